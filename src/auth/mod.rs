@@ -1,0 +1,51 @@
+//! Who a client is: from a request's token to an [`Identity`].
+
+mod bearer;
+mod jwt;
+mod tokens;
+
+pub use bearer::{Found, Source, SourceConflict};
+pub use jwt::{Algorithm, JwtSettings, KeyError, KeySource};
+pub use tokens::StaticToken;
+
+use crate::identity::Identity;
+use std::time::SystemTime;
+
+/// `[auth]`, checked: where tokens are looked for, what makes one valid, how a refusal is told.
+#[derive(Debug)]
+pub struct Auth {
+    /// In the order of search.
+    pub sources: Vec<Source>,
+    pub reject: Reject,
+    jwt: Option<jwt::Verifier>,
+    tokens: tokens::StaticTokens,
+}
+
+/// How a client learns that its token was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reject {
+    /// By the HTTP status.
+    Status,
+    /// By a close frame after a 101, so that a browser can read why.
+    Close,
+}
+
+/// Why a token was not accepted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum TokenError {
+    #[error("the token does not verify")]
+    Invalid,
+    #[error("the token has expired")]
+    Expired,
+}
+
+impl Auth {
+    /// Finds out who a token says the client is.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] when everything but the time is right, else [`TokenError::Invalid`].
+    pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
+        let _ = (token, now);
+        unimplemented!()
+    }
+}

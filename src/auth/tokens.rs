@@ -1,0 +1,4 @@
+//! Static bearer tokens, known by their SHA-256.
+pub struct StaticToken;
+#[derive(Debug)]
+pub(super) struct StaticTokens;

@@ -1,0 +1,125 @@
+//! The configuration: read (`raw`), checked as a whole (`check`), and only then a [`Config`].
+//!
+//! Whoever holds a `Config` holds values that may run: ranges are kept, contradictions are refused,
+//! files that it names have been read.
+
+use crate::{auth::Auth, endpoint::Endpoint, secret::Secret};
+use ipnet::IpNet;
+use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
+
+/// Everything that `sockway serve` needs to know.
+#[derive(Debug, Clone)]
+pub struct Config {
+    pub server: Server,
+    pub admin: Admin,
+    pub redis: Redis,
+    pub auth: Arc<Auth>,
+    pub endpoints: Vec<Arc<Endpoint>>,
+    pub log: Log,
+    pub shutdown: Shutdown,
+}
+
+/// `[server]`: the public port.
+#[derive(Debug, Clone)]
+pub struct Server {
+    pub listen: ListenAddress,
+    /// Threads that own sessions; `shards = 0` is resolved to the number of cores here.
+    pub shards: NonZeroUsize,
+    pub handshake_timeout: Duration,
+    pub max_connections: NonZeroUsize,
+    pub max_pending_handshakes: NonZeroUsize,
+    /// `None`: no limit.
+    pub max_connections_per_ip: Option<NonZeroUsize>,
+    pub max_sessions_per_user: Option<NonZeroUsize>,
+    pub handshakes_per_second: Option<NonZeroUsize>,
+    pub allowed_origins: Vec<OriginRule>,
+    pub trusted_proxies: Vec<IpNet>,
+}
+
+/// Where the public port listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ListenAddress {
+    Tcp(SocketAddr),
+    Unix(PathBuf),
+}
+
+/// One entry of `server.allowed_origins`, in lower case.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum OriginRule {
+    /// `https://example.com`: compared whole, scheme and port included.
+    Exact(String),
+    /// `https://*.example.com` as scheme `https://` and suffix `.example.com`: any depth below.
+    Below { scheme: String, suffix: String },
+}
+
+impl OriginRule {
+    /// Whether this rule allows the value of an `Origin` header.
+    #[must_use]
+    pub fn allows(&self, origin: &str) -> bool {
+        let origin = origin.to_ascii_lowercase();
+        match self {
+            Self::Exact(exact) => origin == *exact,
+            Self::Below { scheme, suffix } => origin
+                .strip_prefix(scheme.as_str())
+                .and_then(|host| host.strip_suffix(suffix.as_str()))
+                .is_some_and(|label| !label.is_empty() && !label.contains(['/', ':', '@'])),
+        }
+    }
+}
+
+/// `[admin]`: the private port.
+#[derive(Debug, Clone)]
+pub struct Admin {
+    pub listen: SocketAddr,
+}
+
+/// `[redis]`: the link upstream.
+#[derive(Debug, Clone)]
+pub struct Redis {
+    pub address: RedisAddress,
+    pub database: u8,
+    pub username: Option<String>,
+    pub password: Option<Secret>,
+    pub probe_interval: Duration,
+    pub probe_timeout: Duration,
+    pub reconnect_min: Duration,
+    pub reconnect_max: Duration,
+    /// `None`: PING only.
+    pub probe_channel: Option<String>,
+    pub linger: Duration,
+    /// `None`: no revocation through Redis.
+    pub control_channel: Option<String>,
+    /// In bytes.
+    pub max_payload: NonZeroUsize,
+    /// Prepended to every channel, the probe's and the control channel's included.
+    pub channel_prefix: String,
+}
+
+/// Where Redis is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum RedisAddress {
+    Tcp { host: String, port: u16, tls: bool },
+    Unix(PathBuf),
+}
+
+/// `[log]`.
+#[derive(Debug, Clone)]
+pub struct Log {
+    pub format: LogFormat,
+    pub level: tracing::level_filters::LevelFilter,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum LogFormat {
+    Text,
+    Json,
+}
+
+/// `[shutdown]`.
+#[derive(Debug, Clone)]
+pub struct Shutdown {
+    pub readiness_delay: Duration,
+    pub spread: Duration,
+    pub timeout: Duration,
+}

@@ -1,0 +1,79 @@
+//! A configured path: how clients reach it, what it subscribes them to, how it treats them.
+
+use bytes::Bytes;
+use std::{num::NonZeroUsize, sync::Arc, time::Duration};
+
+mod path;
+mod routes;
+mod template;
+
+pub use path::{PathError, RoutePath};
+pub use routes::{Matched, Routes};
+pub use template::{ChannelTemplate, Placeholder, TemplateError, Values};
+
+/// The endpoint's name: its metric label.
+pub type EndpointName = Arc<str>;
+
+/// One `[[endpoint]]` of the configuration, checked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    pub name: EndpointName,
+    pub path: RoutePath,
+    /// At least one.
+    pub channels: Vec<ChannelTemplate>,
+    pub access: Access,
+    pub format: Format,
+    /// How far a session may fall behind, by messages.
+    pub queue_messages: NonZeroUsize,
+    /// … and by bytes of their frames; one larger message still fits an empty queue.
+    pub queue_bytes: NonZeroUsize,
+    pub on_slow: OnSlow,
+    pub on_gap: OnGap,
+    /// The whole text frame that tells a raw session of a gap.
+    pub gap_notice: Bytes,
+    pub ping_interval: Duration,
+    pub ping_timeout: Duration,
+    pub write_timeout: Duration,
+    /// The largest message taken from a client, in bytes.
+    pub max_message: NonZeroUsize,
+    pub inbound: Inbound,
+}
+
+/// Who may open a session here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Access {
+    /// Only who has a token that verifies.
+    Required,
+    /// Anyone; a token is not even looked at.
+    None,
+}
+
+/// What a message looks like to the client.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Format {
+    Raw,
+    Json,
+}
+
+/// What happens to a session whose queue is full.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnSlow {
+    Close,
+    Skip,
+    Latest,
+}
+
+/// How a session learns that messages may have been missed upstream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnGap {
+    Notice,
+    Close,
+    Ignore,
+}
+
+/// What happens to a message from a client that means nothing here.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Inbound {
+    Ignore,
+    Close,
+}

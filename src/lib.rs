@@ -1,0 +1,39 @@
+//! Sockway carries Redis pub/sub messages to authenticated WebSocket clients.
+//!
+//! The layers, each of which may use only those above it in this list:
+//!
+//! 0. `reason` `channel` `secret` `identity` `phase`: closed vocabularies and plain values
+//! 1. `message` `metrics`: a message and its frames; every series
+//! 2. `exchange` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
+//!    channels; token → identity
+//! 3. `config`: what was written → what may run
+//! 4. `upstream` `shard`: the Redis side; the threads that own sessions
+//! 5. `front` `admin` `lifecycle`: the public port; the private port; phases and signals
+//! 6. `app`: the composition root
+//! 7. `cli`: commands and exit statuses
+//!
+//! A test (`tests/layers.rs`) holds every `use crate::` against this list.
+
+pub mod auth;
+pub mod channel;
+pub mod config;
+pub mod endpoint;
+pub mod exchange;
+pub mod front;
+pub mod identity;
+pub mod message;
+pub mod metrics;
+pub mod phase;
+pub mod reason;
+pub mod secret;
+pub mod shard;
+pub mod upstream;
+
+/// The version of this build, from `Cargo.toml`.
+pub const VERSION: &str = env!("CARGO_PKG_VERSION");
+
+/// The commit this build was made from, when the build was told (`SOCKWAY_REVISION`).
+pub const REVISION: &str = match option_env!("SOCKWAY_REVISION") {
+    Some(revision) => revision,
+    None => "unknown",
+};

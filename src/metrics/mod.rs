@@ -1,0 +1,197 @@
+//! Every series that `/metrics` shows: names, help texts, labels and buckets live only here.
+//!
+//! Labels come from the configuration or from the closed vocabularies of `reason`, never from a
+//! user, a channel, a token or an address. Every series exists from the start, at 0.
+
+mod cell;
+mod process;
+mod shard;
+
+pub use cell::{Cell, Histogram};
+pub use shard::{EndpointMetrics, ShardMetrics};
+
+use crate::reason::Refusal;
+use prometheus::{
+    Counter, Encoder, Gauge, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
+    Registry, TextEncoder,
+};
+use std::sync::Arc;
+
+/// All series of one gateway, and the registry they are shown from.
+#[derive(Debug)]
+pub struct Metrics {
+    registry: Registry,
+    shards: Vec<Arc<ShardMetrics>>,
+    pub upstream: UpstreamMetrics,
+    refused: Vec<IntCounter>,
+    /// Failed `accept` calls on the public port, such as EMFILE.
+    pub accept_errors: IntCounter,
+    /// Reloads that were applied, and that were refused as a whole.
+    pub reloads_applied: IntCounter,
+    pub reloads_refused: IntCounter,
+}
+
+/// What the Redis side counts. All on the main thread.
+#[derive(Debug)]
+pub struct UpstreamMetrics {
+    pub messages: IntCounter,
+    /// Bytes of payloads.
+    pub message_bytes: IntCounter,
+    pub channels_wanted: IntGauge,
+    pub channels_held: IntGauge,
+    /// 1 while the subscription is proven alive by probes.
+    pub up: IntGauge,
+    /// Unix time of the last probe that proved it; 0 before the first.
+    pub last_verified: Gauge,
+    pub reconnects: IntCounter,
+    pub outage_seconds: Counter,
+    /// From Redis answering again to every wanted channel held again.
+    pub resubscribe_seconds: prometheus::Histogram,
+}
+
+impl Metrics {
+    /// Registers every series, each at 0, for these endpoints on these many shards.
+    ///
+    /// # Panics
+    /// When two series share a name, which is a defect of this module.
+    #[must_use]
+    pub fn new(shards: usize, endpoints: &[Arc<str>]) -> Self {
+        Self::register(shards, endpoints).expect("series are named once, by constants")
+    }
+
+    fn register(shards: usize, endpoints: &[Arc<str>]) -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let shards: Vec<_> = (0..shards).map(|_| Arc::new(ShardMetrics::new())).collect();
+        for shard in &shards {
+            endpoints.iter().for_each(|name| drop(shard.endpoint(name)));
+        }
+        registry.register(Box::new(shard::ShardCollector::new(shards.clone())?))?;
+        registry.register(Box::new(process::ProcessCollector::new()?))?;
+
+        let refused = counters(
+            &registry,
+            Opts::new("sockway_handshakes_refused_total", "Handshakes refused, by reason."),
+            "reason",
+        )?;
+        let reloads = counters(
+            &registry,
+            Opts::new("sockway_config_reloads_total", "Reloads of the configuration, by result."),
+            "result",
+        )?;
+        let build = IntGaugeVec::new(
+            Opts::new("sockway_build_info", "Always 1; the labels say what runs."),
+            &["version", "revision"],
+        )?;
+        build.with_label_values(&[crate::VERSION, crate::REVISION]).set(1);
+        registry.register(Box::new(build))?;
+
+        Ok(Self {
+            upstream: UpstreamMetrics::register(&registry)?,
+            refused: Refusal::ALL.map(|r| refused.with_label_values(&[r.label()])).to_vec(),
+            accept_errors: counter(
+                &registry,
+                "sockway_accept_errors_total",
+                "Failed accept calls on the public port.",
+            )?,
+            reloads_applied: reloads.with_label_values(&["applied"]),
+            reloads_refused: reloads.with_label_values(&["refused"]),
+            registry,
+            shards,
+        })
+    }
+
+    /// The counters of one shard, for that shard's thread alone.
+    #[must_use]
+    pub fn shard(&self, id: usize) -> Arc<ShardMetrics> {
+        Arc::clone(&self.shards[id])
+    }
+
+    /// Counts a handshake that was refused.
+    pub fn handshake_refused(&self, refusal: Refusal) {
+        self.refused[refusal.index()].inc();
+    }
+
+    /// Sessions open now at an endpoint, over all shards.
+    #[must_use]
+    pub fn sessions_open(&self, endpoint: &Arc<str>) -> u64 {
+        self.shards.iter().map(|shard| shard.endpoint(endpoint).open()).sum()
+    }
+
+    /// All series in Prometheus's text format.
+    #[must_use]
+    pub fn render(&self) -> String {
+        let mut text = Vec::new();
+        TextEncoder::new()
+            .encode(&self.registry.gather(), &mut text)
+            .expect("encoding into memory cannot fail");
+        String::from_utf8(text).expect("the text format is UTF-8")
+    }
+}
+
+impl UpstreamMetrics {
+    fn register(registry: &Registry) -> prometheus::Result<Self> {
+        let channels = IntGaugeVec::new(
+            Opts::new(
+                "sockway_channels",
+                "Channels that sessions want, and that Redis has confirmed.",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(channels.clone()))?;
+        let resubscribe_seconds = prometheus::Histogram::with_opts(
+            HistogramOpts::new(
+                "sockway_redis_resubscribe_seconds",
+                "From Redis answering again to every wanted channel held again.",
+            )
+            .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
+        )?;
+        registry.register(Box::new(resubscribe_seconds.clone()))?;
+        let up = IntGauge::new("sockway_redis_up", "1 while probes prove the subscription alive.")?;
+        registry.register(Box::new(up.clone()))?;
+        let last_verified = Gauge::new(
+            "sockway_redis_last_verified_timestamp_seconds",
+            "Unix time of the last probe that proved the subscription alive; 0 before the first.",
+        )?;
+        registry.register(Box::new(last_verified.clone()))?;
+        let outage_seconds = Counter::new(
+            "sockway_redis_outage_seconds_total",
+            "Time without a Redis link, the running outage included.",
+        )?;
+        registry.register(Box::new(outage_seconds.clone()))?;
+        Ok(Self {
+            messages: counter(
+                registry,
+                "sockway_redis_messages_total",
+                "Messages received from Redis.",
+            )?,
+            message_bytes: counter(
+                registry,
+                "sockway_redis_message_bytes_total",
+                "Payload bytes received from Redis.",
+            )?,
+            channels_wanted: channels.with_label_values(&["wanted"]),
+            channels_held: channels.with_label_values(&["held"]),
+            up,
+            last_verified,
+            reconnects: counter(
+                registry,
+                "sockway_redis_reconnects_total",
+                "Redis links lost and made again.",
+            )?,
+            outage_seconds,
+            resubscribe_seconds,
+        })
+    }
+}
+
+fn counter(registry: &Registry, name: &str, help: &str) -> prometheus::Result<IntCounter> {
+    let counter = IntCounter::new(name, help)?;
+    registry.register(Box::new(counter.clone()))?;
+    Ok(counter)
+}
+
+fn counters(registry: &Registry, opts: Opts, label: &str) -> prometheus::Result<IntCounterVec> {
+    let counters = IntCounterVec::new(opts, &[label])?;
+    registry.register(Box::new(counters.clone()))?;
+    Ok(counters)
+}

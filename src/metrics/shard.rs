@@ -1,0 +1,321 @@
+//! What one shard counts, and the collector that sums all shards when Prometheus asks.
+
+use super::cell::{Cell, Histogram, Sum};
+use crate::reason::{CloseReason, GapReason, MissedReason};
+use prometheus::{
+    core::{Collector, Desc},
+    proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
+};
+use std::{
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+
+/// What one shard counts. Written only by that shard's thread.
+#[derive(Debug)]
+pub struct ShardMetrics {
+    /// Gaps that reached a session, by [`GapReason::index`].
+    pub gaps: [Cell; GapReason::ALL.len()],
+    /// Out of Redis → flushed to the socket.
+    pub delivery_seconds: Histogram,
+    /// Accepted → 101 or refusal written.
+    pub handshake_seconds: Histogram,
+    pub session_seconds: Histogram,
+    endpoints: Mutex<Vec<(Arc<str>, Arc<EndpointMetrics>)>>,
+}
+
+/// What one shard counts for one endpoint.
+#[derive(Debug, Default)]
+pub struct EndpointMetrics {
+    pub opened: Cell,
+    /// By [`CloseReason::index`].
+    pub closed: [Cell; CloseReason::ALL.len()],
+    /// Messages flushed to a socket, once for each socket.
+    pub deliveries: Cell,
+    /// Bytes of those messages' frames.
+    pub delivered_bytes: Cell,
+    /// By [`MissedReason::index`].
+    pub missed: [Cell; MissedReason::ALL.len()],
+}
+
+impl EndpointMetrics {
+    /// Sessions open now.
+    #[must_use]
+    pub fn open(&self) -> u64 {
+        let closed: u64 = self.closed.iter().map(Cell::load).sum();
+        self.opened.load().saturating_sub(closed)
+    }
+}
+
+const fn micros(n: u64) -> Duration {
+    Duration::from_micros(n)
+}
+
+const DELIVERY: &[Duration] = &[
+    micros(50),
+    micros(100),
+    micros(250),
+    micros(500),
+    micros(1_000),
+    micros(2_500),
+    micros(5_000),
+    micros(10_000),
+    micros(25_000),
+    micros(50_000),
+    micros(100_000),
+    micros(250_000),
+    micros(1_000_000),
+    micros(10_000_000),
+];
+
+const HANDSHAKE: &[Duration] = &[
+    micros(500),
+    micros(1_000),
+    micros(2_500),
+    micros(5_000),
+    micros(10_000),
+    micros(25_000),
+    micros(50_000),
+    micros(100_000),
+    micros(250_000),
+    micros(1_000_000),
+    micros(5_000_000),
+    micros(10_000_000),
+];
+
+const fn secs(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+const SESSION: &[Duration] = &[
+    secs(1),
+    secs(10),
+    secs(60),
+    secs(300),
+    secs(900),
+    secs(3_600),
+    secs(14_400),
+    secs(43_200),
+    secs(86_400),
+];
+
+impl ShardMetrics {
+    pub(super) fn new() -> Self {
+        Self {
+            gaps: Default::default(),
+            delivery_seconds: Histogram::new(DELIVERY),
+            handshake_seconds: Histogram::new(HANDSHAKE),
+            session_seconds: Histogram::new(SESSION),
+            endpoints: Mutex::default(),
+        }
+    }
+
+    /// This shard's counters of an endpoint; made at the first call and kept for ever, since a
+    /// counter must not go back.
+    pub fn endpoint(&self, name: &Arc<str>) -> Arc<EndpointMetrics> {
+        let mut endpoints = self.endpoints.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some((_, metrics)) = endpoints.iter().find(|(known, _)| known == name) {
+            return Arc::clone(metrics);
+        }
+        let metrics = Arc::new(EndpointMetrics::default());
+        endpoints.push((Arc::clone(name), Arc::clone(&metrics)));
+        metrics
+    }
+
+    fn endpoints(&self) -> Vec<(Arc<str>, Arc<EndpointMetrics>)> {
+        self.endpoints.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Sums what the shards counted.
+#[derive(Debug)]
+pub(super) struct ShardCollector {
+    shards: Vec<Arc<ShardMetrics>>,
+    sessions: Desc,
+    opened: Desc,
+    closed: Desc,
+    deliveries: Desc,
+    delivered_bytes: Desc,
+    missed: Desc,
+    gaps: Desc,
+    delivery_seconds: Desc,
+    handshake_seconds: Desc,
+    session_seconds: Desc,
+}
+
+impl ShardCollector {
+    pub(super) fn new(shards: Vec<Arc<ShardMetrics>>) -> prometheus::Result<Self> {
+        let desc = |name: &str, help: &str, labels: &[&str]| {
+            let labels = labels.iter().map(|&label| label.to_owned()).collect();
+            Desc::new(format!("sockway_{name}"), help.to_owned(), labels, Default::default())
+        };
+        Ok(Self {
+            shards,
+            sessions: desc("sessions", "Sessions open now.", &["endpoint"])?,
+            opened: desc("sessions_opened_total", "Sessions opened.", &["endpoint"])?,
+            closed: desc(
+                "sessions_closed_total",
+                "Sessions ended, by reason.",
+                &["endpoint", "reason"],
+            )?,
+            deliveries: desc(
+                "deliveries_total",
+                "Messages flushed to a socket, once for each socket.",
+                &["endpoint"],
+            )?,
+            delivered_bytes: desc(
+                "delivered_bytes_total",
+                "Bytes of the frames of those messages.",
+                &["endpoint"],
+            )?,
+            missed: desc(
+                "missed_messages_total",
+                "Messages that a session had in its queue, or should have had, and never got.",
+                &["endpoint", "reason"],
+            )?,
+            gaps: desc(
+                "gaps_total",
+                "Gaps that reached a session: messages may have been missed there.",
+                &["reason"],
+            )?,
+            delivery_seconds: desc(
+                "delivery_seconds",
+                "From out of Redis to flushed to the socket.",
+                &[],
+            )?,
+            handshake_seconds: desc(
+                "handshake_seconds",
+                "From accepted to answered, subscription included.",
+                &[],
+            )?,
+            session_seconds: desc("session_seconds", "How long sessions were open.", &[])?,
+        })
+    }
+
+    fn by_endpoint(&self) -> Vec<(Arc<str>, Vec<Arc<EndpointMetrics>>)> {
+        let mut names: Vec<(Arc<str>, Vec<Arc<EndpointMetrics>>)> = Vec::new();
+        for (name, metrics) in self.shards.iter().flat_map(|shard| shard.endpoints()) {
+            match names.iter_mut().find(|(known, _)| *known == name) {
+                Some((_, all)) => all.push(metrics),
+                None => names.push((name, vec![metrics])),
+            }
+        }
+        names
+    }
+
+    fn histogram(
+        &self,
+        desc: &Desc,
+        pick: fn(&ShardMetrics) -> &Histogram,
+        sum: Sum,
+    ) -> MetricFamily {
+        let mut sum = sum;
+        self.shards.iter().for_each(|shard| pick(shard).add_to(&mut sum));
+        let mut metric = Metric::default();
+        metric.set_histogram(sum.to_proto());
+        family(desc, MetricType::HISTOGRAM, vec![metric])
+    }
+}
+
+impl Collector for ShardCollector {
+    fn desc(&self) -> Vec<&Desc> {
+        vec![
+            &self.sessions,
+            &self.opened,
+            &self.closed,
+            &self.deliveries,
+            &self.delivered_bytes,
+            &self.missed,
+            &self.gaps,
+            &self.delivery_seconds,
+            &self.handshake_seconds,
+            &self.session_seconds,
+        ]
+    }
+
+    fn collect(&self) -> Vec<MetricFamily> {
+        let endpoints = self.by_endpoint();
+        let per_endpoint = |desc: &Desc, kind: MetricType, count: fn(&EndpointMetrics) -> u64| {
+            let metrics = endpoints
+                .iter()
+                .map(|(name, all)| {
+                    let total = all.iter().map(|one| count(one)).sum();
+                    sample(kind, &[("endpoint", name)], total)
+                })
+                .collect();
+            family(desc, kind, metrics)
+        };
+        let per_reason =
+            |desc: &Desc, reasons: &[&str], cell: fn(&EndpointMetrics, usize) -> &Cell| {
+                let mut metrics = Vec::new();
+                for (name, all) in &endpoints {
+                    for (at, reason) in reasons.iter().enumerate() {
+                        let total = all.iter().map(|one| cell(one, at).load()).sum();
+                        let labels = [("endpoint", &**name), ("reason", reason)];
+                        metrics.push(sample(MetricType::COUNTER, &labels, total));
+                    }
+                }
+                family(desc, MetricType::COUNTER, metrics)
+            };
+        let gaps = GapReason::ALL
+            .iter()
+            .map(|reason| {
+                let total = self.shards.iter().map(|shard| shard.gaps[reason.index()].load()).sum();
+                sample(MetricType::COUNTER, &[("reason", reason.label())], total)
+            })
+            .collect();
+
+        vec![
+            per_endpoint(&self.sessions, MetricType::GAUGE, EndpointMetrics::open),
+            per_endpoint(&self.opened, MetricType::COUNTER, |one| one.opened.load()),
+            per_endpoint(&self.deliveries, MetricType::COUNTER, |one| one.deliveries.load()),
+            per_endpoint(&self.delivered_bytes, MetricType::COUNTER, |one| {
+                one.delivered_bytes.load()
+            }),
+            per_reason(&self.closed, &CloseReason::ALL.map(CloseReason::label), |one, at| {
+                &one.closed[at]
+            }),
+            per_reason(&self.missed, &MissedReason::ALL.map(MissedReason::label), |one, at| {
+                &one.missed[at]
+            }),
+            family(&self.gaps, MetricType::COUNTER, gaps),
+            self.histogram(&self.delivery_seconds, |one| &one.delivery_seconds, Sum::new(DELIVERY)),
+            self.histogram(
+                &self.handshake_seconds,
+                |one| &one.handshake_seconds,
+                Sum::new(HANDSHAKE),
+            ),
+            self.histogram(&self.session_seconds, |one| &one.session_seconds, Sum::new(SESSION)),
+        ]
+    }
+}
+
+fn family(desc: &Desc, kind: MetricType, metrics: Vec<Metric>) -> MetricFamily {
+    let mut family = MetricFamily::default();
+    family.set_name(desc.fq_name.clone());
+    family.set_help(desc.help.clone());
+    family.set_field_type(kind);
+    family.set_metric(metrics);
+    family
+}
+
+fn sample(kind: MetricType, labels: &[(&str, &str)], value: u64) -> Metric {
+    let mut metric = Metric::default();
+    let pairs = labels.iter().map(|&(name, value)| {
+        let mut pair = LabelPair::default();
+        pair.set_name(name.to_owned());
+        pair.set_value(value.to_owned());
+        pair
+    });
+    metric.set_label(pairs.collect());
+    if kind == MetricType::GAUGE {
+        let mut gauge = Gauge::default();
+        gauge.set_value(value as f64);
+        metric.set_gauge(gauge);
+    } else {
+        let mut counter = Counter::default();
+        counter.set_value(value as f64);
+        metric.set_counter(counter);
+    }
+    metric
+}

@@ -1,0 +1,27 @@
+//! Where the process is in its life. One `watch` channel carries it to whoever must know.
+
+/// The phases, in their order; a process never goes back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Phase {
+    /// Serving. Readiness then depends on Redis alone.
+    Running,
+    /// Asked to stop: `readyz` is 503, new sockets are still accepted.
+    Leaving,
+    /// The listener is closed and sessions are being closed.
+    Draining,
+    /// Everything is closed.
+    Stopped,
+}
+
+impl Phase {
+    /// Log field and the `phase` of `/status`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        match self {
+            Self::Running => "running",
+            Self::Leaving => "leaving",
+            Self::Draining => "draining",
+            Self::Stopped => "stopped",
+        }
+    }
+}
