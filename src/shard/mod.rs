@@ -6,12 +6,16 @@
 
 mod control;
 mod core;
+#[cfg(test)]
+mod fixture;
 mod hub;
 mod inbound;
 mod queue;
 mod seat;
 mod session;
 mod task;
+#[cfg(test)]
+mod tests;
 mod thread;
 mod transport;
 mod wheel;

@@ -82,23 +82,28 @@ fn run(
     metrics: Arc<ShardMetrics>,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> bool {
-    let ShardEnd { id, ring, verdicts, demands } = end;
-    let core = Rc::new(Core::new(id, metrics));
+    let core = Rc::new(Core::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = JoinSet::new();
-        tasks.spawn_local(take_events(Rc::clone(&core), ring));
-        tasks.spawn_local(take_verdicts(Rc::clone(&core), verdicts));
-        tasks.spawn_local(send_demands(Rc::clone(&core), demands));
+        let mut tasks = spawn_tasks(&core, end);
         tasks.spawn_local(take_commands(Rc::clone(&core), commands));
-        tasks.spawn_local(turn_wheel(Rc::clone(&core)));
         tokio::select! {
             () = drained(&core) => true,
             ended = tasks.join_next() => {
-                tracing::error!(shard = id, ?ended, "a task of the shard ended");
+                tracing::error!(shard = core.id, ?ended, "a task of the shard ended");
                 false
             }
         }
     })
+}
+
+/// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
+pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(take_events(Rc::clone(core), end.ring));
+    tasks.spawn_local(take_verdicts(Rc::clone(core), end.verdicts));
+    tasks.spawn_local(send_demands(Rc::clone(core), end.demands));
+    tasks.spawn_local(turn_wheel(Rc::clone(core)));
+    tasks
 }
 
 async fn drained(core: &Core) {
