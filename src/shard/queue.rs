@@ -262,3 +262,152 @@ impl Gap {
         frame(Opcode::Text, &json)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{endpoint, message},
+        *,
+    };
+    use std::num::NonZeroUsize;
+
+    fn json() -> Endpoint {
+        Endpoint { format: Format::Json, ..endpoint() }
+    }
+
+    fn queue_of(messages: &[(&str, &str)], format: Format) -> OutQueue {
+        let mut queue = OutQueue::default();
+        for (channel, payload) in messages {
+            queue.push_message(message(channel, payload), format);
+        }
+        queue
+    }
+
+    /// Takes everything out as one write would, and shows the payloads of the text frames.
+    fn drain(queue: &mut OutQueue, endpoint: &Endpoint) -> Vec<String> {
+        let mut frames = Vec::new();
+        while !queue.is_empty() {
+            let written = queue.write_with(endpoint, |slices| {
+                frames.extend(slices.iter().map(|slice| slice.to_vec()));
+                slices.iter().map(|slice| slice.len()).sum()
+            });
+            queue.advance(written, endpoint.format, |_, _| {});
+        }
+        frames.iter().map(|frame| String::from_utf8_lossy(&frame[2..]).into_owned()).collect()
+    }
+
+    #[test]
+    fn a_queue_is_bounded_by_messages_and_by_bytes_but_an_empty_one_takes_any_message() {
+        let by_messages = Endpoint { queue_messages: NonZeroUsize::new(2).unwrap(), ..endpoint() };
+        let by_bytes = Endpoint { queue_bytes: NonZeroUsize::new(10).unwrap(), ..endpoint() };
+        let large = message("a", "larger than ten bytes");
+        assert!(OutQueue::default().fits(&large, &by_bytes));
+        let queue = queue_of(&[("a", "1"), ("a", "2")], Format::Raw);
+        assert!(!queue.fits(&message("a", "3"), &by_messages));
+        assert!(queue.fits(&message("a", "3"), &by_bytes), "three frames of three bytes");
+        assert!(!queue.fits(&message("a", "33333"), &by_bytes));
+    }
+
+    #[test]
+    fn a_partial_write_goes_on_where_it_stopped_and_counts_whole_messages_only() {
+        let endpoint = endpoint();
+        let mut queue = queue_of(&[("a", "one"), ("a", "two")], Format::Raw);
+        let mut delivered = Vec::new();
+        let mut seen = Vec::new();
+        for take in [1, 3, 2, 4] {
+            queue.write_with(&endpoint, |slices| {
+                seen.extend_from_slice(&slices.concat_bytes()[..take]);
+            });
+            queue.advance(take, Format::Raw, |message, len| {
+                delivered.push((message.payload().to_vec(), len));
+            });
+        }
+        assert_eq!(seen, b"\x81\x03one\x81\x03two");
+        assert_eq!(delivered, [(b"one".to_vec(), 5), (b"two".to_vec(), 5)]);
+        assert!(queue.is_empty());
+    }
+
+    #[test]
+    fn what_is_skipped_leaves_one_notice_in_its_place() {
+        let endpoint = endpoint();
+        let mut queue = queue_of(&[("a", "1"), ("b", "2"), ("a", "3")], Format::Raw);
+        assert!(queue.skip_oldest(Format::Raw) && queue.skip_oldest(Format::Raw));
+        assert_eq!(drain(&mut queue, &endpoint), [r#"{"type":"gap"}"#, "3"]);
+        assert!(!queue.skip_oldest(Format::Raw), "an empty queue has nothing to skip");
+    }
+
+    #[test]
+    fn a_json_notice_names_each_channel_once_and_how_many_it_missed() {
+        let endpoint = json();
+        let mut queue = queue_of(&[("a", "1"), ("b", "2"), ("a", "3"), ("b", "4")], Format::Json);
+        (0..3).for_each(|_| assert!(queue.skip_oldest(Format::Json)));
+        assert_eq!(
+            drain(&mut queue, &endpoint),
+            [
+                r#"{"type":"gap","channel":"a","reason":"slow_consumer","missed":2}"#,
+                r#"{"type":"gap","channel":"b","reason":"slow_consumer","missed":1}"#,
+                r#"{"type":"message","channel":"b","data":4}"#,
+            ]
+        );
+    }
+
+    #[test]
+    fn a_partly_written_message_is_never_skipped_or_cleared() {
+        let endpoint = endpoint();
+        let mut queue = queue_of(&[("a", "first"), ("a", "second")], Format::Raw);
+        queue.write_with(&endpoint, |_| ());
+        queue.advance(3, Format::Raw, |_, _| {});
+        assert!(queue.skip_oldest(Format::Raw));
+        assert!(!queue.skip_oldest(Format::Raw));
+        queue.push_message(message("a", "third"), Format::Raw);
+        assert_eq!(queue.clear(Format::Raw), 1);
+        let rest = queue.write_with(&endpoint, |slices| slices.concat_bytes());
+        assert_eq!(rest, b"rst");
+    }
+
+    #[test]
+    fn latest_keeps_the_newest_of_each_channel_and_their_order() {
+        let messages = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")];
+        let mut queue = queue_of(&messages, Format::Raw);
+        assert_eq!(queue.keep_latest(&ChannelName::new("c"), Format::Raw), 3);
+        let notice = r#"{"type":"gap"}"#;
+        assert_eq!(drain(&mut queue, &endpoint()), [notice, "3", notice, "5"]);
+    }
+
+    #[test]
+    fn gaps_at_the_same_place_are_one_notice_and_a_message_between_keeps_them_apart() {
+        let orders = ChannelName::new("orders");
+        let mut queue = OutQueue::default();
+        queue.push_gap(&orders, GapReason::RedisReconnected, Format::Raw);
+        queue.push_gap(&ChannelName::new("news"), GapReason::RedisReconnected, Format::Raw);
+        queue.push_message(message("orders", "1"), Format::Raw);
+        queue.push_gap(&orders, GapReason::RedisReconnected, Format::Raw);
+        let notice = r#"{"type":"gap"}"#;
+        assert_eq!(drain(&mut queue, &endpoint()), [notice, "1", notice]);
+    }
+
+    #[test]
+    fn more_items_than_one_write_takes_all_go_out_in_order() {
+        let payloads: Vec<String> = (0..200).map(|n| n.to_string()).collect();
+        let messages: Vec<_> = payloads.iter().map(|payload| ("a", payload.as_str())).collect();
+        let mut queue = queue_of(&messages, Format::Raw);
+        assert_eq!(drain(&mut queue, &endpoint()), payloads);
+    }
+
+    #[test]
+    fn an_empty_queue_owns_no_memory() {
+        let mut queue = queue_of(&[("a", "1"), ("a", "2")], Format::Raw);
+        drain(&mut queue, &endpoint());
+        assert_eq!((queue.items.capacity(), queue.bytes, queue.messages), (0, 0, 0));
+    }
+
+    trait ConcatBytes {
+        fn concat_bytes(&self) -> Vec<u8>;
+    }
+
+    impl ConcatBytes for [IoSlice<'_>] {
+        fn concat_bytes(&self) -> Vec<u8> {
+            self.iter().flat_map(|slice| slice.to_vec()).collect()
+        }
+    }
+}
