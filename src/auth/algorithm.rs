@@ -1,5 +1,6 @@
 //! The signature algorithms of JSON Web Tokens that Sockway knows.
 
+use super::KeyKind;
 use std::{fmt, str::FromStr};
 
 /// A signature algorithm. `none` is not one.
@@ -65,7 +66,20 @@ impl Algorithm {
     /// Whether the key is a shared secret instead of a public key.
     #[must_use]
     pub const fn is_hmac(self) -> bool {
-        matches!(self, Self::Hs256 | Self::Hs384 | Self::Hs512)
+        self.key_kind().is_none()
+    }
+
+    /// The kind of public key it needs; `None` for those that need a secret.
+    pub(super) const fn key_kind(self) -> Option<KeyKind> {
+        match self {
+            Self::Hs256 | Self::Hs384 | Self::Hs512 => None,
+            Self::Rs256 | Self::Rs384 | Self::Rs512 | Self::Ps256 | Self::Ps384 | Self::Ps512 => {
+                Some(KeyKind::Rsa)
+            }
+            Self::Es256 => Some(KeyKind::P256),
+            Self::Es384 => Some(KeyKind::P384),
+            Self::EdDsa => Some(KeyKind::Ed25519),
+        }
     }
 
     /// The same algorithm in the words of the crate that does the arithmetic.
