@@ -45,7 +45,7 @@ fn unsigned(algorithm: &str) -> String {
 
 fn attacks_on_a_secret() -> Vec<(&'static str, String)> {
     let stranger = TestKeys::generate();
-    let good = TestKeys::shared().token(Hs256, CLAIMS);
+    let good = TestKeys::shared().token(HS256, CLAIMS);
     let (message, signature) = good.rsplit_once('.').unwrap();
     let jwk = r#"{"alg":"HS256","jwk":{"kty":"oct","k":"YXR0YWNrZXI"}}"#;
     vec![
@@ -60,8 +60,8 @@ fn attacks_on_a_secret() -> Vec<(&'static str, String)> {
         ("alg in lower case", signed(r#"{"alg":"hs256"}"#)),
         ("alg missing", signed(r#"{"typ":"JWT"}"#)),
         ("alg twice", signed(r#"{"alg":"none","alg":"HS256"}"#)),
-        ("alg not listed", TestKeys::shared().token(Hs384, CLAIMS)),
-        ("alg of a stranger's key", stranger.token(Rs256, CLAIMS)),
+        ("alg not listed", TestKeys::shared().token(HS384, CLAIMS)),
+        ("alg of a stranger's key", stranger.token(RS256, CLAIMS)),
         ("header no object", signed(r#"["HS256"]"#)),
         ("crit", signed(r#"{"alg":"HS256","crit":["exp"]}"#)),
         ("crit empty", signed(r#"{"alg":"HS256","crit":[]}"#)),
@@ -85,17 +85,17 @@ fn attacks_on_a_secret() -> Vec<(&'static str, String)> {
         ("standard base64", good.replace(['-', '_'], "+") + "+/"),
         ("three dots", "...".to_owned()),
         ("no base64", "ä.ö.ü".to_owned()),
-        ("payload no object", TestKeys::shared().token(Hs256, "[1]")),
-        ("payload no JSON", TestKeys::shared().token(Hs256, "hello")),
-        ("payload with more behind", TestKeys::shared().token(Hs256, &format!("{CLAIMS}{CLAIMS}"))),
-        ("payload nested too deep", TestKeys::shared().token(Hs256, &"[".repeat(4000))),
-        ("payload empty", TestKeys::shared().token(Hs256, "")),
+        ("payload no object", TestKeys::shared().token(HS256, "[1]")),
+        ("payload no JSON", TestKeys::shared().token(HS256, "hello")),
+        ("payload with more behind", TestKeys::shared().token(HS256, &format!("{CLAIMS}{CLAIMS}"))),
+        ("payload nested too deep", TestKeys::shared().token(HS256, &"[".repeat(4000))),
+        ("payload empty", TestKeys::shared().token(HS256, "")),
     ]
 }
 
 fn attacks_on_a_public_key() -> Vec<(&'static str, String)> {
     let stranger = TestKeys::generate();
-    let (pem, der) = (TestKeys::shared().public_pem(Rs256), TestKeys::shared().public_der(Rs256));
+    let (pem, der) = (TestKeys::shared().public_pem(RS256), TestKeys::shared().public_der(RS256));
     let hs256 = r#"{"alg":"HS256"}"#;
     let rs256 = r#"{"alg":"RS256"}"#;
     let jwk = r#"{"alg":"RS256","jwk":{"kty":"RSA","n":"AQAB","e":"AQAB"}}"#;
@@ -106,12 +106,12 @@ fn attacks_on_a_public_key() -> Vec<(&'static str, String)> {
         ("the DER as secret, but RS256 on it", forged(rs256, &der)),
         ("no secret", forged(hs256, b"")),
         ("alg none", unsigned(r#""none""#)),
-        ("a stranger's key", stranger.token(Rs256, CLAIMS)),
-        ("a stranger's key in jwk", token(jwk, CLAIMS, |m| stranger.sign(Rs256, m))),
-        ("another RSA algorithm of the right key", TestKeys::shared().token(Rs384, CLAIMS)),
+        ("a stranger's key", stranger.token(RS256, CLAIMS)),
+        ("a stranger's key in jwk", token(jwk, CLAIMS, |m| stranger.sign(RS256, m))),
+        ("another RSA algorithm of the right key", TestKeys::shared().token(RS384, CLAIMS)),
         (
             "PSS under the name of PKCS #1",
-            token(rs256, CLAIMS, |m| TestKeys::shared().sign(Ps256, m)),
+            token(rs256, CLAIMS, |m| TestKeys::shared().sign(PS256, m)),
         ),
         ("a signature of zeros", token(rs256, CLAIMS, |_| vec![0; 256])),
         ("an empty signature", token(rs256, CLAIMS, |_| Vec::new())),
@@ -120,10 +120,10 @@ fn attacks_on_a_public_key() -> Vec<(&'static str, String)> {
 
 #[test]
 fn every_made_attack_token_is_refused() {
-    let secret = auth(verifier(&[Hs256], |_| {}));
-    let public = auth(verifier(&[Rs256], |_| {}));
+    let secret = auth(verifier(&[HS256], |_| {}));
+    let public = auth(verifier(&[RS256], |_| {}));
     assert!(secret.verify(&signed(r#"{"alg":"HS256"}"#), now()).is_ok(), "else nothing is shown");
-    assert!(public.verify(&TestKeys::shared().token(Rs256, CLAIMS), now()).is_ok());
+    assert!(public.verify(&TestKeys::shared().token(RS256, CLAIMS), now()).is_ok());
     for (auth, attacks) in [(secret, attacks_on_a_secret()), (public, attacks_on_a_public_key())] {
         for (name, token) in attacks {
             assert_eq!(auth.verify(&token, now()), Err(TokenError::Invalid), "{name}: {token}");
@@ -133,7 +133,7 @@ fn every_made_attack_token_is_refused() {
 
 #[test]
 fn headers_that_name_keys_elsewhere_are_passed_over_when_the_signature_is_right() {
-    let auth = auth(verifier(&[Hs256], |_| {}));
+    let auth = auth(verifier(&[HS256], |_| {}));
     let header =
         r#"{"alg":"HS256","kid":"1","jku":"http://127.0.0.1:9/","x5t":"a","typ":"at+jwt"}"#;
     assert!(auth.verify(&signed(header), now()).is_ok());
@@ -141,7 +141,7 @@ fn headers_that_name_keys_elsewhere_are_passed_over_when_the_signature_is_right(
 
 #[test]
 fn an_elliptic_signature_of_zeros_is_refused() {
-    for algorithm in [Es256, Es384, EdDsa] {
+    for algorithm in [ES256, ES384, EdDSA] {
         let auth = auth(verifier(&[algorithm], |_| {}));
         for length in [0, 1, 63, 64, 65, 96, 97] {
             let header = format!(r#"{{"alg":"{algorithm}"}}"#);
@@ -157,10 +157,10 @@ fn an_elliptic_signature_of_zeros_is_refused() {
 
 #[test]
 fn a_token_up_to_8_kib_is_looked_at_and_a_longer_one_is_not() {
-    let auth = auth(verifier(&[Hs256], |_| {}));
+    let auth = auth(verifier(&[HS256], |_| {}));
     let of_length = |padding: usize| {
         let claims = format!(r#"{{"sub":"42","exp":1800000060,"x":"{}"}}"#, "a".repeat(padding));
-        TestKeys::shared().token(Hs256, &claims)
+        TestKeys::shared().token(HS256, &claims)
     };
     let fits = (0..).map(of_length).take_while(|token| token.len() <= 8192).last().unwrap();
     assert!(fits.len() > 8188);
@@ -173,7 +173,7 @@ fn a_token_up_to_8_kib_is_looked_at_and_a_longer_one_is_not() {
 
 #[test]
 fn static_tokens_and_web_tokens_live_side_by_side() {
-    let auth = auth(verifier(&[Hs256], |_| {}));
+    let auth = auth(verifier(&[HS256], |_| {}));
     assert_eq!(&*auth.verify("a static token", now()).unwrap().user, "1");
     assert_eq!(&*auth.verify(&signed(r#"{"alg":"HS256"}"#), now()).unwrap().user, "admin");
     let neither = Auth::new(Vec::new(), Reject::Status, None, Vec::new());
@@ -182,7 +182,7 @@ fn static_tokens_and_web_tokens_live_side_by_side() {
 
 #[test]
 fn nothing_secret_is_in_the_debug_text() {
-    let text = format!("{:?}", auth(verifier(&[Hs256], |_| {})));
+    let text = format!("{:?}", auth(verifier(&[HS256], |_| {})));
     assert!(!text.contains(SECRET) && !text.contains("a static token"), "{text}");
     let bytes = format!("{:?}", SECRET.as_bytes());
     assert!(!text.contains(bytes.trim_matches(['[', ']'])), "{text}");
@@ -210,7 +210,7 @@ fn damaged(token: &str, random: &mut fastrand::Rng) -> String {
 fn of_ten_thousand_damaged_tokens_none_is_accepted() {
     let mut random = fastrand::Rng::with_seed(42);
     let algorithms: [(Algorithm, usize); 4] =
-        [(Hs256, 7_000), (Rs256, 1_000), (Es256, 1_000), (EdDsa, 1_000)];
+        [(HS256, 7_000), (RS256, 1_000), (ES256, 1_000), (EdDSA, 1_000)];
     for (algorithm, rounds) in algorithms {
         let auth = auth(verifier(&[algorithm], |_| {}));
         let good = TestKeys::shared().token(algorithm, CLAIMS);
@@ -225,8 +225,8 @@ fn of_ten_thousand_damaged_tokens_none_is_accepted() {
 
 #[test]
 fn every_single_bit_of_a_token_counts() {
-    let auth = auth(verifier(&[Hs256], |_| {}));
-    let good = TestKeys::shared().token(Hs256, CLAIMS);
+    let auth = auth(verifier(&[HS256], |_| {}));
+    let good = TestKeys::shared().token(HS256, CLAIMS);
     for bit in 0..good.len() * 7 {
         let mut bytes = good.clone().into_bytes();
         bytes[bit / 7] ^= 1 << (bit % 7);
@@ -238,14 +238,14 @@ fn every_single_bit_of_a_token_counts() {
 proptest! {
     #[test]
     fn no_text_at_all_panics_or_is_accepted(text in any::<String>(), ascii in "[ -~]{0,60}(\\.[ -~]{0,60}){0,4}") {
-        let auth = auth(verifier(&[Hs256], |_| {}));
+        let auth = auth(verifier(&[HS256], |_| {}));
         prop_assert_eq!(auth.verify(&text, now()), Err(TokenError::Invalid));
         prop_assert_eq!(auth.verify(&ascii, now()), Err(TokenError::Invalid));
     }
 
     #[test]
     fn no_signed_payload_panics(payload in proptest::collection::vec(any::<u8>(), 0..80), claims in "[{}\\[\\]\",:0-9a-z]{0,80}") {
-        let auth = auth(verifier(&[Hs256], |_| {}));
+        let auth = auth(verifier(&[HS256], |_| {}));
         let header = URL_SAFE_NO_PAD.encode(r#"{"alg":"HS256"}"#);
         for part in [&payload[..], claims.as_bytes()] {
             let message = format!("{header}.{}", URL_SAFE_NO_PAD.encode(part));

@@ -67,7 +67,7 @@ impl Source {
         match self {
             Self::Query(name) => search_query(request.uri.query().unwrap_or(""), name, found),
             Self::Header => {
-                lines(request, &AUTHORIZATION).for_each(|line| search_header(&line, found))
+                lines(request, &AUTHORIZATION).for_each(|line| search_header(&line, found));
             }
             Self::Subprotocol => search_subprotocols(request, found),
             Self::Cookie(name) => {
@@ -97,12 +97,13 @@ impl Auth {
         for source in &self.sources {
             let in_subprotocol = *source == Source::Subprotocol;
             source.search(request, &mut |token| match &mut first {
-                Some(found) if found.token.expose() == token => {
-                    found.in_subprotocol |= in_subprotocol
+                Some(found) => {
+                    conflict |= found.token.expose() != token;
+                    found.in_subprotocol |= in_subprotocol;
                 }
-                Some(_) => conflict = true,
                 None => {
-                    first = Some(Found { token: Secret::new(token.into_owned()), in_subprotocol })
+                    let token = Secret::new(token.into_owned());
+                    first = Some(Found { token, in_subprotocol });
                 }
             });
         }

@@ -218,7 +218,7 @@ mod tests {
 
     /// What becomes of an HS256 token that is good but for these additional members.
     fn with(members: &str) -> Result<Identity, TokenError> {
-        verify(&verifier(&[Hs256], |_| {}), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60))
+        verify(&verifier(&[HS256], |_| {}), &format!(r#"{{"exp":{},{members}}}"#, NOW + 60))
     }
 
     #[test]
@@ -251,12 +251,12 @@ mod tests {
 
     #[test]
     fn every_listed_algorithm_is_taken_and_no_other() {
-        let verifier = verifier(&[Rs256, Ps384], |_| {});
+        let verifier = verifier(&[RS256, PS384], |_| {});
         let claims = format!(r#"{{"sub":"42","exp":{}}}"#, NOW + 60);
         for algorithm in Algorithm::ALL {
             let token = TestKeys::shared().token(algorithm, &claims);
             let taken = verifier.verify(&token, at(NOW)).is_ok();
-            assert_eq!(taken, [Rs256, Ps384].contains(&algorithm), "{algorithm}");
+            assert_eq!(taken, [RS256, PS384].contains(&algorithm), "{algorithm}");
         }
     }
 
@@ -273,7 +273,7 @@ mod tests {
             (u64::MAX, Err(TokenError::Invalid)),
         ] {
             let claims = format!(r#"{{"sub":"42","exp":{exp}}}"#);
-            let verified = verify(&verifier(&[Hs256], |_| {}), &claims);
+            let verified = verify(&verifier(&[HS256], |_| {}), &claims);
             assert_eq!(verified.map(|identity| identity.expires.unwrap()), expected, "exp {exp}");
         }
     }
@@ -286,7 +286,7 @@ mod tests {
             assert_eq!(verified.is_ok(), accepted, "nbf {nbf}");
         }
         let claims = format!(r#"{{"sub":"42","exp":{},"nbf":{}}}"#, NOW - 99, NOW + 99);
-        assert_eq!(verify(&verifier(&[Hs256], |_| {}), &claims), Err(TokenError::Invalid));
+        assert_eq!(verify(&verifier(&[HS256], |_| {}), &claims), Err(TokenError::Invalid));
     }
 
     #[test]
@@ -304,16 +304,16 @@ mod tests {
             r#"{"sub":"42","exp":1800000060,"nbf":null}"#,
             r#"{"sub":"42","exp":1800000060,"nbf":-1e9}"#,
         ] {
-            let verified = verify(&verifier(&[Hs256], |_| {}), claims);
+            let verified = verify(&verifier(&[HS256], |_| {}), claims);
             assert_eq!(verified, Err(TokenError::Invalid), "{claims}");
         }
-        let half = verify(&verifier(&[Hs256], |_| {}), r#"{"sub":"42","exp":1800000060.5}"#);
+        let half = verify(&verifier(&[HS256], |_| {}), r#"{"sub":"42","exp":1800000060.5}"#);
         assert_eq!(half.unwrap().expires, Some(at(NOW + 90) + Duration::from_millis(500)));
     }
 
     #[test]
     fn issuer_and_audience_are_required_once_they_are_configured() {
-        let strict = verifier(&[Hs256], |settings| {
+        let strict = verifier(&[HS256], |settings| {
             settings.issuer = vec!["us".to_owned(), "them".to_owned()];
             settings.audience = vec!["sockway".to_owned()];
         });
@@ -372,7 +372,7 @@ mod tests {
             assert_eq!(with(&format!(r#""sub":{sub}"#)), Err(TokenError::Invalid), "{sub}");
         }
         assert_eq!(with(r#""name":"42""#), Err(TokenError::Invalid), "no sub");
-        let by_id = verifier(&[Hs256], |settings| settings.user_claim = "uid".to_owned());
+        let by_id = verifier(&[HS256], |settings| settings.user_claim = "uid".to_owned());
         let claims = format!(r#"{{"sub":"42","uid":7,"exp":{}}}"#, NOW + 60);
         assert_eq!(&*verify(&by_id, &claims).unwrap().user, "7");
     }

@@ -80,18 +80,18 @@ impl TestKeys {
     pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match algorithm {
-            Algorithm::Hs256 => hmac_sign(hmac::HMAC_SHA256, SECRET.as_bytes(), message),
-            Algorithm::Hs384 => hmac_sign(hmac::HMAC_SHA384, SECRET.as_bytes(), message),
-            Algorithm::Hs512 => hmac_sign(hmac::HMAC_SHA512, SECRET.as_bytes(), message),
-            Algorithm::Rs256 => self.sign_rsa(&RSA_PKCS1_SHA256, message),
-            Algorithm::Rs384 => self.sign_rsa(&RSA_PKCS1_SHA384, message),
-            Algorithm::Rs512 => self.sign_rsa(&RSA_PKCS1_SHA512, message),
-            Algorithm::Ps256 => self.sign_rsa(&RSA_PSS_SHA256, message),
-            Algorithm::Ps384 => self.sign_rsa(&RSA_PSS_SHA384, message),
-            Algorithm::Ps512 => self.sign_rsa(&RSA_PSS_SHA512, message),
-            Algorithm::Es256 => self.p256.sign(&random, message).unwrap().as_ref().to_vec(),
-            Algorithm::Es384 => self.p384.sign(&random, message).unwrap().as_ref().to_vec(),
-            Algorithm::EdDsa => self.ed25519.sign(message).as_ref().to_vec(),
+            Algorithm::HS256 => hmac_sign(hmac::HMAC_SHA256, SECRET.as_bytes(), message),
+            Algorithm::HS384 => hmac_sign(hmac::HMAC_SHA384, SECRET.as_bytes(), message),
+            Algorithm::HS512 => hmac_sign(hmac::HMAC_SHA512, SECRET.as_bytes(), message),
+            Algorithm::RS256 => self.sign_rsa(&RSA_PKCS1_SHA256, message),
+            Algorithm::RS384 => self.sign_rsa(&RSA_PKCS1_SHA384, message),
+            Algorithm::RS512 => self.sign_rsa(&RSA_PKCS1_SHA512, message),
+            Algorithm::PS256 => self.sign_rsa(&RSA_PSS_SHA256, message),
+            Algorithm::PS384 => self.sign_rsa(&RSA_PSS_SHA384, message),
+            Algorithm::PS512 => self.sign_rsa(&RSA_PSS_SHA512, message),
+            Algorithm::ES256 => self.p256.sign(&random, message).unwrap().as_ref().to_vec(),
+            Algorithm::ES384 => self.p384.sign(&random, message).unwrap().as_ref().to_vec(),
+            Algorithm::EdDSA => self.ed25519.sign(message).as_ref().to_vec(),
         }
     }
 
