@@ -52,7 +52,7 @@ impl Core {
             metrics,
             hub: RefCell::new(Hub::new()),
             sessions: RefCell::default(),
-            wheel: RefCell::new(Wheel::new(Instant::now())),
+            wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             changed: Notify::new(),
             left: Notify::new(),
@@ -132,7 +132,7 @@ impl Core {
 
     /// Turns the wheel to now and lets each session that is due see to its deadlines.
     pub(super) fn turn_wheel(&self) {
-        let due = self.wheel.borrow_mut().turn(Instant::now());
+        let due = self.wheel.borrow_mut().turn(tokio::time::Instant::now());
         let now = self.wheel.borrow().now();
         for (key, at) in due {
             let session = self.sessions.borrow().get(key as usize).cloned();

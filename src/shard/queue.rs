@@ -362,7 +362,7 @@ mod tests {
         queue.push_message(message("a", "third"), Format::Raw);
         assert_eq!(queue.clear(Format::Raw), 1);
         let rest = queue.write_with(&endpoint, |slices| slices.concat_bytes());
-        assert_eq!(rest, b"rst");
+        assert_eq!(rest, b"irst");
     }
 
     #[test]

@@ -106,7 +106,8 @@ pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
     tasks
 }
 
-async fn drained(core: &Core) {
+/// Resolves when a drain has left nothing.
+pub(super) async fn drained(core: &Core) {
     while !core.is_drained() {
         core.left.notified().await;
     }

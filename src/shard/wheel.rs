@@ -4,7 +4,8 @@
 //! Each session has one place in the wheel that counts, at its earliest deadline; places left over
 //! from earlier deadlines are passed over when their turn comes.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
+use tokio::time::Instant;
 
 /// How finely deadlines are kept. They are never early, and late by at most this and a little.
 pub(super) const TICK: Duration = Duration::from_millis(50);
