@@ -3,13 +3,15 @@
 use bytes::Bytes;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+mod expand;
 mod path;
 mod routes;
 mod template;
 
-pub use path::{PathError, RoutePath};
+pub use expand::Values;
+pub use path::{PathError, PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, TemplateError, Values};
+pub use template::{ChannelTemplate, Placeholder, TemplateError};
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;
