@@ -118,6 +118,9 @@ impl Metrics {
     }
 
     /// All series in Prometheus's text format.
+    ///
+    /// # Panics
+    /// Never: encoding into memory cannot fail, and the format is UTF-8.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Vec::new();
