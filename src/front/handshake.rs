@@ -232,7 +232,7 @@ impl Handshake {
         self.answered();
         if matches!(written, Ok(Ok(()))) {
             let (transport, early) = line.into_parts();
-            opened.start(transport, early);
+            opened.start(transport, &early);
         }
     }
 

@@ -34,7 +34,7 @@ const BURST: Duration = Duration::from_secs(10);
 /// Accepts until the phase is `Draining`; the listener is closed on return.
 pub(super) async fn run(bound: Bound, gate: Arc<Gate>, shards: &[ShardHandle]) {
     let Bound { listener, file } = bound;
-    let mut acceptor = match Acceptor::new(listener) {
+    let acceptor = match Acceptor::new(listener) {
         Ok(acceptor) => acceptor,
         Err(e) => return error!(error = %e, "the public port cannot be watched"),
     };
@@ -50,19 +50,25 @@ pub(super) async fn run(bound: Bound, gate: Arc<Gate>, shards: &[ShardHandle]) {
         biased;
         // An error means that nobody leads the phases any more, which is an end too.
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
-        () = accept_all(async || acceptor.accept().await, hand_over, troubles) => {}
+        () = accept_all(acceptor, hand_over, troubles) => {}
     }
     drop(file);
 }
 
+/// Where connections come from.
+trait Accept {
+    /// Waits for the next connection. Cancel-safe.
+    fn accept(&mut self) -> impl Future<Output = io::Result<Accepted>> + Send;
+}
+
 /// Takes connection after connection, for ever.
 async fn accept_all(
-    mut accept: impl AsyncFnMut() -> io::Result<Accepted>,
+    mut source: impl Accept,
     mut hand_over: impl FnMut(Accepted),
     mut troubles: Troubles,
 ) {
     loop {
-        match accept().await {
+        match source.accept().await {
             Ok(accepted) => hand_over(accepted),
             Err(error) if is_the_client_s(&error) => troubles.count(),
             Err(error) => {
@@ -102,21 +108,22 @@ impl Acceptor {
         Ok(Self { listener: listener.watch()?, spare: spare() })
     }
 
-    /// Waits for the next connection. Cancel-safe.
-    async fn accept(&mut self) -> io::Result<Accepted> {
-        let accepted = self.listener.accept().await;
-        if accepted.as_ref().is_err_and(out_of_descriptors) {
-            self.shed();
-        }
-        accepted
-    }
-
     /// Closes the connection that waits longest, by means of the spare descriptor: its client can
     /// then go elsewhere instead of waiting for us.
     fn shed(&mut self) {
         drop(self.spare.take());
         drop(self.listener.accept().now_or_never());
         self.spare = spare();
+    }
+}
+
+impl Accept for Acceptor {
+    async fn accept(&mut self) -> io::Result<Accepted> {
+        let accepted = self.listener.accept().await;
+        if accepted.as_ref().is_err_and(out_of_descriptors) {
+            self.shed();
+        }
+        accepted
     }
 }
 
@@ -159,11 +166,21 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::config::ListenAddress;
-    use std::{
-        cell::Cell,
-        net::{SocketAddr, TcpStream},
-    };
+    use std::net::{SocketAddr, TcpStream};
     use tokio::time::timeout;
+
+    /// Fails so many times, and then has no connection any more.
+    struct Failing(usize, io::ErrorKind);
+
+    impl Accept for Failing {
+        async fn accept(&mut self) -> io::Result<Accepted> {
+            if self.0 == 0 {
+                return std::future::pending().await;
+            }
+            self.0 -= 1;
+            Err(self.1.into())
+        }
+    }
 
     fn counter() -> IntCounter {
         IntCounter::new("errors", "errors").unwrap()
@@ -177,7 +194,7 @@ mod tests {
     async fn a_listener_that_fails_is_left_alone_for_a_while_and_every_failure_counts() {
         let errors = counter();
         let troubles = Troubles::new(errors.clone());
-        let accepting = accept_all(async || Err(full()), |_| (), troubles);
+        let accepting = accept_all(Failing(usize::MAX, io::ErrorKind::Other), |_| (), troubles);
         assert!(timeout(Duration::from_secs(1), accepting).await.is_err());
         assert!((9..=11).contains(&errors.get()), "{} accepts in a second", errors.get());
     }
@@ -185,15 +202,8 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn a_connection_that_failed_alone_does_not_pause_the_next() {
         let errors = counter();
-        let left = Cell::new(1000);
-        let accept = async || match left.get() {
-            0 => std::future::pending().await,
-            n => {
-                left.set(n - 1);
-                Err(io::ErrorKind::ConnectionAborted.into())
-            }
-        };
-        let accepting = accept_all(accept, |_| (), Troubles::new(errors.clone()));
+        let source = Failing(1000, io::ErrorKind::ConnectionAborted);
+        let accepting = accept_all(source, |_| (), Troubles::new(errors.clone()));
         assert!(timeout(Duration::from_millis(1), accepting).await.is_err());
         assert_eq!(errors.get(), 1000);
     }

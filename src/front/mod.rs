@@ -9,6 +9,8 @@ mod answer;
 mod client;
 mod decision;
 mod farewell;
+#[cfg(test)]
+mod fixture;
 mod handshake;
 mod intake;
 mod line;
@@ -17,6 +19,8 @@ mod origin;
 mod problem;
 mod request;
 mod socket;
+#[cfg(test)]
+mod tests;
 mod upgrade;
 
 use crate::{config::Config, endpoint::Routes, metrics::Metrics, phase::Phase, shard::ShardHandle};
