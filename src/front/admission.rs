@@ -4,7 +4,10 @@
 //! waits, and no lock is held longer than one look into a table. Who comes over the limits is
 //! still answered, out of a small reserve; beyond the reserve a socket is just closed.
 
-use super::client::AddressKey;
+use super::{
+    client::AddressKey,
+    pending::{Pending, PendingHandshakes},
+};
 use crate::{config::Server, reason::Refusal};
 use std::{
     collections::HashMap,
@@ -24,7 +27,7 @@ const RESERVE: usize = 64;
 /// Everything that is counted at the public port.
 pub(super) struct Admission {
     connections: Count,
-    pending: Count,
+    pending: PendingHandshakes,
     reserve: Count,
     rate: Option<Mutex<Rate>>,
     addresses: Option<Counts<AddressKey>>,
@@ -34,8 +37,8 @@ pub(super) struct Admission {
 /// What a connection holds from accept to its end.
 pub(super) struct Admitted {
     pub(super) connection: Permit,
-    /// Given back when the session opens, or the refusal has been written.
-    pub(super) pending: Permit,
+    /// Dropped when the handshake is decided.
+    pub(super) pending: Pending,
     /// `None` when nobody counts, or when a proxy has yet to say whose connection it is.
     pub(super) address: Option<KeyPermit<AddressKey>>,
 }
@@ -51,7 +54,7 @@ impl Admission {
     pub(super) fn new(server: &Server) -> Self {
         Self {
             connections: Count::new(server.max_connections.get()),
-            pending: Count::new(server.max_pending_handshakes.get()),
+            pending: PendingHandshakes::new(server.max_pending_handshakes.get()),
             reserve: Count::new(RESERVE),
             rate: server.handshakes_per_second.map(|rate| Mutex::new(Rate::new(rate))),
             addresses: server.max_connections_per_ip.map(Counts::new),
@@ -62,12 +65,12 @@ impl Admission {
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     pub(super) fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
         let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
-        let pending = self.pending.take().ok_or(Refusal::AtCapacity)?;
         let address = address.map(|address| self.take_address(address)).transpose()?.flatten();
-        // Last, since what the bucket gave cannot be put back when another limit refuses.
+        // The last two cannot be put back: a bucket's drop, and the place of who was cut off.
         if self.rate.as_ref().is_some_and(|rate| !lock(rate).take(now)) {
             return Err(Refusal::AtCapacity);
         }
+        let pending = self.pending.take(now).ok_or(Refusal::AtCapacity)?;
         Ok(Admitted { connection, pending, address })
     }
 

@@ -27,7 +27,7 @@ use futures_util::FutureExt as _;
 use hyper::{Method, http::request::Parts};
 use std::{
     any::Any,
-    future::Future,
+    future::{Future, pending},
     net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
@@ -116,8 +116,8 @@ struct Handshake {
 }
 
 impl Handshake {
-    async fn run(mut self, transport: Transport, standing: Result<Admitted, Overflow>) {
-        let received = request::receive(transport, self.end(Refusal::RequestTimeout)).await;
+    async fn run(mut self, transport: Transport, mut standing: Result<Admitted, Overflow>) {
+        let received = request::receive(transport, self.end_of_reading(&mut standing)).await;
         let Received { transport, early, request } = received;
         let line = Line::new(transport, &early);
         let recognised = match request {
@@ -131,10 +131,12 @@ impl Handshake {
                 drop(place);
             }
             (Ok(Admitted { connection, pending, .. }), Err(refusal)) => {
+                drop(pending);
                 self.refuse(refusal, line).await;
-                drop((connection, pending));
+                drop(connection);
             }
-            (Ok(admitted), Ok((request, matched))) => {
+            (Ok(mut admitted), Ok((request, matched))) => {
+                admitted.pending.wait();
                 self.proceed(request, matched, admitted, line).await;
             }
         }
@@ -161,13 +163,13 @@ impl Handshake {
             error!(endpoint = self.name(), "a handshake panicked");
             Err(Ending::Refused(Refusal::InternalError))
         });
-        drop(request);
+        drop((request, pending));
         match decided {
-            Ok(granted) => {
-                drop(pending);
-                self.open(granted, connection, address, line).await;
+            Ok(granted) => self.open(granted, connection, address, line).await,
+            Err(Ending::Refused(refusal)) => {
+                self.refuse(refusal, line).await;
+                drop((connection, address));
             }
-            Err(Ending::Refused(refusal)) => self.refuse(refusal, line).await,
             Err(Ending::Gone) => debug!(endpoint = self.name(), "the client left"),
         }
     }
@@ -220,7 +222,7 @@ impl Handshake {
         mut line: Line,
     ) {
         let Granted { matched, identity, seat, user } = granted;
-        let Some(upgrade) = self.upgrade.take() else { return };
+        let upgrade = self.upgrade.take().expect("what is granted was recognised before");
         let opened = seat.open(Opening {
             endpoint: matched.endpoint,
             identity,
@@ -263,6 +265,26 @@ impl Handshake {
 
     fn name(&self) -> Option<&str> {
         self.endpoint.as_deref()
+    }
+
+    /// Resolves when no more of the request is to be read.
+    fn end_of_reading(
+        &self,
+        standing: &mut Result<Admitted, Overflow>,
+    ) -> impl Future<Output = Refusal> {
+        let end = self.end(Refusal::RequestTimeout);
+        let cut_off = async {
+            match standing {
+                Ok(admitted) => admitted.pending.cut_off().await,
+                Err(_overflow) => pending().await,
+            }
+        };
+        async {
+            tokio::select! {
+                refusal = end => refusal,
+                () = cut_off => Refusal::RequestTimeout,
+            }
+        }
     }
 
     /// Resolves when the handshake must end: as `late` at the deadline, or when the gateway drains.

@@ -27,7 +27,7 @@ impl Line {
                 return;
             }
         }
-        pending().await
+        pending::<()>().await;
     }
 
     /// Writes all of an answer.

@@ -16,6 +16,7 @@ mod intake;
 mod line;
 mod listener;
 mod origin;
+mod pending;
 mod problem;
 mod request;
 mod socket;

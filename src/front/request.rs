@@ -107,6 +107,10 @@ fn builder() -> http1::Builder {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{
+        config::OriginRule,
+        front::{client, origin, upgrade},
+    };
     use std::time::Duration;
     use tokio::{
         io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -188,6 +192,31 @@ mod tests {
             let text = String::from_utf8_lossy(bytes);
             let refused = Some(NoRequest::Refused(Refusal::BadHandshake));
             assert_eq!(refusal(bytes).await, refused, "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn no_bytes_make_a_panic() {
+        let correct = b"GET /ws?a=%41&b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
+            Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://x\r\n\
+            Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+        for seed in 0..3000 {
+            let mut random = fastrand::Rng::with_seed(seed);
+            let mut bytes = correct.to_vec();
+            for _ in 0..random.usize(1..6) {
+                let at = random.usize(..bytes.len());
+                match random.u8(..3) {
+                    0 => bytes[at] = random.u8(..),
+                    1 => drop(bytes.remove(at)),
+                    _ => bytes.truncate(at.max(1)),
+                }
+            }
+            // A panic in any of these fails the test.
+            if let Ok(parts) = received(&bytes, false).await.request {
+                let _ = upgrade::check(&parts);
+                let _ = client::forwarded(None, &parts.headers, &[]);
+                origin::allowed(&[OriginRule::Exact("https://x".to_owned())], &parts.headers);
+            }
         }
     }
 

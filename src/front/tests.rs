@@ -182,6 +182,27 @@ async fn a_request_that_drips_is_cut_at_the_timeout() {
 }
 
 #[tokio::test]
+async fn clients_that_drip_do_not_keep_others_out() {
+    let rig = Rig::start(Redis::Confirms, |config| {
+        config.server.max_pending_handshakes = number(8);
+    });
+    let mut dripping = Vec::new();
+    for _ in 0..8 {
+        let mut client = rig.connect().await;
+        client.send(b"GET").await;
+        dripping.push(client);
+    }
+    assert_eq!(rig.code("/open/a", &[]).await, "at_capacity");
+    let let_in = async {
+        while rig.code("/open/a", &[]).await != "101" {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    timeout(PATIENCE / 2, let_in).await.expect("still kept out");
+    assert_eq!(dripping[0].answer().await.code(), "request_timeout");
+}
+
+#[tokio::test]
 async fn a_full_gateway_answers_503_until_there_is_room() {
     let rig = Rig::start(Redis::Confirms, |config| config.server.max_connections = number(1));
     let mut first = rig.connect().await;
