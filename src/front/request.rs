@@ -208,7 +208,7 @@ mod tests {
                 match random.u8(..3) {
                     0 => bytes[at] = random.u8(..),
                     1 => drop(bytes.remove(at)),
-                    _ => bytes.truncate(at.max(1)),
+                    _ => bytes.truncate(at.max(8)),
                 }
             }
             // A panic in any of these fails the test.
