@@ -26,3 +26,22 @@ pub struct Found {
 /// Two sources of one request carry different tokens.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SourceConflict;
+
+/// Not a place where a token can be.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("is not a source")]
+pub struct SourceError;
+
+impl Source {
+    /// # Errors
+    /// When it is none of the four.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        match text.split_once(':') {
+            None if text == "header" => Ok(Self::Header),
+            None if text == "subprotocol" => Ok(Self::Subprotocol),
+            Some(("query", name)) => Ok(Self::Query(name.to_owned())),
+            Some(("cookie", name)) => Ok(Self::Cookie(name.to_owned())),
+            _ => Err(SourceError),
+        }
+    }
+}

@@ -4,8 +4,8 @@ mod bearer;
 mod jwt;
 mod tokens;
 
-pub use bearer::{Found, Source, SourceConflict};
-pub use jwt::{Algorithm, JwtSettings, KeyError, KeySource};
+pub use bearer::{Found, Source, SourceConflict, SourceError};
+pub use jwt::{Algorithm, JwtSettings, JwtVerifier, KeyError, KeySource};
 pub use tokens::StaticToken;
 
 use crate::identity::Identity;
@@ -17,8 +17,8 @@ pub struct Auth {
     /// In the order of search.
     pub sources: Vec<Source>,
     pub reject: Reject,
-    jwt: Option<jwt::Verifier>,
-    tokens: tokens::StaticTokens,
+    jwt: Option<JwtVerifier>,
+    tokens: Vec<StaticToken>,
 }
 
 /// How a client learns that its token was refused.
@@ -40,12 +40,27 @@ pub enum TokenError {
 }
 
 impl Auth {
+    #[must_use]
+    pub fn new(
+        sources: Vec<Source>,
+        reject: Reject,
+        jwt: Option<JwtVerifier>,
+        tokens: Vec<StaticToken>,
+    ) -> Self {
+        Self { sources, reject, jwt, tokens }
+    }
+
+    #[must_use]
+    pub fn jwt_settings(&self) -> Option<&JwtSettings> {
+        self.jwt.as_ref().map(|jwt| &jwt.settings)
+    }
+
     /// Finds out who a token says the client is.
     ///
     /// # Errors
     /// [`TokenError::Expired`] when everything but the time is right, else [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
-        let _ = (token, now);
+        let _ = (token, now, &self.tokens);
         unimplemented!()
     }
 }
