@@ -28,10 +28,14 @@ impl ChannelTemplate {
     /// When a placeholder is unknown or unclosed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut placeholders = Vec::new();
+        if text.matches('{').count() != text.matches('}').count() {
+            return Err(TemplateError);
+        }
         for part in text.split('{').skip(1) {
             let name = part.split_once('}').ok_or(TemplateError)?.0;
             placeholders.push(match name.split_once('.') {
                 None if name == "user" => Placeholder::User,
+                Some((_, "")) => return Err(TemplateError),
                 Some(("claim", name)) => Placeholder::Claim(name.to_owned()),
                 Some(("path", name)) => Placeholder::Path(name.to_owned()),
                 Some(("query", name)) => Placeholder::Query(name.to_owned()),

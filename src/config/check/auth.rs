@@ -19,7 +19,7 @@ pub(super) struct CheckedAuth {
 }
 
 pub(super) fn auth(table: &mut Table<'_, '_>, any_origin: bool) -> CheckedAuth {
-    let verifies_tokens = table.has("jwt") || table.has("token");
+    let verifies_tokens = table.has("jwt") || table.has_some("token");
     let sources = sources(table, any_origin);
     let reject = table.text(
         "reject",
@@ -37,10 +37,8 @@ pub(super) fn auth(table: &mut Table<'_, '_>, any_origin: bool) -> CheckedAuth {
 }
 
 fn sources(table: &mut Table<'_, '_>, any_origin: bool) -> Vec<Source> {
-    let sources = table.list("sources", &["query:token", "header", "subprotocol"], Source::parse);
-    if sources.is_empty() && table.has("sources") {
-        table.problem("sources", "must name at least one source");
-    }
+    let sources =
+        table.filled_list("sources", &["query:token", "header", "subprotocol"], Source::parse);
     for (number, At { place, value }) in sources.iter().enumerate() {
         if sources[..number].iter().any(|other| other.value == *value) {
             table.problem_at(place, "is in the list already");

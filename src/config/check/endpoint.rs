@@ -39,7 +39,7 @@ pub(super) fn endpoints(
     root: &mut Table<'_, '_>,
     surroundings: &Surroundings,
 ) -> Option<Vec<Arc<Endpoint>>> {
-    if !root.has("endpoint") {
+    if !root.has_some("endpoint") {
         root.problem("endpoint", "at least one [[endpoint]] is needed");
     }
     let (claimed, endpoints): (Vec<_>, Vec<_>) =

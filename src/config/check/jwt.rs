@@ -15,10 +15,7 @@ use crate::{
 type NamedKey = (&'static str, KeySource);
 
 pub(super) fn jwt(table: &mut Table<'_, '_>) -> Option<JwtVerifier> {
-    let algorithms = table.list("algorithms", &["HS256"], str::parse::<Algorithm>);
-    if algorithms.is_empty() && table.has("algorithms") {
-        table.problem("algorithms", "must name at least one algorithm");
-    }
+    let algorithms = table.filled_list("algorithms", &["HS256"], str::parse::<Algorithm>);
     let key = key(table);
     let audience = table.list("audience", &[], some_text);
     let issuer = table.list("issuer", &[], some_text);
@@ -49,11 +46,10 @@ fn key(table: &mut Table<'_, '_>) -> Option<NamedKey> {
         table.problem("jwks_url", not_yet("fetching keys (JWKS)"));
         return None;
     }
-    let name = if table.has("secret_file") { "secret_file" } else { "secret" };
     match (secret?, public_key?) {
-        (Some(secret), None) => Some((name, KeySource::HmacSecret(secret))),
+        (Some((name, secret)), None) => Some((name, KeySource::HmacSecret(secret))),
         (None, Some(pem)) => Some(("public_key_file", KeySource::PublicKeyPem(pem))),
-        (Some(_), Some(_)) => {
+        (Some((name, _)), Some(_)) => {
             table.problem("public_key_file", format_args!("give either this or {name}, not both"));
             None
         }

@@ -89,8 +89,9 @@ fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, St
     move |text| {
         let known = words.iter().find(|(word, _)| *word == text);
         known.map(|(_, value)| *value).ok_or_else(|| {
-            let words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
-            format!("must be {}", words.join(" or "))
+            let mut words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let last = words.pop().unwrap_or_default();
+            format!("must be {} or {last}", words.join(", "))
         })
     }
 }

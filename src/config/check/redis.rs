@@ -66,17 +66,16 @@ fn credentials(
     table: &mut Table<'_, '_>,
     url: &RedisUrl,
     username: Option<String>,
-    password: Option<Secret>,
+    password: Option<(&'static str, Secret)>,
 ) -> (Option<String>, Option<Secret>) {
     if username.is_some() && url.username.is_some() {
         table.problem("username", "redis.url already names a user");
     }
-    if password.is_some() && url.password.is_some() {
-        let key = if table.has("password_file") { "password_file" } else { "password" };
+    if let (Some((key, _)), Some(_)) = (&password, &url.password) {
         table.problem(key, "redis.url already has a password");
     }
     let username = username.or_else(|| url.username.clone());
-    let password = password.or_else(|| url.password.clone());
+    let password = password.map(|(_, password)| password).or_else(|| url.password.clone());
     if username.is_some() && password.is_none() {
         table.problem("username", "a user needs a password (password_file)");
     }
