@@ -1,6 +1,6 @@
-//! The grammar of names: channels, endpoints, and whether a template can become a certain channel.
+//! The grammar of the names that are not templates: our own channels, and endpoints.
 
-/// Held by Redis for itself; fred drops their messages, so a session would never hear anything.
+/// Held by Redis for itself; fred drops their messages, so nothing would ever be heard on them.
 const RESERVED_BY_REDIS: [&str; 2] = ["__keyspace@", "__keyevent@"];
 
 /// Text that may stand in a channel's name: one that Redis cannot take for a pattern, and that
@@ -18,28 +18,6 @@ pub(super) fn channel_text(text: &str) -> Result<(), String> {
         }
         None => Ok(()),
     }
-}
-
-/// The literal text of a template, its placeholders left out.
-pub(super) fn literal_text(template: &str) -> String {
-    template.split('{').enumerate().fold(String::new(), |literal, (number, part)| {
-        let after = if number == 0 { Some(part) } else { part.split_once('}').map(|(_, it)| it) };
-        literal + after.unwrap_or("")
-    })
-}
-
-/// Whether some values for its placeholders make the template into this very name.
-pub(super) fn can_become(template: &str, name: &str) -> bool {
-    let Some((literal, hole)) = template.split_once('{') else {
-        return template == name;
-    };
-    let (Some(name), Some((_, template))) = (name.strip_prefix(literal), hole.split_once('}'))
-    else {
-        return false;
-    };
-    // A substituted value is never empty and has none of these; so it cannot cross a colon.
-    let longest = name.find([':', '{', '}', '"']).unwrap_or(name.len());
-    (1..=longest).any(|end| name.is_char_boundary(end) && can_become(template, &name[end..]))
 }
 
 /// An endpoint's name: it becomes a metric label and a word in log lines.
@@ -76,29 +54,6 @@ mod tests {
             "__keyevent@",
         ] {
             assert!(channel_text(text).is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn literal_text_is_what_stands_outside_of_placeholders() {
-        assert_eq!(literal_text("user:{user}:n{query.a}x"), "user::nx");
-        assert_eq!(literal_text("{user}"), "");
-        assert_eq!(literal_text("plain"), "plain");
-    }
-
-    #[test]
-    fn a_template_can_become_what_its_values_could_spell() {
-        for (template, can) in [
-            ("sockway:control", true),
-            ("sockway:{path.x}", true),
-            ("{path.x}:{path.y}", true),
-            ("{path.x}way:con{path.y}{path.z}l", true),
-            ("{path.x}", false),
-            ("sockway:control{path.x}", false),
-            ("user:{user}", false),
-            ("{path.x}:control:{path.y}", false),
-        ] {
-            assert_eq!(can_become(template, "sockway:control"), can, "{template}");
         }
     }
 

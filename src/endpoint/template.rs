@@ -28,6 +28,9 @@ impl ChannelTemplate {
     /// When a placeholder is unknown or unclosed.
     pub fn parse(text: &str) -> Result<Self, TemplateError> {
         let mut placeholders = Vec::new();
+        if text.is_empty() || text.contains([' ', '*']) || text.starts_with("__key") {
+            return Err(TemplateError);
+        }
         if text.matches('{').count() != text.matches('}').count() {
             return Err(TemplateError);
         }
@@ -46,11 +49,40 @@ impl ChannelTemplate {
     }
 
     #[must_use]
+    pub fn can_name(&self, channel: &str) -> bool {
+        let (before, after) = self.text.split_once('{').unwrap_or((&self.text, &self.text));
+        let after = after.split_once('}').map_or(after, |(_, after)| after);
+        self.text == channel
+            || channel
+                .strip_prefix(before)
+                .and_then(|rest| rest.strip_suffix(after))
+                .is_some_and(|value| !value.contains(':'))
+    }
+
+    #[must_use]
     pub fn as_str(&self) -> &str {
         &self.text
     }
 
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.placeholders.iter()
+    }
+}
+
+impl Placeholder {
+    #[must_use]
+    pub fn is_from_token(&self) -> bool {
+        matches!(self, Self::User | Self::Claim(_))
+    }
+}
+
+impl std::fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User => f.write_str("{user}"),
+            Self::Claim(name) => write!(f, "{{claim.{name}}}"),
+            Self::Path(name) => write!(f, "{{path.{name}}}"),
+            Self::Query(name) => write!(f, "{{query.{name}}}"),
+        }
     }
 }

@@ -53,7 +53,7 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         grammar::endpoint_name(name).map(|()| name.to_owned())
     });
     let path = table.required_text("path", str::to_owned, path);
-    let channels = table.required_list("channels", template);
+    let channels = table.required_list("channels", ChannelTemplate::parse);
     let access = access(table, surroundings);
     check_channels(table, &channels, path.as_ref(), access, &surroundings.reserved);
     let claimed = Claimed {
@@ -122,15 +122,6 @@ fn path(text: &str) -> Result<RoutePath, String> {
     RoutePath::parse(text).map_err(|error| error.to_string())
 }
 
-fn template(text: &str) -> Result<ChannelTemplate, String> {
-    if text.is_empty() {
-        return Err("must not be empty".to_owned());
-    }
-    let template = ChannelTemplate::parse(text).map_err(|error| error.to_string())?;
-    grammar::channel_text(&grammar::literal_text(text))?;
-    Ok(template)
-}
-
 fn access(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> Option<Access> {
     let words = [("required", Access::Required), ("none", Access::None)];
     let access = table.text("auth", "required", one_of(&words));
@@ -169,7 +160,7 @@ fn check_channels(
             table.problem_at(place, "is in the list already");
         }
         for (key, name) in reserved {
-            if grammar::can_become(template.as_str(), name) {
+            if template.can_name(name) {
                 table.problem_at(
                     place,
                     format_args!("can become {name:?}, which {key} keeps for Sockway itself"),
@@ -185,17 +176,12 @@ fn unfilled(
     path: Option<&RoutePath>,
     access: Option<Access>,
 ) -> Option<String> {
-    let anonymous = access == Some(Access::None);
-    let no_token =
-        |name: &str| format!("{{{name}}} needs a token, but this endpoint has auth = \"none\"");
-    match placeholder {
-        Placeholder::User => anonymous.then(|| no_token("user")),
-        Placeholder::Claim(name) => anonymous.then(|| no_token(&format!("claim.{name}"))),
-        Placeholder::Path(name) => path
-            .filter(|path| !path.parameters().any(|parameter| parameter == name))
-            .map(|path| format!("{{path.{name}}} is not in the path {:?}", path.as_str())),
-        Placeholder::Query(_) => None,
+    if placeholder.is_from_token() && access == Some(Access::None) {
+        return Some(format!("{placeholder} needs a token, but this endpoint has auth = \"none\""));
     }
+    let Placeholder::Path(name) = placeholder else { return None };
+    path.filter(|path| !path.parameters().any(|parameter| parameter == name))
+        .map(|path| format!("{placeholder} is not in the path {:?}", path.as_str()))
 }
 
 /// One name is one metric label; one request has one endpoint.

@@ -67,7 +67,8 @@ fn fits(
     name: &'static str,
     key: &KeySource,
 ) -> Option<()> {
-    let mut fits = Some(());
+    // None is left only after a problem with each was recorded.
+    let mut fits = (!algorithms.is_empty()).then_some(());
     for At { place, value: algorithm } in algorithms {
         let problem = match key {
             KeySource::HmacSecret(_) if !algorithm.is_hmac() => {

@@ -1,7 +1,8 @@
 //! Files that are no configuration at all, and files that a configuration names in vain.
 
-use super::{LEAST, SECRET, problems};
+use super::{LEAST, SECRET, parsed, problems, reference::REFERENCE};
 use crate::config::{ConfigError, load};
+use proptest::{prelude::*, sample::Index};
 use std::{error::Error as _, fs, path::Path};
 
 fn report_of(directory: &Path, content: &[u8]) -> String {
@@ -129,4 +130,38 @@ fn algorithms_and_kind_of_key_must_match() {
         report_of(directory.path(), text.as_bytes()),
         "FILE:2:1 auth.jwt.public_key_file: give either this or secret, not both"
     );
+}
+
+#[test]
+fn windows_line_ends_and_a_byte_order_mark_change_nothing() {
+    let text = format!("\u{FEFF}[server]\r\nlisten = \"x\"\r\n  surprise = 1\r\n{LEAST}");
+    let places: Vec<_> =
+        problems(&text).iter().map(|it| it.split(": ").next().unwrap().to_owned()).collect();
+    assert_eq!(places, ["FILE:2:1 server.listen", "FILE:3:3 server.surprise"]);
+}
+
+#[test]
+fn deep_nesting_is_refused_and_not_followed() {
+    let text = format!("[server]\nlisten = {}", "[".repeat(100_000));
+    assert!(problems(&text).iter().all(|problem| problem.starts_with("FILE:2:")));
+}
+
+proptest! {
+    #[test]
+    fn a_damaged_file_is_always_answered_with_positions_inside_it(
+        place in any::<Index>(),
+        removed in 0..40_usize,
+        inserted in "[\\[\\]{}\"'=.,$#\\\\\n a-z0-9ä-]{0,6}",
+    ) {
+        let mut characters: Vec<char> = REFERENCE.chars().collect();
+        let start = place.index(characters.len());
+        let end = (start + removed).min(characters.len());
+        characters.splice(start..end, inserted.chars());
+        let damaged: String = characters.into_iter().collect();
+        if let Err(error) = parsed(&damaged) {
+            prop_assert!(!error.problems().is_empty());
+            let lines = damaged.split('\n').count();
+            prop_assert!(error.problems().iter().all(|it| (1..=lines).contains(&it.line)));
+        }
+    }
 }

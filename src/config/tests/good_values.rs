@@ -11,6 +11,14 @@ use crate::{
 use std::{fs, num::NonZeroUsize, time::Duration};
 use tracing::level_filters::LevelFilter;
 
+/// Its private half was thrown away.
+const PUBLIC_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEHodX1152Q2v/pu+s4ZGhUItnry8L
+MHxPENLtFkSFDOdEsoK36tBG86tpZA51wtApzF8decZUYrRXJrqVaFlPjw==
+-----END PUBLIC KEY-----
+";
+
 #[test]
 fn the_server_and_its_limits() {
     let text = r#"
@@ -175,4 +183,15 @@ fn files_are_found_beside_the_configuration_and_lose_their_last_newline() {
     let jwt = loaded.config.auth.jwt_settings().unwrap();
     assert!(matches!(&jwt.key, KeySource::HmacSecret(secret) if secret.expose() == SECRET));
     assert!(!format!("{loaded:?}").contains("hunter2"), "no secret in Debug");
+}
+
+#[test]
+fn a_public_key_is_read_from_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("jwt.pem");
+    fs::write(&key, PUBLIC_KEY).unwrap();
+    let text = format!("[auth.jwt]\nalgorithms = [\"ES256\"]\npublic_key_file = {key:?}\n{LEAST}");
+    let auth = loaded(&text).config.auth;
+    let key = &auth.jwt_settings().unwrap().key;
+    assert!(matches!(key, KeySource::PublicKeyPem(pem) if pem == PUBLIC_KEY.as_bytes()));
 }

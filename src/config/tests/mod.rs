@@ -1,5 +1,6 @@
 //! Whole configurations, from text to `Config` or to the report of what is wrong.
 
+mod bad_endpoints;
 mod bad_files;
 mod bad_values;
 mod good_values;

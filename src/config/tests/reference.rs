@@ -4,7 +4,7 @@ use super::{SECRET, loaded, parsed};
 use crate::config::effective;
 use std::{collections::BTreeSet, fs, path::Path};
 
-const REFERENCE: &str = include_str!("../../../config/sockway.toml");
+pub(super) const REFERENCE: &str = include_str!("../../../config/sockway.toml");
 
 /// The reference with its commented tables and keys, except the ones that contradict another.
 fn whole_reference() -> String {
