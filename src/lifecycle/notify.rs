@@ -91,9 +91,6 @@ mod tests {
         }
         let folder = tempfile::tempdir().unwrap();
         let gone = folder.path().join("gone");
-        assert_eq!(
-            send(gone.as_os_str(), "READY=1").unwrap_err().kind(),
-            io::ErrorKind::NotFound
-        );
+        assert_eq!(send(gone.as_os_str(), "READY=1").unwrap_err().kind(), io::ErrorKind::NotFound);
     }
 }

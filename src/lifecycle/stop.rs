@@ -148,6 +148,9 @@ mod tests {
         let fails = async { Err("shard 1 died") };
         let now = CancellationToken::new();
         let close = |_| panic!("it was never drained");
-        assert_eq!(stop(&phase, &settings(3, 5, 20), &now, close, fails).await, Err("shard 1 died"));
+        assert_eq!(
+            stop(&phase, &settings(3, 5, 20), &now, close, fails).await,
+            Err("shard 1 died")
+        );
     }
 }
