@@ -1,6 +1,8 @@
 //! Where a request carries its token, and the search for it.
 
+use super::Auth;
 use crate::secret::Secret;
+use hyper::http::request::Parts;
 
 /// One place where a request may carry its token (`auth.sources`).
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -23,6 +25,36 @@ pub struct Found {
     pub in_subprotocol: bool,
 }
 
-/// Two sources of one request carry different tokens.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+/// One request carries different tokens.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the request carries different tokens")]
 pub struct SourceConflict;
+
+/// Why a text is not a token source.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SourceError {
+    #[error("must be \"query:NAME\", \"header\", \"subprotocol\" or \"cookie:NAME\"")]
+    Unknown,
+}
+
+impl Source {
+    /// Reads one entry of `auth.sources`.
+    ///
+    /// # Errors
+    /// When it is none of the four.
+    pub fn parse(text: &str) -> Result<Self, SourceError> {
+        let _ = text;
+        unimplemented!()
+    }
+}
+
+impl Auth {
+    /// Searches every source of a request for its token.
+    ///
+    /// # Errors
+    /// [`SourceConflict`] when two places carry different tokens.
+    pub fn find_token(&self, request: &Parts) -> Result<Option<Found>, SourceConflict> {
+        let _ = request;
+        unimplemented!()
+    }
+}

@@ -1,11 +1,17 @@
 //! Who a client is: from a request's token to an [`Identity`].
 
+mod algorithm;
 mod bearer;
 mod jwt;
+mod key;
+mod mint;
 mod tokens;
 
-pub use bearer::{Found, Source, SourceConflict};
-pub use jwt::{Algorithm, JwtSettings, KeyError, KeySource};
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use bearer::{Found, Source, SourceConflict, SourceError};
+pub use jwt::{JwtSettings, JwtVerifier};
+pub use key::{KeyError, KeySource};
+pub use mint::{MintError, mint};
 pub use tokens::StaticToken;
 
 use crate::identity::Identity;
@@ -17,7 +23,7 @@ pub struct Auth {
     /// In the order of search.
     pub sources: Vec<Source>,
     pub reject: Reject,
-    jwt: Option<jwt::Verifier>,
+    jwt: Option<JwtVerifier>,
     tokens: tokens::StaticTokens,
 }
 
@@ -40,6 +46,23 @@ pub enum TokenError {
 }
 
 impl Auth {
+    /// Puts together what was checked.
+    #[must_use]
+    pub fn new(
+        sources: Vec<Source>,
+        reject: Reject,
+        jwt: Option<JwtVerifier>,
+        tokens: Vec<StaticToken>,
+    ) -> Self {
+        Self { sources, reject, jwt, tokens: tokens::StaticTokens::new(tokens) }
+    }
+
+    /// `[auth.jwt]`, when there is one.
+    #[must_use]
+    pub fn jwt_settings(&self) -> Option<&JwtSettings> {
+        self.jwt.as_ref().map(JwtVerifier::settings)
+    }
+
     /// Finds out who a token says the client is.
     ///
     /// # Errors
