@@ -15,7 +15,7 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    sync::{Semaphore, oneshot},
+    sync::Semaphore,
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
@@ -51,7 +51,7 @@ pub struct Admin {
 #[derive(Debug)]
 pub struct Running {
     stop: CancellationToken,
-    ended: oneshot::Receiver<Infallible>,
+    ended: CancellationToken,
 }
 
 impl Admin {
@@ -82,12 +82,11 @@ impl Admin {
             let _entered = runtime.enter();
             TcpListener::from_std(self.listener)?
         };
-        let stop = CancellationToken::new();
-        let (end, ended) = oneshot::channel();
-        let stopped = stop.clone();
+        let (stop, ended) = (CancellationToken::new(), CancellationToken::new());
+        let (stopped, end) = (stop.clone(), ended.clone().drop_guard());
         thread::Builder::new().name("sockway-admin".to_owned()).spawn(move || {
             // Dropped when the thread ends, by a panic too: that is how its end is noticed.
-            let _end: oneshot::Sender<Infallible> = end;
+            let _end = end;
             runtime.block_on(serve(listener, Arc::new(state), stopped));
         })?;
         Ok(Running { stop, ended })
@@ -96,13 +95,12 @@ impl Admin {
 
 impl Running {
     /// Resolves when the thread has ended, which it never does unasked unless something broke.
-    pub async fn ended(&mut self) {
-        // The sender is never used, so the only thing that can happen is that it is dropped.
-        let _ = (&mut self.ended).await;
+    pub async fn ended(&self) {
+        self.ended.cancelled().await;
     }
 
     /// Closes the port, lets answers that are under way finish, and waits for the thread.
-    pub async fn stop(mut self) {
+    pub async fn stop(self) {
         self.stop.cancel();
         self.ended().await;
     }

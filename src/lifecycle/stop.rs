@@ -2,7 +2,6 @@
 
 use super::notify;
 use crate::{config::Shutdown, phase::Phase};
-use std::time::Duration;
 use tokio::{sync::watch, time};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -29,10 +28,9 @@ pub enum Ending {
 
 /// Goes through the phases up to [`Phase::Stopped`].
 ///
-/// `close` is called once, when [`Phase::Draining`] begins, with the window over which sessions
-/// are to be closed; `closed` resolves when nothing is open any more. It is polled from the start,
-/// so that what fails meanwhile is noticed. `shutdown.timeout` counts from this call, not from the
-/// closing: whoever sends SIGKILL counts from the signal too.
+/// `closed` resolves when nothing is open any more; it learns from the phase when to close. It is
+/// polled from the start, so that what fails meanwhile is noticed. `shutdown.timeout` counts from
+/// this call, not from the closing: whoever sends SIGKILL counts from the signal too.
 ///
 /// # Errors
 /// What `closed` fails with; the sequence ends there.
@@ -40,20 +38,18 @@ pub async fn stop<E>(
     phase: &watch::Sender<Phase>,
     settings: &Shutdown,
     now: &CancellationToken,
-    close: impl FnOnce(Duration),
     closed: impl Future<Output = Result<(), E>>,
 ) -> Result<Ending, E> {
     notify::stopping();
     enter(phase, Phase::Leaving);
-    let opening = async {
+    let leaving = async {
         time::sleep(settings.readiness_delay).await;
         enter(phase, Phase::Draining);
-        close(settings.spread);
+        Ok(())
     };
-    let sequence = async { tokio::try_join!(async { Ok(opening.await) }, closed) };
     let ending = tokio::select! {
         biased; // Closed in the very last moment is still closed.
-        result = sequence => result.map(|_| Ending::Clean)?,
+        result = async { tokio::try_join!(leaving, closed) } => result.map(|_| Ending::Clean)?,
         () = now.cancelled() => Ending::Forced,
         () = time::sleep(settings.timeout) => Ending::TimedOut,
     };
@@ -72,7 +68,7 @@ fn enter(phase: &watch::Sender<Phase>, next: Phase) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{cell::Cell, convert::Infallible, future::pending};
+    use std::{convert::Infallible, future::pending, time::Duration};
     use tokio::time::Instant;
 
     const fn settings(readiness_delay: u64, spread: u64, timeout: u64) -> Shutdown {
@@ -93,23 +89,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn readiness_goes_first_then_sessions_are_closed_and_the_end_is_awaited() {
+    async fn readiness_goes_first_then_the_closing_and_its_end_is_awaited() {
         let (phase, phases) = watch::channel(Phase::Running);
         let start = Instant::now();
         let seen = tokio::spawn(record(phases, start));
-        let told = Cell::new(None);
+        let mut draining = phase.subscribe();
         let closed = async {
-            time::sleep(Duration::from_secs(7)).await;
+            let _ = draining.wait_for(|phase| *phase == Phase::Draining).await;
+            time::sleep(Duration::from_secs(4)).await;
             Ok::<_, Infallible>(())
         };
-        let close = |spread| told.set(Some((spread, start.elapsed().as_secs())));
 
-        let ending =
-            stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), close, closed).await;
+        let ending = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), closed).await;
 
         drop(phase);
         assert_eq!(ending, Ok(Ending::Clean));
-        assert_eq!(told.get(), Some((Duration::from_secs(5), 3)));
         let phases = [(Phase::Leaving, 0), (Phase::Draining, 3), (Phase::Stopped, 7)];
         assert_eq!(seen.await.unwrap(), phases);
     }
@@ -119,8 +113,7 @@ mod tests {
         let (phase, phases) = watch::channel(Phase::Running);
         let start = Instant::now();
         let hangs = pending::<Result<(), Infallible>>();
-        let ending =
-            stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), |_| (), hangs).await;
+        let ending = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), hangs).await;
         assert_eq!(ending, Ok(Ending::TimedOut));
         assert_eq!(start.elapsed(), Duration::from_secs(20));
         assert_eq!(*phases.borrow(), Phase::Stopped);
@@ -136,7 +129,7 @@ mod tests {
             later.cancel();
         });
         let hangs = pending::<Result<(), Infallible>>();
-        let ending = stop(&phase, &settings(3, 5, 20), &now, |_| (), hangs).await;
+        let ending = stop(&phase, &settings(3, 5, 20), &now, hangs).await;
         assert_eq!(ending, Ok(Ending::Forced));
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert_eq!(*phases.borrow(), Phase::Stopped);
@@ -147,10 +140,6 @@ mod tests {
         let (phase, _phases) = watch::channel(Phase::Running);
         let fails = async { Err("shard 1 died") };
         let now = CancellationToken::new();
-        let close = |_| panic!("it was never drained");
-        assert_eq!(
-            stop(&phase, &settings(3, 5, 20), &now, close, fails).await,
-            Err("shard 1 died")
-        );
+        assert_eq!(stop(&phase, &settings(3, 5, 20), &now, fails).await, Err("shard 1 died"));
     }
 }
