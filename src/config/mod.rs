@@ -3,6 +3,12 @@
 //! Whoever holds a `Config` holds values that may run: ranges are kept, contradictions are refused,
 //! files that it names have been read.
 
+mod load;
+mod problem;
+
+pub use load::{Loaded, UnitError, duration, effective, load, parse};
+pub use problem::{ConfigError, Problem};
+
 use crate::{auth::Auth, endpoint::Endpoint, secret::Secret};
 use ipnet::IpNet;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
