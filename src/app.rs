@@ -107,6 +107,12 @@ impl Gateway {
         self.admin.address()
     }
 
+    /// What the Redis side knows of its link, as it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
     /// What asks this gateway to stop, at leisure or at once.
     #[must_use]
     pub fn stopper(&self) -> Stopper {

@@ -10,5 +10,5 @@ mod signals;
 mod stop;
 
 pub use notify::ready;
-pub use signals::Signals;
+pub use signals::{OnHangup, Signals};
 pub use stop::{Ending, Stopper, stop};

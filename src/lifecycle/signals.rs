@@ -11,6 +11,16 @@ pub struct Signals {
     terminate: Signal,
     interrupt: Signal,
     hangup: Signal,
+    on_hangup: OnHangup,
+}
+
+/// What SIGHUP means.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnHangup {
+    /// For a daemon: nothing, in a version that does not reload.
+    GoOn,
+    /// For a command in a terminal: the terminal has gone.
+    Stop,
 }
 
 impl Signals {
@@ -19,11 +29,12 @@ impl Signals {
     ///
     /// # Errors
     /// When the operating system refuses a handler.
-    pub fn catch() -> io::Result<Self> {
+    pub fn catch(on_hangup: OnHangup) -> io::Result<Self> {
         Ok(Self {
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
             hangup: signal(SignalKind::hangup())?,
+            on_hangup,
         })
     }
 
@@ -36,6 +47,10 @@ impl Signals {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
                 _ = self.hangup.recv() => {
+                    if self.on_hangup == OnHangup::Stop {
+                        stopper.drain.cancel();
+                        continue;
+                    }
                     warn!("SIGHUP: this version does not reload; restart to change the configuration");
                     continue;
                 }
