@@ -6,6 +6,8 @@
 mod cell;
 mod process;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use cell::{Cell, Histogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
