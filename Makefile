@@ -17,7 +17,7 @@ help:
 
 run:
 	@scripts/prepare run
-	@echo '==> building Sockway; the first time takes a few minutes'
+	@echo '==> building Sockway; the first time takes a minute or more'
 	@cargo build --locked
 	@cargo run --quiet --locked -- dev $(ARGS)
 
