@@ -142,6 +142,26 @@ fn anchors(text: &str) -> Vec<String> {
     headings.map(anchor).collect()
 }
 
+#[test]
+fn every_relative_link_leads_somewhere() {
+    let (mut seen, mut broken) = (0, Vec::new());
+    for path in files("md") {
+        let text = fs::read_to_string(&path).expect("a Markdown file");
+        for link in links(&text).filter(|link| !link.contains("://")) {
+            seen += 1;
+            let (file, anchor) = link.split_once('#').unwrap_or((link, ""));
+            let target =
+                if file.is_empty() { path.clone() } else { path.with_file_name("").join(file) };
+            let known = || anchors(&fs::read_to_string(&target).unwrap_or_default());
+            if !target.exists() || !(anchor.is_empty() || known().iter().any(|it| it == anchor)) {
+                broken.push(format!("{}: {link}", path.display()));
+            }
+        }
+    }
+    assert!(seen > 10, "the test looks at nothing");
+    assert!(broken.is_empty(), "{broken:#?}");
+}
+
 /// What a check of the documents is worth: these must be told apart.
 #[test]
 fn tables_links_and_names_are_read_as_a_reader_would() {

@@ -86,6 +86,9 @@ fn every_module_has_a_layer_and_imports_only_from_below() {
     let wrong: Vec<_> =
         sources.iter().flat_map(|(module, source)| violations(&layers, module, source)).collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
+    let gone = |layer: &&String| !sources.iter().any(|(module, _)| module == *layer);
+    let gone: Vec<_> = layers.keys().filter(gone).collect();
+    assert!(gone.is_empty(), "in src/lib.rs's list but not in src: {gone:?}");
 }
 
 #[test]

@@ -86,8 +86,24 @@ fn compose_mounts_the_configuration_where_the_image_reads_it() {
 fn ports_are_those_of_the_configuration() {
     let port = instruction("EXPOSE");
     let listen = format!("0.0.0.0:{port}");
-    assert_eq!(toml("deploy/sockway.toml")["server"]["listen"].as_str(), Some(listen.as_str()));
+    for path in ["config/sockway.toml", "deploy/sockway.toml"] {
+        assert_eq!(toml(path)["server"]["listen"].as_str(), Some(listen.as_str()), "{path}");
+    }
     assert!(read("deploy/compose.yaml").contains(&format!("- \"{port}:{port}\"")));
+    let admin = toml("config/sockway.toml")["admin"]["listen"].as_str().map(str::to_owned);
+    for path in ["Dockerfile", "README.md", "docs/operations.md"] {
+        assert!(read(path).contains(admin.as_deref().expect("an address")), "{path}");
+    }
+}
+
+#[test]
+fn compose_gives_sessions_the_time_to_be_told_goodbye() {
+    let seconds = |text: &str| text.trim().trim_end_matches('s').parse::<u32>().expect("seconds");
+    let compose = read("deploy/compose.yaml");
+    let grace = compose.split_once("stop_grace_period: ").expect("a grace period").1;
+    let grace = grace.lines().next().map(seconds).expect("a value");
+    let timeout = toml("config/sockway.toml")["shutdown"]["timeout"].as_str().map(seconds);
+    assert!(Some(grace) > timeout, "{grace} s of grace, {timeout:?} s needed");
 }
 
 #[test]
