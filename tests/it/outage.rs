@@ -13,8 +13,8 @@ use std::{net::SocketAddr, time::Duration};
 const GAP: &str = r#"{"type":"gap"}"#;
 
 fn settings(url: &str) -> Settings {
-    let settings = Settings::with_url(url).set("redis.probe_timeout", "400ms");
-    settings.endpoint(rooms())
+    let settings = Settings::with_url(url).set("redis.probe_interval", "500ms");
+    settings.set("redis.probe_timeout", "400ms").endpoint(rooms())
 }
 
 /// The gap notice must be next; then the channel delivers again.
@@ -104,8 +104,8 @@ fn a_black_hole_on_the_way_to_redis_is_noticed_and_told_when_it_ends() {
 fn a_slow_way_to_redis_is_no_outage() {
     let redis = Redis::start();
     let proxy = Proxy::to(&redis.address());
-    let settings = settings(&proxy.url()).set("redis.probe_timeout", "2s");
-    let gateway = Gateway::start(&settings);
+    let settings = settings(&proxy.url()).set("redis.probe_interval", "1s");
+    let gateway = Gateway::start(&settings.set("redis.probe_timeout", "900ms"));
     let mut client = gateway.open("/ws/rooms/1");
     proxy.set(Weather::Delay(Duration::from_millis(150)));
     let verified = || gateway.metrics().get("sockway_redis_last_verified_timestamp_seconds");
@@ -124,7 +124,7 @@ fn bytes_that_come_in_drips_are_put_together() {
     let redis = Redis::start();
     let proxy = Proxy::to(&redis.address());
     proxy.set(Weather::Drip);
-    let gateway = Gateway::start(&settings(&proxy.url()).set("redis.probe_timeout", "5s"));
+    let gateway = Gateway::start(&Settings::with_url(&proxy.url()).endpoint(rooms()));
     let mut client = gateway.open("/ws/rooms/1");
     redis.publish("room:1", "drip, drip");
     assert_eq!(client.text(), "drip, drip");

@@ -37,8 +37,8 @@ impl Settings {
 
     fn fast_redis(self, url: &str) -> Self {
         self.set("redis.url", url)
-            .set("redis.probe_interval", "200ms")
-            .set("redis.probe_timeout", "1s")
+            .set("redis.probe_interval", "1s")
+            .set("redis.probe_timeout", "900ms")
             .set("redis.reconnect_min", "20ms")
             .set("redis.reconnect_max", "200ms")
             .set("redis.linger", "50ms")
