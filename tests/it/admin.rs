@@ -1,0 +1,120 @@
+//! The private port: health that can be believed, every series from the start, nothing on the
+//! public port.
+
+use crate::rig::{
+    Gateway, Redis, Request, Settings,
+    settings::{notifications, rooms},
+    wait::until,
+};
+
+fn start() -> (Redis, Gateway) {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(rooms()).endpoint(notifications());
+    let gateway = Gateway::start(&settings);
+    (redis, gateway)
+}
+
+#[test]
+fn every_series_of_the_contract_exists_from_the_start() {
+    let (_redis, gateway) = start();
+    let metrics = gateway.metrics();
+    for name in [
+        "sockway_sessions",
+        "sockway_sessions_opened_total",
+        "sockway_sessions_closed_total",
+        "sockway_session_seconds_count",
+        "sockway_handshakes_refused_total",
+        "sockway_handshake_seconds_count",
+        "sockway_redis_messages_total",
+        "sockway_redis_message_bytes_total",
+        "sockway_deliveries_total",
+        "sockway_delivered_bytes_total",
+        "sockway_delivery_seconds_count",
+        "sockway_missed_messages_total",
+        "sockway_gaps_total",
+        "sockway_channels",
+        "sockway_redis_up",
+        "sockway_redis_last_verified_timestamp_seconds",
+        "sockway_redis_reconnects_total",
+        "sockway_redis_outage_seconds_total",
+        "sockway_redis_resubscribe_seconds_count",
+        "sockway_config_reloads_total",
+        "sockway_build_info",
+        "process_resident_memory_bytes",
+        "process_open_fds",
+        "process_cpu_seconds_total",
+    ] {
+        assert!(metrics.all(name).next().is_some(), "{name} is missing");
+    }
+    assert_eq!(metrics.all("sockway_sessions").count(), 2, "one for each endpoint");
+    assert_eq!(metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\"}"), 0.0);
+    assert_eq!(metrics.get("sockway_redis_up"), 1.0);
+}
+
+#[test]
+fn labels_never_name_a_user_a_channel_or_an_address() {
+    let (redis, gateway) = start();
+    let mut ann = gateway.open_as("unmistakable-ann", "/ws/me");
+    let _room = gateway.open("/ws/rooms/unmistakable-room");
+    redis.publish("user:unmistakable-ann", "hello");
+    assert_eq!(ann.text(), "hello");
+    let text = gateway.admin("/metrics").text();
+    assert!(!text.contains("unmistakable") && !text.contains("127.0.0.1"), "{text}");
+}
+
+#[test]
+fn status_says_what_is_going_on() {
+    let (_redis, gateway) = start();
+    let _clients: Vec<_> = (0..3).map(|_| gateway.open("/ws/rooms/1")).collect();
+    until("the sessions are counted", || gateway.admin("/status").json()["sessions"]["rooms"] == 3);
+    let status = gateway.admin("/status").json();
+    assert_eq!(status["version"], env!("CARGO_PKG_VERSION"));
+    assert_eq!(status["phase"], "running");
+    assert_eq!(status["sessions"]["notifications"], 0);
+    assert_eq!(status["channels"]["wanted"], 1);
+    assert_eq!(status["channels"]["held"], 1);
+    assert_eq!(status["redis"]["link"], "up");
+    assert!(status["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+}
+
+#[test]
+fn the_busiest_channels_are_listed_with_their_sessions_by_prefix_and_limit() {
+    let (_redis, gateway) = start();
+    let _clients: Vec<_> = ["a", "b", "b", "b", "c", "c"]
+        .map(|room| gateway.open(&format!("/ws/rooms/{room}")))
+        .into();
+    let _ann = gateway.open_as("ann", "/ws/me");
+    let list = |target: &str| -> Vec<(String, u64)> {
+        let rows = gateway.admin(target).json()["channels"].as_array().expect("a list").clone();
+        let row = |row: &serde_json::Value| {
+            let name = row["channel"].as_str().expect("a name").to_owned();
+            (name, row["sessions"].as_u64().expect("a number"))
+        };
+        rows.iter().map(row).collect()
+    };
+    assert_eq!(
+        list("/channels?prefix=room:&limit=2"),
+        [("room:b".to_owned(), 3), ("room:c".to_owned(), 2)]
+    );
+    assert_eq!(list("/channels").len(), 5);
+    assert_eq!(list("/channels?prefix=nothing"), []);
+}
+
+#[test]
+fn the_console_is_a_page_and_unknown_paths_are_not_found() {
+    let (_redis, gateway) = start();
+    let page = gateway.admin("/");
+    assert_eq!(page.status, 200);
+    assert!(page.header("content-type").is_some_and(|kind| kind.starts_with("text/html")));
+    assert_eq!(gateway.admin("/nothing").status, 404);
+    let post = Request::line("POST /metrics HTTP/1.1").header("Connection", "close");
+    assert_eq!(post.send(gateway.admin).status, 405);
+}
+
+#[test]
+fn the_public_port_knows_nothing_of_the_admin_port() {
+    let (_redis, gateway) = start();
+    for path in ["/", "/metrics", "/livez", "/readyz", "/status", "/channels", "/drain"] {
+        gateway.send(&Request::get(path)).assert_refused(404, "not_found");
+    }
+}

@@ -1,0 +1,165 @@
+//! The commands that are not `serve`, end to end.
+
+use crate::rig::{
+    Gateway, Redis, Settings,
+    process::{Process, sockway},
+    settings::{notifications, rooms},
+    wait::{LIMIT, until},
+};
+use rustix::process::Signal;
+use std::{net::TcpStream, process::Command};
+
+fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(rooms()).endpoint(notifications());
+    let gateway = Gateway::start(&change(settings));
+    (redis, gateway)
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = sockway();
+    command.args(arguments);
+    command
+}
+
+/// Runs a command to its end.
+fn run(arguments: &[&str]) -> (i32, String, String) {
+    let mut process = Process::start(&mut command(arguments));
+    (process.exit_code(), process.stdout.text(), process.stderr.text())
+}
+
+#[test]
+fn token_mints_what_the_gateway_accepts() {
+    let (redis, gateway) = start(|settings| {
+        settings.set("auth.jwt.audience", vec!["shop"]).set("auth.jwt.issuer", vec!["me"])
+    });
+    let file = gateway.config_file();
+    let file = file.to_str().expect("UTF-8");
+    let (code, token, _) = run(&["token", "--config", file, "--user", "42", "--ttl", "10m"]);
+    assert_eq!(code, 0);
+    let mut client = gateway.open_with(token.trim(), "/ws/me");
+    redis.publish("user:42", "hello");
+    assert_eq!(client.text(), "hello");
+}
+
+#[test]
+fn token_can_set_claims_and_refuses_what_makes_no_sense() {
+    let (_redis, gateway) = start(|settings| {
+        let endpoint =
+            crate::rig::Endpoint::new("tenants", "/ws/tenant", &["tenant:{claim.tenant}"]);
+        settings.endpoint(endpoint.set("format", "json"))
+    });
+    let file = gateway.config_file();
+    let file = file.to_str().expect("UTF-8");
+    let minted = run(&["token", "--config", file, "--user", "42", "--claim", "tenant=acme"]);
+    assert_eq!(minted.0, 0, "{minted:?}");
+    let mut client = gateway.open_with(minted.1.trim(), "/ws/tenant");
+    assert_eq!(client.json()["channels"][0], "tenant:acme");
+
+    for arguments in [
+        &["token", "--config", file][..],
+        &["token", "--config", file, "--user", "42", "--ttl", "soon"],
+        &["token", "--config", file, "--user", "42", "--claim", "tenant"],
+    ] {
+        assert_eq!(run(arguments).0, 64, "{arguments:?}");
+    }
+    assert_eq!(run(&["token", "--config", "/nowhere.toml", "--user", "42"]).0, 78);
+}
+
+#[test]
+fn check_says_ok_or_every_problem() {
+    let (_redis, gateway) = start(|settings| settings);
+    let file = gateway.config_file();
+    let (code, output, _) = run(&["check", file.to_str().expect("UTF-8")]);
+    assert_eq!((code, output.trim()), (0, "ok"));
+
+    let (code, printed, _) = run(&["check", "--print", file.to_str().expect("UTF-8")]);
+    assert_eq!(code, 0);
+    let printed: toml::Table = printed.parse().expect("the effective configuration is TOML");
+    assert_eq!(printed["server"]["handshake_timeout"].as_str(), Some("10s"), "a default");
+    assert_eq!(printed["redis"]["linger"].as_str(), Some("50ms"), "what was set");
+
+    std::fs::write(&file, "[server]\nlisten = 5\ncolour = \"blue\"\n").expect("written");
+    let (code, _, problems) = run(&["check", file.to_str().expect("UTF-8")]);
+    assert_eq!(code, 78);
+    for part in ["listen", "colour", "2:", "3:", "endpoint", "sockway.toml"] {
+        assert!(problems.contains(part), "{part} is not in\n{problems}");
+    }
+}
+
+#[test]
+fn listen_prints_what_arrives_and_how_it_ended() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/me", gateway.address);
+    let token = crate::rig::token::of("ann");
+    let mut listen = Process::start(&mut command(&["listen", &url, "--token", &token]));
+    redis.wait_numsub("user:ann", 1);
+    redis.publish("user:ann", "first");
+    redis.publish("user:ann", "second");
+    listen.stdout.wait_for("the second message", |line| (line == "second").then_some(()));
+    assert_eq!(listen.stdout.text(), "first\nsecond");
+    gateway.terminate();
+    assert_ne!(listen.exit_code(), 0, "it did not end by itself");
+    assert!(listen.stderr.text().contains("1012"), "{}", listen.stderr.text());
+}
+
+#[test]
+fn listen_ends_with_0_when_interrupted_and_tells_a_refusal() {
+    let (redis, gateway) = start(|settings| settings);
+    let room = format!("ws://{}/ws/rooms/1", gateway.address);
+    let mut listen = Process::start(&mut command(&["listen", &room]));
+    redis.wait_numsub("room:1", 1);
+    redis.publish("room:1", "hello");
+    listen.stdout.wait_for("the message", |line| (line == "hello").then_some(()));
+    listen.signal(Signal::INT);
+    assert_eq!(listen.exit_code(), 0);
+
+    let me = format!("ws://{}/ws/me", gateway.address);
+    let (code, _, error) = run(&["listen", &me]);
+    assert_eq!(code, 1);
+    assert!(error.contains("401") && error.contains("token_missing"), "{error}");
+    assert_eq!(run(&["listen", "ws://127.0.0.1:1/"]).0, 1);
+}
+
+#[test]
+fn health_tells_alive_and_ready_apart() {
+    let mut redis = Redis::absent();
+    let gateway = Gateway::start_unready(&Settings::new(&redis).endpoint(rooms()));
+    let admin = gateway.admin.to_string();
+    assert_eq!(run(&["health", "--admin", &admin]).0, 0);
+    assert_eq!(run(&["health", "--ready", "--admin", &admin]).0, 1);
+    redis.begin();
+    gateway.wait_ready();
+    assert_eq!(run(&["health", "--ready", "--admin", &admin]).0, 0);
+    drop(gateway);
+    assert_eq!(run(&["health", "--admin", &admin]).0, 1);
+}
+
+#[test]
+fn drain_starts_the_stop_sequence_and_waits_for_its_end() {
+    let (_redis, mut gateway) = start(|settings| settings.set("shutdown.spread", "500ms"));
+    let mut client = gateway.open("/ws/rooms/1");
+    let admin = gateway.admin.to_string();
+    let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
+    client.assert_closed(1012, "restarting");
+    assert_eq!(drain.exit_code(), 0);
+    // It has waited for the end: nobody answers any more.
+    assert!(TcpStream::connect(gateway.admin).is_err());
+    assert_eq!(gateway.process.exit_within(LIMIT).code(), Some(0));
+    assert_eq!(run(&["drain", "--admin", &admin]).0, 1, "there is nobody to drain");
+}
+
+#[test]
+fn a_signal_after_a_drain_does_not_cut_it_short() {
+    let (_redis, mut gateway) = start(|settings| {
+        settings.set("shutdown.spread", "0s").set("shutdown.readiness_delay", "1s")
+    });
+    let mut client = gateway.open("/ws/rooms/1");
+    let admin = gateway.admin.to_string();
+    let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
+    until("it is leaving", || gateway.admin("/status").json()["phase"] == "leaving");
+    gateway.terminate();
+    client.assert_closed(1012, "restarting");
+    assert_eq!(drain.exit_code(), 0);
+    assert_eq!(gateway.process.exit_code(), 0);
+}

@@ -1,0 +1,160 @@
+//! The end of a permission: revoked, expired, or refreshed in time.
+
+use crate::rig::{
+    Client, Gateway, Redis, Request, Settings,
+    client::TEXT,
+    settings::notifications,
+    token::{self, now, signed},
+    wait::within,
+};
+use serde_json::json;
+use std::time::Duration;
+
+fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("auth.jwt.leeway", "0s")
+        .endpoint(notifications().set("format", "json"));
+    let gateway = Gateway::start(&change(settings));
+    (redis, gateway)
+}
+
+/// A session that has been told that it is ready.
+#[track_caller]
+fn open(gateway: &Gateway, token: &str) -> Client {
+    let mut client = gateway.open_with(token, "/ws/me");
+    assert_eq!(client.json()["type"], "ready");
+    client
+}
+
+/// A token for the user that is good for so many seconds.
+fn short(user: &str, seconds: i64) -> String {
+    signed(&json!({"sub": user, "exp": now() + seconds}))
+}
+
+#[track_caller]
+fn refresh(client: &mut Client, token: &str) {
+    let frame = json!({"type": "refresh", "token": token}).to_string();
+    client.send(TEXT, frame.as_bytes());
+}
+
+#[track_caller]
+fn assert_delivers(redis: &Redis, client: &mut Client, user: &str) {
+    assert_eq!(redis.publish(&format!("user:{user}"), "\"hello\""), 1);
+    assert_eq!(client.json()["data"], "hello");
+}
+
+#[test]
+fn a_revoked_user_is_closed_everywhere_and_nobody_else_is() {
+    let (redis, gateway) = start(|settings| settings);
+    let other =
+        Gateway::start(&Settings::new(&redis).endpoint(notifications().set("format", "json")));
+    let mut tabs = [
+        open(&gateway, &token::of("ann")),
+        open(&gateway, &token::of("ann")),
+        open(&other, &token::of("ann")),
+    ];
+    let mut bob = open(&gateway, &token::of("bob"));
+    redis.wait_numsub("sockway:control", 2);
+    let at = std::time::Instant::now();
+    redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    for tab in &mut tabs {
+        tab.assert_closed(3000, "revoked");
+    }
+    assert!(at.elapsed() < Duration::from_secs(5), "took {:?}", at.elapsed());
+    assert_delivers(&redis, &mut bob, "bob");
+    let series = "sockway_sessions_closed_total{endpoint=\"notifications\",reason=\"revoked\"}";
+    gateway.wait_metric(series, 2.0);
+}
+
+#[test]
+fn a_revoked_token_is_closed_and_the_users_other_tokens_are_not() {
+    let (redis, gateway) = start(|settings| settings);
+    let with_id = |jti: &str| signed(&json!({"sub": "ann", "exp": now() + 600, "jti": jti}));
+    let mut revoked = open(&gateway, &with_id("one"));
+    let mut kept = open(&gateway, &with_id("two"));
+    redis.wait_numsub("sockway:control", 1);
+    redis.publish("sockway:control", r#"{"disconnect":{"jti":"one"}}"#);
+    revoked.assert_closed(3000, "revoked");
+    assert_delivers(&redis, &mut kept, "ann");
+}
+
+#[test]
+fn control_messages_that_say_nothing_known_change_nothing() {
+    let (redis, gateway) = start(|settings| settings);
+    let mut client = open(&gateway, &token::of("ann"));
+    redis.wait_numsub("sockway:control", 1);
+    for payload in [
+        &b""[..],
+        b"{",
+        b"null",
+        b"[]",
+        b"{}",
+        b"\xFF",
+        br#"{"disconnect":{"user":["ann"]}}"#,
+        br#"{"disconnect":{}}"#,
+        br#"{"disconnect":"ann"}"#,
+        br#"{"disconnect":{"user":"*"}}"#,
+    ] {
+        redis.publish("sockway:control", payload);
+    }
+    assert_delivers(&redis, &mut client, "ann");
+}
+
+#[test]
+fn without_a_control_channel_nothing_is_subscribed_for_it() {
+    let (redis, gateway) = start(|settings| settings.set("redis.control_channel", ""));
+    let mut client = open(&gateway, &token::of("ann"));
+    assert_eq!(redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#), 0);
+    assert_delivers(&redis, &mut client, "ann");
+}
+
+#[test]
+fn a_session_ends_with_its_token() {
+    let (_redis, gateway) = start(|settings| settings);
+    let mut client = open(&gateway, &short("ann", 2));
+    let mut lasting = open(&gateway, &token::of("ann"));
+    client.assert_closed(3000, "token_expired");
+    lasting.send(crate::rig::client::PING, b"still here");
+    assert!(matches!(lasting.frame(), crate::rig::Frame::Pong(_)));
+}
+
+#[test]
+fn a_refreshed_session_outlives_its_first_token() {
+    let (redis, gateway) = start(|settings| settings);
+    let first = short("ann", 3);
+    let mut refreshed = open(&gateway, &first);
+    let mut forgetful = open(&gateway, &first);
+    refresh(&mut refreshed, &short("ann", 600));
+    forgetful.assert_closed(3000, "token_expired");
+    within(Duration::from_secs(5), "the first token has expired for good", || {
+        let answer = gateway.send(&Request::upgrade("/ws/me").bearer(&first));
+        (answer.status == 401).then_some(())
+    });
+    assert_delivers(&redis, &mut refreshed, "ann");
+}
+
+#[test]
+fn a_refresh_that_does_not_verify_or_names_another_user_ends_the_session() {
+    let (_redis, gateway) = start(|settings| settings);
+    for (token, reasons) in [
+        ("garbage".to_owned(), &[(3000, "token_invalid")][..]),
+        (short("ann", -60), &[(3000, "token_expired")]),
+        (token::of("bob"), &[(3000, "token_invalid"), (3003, "forbidden")]),
+    ] {
+        let mut client = open(&gateway, &token::of("ann"));
+        refresh(&mut client, &token);
+        let (texts, (code, reason)) = client.until_closed();
+        assert!(texts.is_empty() && reasons.contains(&(code, reason.as_str())), "{code} {reason}");
+    }
+}
+
+#[test]
+fn on_a_raw_endpoint_a_refresh_is_a_message_like_any_other() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(notifications().set("inbound", "close"));
+    let gateway = Gateway::start(&settings);
+    let mut client = gateway.open_as("ann", "/ws/me");
+    refresh(&mut client, &token::of("ann"));
+    client.assert_closed(1003, "unexpected_message");
+}

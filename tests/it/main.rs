@@ -1,0 +1,27 @@
+//! Sockway from outside: the real binary, real Redis children, and clients that are not our code.
+//!
+//! Written from the contract alone. Every test starts what it needs on free ports, waits for facts
+//! with deadlines, and leaves nothing behind.
+
+mod acl;
+mod admin;
+mod admission;
+mod canary;
+mod commands;
+mod delivery;
+mod dev;
+mod examples;
+mod expiry;
+mod frames;
+mod handshake;
+mod keepalive;
+mod origins;
+mod outage;
+mod peers;
+mod rig;
+mod slow;
+mod startup;
+mod stop;
+mod subscribed;
+mod templates;
+mod tokens;

@@ -1,0 +1,77 @@
+//! Clients that other people wrote.
+//!
+//! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` makes one.
+
+use crate::rig::{
+    Gateway, Redis, Settings,
+    process::Process,
+    settings::{notifications, rooms},
+    token,
+};
+use std::{
+    env,
+    process::{Command, Stdio},
+};
+
+/// A Python with `websockets`; `None` where there is none and nobody promised one.
+fn python() -> Option<String> {
+    let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
+    let python = promised.clone().unwrap_or_else(|| "python3".to_owned());
+    let works = Command::new(&python)
+        .args(["-c", "import websockets.sync.client"])
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let required = promised.is_some() || env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(works || !required, "{python} has no `websockets`: `make test` prepares one");
+    works.then_some(python)
+}
+
+/// Starts the peer and waits until it says how its handshake went.
+fn receive(python: &str, arguments: &[&str]) -> (Process, String) {
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/peers/receive.py");
+    let peer = Process::start(Command::new(python).arg(script).args(arguments));
+    let first = peer.stdout.wait_for("the peer's handshake", |line| Some(line.clone()));
+    (peer, first)
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
+fn left_out() {
+    eprintln!("left out: no Python with `websockets`; `make test` prepares one");
+}
+
+#[test]
+fn python_websockets_gets_every_message_and_the_close() {
+    let Some(python) = python() else { return left_out() };
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(rooms().set("ping_interval", "100ms"));
+    let mut gateway = Gateway::start(&settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let (mut peer, first) = receive(&python, &[&url]);
+    assert_eq!(first, "open None");
+    redis.publish("room:1", "hello");
+    redis.publish("room:1", b"\xff\xfe");
+    redis.publish("room:1", "x".repeat(300_000));
+    peer.stdout.wait_for("the large one", |line| line.starts_with("text 300000").then_some(()));
+    gateway.terminate();
+    assert_eq!(peer.exit_code(), 0, "{}", peer.stderr.text());
+    let said = peer.stdout.all();
+    assert_eq!(said[1], "text 5 hello");
+    assert_eq!(said[2], "binary 2 b'\\xff\\xfe'");
+    assert_eq!(said[4], "closed 1012 restarting");
+    assert_eq!(gateway.process.exit_code(), 0);
+}
+
+#[test]
+fn python_websockets_can_bring_its_token_as_a_subprotocol_and_is_refused_without() {
+    let Some(python) = python() else { return left_out() };
+    let redis = Redis::start();
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
+    let url = format!("ws://{}/ws/me", gateway.address);
+    let (peer, first) = receive(&python, &[&url, "bearer", &token::of("ann")]);
+    assert_eq!(first, "open bearer");
+    redis.publish("user:ann", "hello");
+    peer.stdout.wait_for("the message", |line| (line == "text 5 hello").then_some(()));
+    let (_peer, first) = receive(&python, &[&url]);
+    assert_eq!(first, "refused 401");
+}

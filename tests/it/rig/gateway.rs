@@ -1,0 +1,153 @@
+//! The gateway under test: the real binary, started with a real file, asked through real ports.
+
+use super::{
+    client::Client,
+    http::{Request, Response},
+    metrics::Metrics,
+    process::{Process, sockway},
+    settings::Settings,
+    token, wait,
+};
+use rustix::process::Signal;
+use serde_json::Value;
+use std::{net::SocketAddr, path::PathBuf, process::Command};
+use tempfile::TempDir;
+
+/// A running gateway. Killed at drop.
+pub(crate) struct Gateway {
+    pub(crate) process: Process,
+    directory: TempDir,
+    /// The public port.
+    pub(crate) address: SocketAddr,
+    /// The admin port.
+    pub(crate) admin: SocketAddr,
+}
+
+impl Gateway {
+    /// Starts a gateway and waits until it is ready.
+    #[track_caller]
+    pub(crate) fn start(settings: &Settings) -> Self {
+        let gateway = Self::start_unready(settings);
+        gateway.wait_ready();
+        gateway
+    }
+
+    /// Starts a gateway and waits only until it listens.
+    #[track_caller]
+    pub(crate) fn start_unready(settings: &Settings) -> Self {
+        let (process, directory) = spawn(settings);
+        Self::listening(process, directory)
+    }
+
+    /// Starts a gateway by a command of the test's own; `directory` holds its file.
+    #[track_caller]
+    pub(crate) fn from_command(command: &mut Command, directory: TempDir) -> Self {
+        Self::listening(Process::start(command), directory)
+    }
+
+    #[track_caller]
+    fn listening(mut process: Process, directory: TempDir) -> Self {
+        let (address, admin) = wait::within(wait::LIMIT, "the gateway listens", || {
+            let listening = process.stderr.find(|line| listening(line));
+            if listening.is_none() {
+                assert!(process.is_running(), "it ended: {}", process.stderr.text());
+            }
+            listening
+        });
+        Self { process, directory, address, admin }
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_ready(&self) {
+        wait::until("the gateway is ready", || self.is_ready());
+    }
+
+    #[track_caller]
+    pub(crate) fn wait_unready(&self) {
+        wait::until("the gateway is not ready", || !self.is_ready());
+    }
+
+    #[track_caller]
+    pub(crate) fn is_ready(&self) -> bool {
+        self.admin("/readyz").status == 200
+    }
+
+    /// GET on the admin port.
+    #[track_caller]
+    pub(crate) fn admin(&self, target: &str) -> Response {
+        Request::get(target).header("Connection", "close").send(self.admin)
+    }
+
+    #[track_caller]
+    pub(crate) fn metrics(&self) -> Metrics {
+        let response = self.admin("/metrics");
+        assert_eq!(response.status, 200);
+        Metrics::parse(&response.text())
+    }
+
+    /// Waits until a series has exactly this value.
+    #[track_caller]
+    pub(crate) fn wait_metric(&self, series: &str, expected: f64) {
+        let mut last = f64::NAN;
+        let mut tries = || {
+            last = self.metrics().get(series);
+            last == expected
+        };
+        let start = std::time::Instant::now();
+        while !tries() {
+            assert!(start.elapsed() < wait::LIMIT, "{series} is {last}, not {expected}");
+        }
+    }
+
+    /// Opens a WebSocket without a token.
+    #[track_caller]
+    pub(crate) fn open(&self, target: &str) -> Client {
+        Client::open(self.address, &Request::upgrade(target))
+    }
+
+    /// Opens a WebSocket with a good token of this user.
+    #[track_caller]
+    pub(crate) fn open_as(&self, user: &str, target: &str) -> Client {
+        self.open_with(&token::of(user), target)
+    }
+
+    /// Opens a WebSocket with this token.
+    #[track_caller]
+    pub(crate) fn open_with(&self, token: &str, target: &str) -> Client {
+        Client::open(self.address, &Request::upgrade(target).bearer(token))
+    }
+
+    /// Sends a request to the public port.
+    #[track_caller]
+    pub(crate) fn send(&self, request: &Request) -> Response {
+        request.send(self.address)
+    }
+
+    pub(crate) fn terminate(&self) {
+        self.process.signal(Signal::TERM);
+    }
+
+    /// The configuration file that it was started with.
+    pub(crate) fn config_file(&self) -> PathBuf {
+        self.directory.path().join("sockway.toml")
+    }
+}
+
+/// Starts `sockway serve` with these settings, whatever comes of it.
+pub(crate) fn spawn(settings: &Settings) -> (Process, TempDir) {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("sockway.toml");
+    std::fs::write(&file, settings.text()).expect("the file can be written");
+    let process = Process::start(sockway().arg("serve").arg("--config").arg(&file));
+    (process, directory)
+}
+
+/// The public and the admin address, when this is the record that names them.
+fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
+    let record: Value = serde_json::from_str(line).ok()?;
+    let fields = record.get("fields").unwrap_or(&record);
+    if fields["message"] != "listening" {
+        return None;
+    }
+    Some((fields["address"].as_str()?.parse().ok()?, fields["admin"].as_str()?.parse().ok()?))
+}

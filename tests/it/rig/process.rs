@@ -1,0 +1,130 @@
+//! A child process whose every line of output is kept, and which never outlives its test.
+
+use super::wait;
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, ExitStatus, Stdio},
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
+    time::Duration,
+};
+
+/// The program under test.
+pub(crate) fn sockway() -> Command {
+    Command::new(env!("CARGO_BIN_EXE_sockway"))
+}
+
+/// A running child. Killed at drop, by its own id.
+pub(crate) struct Process {
+    child: Child,
+    pub(crate) stdout: Lines,
+    pub(crate) stderr: Lines,
+}
+
+impl Process {
+    /// Starts the command with both outputs collected and no input.
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap_or_else(|error| panic!("cannot start {command:?}: {error}"));
+        let stdout = Lines::collect(child.stdout.take().expect("piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("piped"));
+        Self { child, stdout, stderr }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child is alive");
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("the child is ours").is_none()
+    }
+
+    /// Waits for the end, and for the last line of output.
+    #[track_caller]
+    pub(crate) fn exit_within(&mut self, limit: Duration) -> ExitStatus {
+        let status = wait::within(limit, "the process ends", || {
+            self.child.try_wait().expect("the child is ours")
+        });
+        self.stdout.finish();
+        self.stderr.finish();
+        status
+    }
+
+    /// Waits for the end and gives its exit code.
+    #[track_caller]
+    pub(crate) fn exit_code(&mut self) -> i32 {
+        self.exit_within(wait::LIMIT).code().expect("ended by itself, not by a signal")
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if thread::panicking() {
+            let tail = self.stderr.all();
+            let from = tail.len().saturating_sub(30);
+            report(&tail[from..].join("\n"));
+        }
+    }
+}
+
+#[expect(clippy::print_stderr, reason = "shown by the test harness when a test fails")]
+fn report(stderr: &str) {
+    eprintln!("--- the end of the child's stderr\n{stderr}\n---");
+}
+
+/// The lines of one output, as they come.
+pub(crate) struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: Option<JoinHandle<()>>,
+}
+
+impl Lines {
+    fn collect(output: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            let mut output = BufReader::new(output);
+            let mut line = Vec::new();
+            while output.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+                let text = String::from_utf8_lossy(&line).trim_end().to_owned();
+                sink.lock().expect("no holder panics").push(text);
+                line.clear();
+            }
+        });
+        Self { lines, reader: Some(reader) }
+    }
+
+    /// Everything so far.
+    pub(crate) fn all(&self) -> Vec<String> {
+        self.lines.lock().expect("no holder panics").clone()
+    }
+
+    /// Everything so far as one text.
+    pub(crate) fn text(&self) -> String {
+        self.all().join("\n")
+    }
+
+    /// The first line, so far, for which `pick` has an answer.
+    pub(crate) fn find<T>(&self, pick: impl FnMut(&String) -> Option<T>) -> Option<T> {
+        self.lines.lock().expect("no holder panics").iter().find_map(pick)
+    }
+
+    /// Waits for a line for which `pick` has an answer.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(&self, what: &str, mut pick: impl FnMut(&String) -> Option<T>) -> T {
+        wait::within(wait::LIMIT, what, || self.find(&mut pick))
+    }
+
+    fn finish(&mut self) {
+        if let Some(reader) = self.reader.take() {
+            let _ = reader.join();
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! A real `redis-server` child of the test's own, and a small client to play the backend with.
+//!
+//! The test speaks to it over a unix socket in its directory, so that whatever happens to the
+//! gateway's way to Redis does not happen to the test.
+
+use super::{
+    process::Process,
+    resp::{Connection, Reply},
+    wait,
+};
+use rustix::process::Signal;
+use std::{
+    net::TcpListener,
+    path::PathBuf,
+    process::Command,
+    sync::{
+        Mutex,
+        atomic::{AtomicU16, Ordering},
+    },
+};
+use tempfile::TempDir;
+
+/// A Redis of the test's own. Killed at drop.
+pub(crate) struct Redis {
+    directory: TempDir,
+    port: u16,
+    arguments: Vec<String>,
+    process: Option<Process>,
+    backend: Mutex<Option<Connection>>,
+}
+
+impl Redis {
+    /// A Redis that answers.
+    pub(crate) fn start() -> Self {
+        Self::start_with(&[])
+    }
+
+    /// … with more arguments for `redis-server`.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        let mut redis = Self::absent();
+        redis.arguments = arguments.iter().map(ToString::to_string).collect();
+        redis.begin();
+        redis
+    }
+
+    /// A place where a Redis may [`Redis::begin`] later.
+    pub(crate) fn absent() -> Self {
+        Self {
+            directory: tempfile::tempdir().expect("a temporary directory"),
+            port: free_port(),
+            arguments: Vec::new(),
+            process: None,
+            backend: Mutex::new(None),
+        }
+    }
+
+    /// Starts the server, at first or again, on the same port, and waits until it answers.
+    pub(crate) fn begin(&mut self) {
+        let mut command = Command::new("redis-server");
+        command
+            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
+            .arg("--unixsocket")
+            .arg(self.socket())
+            .arg("--dir")
+            .arg(self.directory.path())
+            .args(&self.arguments);
+        let mut process = Process::start(&mut command);
+        // It binds the port before the unix socket, and exits when it cannot: an answer here
+        // means that the port is this server's, too.
+        wait::until("redis answers", || {
+            assert!(process.is_running(), "redis ended: {}", process.stdout.text());
+            Connection::open(&self.socket())
+                .is_ok_and(|mut redis| matches!(redis.try_command(&["PING"]), Ok(Reply::Text(_))))
+        });
+        self.process = Some(process);
+    }
+
+    /// Ends the server as a crash does.
+    pub(crate) fn kill(&mut self) {
+        *self.backend.lock().expect("no holder panics") = None;
+        self.process = None;
+    }
+
+    /// Hangs the server: its connections stay, nothing is answered.
+    pub(crate) fn hang(&self) {
+        self.process.as_ref().expect("running").signal(Signal::STOP);
+    }
+
+    /// Lets a hung server go on.
+    pub(crate) fn go_on(&self) {
+        self.process.as_ref().expect("running").signal(Signal::CONT);
+    }
+
+    pub(crate) fn address(&self) -> String {
+        format!("127.0.0.1:{}", self.port)
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("redis://{}/0", self.address())
+    }
+
+    pub(crate) fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    /// A connection of its own for the test.
+    pub(crate) fn connect(&self) -> Connection {
+        Connection::open(&self.socket()).expect("redis accepts")
+    }
+
+    /// Runs one command as an administrator.
+    #[track_caller]
+    pub(crate) fn command(&self, arguments: &[&str]) -> Reply {
+        self.with_backend(|redis| redis.command(arguments))
+    }
+
+    /// `PUBLISH`, and how many subscribers got it.
+    #[track_caller]
+    pub(crate) fn publish(&self, channel: &str, payload: impl AsRef<[u8]>) -> i64 {
+        self.with_backend(|redis| redis.publish(channel, payload.as_ref()))
+    }
+
+    /// Publishes all the payloads in one go; each must have reached a subscriber.
+    #[track_caller]
+    pub(crate) fn publish_all<P: AsRef<[u8]>>(
+        &self,
+        channel: &str,
+        payloads: impl IntoIterator<Item = P>,
+    ) {
+        self.with_backend(|redis| redis.publish_all(channel, payloads));
+    }
+
+    /// How many connections are subscribed to the channel.
+    #[track_caller]
+    pub(crate) fn numsub(&self, channel: &str) -> i64 {
+        self.with_backend(|redis| redis.numsub(&[channel])[0])
+    }
+
+    /// Waits until the channel has exactly so many subscribers.
+    #[track_caller]
+    pub(crate) fn wait_numsub(&self, channel: &str, expected: i64) {
+        wait::until(&format!("{channel} has {expected} subscribers"), || {
+            self.numsub(channel) == expected
+        });
+    }
+
+    #[track_caller]
+    fn with_backend<T>(&self, use_it: impl FnOnce(&mut Connection) -> T) -> T {
+        let mut backend = self.backend.lock().expect("no holder panics");
+        use_it(backend.get_or_insert_with(|| self.connect()))
+    }
+}
+
+/// A port that nobody listens on, below the range from which the kernel takes the ports of outgoing
+/// connections: a killed Redis must find its port free when it comes back.
+fn free_port() -> u16 {
+    const LOWEST: u16 = 12_000;
+    const COUNT: u16 = 20_000;
+    static NEXT: AtomicU16 = AtomicU16::new(0);
+    let start = (std::process::id() % u32::from(COUNT)) as u16;
+    loop {
+        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7);
+        let port = LOWEST + start.wrapping_add(step) % COUNT;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
+}
