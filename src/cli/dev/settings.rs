@@ -23,6 +23,7 @@ listen = "127.0.0.1:{admin_port}"
 [redis]
 url = "redis://127.0.0.1:{redis_port}/0"
 probe_interval = "1s"
+probe_timeout = "500ms"
 
 [auth.jwt]
 algorithms = ["HS256"]
