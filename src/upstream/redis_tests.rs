@@ -5,134 +5,23 @@ use crate::{
     channel::ChannelName,
     exchange::{Change, Demand, Event, RefusedBy, ShardEnd, Verdict, queues},
     metrics::Metrics,
-    upstream::{Link, Status, actor::Actor},
+    upstream::{
+        Link, Status,
+        actor::Actor,
+        test_server::{Server, call, command, read_reply},
+    },
 };
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 use std::{
-    io::{BufRead, BufReader, Write},
+    io::{BufReader, Write},
     net::{TcpListener, TcpStream},
     os::unix::net::UnixStream,
-    path::PathBuf,
-    process::{Child, Command as Process, Stdio},
+    process::{Command as Process, Stdio},
     time::Instant,
 };
-use tempfile::TempDir;
 use tokio::sync::watch;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// A private `redis-server`, killed when dropped.
-struct Server {
-    child: Child,
-    directory: TempDir,
-    arguments: Vec<String>,
-}
-
-impl Server {
-    fn start(arguments: &[&str]) -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
-        let child = Self::launch(&directory, &arguments);
-        let server = Self { child, directory, arguments };
-        server.wait();
-        server
-    }
-
-    fn launch(directory: &TempDir, arguments: &[String]) -> Child {
-        let mut process = Process::new("redis-server");
-        process.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
-        process.arg(directory.path().join("redis.sock")).arg("--dir").arg(directory.path());
-        process.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
-        process.spawn().expect("redis-server is installed")
-    }
-
-    fn wait(&self) {
-        let deadline = Instant::now() + PATIENCE;
-        while UnixStream::connect(self.socket()).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
-            std::thread::sleep(Duration::from_millis(5));
-        }
-    }
-
-    fn socket(&self) -> PathBuf {
-        self.directory.path().join("redis.sock")
-    }
-
-    fn kill(&mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
-        std::fs::remove_file(self.socket()).unwrap();
-    }
-
-    fn restart(&mut self) {
-        self.child = Self::launch(&self.directory, &self.arguments);
-        self.wait();
-    }
-
-    fn signal(&self, signal: Signal) {
-        kill_process(Pid::from_child(&self.child), signal).unwrap();
-    }
-
-    /// Runs a command as the default user; the reply's scalars in their order.
-    fn call(&self, words: &[&str]) -> Vec<String> {
-        call(&UnixStream::connect(self.socket()).unwrap(), words)
-    }
-
-    fn publish(&self, channel: &str, payload: &str) {
-        self.call(&["PUBLISH", channel, payload]);
-    }
-
-    /// Subscribers of these channels, added up.
-    fn subscribers(&self, channels: &[String]) -> usize {
-        let mut words = vec!["PUBSUB", "NUMSUB"];
-        words.extend(channels.iter().map(String::as_str));
-        let reply = self.call(&words);
-        reply.chunks(2).map(|pair| pair[1].parse::<usize>().unwrap()).sum()
-    }
-
-    /// Connections besides the one that asks.
-    fn connections(&self) -> usize {
-        self.call(&["CLIENT", "LIST"])[0].lines().count() - 1
-    }
-}
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // It may be dead already.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-    }
-}
-
-fn call(mut stream: &UnixStream, words: &[&str]) -> Vec<String> {
-    stream.write_all(&command(words)).unwrap();
-    let mut reply = Vec::new();
-    read_reply(&mut BufReader::new(stream), &mut reply);
-    reply
-}
-
-fn command(words: &[&str]) -> Vec<u8> {
-    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
-    for word in words {
-        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).into_bytes());
-    }
-    bytes
-}
-
-fn read_reply(reader: &mut impl BufRead, reply: &mut Vec<String>) {
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
-    let (kind, rest) = line.trim_end().split_at(1);
-    match kind {
-        "$" => {
-            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
-            reader.read_exact(&mut bytes).unwrap();
-            reply.push(String::from_utf8_lossy(&bytes[..bytes.len() - 2]).into_owned());
-        }
-        "*" => (0..rest.parse().unwrap()).for_each(|_| read_reply(reader, reply)),
-        _ => reply.push(rest.to_owned()),
-    }
-}
 
 /// The Redis side and one shard.
 struct Rig {
@@ -488,6 +377,37 @@ async fn a_burst_arrives_whole_and_in_order() {
         assert_eq!(rig.event().await, format!("a={n}"));
     }
     assert_eq!(rig.metrics.upstream.messages.get(), 10_000);
+}
+
+#[tokio::test]
+async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
+    // Else Redis would end a subscriber that is so far behind, which is another matter.
+    let server = Server::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
+    let mut rig = Rig::start(config::Redis {
+        probe_interval: Duration::from_millis(200),
+        probe_timeout: Duration::from_millis(500),
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    rig.joined("a").await;
+    let socket = server.socket();
+    let flood = std::thread::spawn(move || {
+        let burst = command(&["PUBLISH", "a", "0123456789abcdef"]).repeat(1_000);
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut replies = BufReader::new(stream.try_clone().unwrap());
+        for _ in 0..100 {
+            stream.write_all(&burst).unwrap();
+            (0..1_000).for_each(|_| read_reply(&mut replies, &mut Vec::new()));
+        }
+    });
+    for channel in numbered(10) {
+        rig.joined(&channel).await;
+    }
+    let messages = rig.metrics.upstream.messages.clone();
+    eventually("all of the flood has arrived", || messages.get() == 100_000).await;
+    assert!(flood.is_finished());
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
 }
 
 #[tokio::test]
