@@ -9,8 +9,13 @@ mod transport;
 pub use transport::Transport;
 
 use crate::{
-    auth::Auth, channel::ChannelName, endpoint::Endpoint, exchange::ShardEnd, identity::Identity,
-    metrics::ShardMetrics, reason::Refusal,
+    auth::Auth,
+    channel::ChannelName,
+    endpoint::Endpoint,
+    exchange::ShardEnd,
+    identity::Identity,
+    metrics::ShardMetrics,
+    reason::Refusal,
 };
 use bytes::Bytes;
 use std::{any::Any, fmt, future::Future, io, sync::Arc, time::Duration};
