@@ -8,7 +8,7 @@ use bytes::Bytes;
 use std::io::{self, Read, Write};
 use tungstenite::{
     Error, Message,
-    protocol::{Role, WebSocketConfig, WebSocketContext},
+    protocol::{CloseFrame, Role, WebSocketConfig, WebSocketContext, frame::coding::CloseCode},
 };
 
 /// Frames one message may come in.
@@ -59,6 +59,9 @@ impl Parser {
         let violation = loop {
             match self.context.read(&mut adapter) {
                 Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(Message::Close(Some(close))) if is_objection(&close) => {
+                    break Some(CloseReason::ProtocolError);
+                }
                 Ok(message) => messages.push(message),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
                     break (self.frames.fragments > MAX_FRAGMENTS)
@@ -77,6 +80,12 @@ impl Parser {
     pub(super) fn is_idle(&self) -> bool {
         self.frames.is_idle()
     }
+}
+
+/// Whether this is what tungstenite puts in the place of a close frame with a code that nobody may
+/// send. (A client that says the very same is told so too; no harm is done.)
+fn is_objection(close: &CloseFrame) -> bool {
+    close.code == CloseCode::Protocol && close.reason.as_str() == "Protocol violation"
 }
 
 /// Input from memory; output appended, so that it keeps its place among the shared frames.

@@ -33,6 +33,10 @@ use std::{
 /// How long a client has to answer our close frame, and to take what is queued before it.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
+/// How long a client that broke the protocol has to take our close frame: nothing it says can be
+/// understood any more.
+const VIOLATION_WAIT: Duration = Duration::from_millis(500);
+
 /// Our own frames that may wait behind a socket that takes nothing: one who sends pings and never
 /// reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u32 = 64;
@@ -77,8 +81,11 @@ pub(super) enum Stage {
     Open,
     /// Our close frame is queued; the client's answer is awaited.
     AwaitingClose,
-    /// The client broke the protocol: what it sends is thrown away until it closes.
+    /// The client broke the protocol: what it sends is thrown away.
     Discarding,
+    /// … and it has been told so; we have hung up our side. Closing the other side as well while
+    /// it still sends would reset the connection, and could take our close frame along.
+    HungUp,
     /// The client has closed too: what is queued goes out, then it is over.
     Flushing,
     /// The socket may be dropped now.
@@ -286,8 +293,13 @@ impl Session {
         }
         self.queue_close(reason);
         self.deadlines.clear();
-        self.stage.set(if is_violation(reason) { Stage::Discarding } else { Stage::AwaitingClose });
-        self.set_deadline(&self.deadlines.close, CLOSE_WAIT);
+        let (stage, wait) = if is_violation(reason) {
+            (Stage::Discarding, VIOLATION_WAIT)
+        } else {
+            (Stage::AwaitingClose, CLOSE_WAIT)
+        };
+        self.stage.set(stage);
+        self.set_deadline(&self.deadlines.close, wait);
         self.wake();
     }
 
@@ -315,12 +327,23 @@ impl Session {
         matches!(self.ending.get(), None | Some(CloseReason::Bye))
     }
 
-    /// How far the ending has come; `Flushing` becomes `Over` when nothing is left to flush.
+    /// How far the ending has come. What only waited for the queue to empty goes on here.
     pub(super) fn stage(&self) -> Stage {
-        if self.stage.get() == Stage::Flushing && !self.has_output() {
-            self.stage.set(Stage::Over);
+        if !self.has_output() {
+            match self.stage.get() {
+                Stage::Flushing => self.stage.set(Stage::Over),
+                Stage::Discarding => self.hang_up(),
+                Stage::Open | Stage::AwaitingClose | Stage::HungUp | Stage::Over => {}
+            }
         }
         self.stage.get()
+    }
+
+    fn hang_up(&self) {
+        self.stage.set(Stage::HungUp);
+        if let Some(transport) = self.transport.get() {
+            transport.shut_down_writing();
+        }
     }
 
     /// The client has been heard: it is alive.

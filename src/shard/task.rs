@@ -70,7 +70,7 @@ impl SessionTask {
 
     fn take_input(&mut self, bytes: &[u8]) {
         self.session.heard();
-        if self.session.stage() == Stage::Discarding {
+        if matches!(self.session.stage(), Stage::Discarding | Stage::HungUp) {
             return;
         }
         let mut parser =

@@ -335,7 +335,7 @@ fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
         .flatten()
         .collect();
     let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
-    let cases: [(&str, &[u8], CloseReason); 9] = [
+    let cases: [(&str, &[u8], CloseReason); 10] = [
         ("a frame without mask", &[0x81, 0x01, b'x'], CloseReason::ProtocolError),
         ("a reserved bit", &[0xC1, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
         ("an unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
@@ -344,6 +344,7 @@ fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
         ("a gigabyte announced", announced, CloseReason::MessageTooBig),
         ("1,025 fragments", &fragments, CloseReason::RateLimited),
         ("a flood of pings", &pings, CloseReason::RateLimited),
+        ("a reserved close code", &[0x88, 0x82, 0, 0, 0, 0, 3, 0xE7], CloseReason::ProtocolError),
         ("a fragmented ping", &[0x09, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
     ];
     for (what, bytes, reason) in cases {

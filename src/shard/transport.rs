@@ -3,6 +3,7 @@
 use socket2::SockRef;
 use std::{
     io,
+    net::Shutdown,
     pin::Pin,
     task::{Context, Poll},
     time::Duration,
@@ -60,6 +61,17 @@ impl Transport {
             && let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes)
         {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT is not to be had");
+        }
+    }
+
+    /// Tells the client that nothing more comes; reading goes on.
+    pub(super) fn shut_down_writing(&self) {
+        let socket = match self {
+            Self::Tcp(stream) => SockRef::from(stream),
+            Self::Unix(stream) => SockRef::from(stream),
+        };
+        if let Err(error) = socket.shutdown(Shutdown::Write) {
+            tracing::debug!(%error, "the client has hung up already");
         }
     }
 

@@ -49,6 +49,17 @@ const MIN_DIAL: Duration = Duration::from_secs(2);
 /// it wakes up.
 const SETUP_FACTOR: u32 = 5;
 
+/// The kinds of I/O errors, as fred shows them, after which no connection was made.
+const UNREACHABLE: [&str; 7] = [
+    "ConnectionRefused",
+    "NotFound",
+    "HostUnreachable",
+    "NetworkUnreachable",
+    "TimedOut",
+    "PermissionDenied",
+    "failed to lookup",
+];
+
 /// Dials Redis as the configuration says.
 pub(super) struct Fred {
     config: Result<Config, LinkError>,
@@ -113,7 +124,7 @@ impl Fred {
             let client = Client::new(config?, Some(performance), Some(connection), None);
             match timeout(limit, Connection::make(client, mask)).await {
                 Ok(result) => result,
-                Err(_) => Err(LinkError::Lost(format!("no connection within {limit:?}"))),
+                Err(_) => Err(LinkError::Unreachable(format!("no connection within {limit:?}"))),
             }
         })
     }
@@ -289,11 +300,13 @@ impl Mask {
     fn error(&self, error: &Error) -> LinkError {
         let text = self.text(error.details());
         match error.kind() {
-            ErrorKind::IO
-            | ErrorKind::Timeout
-            | ErrorKind::Canceled
-            | ErrorKind::Routing
-            | ErrorKind::Tls => LinkError::Lost(system_text(&text)),
+            ErrorKind::Timeout => LinkError::Unreachable(text),
+            ErrorKind::IO if UNREACHABLE.iter().any(|kind| text.contains(kind)) => {
+                LinkError::Unreachable(system_text(&text))
+            }
+            ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Tls => {
+                LinkError::Lost(system_text(&text))
+            }
             // "… has no permissions to access the 'x' channel", in all of Redis's versions; the
             // other NOPERM is about a command, and then no channel can be had.
             _ if text.starts_with("NOPERM") && text.contains("channel") => {

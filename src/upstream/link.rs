@@ -72,7 +72,10 @@ pub(super) enum LinkError {
     /// Redis answers, but with an error that concerns the whole connection.
     #[error("Redis answers: {0}")]
     Answered(String),
-    /// Nobody answers, or the connection is gone.
+    /// Nobody is there: not a connection was made.
+    #[error("{0}")]
+    Unreachable(String),
+    /// There was a connection, and it is gone or of no use.
     #[error("{0}")]
     Lost(String),
 }

@@ -12,6 +12,8 @@
 mod actor;
 mod backoff;
 mod commander;
+#[cfg(test)]
+mod fake_redis;
 mod fred_link;
 mod health;
 mod intake;
@@ -20,6 +22,8 @@ mod outlet;
 mod probe;
 mod session;
 mod table;
+#[cfg(test)]
+mod test_server;
 
 use crate::{config, exchange::UpstreamEnd, metrics::Metrics};
 use actor::Actor;

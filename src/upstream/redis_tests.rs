@@ -1,1 +1,499 @@
+//! The Redis side against real `redis-server` children, one a test.
 
+use super::*;
+use crate::{
+    channel::ChannelName,
+    exchange::{Change, Demand, Event, RefusedBy, ShardEnd, Verdict, queues},
+    metrics::Metrics,
+    upstream::{
+        Link, Status,
+        actor::Actor,
+        test_server::{Server, call, command, read_reply},
+    },
+};
+use rustix::process::Signal;
+use std::{
+    io::{BufReader, Write},
+    net::{TcpListener, TcpStream},
+    os::unix::net::UnixStream,
+    process::{Command as Process, Stdio},
+    time::Instant,
+};
+use tokio::sync::watch;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The Redis side and one shard.
+struct Rig {
+    shard: ShardEnd,
+    sequence: u64,
+    status: watch::Receiver<Status>,
+    metrics: Arc<Metrics>,
+    task: AbortOnDropHandle<()>,
+}
+
+fn settings(server: &Server) -> config::Redis {
+    config::Redis {
+        address: RedisAddress::Unix(server.socket()),
+        database: 0,
+        username: None,
+        password: None,
+        probe_interval: Duration::from_secs(1),
+        probe_timeout: Duration::from_secs(1),
+        reconnect_min: Duration::from_millis(100),
+        reconnect_max: Duration::from_secs(5),
+        probe_channel: Some("sockway:probe".to_owned()),
+        linger: Duration::from_millis(300),
+        control_channel: Some("sockway:control".to_owned()),
+        max_payload: (8 << 20).try_into().unwrap(),
+        channel_prefix: String::new(),
+    }
+}
+
+impl Rig {
+    fn start(settings: config::Redis) -> Self {
+        let fred = Fred::new(&settings);
+        Self::start_with(settings, fred)
+    }
+
+    fn start_with(settings: config::Redis, fred: Fred) -> Self {
+        let (end, mut shards) = queues(1);
+        let metrics = Arc::new(Metrics::new(1, &[]));
+        let (actor, status) = Actor::new(fred, settings, end, Arc::clone(&metrics));
+        let task = AbortOnDropHandle::new(tokio::spawn(actor.run()));
+        Self { shard: shards.remove(0), sequence: 0, status, metrics, task }
+    }
+
+    async fn up(server: &Server) -> Self {
+        let mut rig = Self::start(settings(server));
+        rig.until_up().await;
+        rig
+    }
+
+    async fn until(&mut self, rule: impl Fn(&Status) -> bool) -> Status {
+        let status = timeout(PATIENCE, self.status.wait_for(|status| rule(status))).await;
+        status.expect("in time").unwrap().clone()
+    }
+
+    async fn until_up(&mut self) {
+        self.until(|status| status.link == Link::Up).await;
+    }
+
+    /// Waits until it is down for a reason with this in it.
+    async fn until_down(&mut self, text: &str) -> String {
+        let has = |link: &Link| matches!(link, Link::Down(reason) if reason.contains(text));
+        match self.until(|status| has(&status.link)).await.link {
+            Link::Down(reason) => reason,
+            Link::Up => unreachable!("waited for the contrary"),
+        }
+    }
+
+    async fn demand(&mut self, changes: Vec<Change>) {
+        self.sequence += 1;
+        let demand = Demand { shard: 0, sequence: self.sequence, changes };
+        self.shard.demands.send(demand).await.unwrap();
+    }
+
+    async fn join(&mut self, channels: &[String]) {
+        self.demand(channels.iter().map(|channel| Change::Join(name(channel))).collect()).await;
+    }
+
+    async fn verdict(&mut self, count: usize) -> Vec<Verdict> {
+        let mut all = Vec::new();
+        while all.len() < count {
+            let verdicts = timeout(PATIENCE, self.shard.verdicts.recv()).await;
+            all.extend(verdicts.expect("in time").unwrap().verdicts);
+        }
+        all
+    }
+
+    async fn joined(&mut self, channel: &str) {
+        self.join(&[channel.to_owned()]).await;
+        assert_eq!(self.verdict(1).await, [Verdict::Held(name(channel))]);
+    }
+
+    async fn event(&mut self) -> String {
+        let event = timeout(PATIENCE, self.shard.ring.recv()).await.expect("in time").unwrap();
+        match event {
+            Event::Message(message) => {
+                format!("{}={}", message.channel, String::from_utf8_lossy(message.payload()))
+            }
+            Event::Control(message) => {
+                format!("control {}", String::from_utf8_lossy(message.payload()))
+            }
+            Event::Gap(channel, reason) => format!("gap {channel} {}", reason.label()),
+            Event::GapAll(reason) => format!("gap all {}", reason.label()),
+        }
+    }
+}
+
+fn name(channel: &str) -> ChannelName {
+    ChannelName::new(channel)
+}
+
+fn numbered(count: usize) -> Vec<String> {
+    (0..count).map(|n| format!("user:{n}:news")).collect()
+}
+
+/// Waits for a fact outside of the program.
+async fn eventually(what: &str, fact: impl Fn() -> bool) {
+    let deadline = Instant::now() + PATIENCE;
+    while !fact() {
+        assert!(Instant::now() < deadline, "{what}");
+        sleep(Duration::from_millis(5)).await;
+    }
+}
+
+#[tokio::test]
+async fn what_is_published_after_held_arrives() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    for n in 0..100 {
+        server.publish("a", &n.to_string());
+    }
+    server.publish("a", "");
+    server.publish("a", "grüß");
+    for n in 0..100 {
+        assert_eq!(rig.event().await, format!("a={n}"));
+    }
+    assert_eq!(rig.event().await, "a=");
+    assert_eq!(rig.event().await, "a=grüß");
+    server.publish("sockway:control", "stop");
+    assert_eq!(rig.event().await, "control stop");
+    assert_eq!(server.connections(), 2);
+}
+
+#[tokio::test]
+async fn it_works_over_tcp_with_a_prefix_and_a_database() {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let server = Server::start(&["--port", &port.to_string()]);
+    let address = RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port, tls: false };
+    let prefix = "tenant:".to_owned();
+    let mut rig = Rig::start(config::Redis {
+        address,
+        database: 3,
+        channel_prefix: prefix,
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    rig.joined("a").await;
+    assert_eq!(server.subscribers(&["tenant:a".into(), "tenant:sockway:probe".into()]), 2);
+    server.publish("a", "not ours");
+    server.publish("tenant:a", "ours");
+    assert_eq!(rig.event().await, "a=ours");
+    assert!(server.call(&["CLIENT", "LIST"])[0].contains("name=sockway"));
+}
+
+#[tokio::test]
+async fn the_smallest_acl_is_enough_and_refuses_only_what_it_does_not_name() {
+    let server = Server::start(&[]);
+    let rule = "ACL SETUSER gateway on >hunter2 resetchannels &user:*:news -@all +subscribe \
+                +unsubscribe +ping +hello +auth +quit +reset +client|setname +client|id";
+    let mut words: Vec<_> = rule.split_whitespace().collect();
+    words.push("(+publish +subscribe &sockway:probe*)");
+    assert_eq!(server.call(&words), ["OK"]);
+    let mut rig = Rig::start(config::Redis {
+        username: Some("gateway".to_owned()),
+        password: Some(Secret::new("hunter2".to_owned())),
+        ..settings(&server)
+    });
+    rig.until_up().await;
+
+    let mut channels = numbered(300);
+    channels.insert(123, "forbidden".to_owned());
+    rig.join(&channels).await;
+    let verdicts = rig.verdict(301).await;
+    let refused: Vec<_> = verdicts.iter().filter(|it| !matches!(it, Verdict::Held(_))).collect();
+    assert_eq!(refused, [&Verdict::Refused(name("forbidden"), RefusedBy::Redis)]);
+    assert_eq!(server.subscribers(&channels), 300);
+    server.publish("user:299:news", "hello");
+    assert_eq!(rig.event().await, "user:299:news=hello");
+    assert_eq!(rig.status.borrow().link, Link::Up);
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+}
+
+#[tokio::test]
+async fn after_a_kill_and_a_restart_a_gap_stands_before_the_new_messages() {
+    let mut server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    server.publish("a", "before");
+    assert_eq!(rig.event().await, "a=before");
+    server.kill();
+    assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
+    rig.until_down("").await;
+    server.restart();
+    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    server.publish("a", "after");
+    assert_eq!(rig.event().await, "gap a redis_reconnected");
+    assert_eq!(rig.event().await, "a=after");
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 1);
+    assert!(rig.metrics.upstream.outage_seconds.get() > 0.0);
+}
+
+#[tokio::test]
+async fn a_hung_redis_is_noticed_and_delivers_again_soon_after_it_wakes() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    server.signal(Signal::STOP);
+    let hung = Instant::now();
+    rig.until_down("no answer within 1s").await;
+    assert!(hung.elapsed() < Duration::from_secs(5), "{:?}", hung.elapsed());
+    assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
+    sleep(Duration::from_secs(1)).await;
+    server.signal(Signal::CONT);
+    let woken = Instant::now();
+    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    assert!(woken.elapsed() < Duration::from_secs(2), "{:?}", woken.elapsed());
+    rig.until_up().await;
+}
+
+#[tokio::test]
+async fn the_last_leave_unsubscribes_after_the_linger() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    let channel = ["a".to_owned()];
+    assert_eq!(server.subscribers(&channel), 1);
+    rig.demand(vec![Change::Leave(name("a"))]).await;
+    rig.joined("a").await;
+    sleep(Duration::from_millis(700)).await;
+    assert_eq!(server.subscribers(&channel), 1);
+    rig.demand(vec![Change::Leave(name("a"))]).await;
+    eventually("unsubscribed", || server.subscribers(&channel) == 0).await;
+}
+
+#[tokio::test]
+async fn five_thousand_channels_come_back_each_time_and_nothing_leaks() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    let channels = numbered(5_000);
+    rig.join(&channels).await;
+    assert!(rig.verdict(5_000).await.iter().all(|it| matches!(it, Verdict::Held(_))));
+    let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    for round in 1..=5 {
+        server.call(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
+        assert_eq!(rig.verdict(5_000).await.len(), 5_000);
+        rig.until_up().await;
+        assert_eq!(server.subscribers(&channels), 5_000);
+        assert_eq!(rig.metrics.upstream.reconnects.get(), round);
+        while rig.shard.ring.try_recv().is_ok() {}
+    }
+    eventually("old connections are closed", || server.connections() == 2).await;
+    let now = tokio::runtime::Handle::current().metrics().num_alive_tasks();
+    assert!(now <= tasks, "{now} tasks, {tasks} before");
+}
+
+#[tokio::test]
+async fn stopping_closes_every_connection() {
+    let server = Server::start(&[]);
+    let rig = Rig::up(&server).await;
+    assert_eq!(server.connections(), 2);
+    rig.task.abort();
+    eventually("closed", || server.connections() == 0).await;
+}
+
+#[tokio::test]
+async fn a_wrong_or_missing_password_is_not_ready_with_the_reason_and_never_the_secret() {
+    let server = Server::start(&["--requirepass", "right"]);
+    let mut rig = Rig::start(settings(&server));
+    rig.until_down("NOAUTH").await;
+    let password = Some(Secret::new("hunter2".to_owned()));
+    let mut rig = Rig::start(config::Redis { password, ..settings(&server) });
+    let reason = rig.until_down("WRONGPASS").await;
+    assert!(!reason.contains("hunter2"));
+    let password = Some(Secret::new("right".to_owned()));
+    let mut rig = Rig::start(config::Redis { password, ..settings(&server) });
+    rig.until_up().await;
+}
+
+#[tokio::test]
+async fn a_full_redis_is_dialled_at_most_ten_times_in_ten_seconds() {
+    let server = Server::start(&["--maxclients", "1"]);
+    // Takes the only place, once the connection that waited for the start is gone.
+    let only = loop {
+        let stream = UnixStream::connect(server.socket()).unwrap();
+        if call(&stream, &["PING"]) == ["PONG"] {
+            break stream;
+        }
+    };
+    let rejected = || -> usize {
+        let stats = call(&only, &["INFO", "stats"]).remove(0);
+        let count = stats.lines().find_map(|line| line.strip_prefix("rejected_connections:"));
+        count.unwrap().parse().unwrap()
+    };
+    let before = rejected();
+    let mut rig = Rig::start(settings(&server));
+    rig.until_down("").await;
+    sleep(Duration::from_secs(10)).await;
+    let dials = rejected() - before;
+    assert!((3..=10).contains(&dials), "{dials} dials");
+    assert_eq!(call(&only, &["CONFIG", "SET", "maxclients", "100"]), ["OK"]);
+    rig.until_up().await;
+}
+
+#[tokio::test]
+async fn a_gateway_that_starts_before_redis_is_ready_when_redis_is() {
+    let mut server = Server::start(&[]);
+    server.kill();
+    let mut rig = Rig::start(settings(&server));
+    rig.until_down("No such file").await;
+    rig.join(&["a".to_owned()]).await;
+    let refused = Verdict::Refused(name("a"), RefusedBy::LinkDown);
+    assert_eq!(rig.verdict(1).await, [refused]);
+    server.restart();
+    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    rig.until_up().await;
+}
+
+#[tokio::test]
+async fn a_publish_that_is_forbidden_is_not_ready_but_still_delivers() {
+    let server = Server::start(&[]);
+    server.call(&["ACL", "SETUSER", "default", "-publish"]);
+    let mut rig = Rig::start(settings(&server));
+    rig.until_down("'publish'").await;
+    rig.joined("a").await;
+    server.call(&["ACL", "SETUSER", "default", "+publish"]);
+    server.publish("a", "still here");
+    assert_eq!(rig.event().await, "a=still here");
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+}
+
+#[tokio::test]
+async fn a_burst_arrives_whole_and_in_order() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    let messages: Vec<_> = (0..10_000).map(|n: u32| n.to_string()).collect();
+    let burst: Vec<_> = messages.iter().flat_map(|n| command(&["PUBLISH", "a", n])).collect();
+    let mut stream = UnixStream::connect(server.socket()).unwrap();
+    stream.write_all(&burst).unwrap();
+    for n in &messages {
+        assert_eq!(rig.event().await, format!("a={n}"));
+    }
+    assert_eq!(rig.metrics.upstream.messages.get(), 10_000);
+}
+
+#[tokio::test]
+async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
+    // Else Redis would end a subscriber that is so far behind, which is another matter.
+    let server = Server::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
+    let mut rig = Rig::start(config::Redis {
+        probe_interval: Duration::from_millis(200),
+        probe_timeout: Duration::from_millis(500),
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    rig.joined("a").await;
+    let socket = server.socket();
+    let flood = std::thread::spawn(move || {
+        let burst = command(&["PUBLISH", "a", "0123456789abcdef"]).repeat(1_000);
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut replies = BufReader::new(stream.try_clone().unwrap());
+        for _ in 0..100 {
+            stream.write_all(&burst).unwrap();
+            (0..1_000).for_each(|_| read_reply(&mut replies, &mut Vec::new()));
+        }
+    });
+    for channel in numbered(10) {
+        rig.joined(&channel).await;
+    }
+    let messages = rig.metrics.upstream.messages.clone();
+    eventually("all of the flood has arrived", || messages.get() == 100_000).await;
+    assert!(flood.is_finished());
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+}
+
+#[tokio::test]
+async fn tls_trusts_whom_it_is_told_to_and_nobody_else() {
+    // Both may be there already, from another test of this process.
+    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    let keys = tempfile::tempdir().unwrap();
+    let (certificate, key) = (keys.path().join("cert.pem"), keys.path().join("key.pem"));
+    let made = Process::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"])
+        .args(["-subj", "/CN=sockway test", "-addext", "subjectAltName=DNS:localhost"])
+        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
+        .arg("-keyout")
+        .arg(&key)
+        .arg("-out")
+        .arg(&certificate)
+        .stderr(Stdio::null())
+        .status();
+    assert!(made.expect("openssl is installed").success());
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let text = certificate.to_str().unwrap();
+    let port_text = port.to_string();
+    let server = Server::start(&[
+        "--tls-port",
+        &port_text,
+        "--tls-cert-file",
+        text,
+        "--tls-key-file",
+        key.to_str().unwrap(),
+        "--tls-ca-cert-file",
+        text,
+        "--tls-auth-clients",
+        "no",
+    ]);
+    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
+    let address = RedisAddress::Tcp { host: "localhost".to_owned(), port, tls: true };
+    let settings = config::Redis { address, ..settings(&server) };
+
+    let mut stranger = Rig::start(settings.clone());
+
+    stranger.until_down("UnknownIssuer").await;
+
+    let fred = Fred::with_tls(&settings, Some(Ok(trusting(&certificate))));
+    let mut friend = Rig::start_with(settings, fred);
+    friend.until_up().await;
+    friend.joined("a").await;
+    server.publish("a", "sealed");
+    assert_eq!(friend.event().await, "a=sealed");
+}
+
+fn trusting(certificate: &std::path::Path) -> TlsConnector {
+    use rustls::pki_types::{CertificateDer, pem::PemObject};
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    config.with_no_client_auth().into()
+}
+
+#[test]
+fn a_password_never_leaves_in_an_error() {
+    let mask = Mask(Some(Arc::new(Secret::new("hunter2".to_owned()))));
+    for text in [
+        "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2'",
+        "ERR bad hunter2 here",
+    ] {
+        let error = mask.error(&Error::new(ErrorKind::Unknown, text));
+        assert!(!error.to_string().contains("hunter2"), "{error}");
+    }
+}
+
+#[test]
+fn only_a_forbidden_channel_is_the_channels_own_trouble() {
+    let mask = Mask(None);
+    let error = |text: &'static str| mask.error(&Error::new(ErrorKind::Unknown, text));
+    for text in [
+        "NOPERM this user has no permissions to access one of the channels used as arguments",
+        "NOPERM User x has no permissions to access the 'a' channel",
+        "NOPERM No permissions to access a channel",
+    ] {
+        assert!(matches!(error(text), LinkError::ChannelRefused(_)), "{text}");
+    }
+    for text in [
+        "NOPERM User x has no permissions to run the 'subscribe' command",
+        "LOADING Redis is loading the dataset in memory",
+        "ERR max number of clients reached",
+    ] {
+        assert!(matches!(error(text), LinkError::Answered(_)), "{text}");
+    }
+}

@@ -141,7 +141,6 @@ impl<S: Subscriber> Session<S> {
     /// Something has arrived: the connection lives.
     pub(super) fn heard(&mut self, now: Instant) {
         self.heard = now;
-        self.grace = None;
     }
 
     /// Whether our own channels have been asked for, so that probing makes sense.
@@ -182,7 +181,8 @@ impl<S: Subscriber> Session<S> {
 
     /// Why the link must be given up, if it must. Take in everything that has arrived before.
     pub(super) fn dead(&mut self, now: Instant) -> Option<LinkError> {
-        if self.patience()? > now {
+        if self.patience().is_none_or(|until| until > now) {
+            self.grace = None;
             return None;
         }
         let grace = *self.grace.get_or_insert(now + GRACE);

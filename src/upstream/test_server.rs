@@ -1,0 +1,127 @@
+//! Private `redis-server` children for tests.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    io::{BufRead, BufReader, Write},
+    os::unix::net::UnixStream,
+    path::PathBuf,
+    process::{Child, Command as Process, Stdio},
+    time::{Duration, Instant},
+};
+use tempfile::TempDir;
+
+/// How long a child may take to answer.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// A private `redis-server`, killed when dropped.
+pub(super) struct Server {
+    child: Child,
+    directory: TempDir,
+    arguments: Vec<String>,
+}
+
+impl Server {
+    pub(super) fn start(arguments: &[&str]) -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
+        let child = Self::launch(&directory, &arguments);
+        let server = Self { child, directory, arguments };
+        server.wait();
+        server
+    }
+
+    fn launch(directory: &TempDir, arguments: &[String]) -> Child {
+        let mut process = Process::new("redis-server");
+        process.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
+        process.arg(directory.path().join("redis.sock")).arg("--dir").arg(directory.path());
+        process.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
+        process.spawn().expect("redis-server is installed")
+    }
+
+    fn wait(&self) {
+        let deadline = Instant::now() + PATIENCE;
+        while UnixStream::connect(self.socket()).is_err() {
+            assert!(Instant::now() < deadline, "redis-server does not answer");
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    pub(super) fn socket(&self) -> PathBuf {
+        self.directory.path().join("redis.sock")
+    }
+
+    pub(super) fn kill(&mut self) {
+        self.child.kill().unwrap();
+        self.child.wait().unwrap();
+        std::fs::remove_file(self.socket()).unwrap();
+    }
+
+    pub(super) fn restart(&mut self) {
+        self.child = Self::launch(&self.directory, &self.arguments);
+        self.wait();
+    }
+
+    pub(super) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// Runs a command as the default user; the reply's scalars in their order.
+    pub(super) fn call(&self, words: &[&str]) -> Vec<String> {
+        call(&UnixStream::connect(self.socket()).unwrap(), words)
+    }
+
+    pub(super) fn publish(&self, channel: &str, payload: &str) {
+        self.call(&["PUBLISH", channel, payload]);
+    }
+
+    /// Subscribers of these channels, added up.
+    pub(super) fn subscribers(&self, channels: &[String]) -> usize {
+        let mut words = vec!["PUBSUB", "NUMSUB"];
+        words.extend(channels.iter().map(String::as_str));
+        let reply = self.call(&words);
+        reply.chunks(2).map(|pair| pair[1].parse::<usize>().unwrap()).sum()
+    }
+
+    /// Connections besides the one that asks.
+    pub(super) fn connections(&self) -> usize {
+        self.call(&["CLIENT", "LIST"])[0].lines().count() - 1
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // It may be dead already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(super) fn call(mut stream: &UnixStream, words: &[&str]) -> Vec<String> {
+    stream.write_all(&command(words)).unwrap();
+    let mut reply = Vec::new();
+    read_reply(&mut BufReader::new(stream), &mut reply);
+    reply
+}
+
+pub(super) fn command(words: &[&str]) -> Vec<u8> {
+    let mut bytes = format!("*{}\r\n", words.len()).into_bytes();
+    for word in words {
+        bytes.extend(format!("${}\r\n{word}\r\n", word.len()).into_bytes());
+    }
+    bytes
+}
+
+pub(super) fn read_reply(reader: &mut impl BufRead, reply: &mut Vec<String>) {
+    let mut line = String::new();
+    reader.read_line(&mut line).unwrap();
+    let (kind, rest) = line.trim_end().split_at(1);
+    match kind {
+        "$" => {
+            let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
+            reader.read_exact(&mut bytes).unwrap();
+            reply.push(String::from_utf8_lossy(&bytes[..bytes.len() - 2]).into_owned());
+        }
+        "*" => (0..rest.parse().unwrap()).for_each(|_| read_reply(reader, reply)),
+        _ => reply.push(rest.to_owned()),
+    }
+}
