@@ -360,6 +360,8 @@ fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
             };
             assert_eq!(end, close(reason), "{what}");
             assert_eq!(client.next().await, Frame::End, "{what}");
+            drop(client);
+            assert_eq!(rig.demanded().await, [Change::Leave(orders())], "{what}");
             assert_eq!(rig.metrics().closed[reason.index()].load(), 1, "{what}");
         });
     }
