@@ -234,3 +234,55 @@ async fn upstream_failed(
 fn unasked(part: &'static str, source: Option<JoinError>) -> RunError {
     RunError::Ended { part, source }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config;
+    use tokio::{net::TcpStream, time};
+
+    const DEADLINE: Duration = Duration::from_secs(20);
+
+    fn gateway() -> Gateway {
+        let text = r#"
+            server = { listen = "127.0.0.1:0", shards = 2, max_connections = 10 }
+            admin = { listen = "127.0.0.1:0" }
+            redis = { url = "redis://127.0.0.1:1/0" }
+            shutdown = { spread = "100ms", timeout = "10s" }
+            endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
+        "#;
+        let loaded = config::parse(text, "test").map_err(|error| error.report());
+        Gateway::bind(loaded.expect("a good configuration").config).expect("free ports")
+    }
+
+    #[tokio::test]
+    async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end() {
+        let gateway = gateway();
+        let addresses = [gateway.address().unwrap(), gateway.admin_address()];
+        for address in addresses {
+            TcpStream::connect(address).await.expect("bound");
+        }
+        let end = time::timeout(DEADLINE, gateway.run(async {})).await.expect("in time");
+        assert_eq!(end.expect("as asked"), Ending::Clean);
+        for address in addresses {
+            assert!(TcpStream::connect(address).await.is_err(), "{address} is still open");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
+        let gateway = gateway();
+        let shard = gateway.shards[1].handle();
+        shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+        assert_eq!(end.expect_err("nobody asked").to_string(), "shard 1 died");
+    }
+
+    #[tokio::test]
+    async fn a_stop_at_once_is_a_stop_as_asked() {
+        let gateway = gateway();
+        gateway.stopper().now.cancel();
+        let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+        assert_eq!(end.expect("as asked"), Ending::Forced);
+    }
+}

@@ -1,6 +1,6 @@
 //! Why a command failed, and with which exit status.
 
-use super::output;
+use super::{WRONG_USAGE, output};
 use crate::config::ConfigError;
 use std::{error::Error, fmt::Write as _, process::ExitCode};
 
@@ -9,6 +9,8 @@ use std::{error::Error, fmt::Write as _, process::ExitCode};
 pub(super) enum Failure {
     /// Exit status 1.
     Running(String),
+    /// Exit status 64, for what only shows itself once the configuration is known.
+    Usage(String),
     /// Exit status 78 (`EX_CONFIG` of sysexits.h). The text says where by itself.
     Configuration(String),
 }
@@ -29,6 +31,10 @@ impl Failure {
             Self::Running(text) => {
                 output::note(&format!("sockway: {text}"));
                 ExitCode::from(1)
+            }
+            Self::Usage(text) => {
+                output::note(&format!("error: {text}"));
+                ExitCode::from(WRONG_USAGE)
             }
             Self::Configuration(text) => {
                 output::note(&text);

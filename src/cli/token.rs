@@ -1,9 +1,12 @@
 //! `sockway token`: mints a token with the configured secret.
 
-use super::{Failure, failure::chain, output};
-use crate::{auth, config};
+use super::{Failure, output};
+use crate::{
+    auth::{self, MintError},
+    config,
+};
 use std::{
-    path::PathBuf,
+    path::{Path, PathBuf},
     time::{Duration, SystemTime},
 };
 
@@ -38,10 +41,19 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         return Err(Failure::Configuration(format!("{file}: there is no [auth.jwt] to mint with")));
     };
     let token = auth::mint(settings, &args.user, args.ttl, &args.claims, SystemTime::now())
-        .map_err(|error| {
-            Failure::Configuration(format!("{}: {}", args.config.display(), chain(&error)))
-        })?;
+        .map_err(|error| failure(&error, &args.config))?;
     output::line(token).map_err(|error| Failure::running(&error))
+}
+
+fn failure(error: &MintError, file: &Path) -> Failure {
+    match error {
+        MintError::NotHmac => Failure::Configuration(format!("{}: {error}", file.display())),
+        MintError::Sign(_) => Failure::running(error),
+        MintError::EmptyUser
+        | MintError::ReservedClaim(_)
+        | MintError::RepeatedClaim(_)
+        | MintError::TimeToLive => Failure::Usage(error.to_string()),
+    }
 }
 
 #[cfg(test)]

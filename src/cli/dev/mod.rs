@@ -31,6 +31,9 @@ pub(super) struct Args {
     /// The public port; without it 8080, or any free port when that is taken
     #[arg(long, value_name = "PORT")]
     port: Option<u16>,
+    /// The admin port; without it 9090, or any free port when that is taken
+    #[arg(long, value_name = "PORT")]
+    admin_port: Option<u16>,
 }
 
 /// Whose token is printed.
@@ -50,7 +53,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Result<(), Failure> {
-    let text = settings::text(args.port, redis.port());
+    let text = settings::text(args.port, args.admin_port, redis.port());
     let config = config::parse(&text, "sockway dev")?.config;
     logging::start(&config.log);
     let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");

@@ -8,14 +8,15 @@ const PORT: u16 = 8080;
 const ADMIN_PORT: u16 = 9090;
 
 /// The whole file. The secret in it is made up anew at each call.
-pub(super) fn text(port: Option<u16>, redis_port: u16) -> String {
+pub(super) fn text(port: Option<u16>, admin_port: Option<u16>, redis_port: u16) -> String {
     let port = port.unwrap_or_else(|| free_or_any(PORT));
-    let admin_port = free_or_any(ADMIN_PORT);
+    let admin_port = admin_port.unwrap_or_else(|| free_or_any(ADMIN_PORT));
     let secret = secret();
     format!(
         r#"
 [server]
 listen = "127.0.0.1:{port}"
+max_connections = 500
 
 [admin]
 listen = "127.0.0.1:{admin_port}"
@@ -66,7 +67,8 @@ mod tests {
 
     #[test]
     fn the_demo_configuration_is_valid_and_warns_of_nothing_but_the_audience() {
-        let loaded = config::parse(&text(Some(0), 6379), "dev").map_err(|error| error.report());
+        let loaded =
+            config::parse(&text(Some(0), None, 6379), "dev").map_err(|error| error.report());
         let loaded = loaded.unwrap();
         assert!(
             loaded.warnings.iter().all(|one| one.contains("audience")),

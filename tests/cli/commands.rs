@@ -293,3 +293,57 @@ fn dev_without_redis_server_says_how_to_install_it() {
     assert_eq!(output.status.code(), Some(1));
     assert!(text(&output.stderr).contains("apt install redis-server"));
 }
+
+const SECRET: &str = "a secret that nobody may ever see in any output";
+
+/// A good configuration, with `[auth.jwt]` if asked for.
+fn good(jwt: bool) -> (tempfile::TempDir, String) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("good.toml");
+    let auth = format!("[auth.jwt]\nsecret = \"{SECRET}\"\n");
+    let access = if jwt { "required" } else { "none" };
+    let endpoint = format!(
+        "[[endpoint]]\nname = \"all\"\npath = \"/ws\"\nchannels = [\"all\"]\nauth = \"{access}\"\n"
+    );
+    fs::write(&file, if jwt { auth + &endpoint } else { endpoint }).unwrap();
+    let name = file.to_str().unwrap().to_owned();
+    (folder, name)
+}
+
+#[test]
+fn check_says_ok_or_prints_what_is_in_effect_without_secrets() {
+    let (_folder, file) = good(true);
+    let checked = output(&mut sockway(&["check", &file]));
+    assert_eq!((checked.status.code(), text(&checked.stdout)), (Some(0), "ok\n".to_owned()));
+
+    let printed = output(&mut sockway(&["check", &file, "--print"]));
+    assert_eq!(printed.status.code(), Some(0));
+    let effective: toml::Table = text(&printed.stdout).parse().expect("what is printed is TOML");
+    assert_eq!(effective["endpoint"][0]["name"].as_str(), Some("all"));
+    assert!(!text(&printed.stdout).contains(SECRET) && !text(&printed.stderr).contains(SECRET));
+}
+
+#[test]
+fn a_token_is_printed_alone_on_a_line() {
+    let (_folder, file) = good(true);
+    let arguments =
+        ["token", "--config", &file, "--user", "42", "--ttl", "5m", "--claim", "tenant=acme"];
+    let minted = output(&mut sockway(&arguments));
+    assert_eq!(minted.status.code(), Some(0), "{}", text(&minted.stderr));
+    let line = text(&minted.stdout);
+    assert_eq!(line.trim_end().split('.').count(), 3, "{line:?}");
+    assert_eq!(line.lines().count(), 1);
+}
+
+#[test]
+fn what_a_token_cannot_say_is_64_and_a_configuration_that_cannot_sign_is_78() {
+    let (_folder, file) = good(true);
+    for claims in [["--claim", "sub=1", "--claim", "b=2"], ["--claim", "a=1", "--claim", "a=2"]] {
+        let mut command = sockway(&["token", "--config", &file, "--user", "42"]);
+        assert_eq!(output(command.args(claims)).status.code(), Some(64), "{claims:?}");
+    }
+    let (_folder, file) = good(false);
+    let refused = output(&mut sockway(&["token", "--config", &file, "--user", "42"]));
+    assert_eq!(refused.status.code(), Some(78));
+    assert!(text(&refused.stderr).contains("[auth.jwt]"));
+}

@@ -1,0 +1,116 @@
+//! `sockway dev` as a newcomer meets it, with a real Redis.
+
+use crate::process::{DEADLINE, Sockway, wait_for};
+use rustix::process::Signal;
+use std::{
+    fs,
+    io::{Read, Write},
+    net::TcpStream,
+    process::Command,
+};
+use tempfile::TempDir;
+
+/// A running `sockway dev` that keeps its scratch files where the test can look.
+struct Dev {
+    process: Sockway,
+    scratch: TempDir,
+}
+
+impl Dev {
+    fn start() -> Self {
+        let scratch = tempfile::tempdir().unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+        command.args(["dev", "--port", "0", "--admin-port", "0"]).env("TMPDIR", scratch.path());
+        let process = Sockway::start(&mut command);
+        process.printed("dev is ready", |line| (line == "ready").then_some(()));
+        Self { process, scratch }
+    }
+
+    /// What is printed behind a word.
+    fn printed(&self, word: &str) -> String {
+        self.process.printed(word, |line| {
+            let mut words = line.split_whitespace().skip_while(|&one| one != word);
+            words.nth(1).map(str::to_owned)
+        })
+    }
+
+    fn redis_port(&self) -> u16 {
+        self.printed("-p").parse().unwrap()
+    }
+
+    /// Publishes, and says to how many subscribers.
+    fn publish(&self, channel: &str, message: &str) -> String {
+        let mut redis = TcpStream::connect(("127.0.0.1", self.redis_port())).unwrap();
+        redis.set_read_timeout(Some(DEADLINE)).unwrap();
+        let words =
+            ["PUBLISH", channel, message].map(|word| format!("${}\r\n{word}\r\n", word.len()));
+        write!(redis, "*3\r\n{}QUIT\r\n", words.concat()).unwrap();
+        let mut answer = String::new();
+        redis.read_to_string(&mut answer).unwrap();
+        answer.lines().next().unwrap().to_owned()
+    }
+
+    fn assert_nothing_is_left(&self, redis_port: u16) {
+        wait_for("Redis is gone", || TcpStream::connect(("127.0.0.1", redis_port)).err());
+        wait_for("its directory is gone", || {
+            fs::read_dir(self.scratch.path()).unwrap().next().is_none().then_some(())
+        });
+    }
+}
+
+fn listen(arguments: &[&str]) -> Sockway {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+    let listener = Sockway::start(command.arg("listen").args(arguments));
+    listener.noted("connected", |line| (line == "connected").then_some(()));
+    listener
+}
+
+#[test]
+fn what_dev_prints_makes_a_message_arrive_and_nothing_is_left_of_it() {
+    let mut dev = Dev::start();
+    let (url, token, redis_port) =
+        (dev.printed("WebSocket"), dev.printed("token"), dev.redis_port());
+    let (plain, query) = url.split_once('?').unwrap();
+    assert_eq!(query, format!("token={token}"));
+
+    let mut by_url = listen(&[&url]);
+    let mut by_header = listen(&[plain, "--token", &token]);
+    assert_eq!(dev.publish("user:42:notifications", r#"{"hello":"world"}"#), ":1");
+    for listener in [&by_url, &by_header] {
+        listener.printed("the message", |line| (line == r#"{"hello":"world"}"#).then_some(()));
+    }
+    let room = listen(&[&plain.replace("notifications", "rooms/lobby")]);
+    assert_eq!(dev.publish("room:lobby", "hi"), ":1");
+    room.printed("the message", |line| (line == "hi").then_some(()));
+
+    dev.process.signal(Signal::INT);
+    assert_eq!(dev.process.exit_status(), Some(0));
+    for listener in [&mut by_url, &mut by_header] {
+        assert_eq!(listener.exit_status(), Some(1));
+        assert!(listener.has_noted("closed: 1012 restarting"));
+    }
+    dev.assert_nothing_is_left(redis_port);
+}
+
+#[test]
+fn nothing_is_left_when_the_terminal_goes_or_dev_is_killed() {
+    for (signal, status) in [(Signal::TERM, Some(0)), (Signal::HUP, Some(0)), (Signal::KILL, None)]
+    {
+        let mut dev = Dev::start();
+        let redis_port = dev.redis_port();
+        dev.process.signal(signal);
+        assert_eq!(dev.process.exit_status(), status, "{signal:?}");
+        dev.assert_nothing_is_left(redis_port);
+    }
+}
+
+#[test]
+fn dev_ends_with_1_when_its_redis_ends() {
+    let mut dev = Dev::start();
+    let redis_port = dev.redis_port();
+    let mut redis = TcpStream::connect(("127.0.0.1", redis_port)).unwrap();
+    redis.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
+    assert_eq!(dev.process.exit_status(), Some(1));
+    assert!(dev.process.has_noted("the private redis-server has ended"));
+    dev.assert_nothing_is_left(redis_port);
+}

@@ -1,0 +1,97 @@
+//! A `sockway` child whose output can be waited for, and which never outlives its test.
+
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    io::{BufRead, BufReader, Read},
+    process::{Child, Command, Stdio},
+    sync::{Arc, Mutex},
+    thread,
+    time::{Duration, Instant},
+};
+
+pub(crate) const DEADLINE: Duration = Duration::from_secs(20);
+
+/// Waits for a fact.
+#[track_caller]
+pub(crate) fn wait_for<T>(what: &str, mut fact: impl FnMut() -> Option<T>) -> T {
+    let deadline = Instant::now() + DEADLINE;
+    loop {
+        if let Some(value) = fact() {
+            return value;
+        }
+        assert!(Instant::now() < deadline, "never happened: {what}");
+        thread::sleep(Duration::from_millis(10));
+    }
+}
+
+/// A running child.
+pub(crate) struct Sockway {
+    child: Child,
+    stdout: Lines,
+    stderr: Lines,
+}
+
+type Lines = Arc<Mutex<Vec<String>>>;
+
+impl Sockway {
+    pub(crate) fn start(command: &mut Command) -> Self {
+        let mut child = command
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let stdout = collect(child.stdout.take().expect("piped"));
+        let stderr = collect(child.stderr.take().expect("piped"));
+        Self { child, stdout, stderr }
+    }
+
+    pub(crate) fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).expect("the child is alive");
+    }
+
+    /// Waits for a line of stdout for which `pick` has an answer.
+    #[track_caller]
+    pub(crate) fn printed<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        wait_for(what, || self.stdout.lock().unwrap().iter().find_map(|line| pick(line)))
+    }
+
+    /// Waits for a line of stderr for which `pick` has an answer.
+    #[track_caller]
+    pub(crate) fn noted<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        wait_for(what, || self.stderr.lock().unwrap().iter().find_map(|line| pick(line)))
+    }
+
+    pub(crate) fn has_noted(&self, text: &str) -> bool {
+        self.stderr.lock().unwrap().iter().any(|line| line.contains(text))
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().unwrap().is_none()
+    }
+
+    /// Waits for the end; `None` when a signal was it.
+    #[track_caller]
+    pub(crate) fn exit_status(&mut self) -> Option<i32> {
+        let child = &mut self.child;
+        wait_for("the process ends", || child.try_wait().unwrap()).code()
+    }
+}
+
+impl Drop for Sockway {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn collect(output: impl Read + Send + 'static) -> Lines {
+    let lines = Lines::default();
+    let sink = Arc::clone(&lines);
+    thread::spawn(move || {
+        for line in BufReader::new(output).lines().map_while(Result::ok) {
+            sink.lock().unwrap().push(line);
+        }
+    });
+    lines
+}

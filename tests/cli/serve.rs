@@ -1,0 +1,137 @@
+//! `sockway serve` as whoever runs it meets it: start, health, signals, drain, exit status.
+//! There is no Redis here: a gateway must live, and end, without one.
+
+use crate::process::{Sockway, wait_for};
+use rustix::process::Signal;
+use std::{fs, net::TcpListener, process::Command};
+use tempfile::TempDir;
+
+/// A running gateway, and the file it was started with.
+struct Gateway {
+    process: Sockway,
+    _folder: TempDir,
+    admin: String,
+}
+
+fn configuration(listen: &str, admin: &str, readiness_delay: &str) -> String {
+    // Port 1 of loopback: nobody is there, and nobody ever is.
+    format!(
+        r#"
+[server]
+listen = "{listen}"
+shards = 2
+max_connections = 50
+[admin]
+listen = "{admin}"
+[redis]
+url = "redis://127.0.0.1:1/0"
+[[endpoint]]
+name = "rooms"
+path = "/ws/rooms/{{room}}"
+channels = ["room:{{path.room}}"]
+auth = "none"
+[log]
+format = "json"
+[shutdown]
+readiness_delay = "{readiness_delay}"
+spread = "100ms"
+timeout = "60s"
+"#
+    )
+}
+
+fn spawn(text: &str) -> (Sockway, TempDir) {
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("sockway.toml");
+    fs::write(&file, text).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+    (Sockway::start(command.arg("serve").arg("--config").arg(file)), folder)
+}
+
+impl Gateway {
+    fn start(readiness_delay: &str) -> Self {
+        let (process, _folder) =
+            spawn(&configuration("127.0.0.1:0", "127.0.0.1:0", readiness_delay));
+        let admin = process.noted("it listens", |line| {
+            let record: serde_json::Value = serde_json::from_str(line).expect("one record a line");
+            (record["message"] == "listening").then(|| record["admin"].as_str().unwrap().to_owned())
+        });
+        Self { process, _folder, admin }
+    }
+
+    fn ask(&self, arguments: &[&str]) -> Sockway {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+        Sockway::start(command.args(arguments).args(["--admin", &self.admin]))
+    }
+}
+
+#[test]
+fn a_gateway_without_redis_is_alive_and_not_ready_and_stops_as_asked() {
+    let mut gateway = Gateway::start("0s");
+    assert_eq!(gateway.ask(&["health"]).exit_status(), Some(0));
+    let mut ready = gateway.ask(&["health", "--ready"]);
+    assert_eq!(ready.exit_status(), Some(1));
+    ready.noted("why it is not ready", |line| line.contains("starting").then_some(()));
+
+    gateway.process.signal(Signal::TERM);
+    assert_eq!(gateway.process.exit_status(), Some(0));
+}
+
+#[test]
+fn a_hangup_is_noted_and_ends_nothing() {
+    let mut gateway = Gateway::start("0s");
+    gateway.process.signal(Signal::HUP);
+    gateway.process.noted("the hangup", |line| line.contains("SIGHUP").then_some(()));
+    assert!(gateway.process.is_running());
+    assert_eq!(gateway.ask(&["health"]).exit_status(), Some(0));
+}
+
+#[test]
+fn a_drain_returns_when_the_gateway_has_ended() {
+    let mut gateway = Gateway::start("300ms");
+    assert_eq!(gateway.ask(&["drain"]).exit_status(), Some(0));
+    // The port goes a moment before the process does, and then nothing can hold it.
+    assert_eq!(gateway.process.exit_status(), Some(0));
+}
+
+#[test]
+fn the_first_signal_waits_and_the_second_does_not_but_a_drain_is_no_signal() {
+    let mut gateway = Gateway::start("50s");
+    let _draining = gateway.ask(&["drain"]);
+    gateway.process.noted("it leaves", |line| line.contains("\"leaving\"").then_some(()));
+    gateway.process.signal(Signal::TERM);
+    gateway.process.noted("the signal", |line| line.contains("SIGTERM").then_some(()));
+    let mut ready = gateway.ask(&["health", "--ready"]);
+    assert_eq!(ready.exit_status(), Some(1));
+    ready.noted("why it is not ready", |line| line.contains("draining").then_some(()));
+    assert!(gateway.process.is_running());
+
+    gateway.process.signal(Signal::INT);
+    assert_eq!(gateway.process.exit_status(), Some(0));
+    assert!(gateway.process.has_noted("stopping hard"));
+}
+
+#[test]
+fn a_port_in_use_ends_the_start_with_1_and_one_line_that_names_it() {
+    let taken = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap().to_string();
+    for (listen, admin, key) in [
+        (address.as_str(), "127.0.0.1:0", "server.listen"),
+        ("127.0.0.1:0", address.as_str(), "admin.listen"),
+    ] {
+        let (mut process, _folder) = spawn(&configuration(listen, admin, "0s"));
+        assert_eq!(process.exit_status(), Some(1), "{key}");
+        process.noted("the reason", |line| {
+            let names = line.contains(&address) && line.contains(key) && line.contains("in use");
+            names.then_some(())
+        });
+    }
+}
+
+#[test]
+fn the_admin_port_is_gone_when_the_gateway_is() {
+    let mut gateway = Gateway::start("0s");
+    gateway.process.signal(Signal::INT);
+    assert_eq!(gateway.process.exit_status(), Some(0));
+    wait_for("the port is free", || TcpListener::bind(&gateway.admin).ok());
+}
