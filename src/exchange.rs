@@ -99,6 +99,9 @@ const RING_EVENTS: usize = 16_384;
 const DEMANDS: usize = MAX_SHARDS;
 
 /// Makes the queues between upstream and `shards` shards.
+///
+/// # Panics
+/// When `shards` is 0 or more than [`MAX_SHARDS`].
 #[must_use]
 pub fn queues(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
     assert!((1..=MAX_SHARDS).contains(&shards), "{shards} shards");

@@ -14,13 +14,17 @@
 //!
 //! A test (`tests/layers.rs`) holds every `use crate::` against this list.
 
+pub mod admin;
+pub mod app;
 pub mod auth;
 pub mod channel;
+pub mod cli;
 pub mod config;
 pub mod endpoint;
 pub mod exchange;
 pub mod front;
 pub mod identity;
+pub mod lifecycle;
 pub mod message;
 pub mod metrics;
 pub mod phase;

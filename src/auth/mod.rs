@@ -1,11 +1,22 @@
 //! Who a client is: from a request's token to an [`Identity`].
 
+mod algorithm;
 mod bearer;
 mod jwt;
+mod key;
+mod mint;
 mod tokens;
 
-pub use bearer::{Found, Source, SourceConflict};
-pub use jwt::{Algorithm, JwtSettings, KeyError, KeySource};
+#[cfg(test)]
+mod attacks;
+#[cfg(test)]
+mod test_keys;
+
+pub use algorithm::{Algorithm, UnknownAlgorithm};
+pub use bearer::{Found, Source, SourceConflict, SourceError};
+pub use jwt::{JwtSettings, JwtVerifier};
+pub use key::{KeyError, KeyKind, KeySource};
+pub use mint::{MintError, mint};
 pub use tokens::StaticToken;
 
 use crate::identity::Identity;
@@ -17,7 +28,7 @@ pub struct Auth {
     /// In the order of search.
     pub sources: Vec<Source>,
     pub reject: Reject,
-    jwt: Option<jwt::Verifier>,
+    jwt: Option<JwtVerifier>,
     tokens: tokens::StaticTokens,
 }
 
@@ -39,13 +50,39 @@ pub enum TokenError {
     Expired,
 }
 
+/// A longer token is not even looked at: whoever sends it pays more than we do.
+const MAX_TOKEN_BYTES: usize = 8 * 1024;
+
 impl Auth {
+    /// Puts together what was checked.
+    #[must_use]
+    pub fn new(
+        sources: Vec<Source>,
+        reject: Reject,
+        jwt: Option<JwtVerifier>,
+        tokens: Vec<StaticToken>,
+    ) -> Self {
+        Self { sources, reject, jwt, tokens: tokens::StaticTokens::new(tokens) }
+    }
+
+    /// `[auth.jwt]`, when there is one.
+    #[must_use]
+    pub fn jwt_settings(&self) -> Option<&JwtSettings> {
+        self.jwt.as_ref().map(JwtVerifier::settings)
+    }
+
     /// Finds out who a token says the client is.
     ///
     /// # Errors
     /// [`TokenError::Expired`] when everything but the time is right, else [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
-        let _ = (token, now);
-        unimplemented!()
+        if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
+            return Err(TokenError::Invalid);
+        }
+        match (self.tokens.find(token), &self.jwt) {
+            (Some(identity), _) => Ok(identity),
+            (None, Some(jwt)) => jwt.verify(token, now),
+            (None, None) => Err(TokenError::Invalid),
+        }
     }
 }

@@ -1,7 +1,28 @@
-//! The configuration: read (`raw`), checked as a whole (`check`), and only then a [`Config`].
+//! The configuration: read key by key (`reader`), checked as a whole (`check`), and only then a
+//! [`Config`].
 //!
 //! Whoever holds a `Config` holds values that may run: ranges are kept, contradictions are refused,
-//! files that it names have been read.
+//! files that it names have been read. What is wrong is told all at once, each problem with its
+//! line, column and key; no message repeats a secret.
+
+mod address;
+mod check;
+mod env;
+mod files;
+mod grammar;
+mod load;
+mod print;
+mod problem;
+mod reader;
+mod redis_url;
+mod units;
+
+#[cfg(test)]
+mod tests;
+
+pub use load::{Loaded, effective, load, parse, parse_with};
+pub use problem::{ConfigError, Problem};
+pub use units::{UnitError, duration};
 
 use crate::{auth::Auth, endpoint::Endpoint, secret::Secret};
 use ipnet::IpNet;

@@ -3,13 +3,16 @@
 use bytes::Bytes;
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+mod expand;
 mod path;
+mod percent;
 mod routes;
 mod template;
 
-pub use path::{PathError, RoutePath};
+pub use expand::Values;
+pub use path::{PathError, PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, TemplateError, Values};
+pub use template::{ChannelTemplate, Placeholder, TemplateError};
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;
@@ -76,4 +79,32 @@ pub enum OnGap {
 pub enum Inbound {
     Ignore,
     Close,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// An endpoint with this path and these channels; all else as in the reference configuration.
+    pub(super) fn endpoint(path: &str, channels: &[&str]) -> Endpoint {
+        let size = |size| NonZeroUsize::new(size).unwrap();
+        let channels = channels.iter().map(|text| ChannelTemplate::parse(text).unwrap());
+        Endpoint {
+            name: Arc::from("test"),
+            path: RoutePath::parse(path).unwrap(),
+            channels: channels.collect(),
+            access: Access::Required,
+            format: Format::Raw,
+            queue_messages: size(256),
+            queue_bytes: size(1 << 20),
+            on_slow: OnSlow::Close,
+            on_gap: OnGap::Notice,
+            gap_notice: Bytes::from_static(br#"{"type":"gap"}"#),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            write_timeout: Duration::from_secs(10),
+            max_message: size(16 << 10),
+            inbound: Inbound::Ignore,
+        }
+    }
 }

@@ -1,6 +1,309 @@
-//! Channel templates: from an identity, a path and a query to channel names.
+//! Channel templates: literal text and placeholders.
+//!
+//! The grammar is strict so that no two clients with different values can ever mean the same channel by
+//! accident: a value never contains `:`, and a value that comes from a token is parted from the next one by
+//! literal text that contains it. In `{user}-{path.room}`, user `a` in room `b-c` would share the channel of user
+//! `a-b` in room `c`.
+
+/// A channel template, such as `user:{user}:notifications`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ChannelTemplate;
-pub struct TemplateError;
-pub struct Placeholder;
-pub struct Values;
+pub struct ChannelTemplate {
+    text: String,
+    parts: Vec<Part>,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Part {
+    Literal(String),
+    Placeholder(Placeholder),
+}
+
+/// What stands for a value in a template.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Placeholder {
+    /// `{user}`
+    User,
+    /// `{claim.NAME}`
+    Claim(String),
+    /// `{path.NAME}`
+    Path(String),
+    /// `{query.NAME}`: a comma-separated list that gives one channel each.
+    Query(String),
+}
+
+/// Why a text is not a channel template.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum TemplateError {
+    #[error("must not be empty")]
+    Empty,
+    #[error("has a \"{{\" without its \"}}\", or a \"}}\" without its \"{{\"")]
+    Unbalanced,
+    #[error(
+        "{{{0}}} is none of {{user}}, {{claim.NAME}}, {{path.NAME}} and {{query.NAME}} with a NAME of printable ASCII"
+    )]
+    UnknownPlaceholder(String),
+    #[error(
+        "must not contain {0:?}: literal text is printable ASCII without space, * ? [ ] and \\"
+    )]
+    Character(char),
+    #[error("must not name {0}…: Redis publishes its own events there")]
+    Reserved(&'static str),
+    #[error("{{query.{0}}} is there twice")]
+    RepeatedQuery(String),
+    #[error("needs a \":\" between {0} and {1}, or two different users could get the same channel")]
+    Ambiguous(Placeholder, Placeholder),
+}
+
+/// Channels that Redis itself publishes on; the Redis client never passes them on.
+pub(super) const RESERVED: [&str; 2] = ["__keyspace@", "__keyevent@"];
+
+impl ChannelTemplate {
+    /// Reads a template.
+    ///
+    /// # Errors
+    /// When the text breaks the grammar; the error says how.
+    pub fn parse(text: &str) -> Result<Self, TemplateError> {
+        let parts = parts(text)?;
+        if let Some(reserved) = RESERVED.into_iter().find(|reserved| text.starts_with(reserved)) {
+            return Err(TemplateError::Reserved(reserved));
+        }
+        let template = Self { text: text.to_owned(), parts };
+        template.refuse_repeated_queries()?;
+        template.refuse_ambiguity()?;
+        Ok(template)
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        &self.text
+    }
+
+    /// The placeholders, in their order.
+    pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
+        self.parts.iter().filter_map(|part| match part {
+            Part::Placeholder(placeholder) => Some(placeholder),
+            Part::Literal(_) => None,
+        })
+    }
+
+    /// Whether some values could make this template name `channel`: the check that no client gets at the
+    /// channels that are Sockway's own.
+    #[must_use]
+    pub fn can_name(&self, channel: &str) -> bool {
+        can_name(&self.parts, channel)
+    }
+
+    pub(super) fn parts(&self) -> &[Part] {
+        &self.parts
+    }
+
+    /// Two lists of one name have no obvious meaning: pairs, or all combinations?
+    fn refuse_repeated_queries(&self) -> Result<(), TemplateError> {
+        let mut seen = Vec::new();
+        for placeholder in self.placeholders() {
+            if let Placeholder::Query(name) = placeholder {
+                if seen.contains(&name) {
+                    return Err(TemplateError::RepeatedQuery(name.clone()));
+                }
+                seen.push(name);
+            }
+        }
+        Ok(())
+    }
+
+    fn refuse_ambiguity(&self) -> Result<(), TemplateError> {
+        let mut before: Option<&Placeholder> = None;
+        for part in &self.parts {
+            match part {
+                Part::Literal(text) if text.contains(':') => before = None,
+                Part::Literal(_) => {}
+                Part::Placeholder(next) => {
+                    if let Some(one) = before.replace(next)
+                        && (one.is_from_token() || next.is_from_token())
+                    {
+                        return Err(TemplateError::Ambiguous(one.clone(), next.clone()));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+}
+
+impl Placeholder {
+    fn parse(text: &str) -> Option<Self> {
+        if text == "user" {
+            return Some(Self::User);
+        }
+        let (kind, name) = text.split_once('.')?;
+        if name.is_empty() || !name.chars().all(|character| character.is_ascii_graphic()) {
+            return None;
+        }
+        match kind {
+            "claim" => Some(Self::Claim(name.to_owned())),
+            "path" => Some(Self::Path(name.to_owned())),
+            "query" => Some(Self::Query(name.to_owned())),
+            _ => None,
+        }
+    }
+
+    /// Whether the value comes from a token, so that an endpoint without authentication has none.
+    #[must_use]
+    pub fn is_from_token(&self) -> bool {
+        matches!(self, Self::User | Self::Claim(_))
+    }
+}
+
+impl std::fmt::Display for Placeholder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::User => f.write_str("{user}"),
+            Self::Claim(name) => write!(f, "{{claim.{name}}}"),
+            Self::Path(name) => write!(f, "{{path.{name}}}"),
+            Self::Query(name) => write!(f, "{{query.{name}}}"),
+        }
+    }
+}
+
+/// Whether a value may be substituted: nothing that could name another's channel or a pattern, and no
+/// `..`, which means nothing to Redis but may to whoever makes file names or URLs of channels.
+pub(super) fn is_value(value: &str) -> bool {
+    (1..=MAX_VALUE_BYTES).contains(&value.len())
+        && value.chars().all(is_value_character)
+        && value.split('/').all(|part| part != "..")
+}
+
+const MAX_VALUE_BYTES: usize = 128;
+
+fn is_value_character(character: char) -> bool {
+    character.is_ascii_graphic()
+        && !matches!(character, ':' | '*' | '?' | '[' | ']' | '{' | '}' | '\\' | '"')
+}
+
+fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
+    let mut parts = Vec::new();
+    let mut rest = text;
+    while let Some(at) = rest.find(['{', '}']) {
+        let (literal, braced) = rest.split_at(at);
+        push_literal(&mut parts, literal)?;
+        let braced = braced.strip_prefix('{').ok_or(TemplateError::Unbalanced)?;
+        let (inner, after) = braced.split_once('}').ok_or(TemplateError::Unbalanced)?;
+        let placeholder = Placeholder::parse(inner)
+            .ok_or_else(|| TemplateError::UnknownPlaceholder(inner.to_owned()))?;
+        parts.push(Part::Placeholder(placeholder));
+        rest = after;
+    }
+    push_literal(&mut parts, rest)?;
+    if parts.is_empty() { Err(TemplateError::Empty) } else { Ok(parts) }
+}
+
+fn push_literal(parts: &mut Vec<Part>, text: &str) -> Result<(), TemplateError> {
+    let bad = |c: char| !c.is_ascii_graphic() || matches!(c, '*' | '?' | '[' | ']' | '\\');
+    if let Some(character) = text.chars().find(|&character| bad(character)) {
+        return Err(TemplateError::Character(character));
+    }
+    if !text.is_empty() {
+        parts.push(Part::Literal(text.to_owned()));
+    }
+    Ok(())
+}
+
+/// Tries every split between values. Templates are a few parts long, and this runs once at start.
+fn can_name(parts: &[Part], channel: &str) -> bool {
+    match parts.split_first() {
+        None => channel.is_empty(),
+        Some((Part::Literal(text), rest)) => {
+            channel.strip_prefix(text.as_str()).is_some_and(|after| can_name(rest, after))
+        }
+        Some((Part::Placeholder(_), rest)) => (1..=channel.len())
+            .filter(|&at| channel.is_char_boundary(at))
+            .take_while(|&at| channel[..at].chars().all(is_value_character))
+            .any(|at| can_name(rest, &channel[at..])),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn template(text: &str) -> ChannelTemplate {
+        ChannelTemplate::parse(text).unwrap()
+    }
+
+    #[test]
+    fn a_template_keeps_its_text_and_names_its_placeholders_in_order() {
+        let text = "a:{user}:{claim.https://example.com/tenant}:{path.room}_{query.types}:z";
+        let template = template(text);
+        assert_eq!(template.as_str(), text);
+        let placeholders: Vec<_> = template.placeholders().map(ToString::to_string).collect();
+        assert_eq!(
+            placeholders,
+            ["{user}", "{claim.https://example.com/tenant}", "{path.room}", "{query.types}"]
+        );
+    }
+
+    #[test]
+    fn every_break_of_the_grammar_is_refused_by_its_name() {
+        let unknown = |text: &str| TemplateError::UnknownPlaceholder(text.to_owned());
+        for (text, error) in [
+            ("", TemplateError::Empty),
+            ("{user", TemplateError::Unbalanced),
+            ("user}", TemplateError::Unbalanced),
+            ("{user}}", TemplateError::Unbalanced),
+            ("{{user}}", unknown("{user")),
+            ("{}", unknown("")),
+            ("{User}", unknown("User")),
+            ("{user.name}", unknown("user.name")),
+            ("{claim}", unknown("claim")),
+            ("{claim.}", unknown("claim.")),
+            ("{claim.a b}", unknown("claim.a b")),
+            ("{path.é}", unknown("path.é")),
+            ("{header.x}", unknown("header.x")),
+            ("user:*", TemplateError::Character('*')),
+            ("user:?", TemplateError::Character('?')),
+            ("user:[a]", TemplateError::Character('[')),
+            ("user:]", TemplateError::Character(']')),
+            ("user:\\", TemplateError::Character('\\')),
+            ("user :1", TemplateError::Character(' ')),
+            ("user:\r\n", TemplateError::Character('\r')),
+            ("user:\0", TemplateError::Character('\0')),
+            ("usér", TemplateError::Character('é')),
+            ("__keyspace@0__:x", TemplateError::Reserved("__keyspace@")),
+            ("__keyevent@{path.db}", TemplateError::Reserved("__keyevent@")),
+            ("{query.a}:{query.a}", TemplateError::RepeatedQuery("a".to_owned())),
+        ] {
+            assert_eq!(ChannelTemplate::parse(text), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_value_of_a_token_is_parted_from_the_next_by_a_colon() {
+        for text in ["{user}{path.a}", "{path.a}-{user}", "{claim.a}_{claim.b}", "{user}.{query.a}"]
+        {
+            let error = ChannelTemplate::parse(text).unwrap_err();
+            assert!(matches!(error, TemplateError::Ambiguous(..)), "{text} {error}");
+        }
+        for text in ["{user}:{path.a}", "{claim.a}-:{user}", "{path.line}_{path.tram}", "x{user}y"]
+        {
+            template(text);
+        }
+    }
+
+    #[test]
+    fn a_template_tells_which_channels_it_could_name() {
+        for (text, channel, can) in [
+            ("sockway:probe", "sockway:probe", true),
+            ("{path.a}:{path.b}", "sockway:probe", true),
+            ("sockway:{user}", "sockway:control", true),
+            ("{path.a}{path.b}obe", "probe", true),
+            ("{user}", "sockway:probe", false),
+            ("sockway:{user}", "sockway:", false),
+            ("user:{user}", "sockway:probe", false),
+            ("{user}", "", false),
+            ("{user}x", "é", false),
+        ] {
+            assert_eq!(template(text).can_name(channel), can, "{text} {channel}");
+        }
+    }
+}

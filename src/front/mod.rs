@@ -1,11 +1,62 @@
 //! The public port: accepts connections, shakes hands, hands sessions to their shards.
+//!
+//! The listener runs on the main thread and only accepts; each handshake is one task on the shard
+//! that will own the session. Promises: every limit is counted and given back, whoever is refused
+//! is told why in one stable form, and neither a token nor a query is ever logged.
 
-use crate::{config::Config, metrics::Metrics, phase::Phase, shard::ShardHandle};
+mod admission;
+mod answer;
+mod client;
+mod decision;
+mod farewell;
+#[cfg(test)]
+mod fixture;
+mod handshake;
+mod intake;
+mod line;
+mod listener;
+mod origin;
+mod pending;
+mod problem;
+mod request;
+mod socket;
+#[cfg(test)]
+mod tests;
+mod upgrade;
+
+use crate::{config::Config, endpoint::Routes, metrics::Metrics, phase::Phase, shard::ShardHandle};
+use admission::Admission;
+use socket::Bound;
 use std::{io, net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 /// The bound public port.
-pub struct Front;
+pub struct Front {
+    bound: Bound,
+    gate: Arc<Gate>,
+    shards: Vec<ShardHandle>,
+}
+
+/// What every handshake looks at, on whichever shard.
+struct Gate {
+    config: Arc<Config>,
+    routes: Routes,
+    admission: Admission,
+    metrics: Arc<Metrics>,
+    phase: watch::Receiver<Phase>,
+}
+
+impl Gate {
+    fn new(config: Arc<Config>, metrics: Arc<Metrics>, phase: watch::Receiver<Phase>) -> Self {
+        Self {
+            routes: Routes::new(config.endpoints.clone()),
+            admission: Admission::new(&config.server),
+            config,
+            metrics,
+            phase,
+        }
+    }
+}
 
 impl Front {
     /// Binds the public port.
@@ -18,18 +69,18 @@ impl Front {
         shards: Vec<ShardHandle>,
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
-        let _ = (config, metrics, shards, phase);
-        unimplemented!()
+        let bound = Bound::bind(&config.server.listen)?;
+        Ok(Self { bound, gate: Arc::new(Gate::new(config, metrics, phase)), shards })
     }
 
     /// The address that was bound; `None` for a unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        unimplemented!()
+        self.bound.address()
     }
 
     /// Accepts until the phase is `Draining`, then closes the listener and returns.
     pub async fn run(self) {
-        unimplemented!()
+        listener::run(self.bound, self.gate, &self.shards).await;
     }
 }

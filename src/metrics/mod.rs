@@ -6,6 +6,8 @@
 mod cell;
 mod process;
 mod shard;
+#[cfg(test)]
+mod tests;
 
 pub use cell::{Cell, Histogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
@@ -118,6 +120,9 @@ impl Metrics {
     }
 
     /// All series in Prometheus's text format.
+    ///
+    /// # Panics
+    /// Never: encoding into memory cannot fail, and the format is UTF-8.
     #[must_use]
     pub fn render(&self) -> String {
         let mut text = Vec::new();

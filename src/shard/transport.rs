@@ -1,9 +1,11 @@
 //! The byte stream under a session: TCP or a unix socket.
 
+use socket2::SockRef;
 use std::{
     io,
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
@@ -16,6 +18,59 @@ use tokio::{
 pub enum Transport {
     Tcp(TcpStream),
     Unix(UnixStream),
+}
+
+impl Transport {
+    /// Waits for something to read, or for the end of the stream.
+    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Unix(stream) => stream.poll_read_ready(cx),
+        }
+    }
+
+    /// Waits for room to write.
+    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Unix(stream) => stream.poll_write_ready(cx),
+        }
+    }
+
+    /// Reads what is there.
+    pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_read(buf),
+            Self::Unix(stream) => stream.try_read(buf),
+        }
+    }
+
+    /// Writes as much of the slices as there is room for, in one system call.
+    pub(super) fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+        match self {
+            Self::Tcp(stream) => stream.try_write_vectored(slices),
+            Self::Unix(stream) => stream.try_write_vectored(slices),
+        }
+    }
+
+    /// Lets the kernel buffer this much unsent data at the most: what a slow client does not take
+    /// waits in its session's bounded queue instead, where `on_slow` sees it.
+    pub(super) fn bound_unsent(&self, bytes: u32) {
+        if let Self::Tcp(stream) = self
+            && let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes)
+        {
+            tracing::debug!(%error, "TCP_NOTSENT_LOWAT is not to be had");
+        }
+    }
+
+    /// Throws away what the kernel has not sent when the socket is dropped.
+    pub(super) fn reset_on_drop(&self) {
+        if let Self::Tcp(stream) = self
+            && let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO))
+        {
+            tracing::debug!(%error, "SO_LINGER is not to be had");
+        }
+    }
 }
 
 impl AsyncRead for Transport {

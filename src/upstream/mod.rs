@@ -1,11 +1,34 @@
 //! The Redis side: what shards want is made true, and what Redis sends is routed to their rings.
+//!
+//! One task owns everything here. Promises: it never waits for a shard; whatever may have been lost
+//! is marked in the rings, exactly where it was lost; and it says that it is up only while a probe
+//! has proven that what is published arrives. It never gives up on Redis.
+//!
+//! Rooms: `actor` the task · `session` one life of the subscriber connection · `table` who wants
+//! what · `probe` when is it alive · `commander` the connection that publishes the canaries ·
+//! `intake` and `outlet` the path of a message · `health` status, metrics, log · `link` and
+//! `fred_link` the Redis client · `backoff`.
+
+mod actor;
+mod backoff;
+mod commander;
+mod fred_link;
+mod health;
+mod intake;
+mod link;
+mod outlet;
+mod probe;
+mod session;
+mod table;
 
 use crate::{config, exchange::UpstreamEnd, metrics::Metrics};
-use std::{sync::Arc, time::Instant};
+use actor::Actor;
+use fred_link::Fred;
+use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::watch;
 
 /// The Redis side. One task; it alone owns the table of channels.
-pub struct Upstream;
+pub struct Upstream(Actor<Fred>);
 
 /// What upstream knows of its link, for `readyz`, `/status` and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -34,12 +57,18 @@ impl Upstream {
         end: UpstreamEnd,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let _ = (settings, end, metrics);
-        unimplemented!()
+        let (actor, status) = Actor::new(Fred::new(&settings), settings, end, metrics);
+        (Self(actor), status)
     }
 
     /// Runs until dropped. Never gives up on Redis; returns only when every shard has gone.
     pub async fn run(self) {
-        unimplemented!()
+        self.0.run().await;
+    }
+}
+
+impl fmt::Debug for Upstream {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Upstream").finish_non_exhaustive()
     }
 }

@@ -1,0 +1,46 @@
+//! The private port: metrics, health, status, the busiest channels, and the way to ask for a drain.
+//!
+//! It runs on a thread and a runtime of its own, so that it answers while every other thread is
+//! busy. Promises: a bounded number of connections, each with bounded time; nothing here waits for
+//! a session or for Redis; a shard that does not answer is left out of an answer, and said so.
+//! Never served on the public port, and never shows a token or a password.
+
+mod answer;
+mod channels;
+mod readiness;
+mod routes;
+mod server;
+mod status;
+#[cfg(test)]
+mod tests;
+
+pub use server::{Admin, Running};
+
+use crate::{
+    endpoint::EndpointName, metrics::Metrics, phase::Phase, shard::Command, upstream::Status,
+};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+/// Tells one shard something.
+pub type Tell = Box<dyn Fn(Command) + Send + Sync>;
+
+/// What the private port shows, and what it may set off.
+pub struct State {
+    pub metrics: Arc<Metrics>,
+    pub endpoints: Vec<EndpointName>,
+    pub shards: Vec<Tell>,
+    pub upstream: watch::Receiver<Status>,
+    pub phase: watch::Receiver<Phase>,
+    /// A proof of the Redis link older than this proves nothing any more.
+    pub proof_expires: Duration,
+    pub started: Instant,
+    /// Cancelled to ask for the stop sequence.
+    pub drain: CancellationToken,
+    /// How long the stop sequence takes at most.
+    pub drain_timeout: Duration,
+}

@@ -1,0 +1,106 @@
+//! Whether new clients should be sent here.
+//!
+//! Ready means: serving, and the Redis subscription itself was proven alive by a probe a moment
+//! ago. The age of the proof is checked here once more, so that a Redis side that is stuck, and so
+//! can no longer say that its link is down, is noticed too.
+
+use crate::{
+    phase::Phase,
+    upstream::{Link, Status},
+};
+use serde::Serialize;
+use std::time::{Duration, Instant};
+
+/// One reason not to be ready.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub(super) struct NotReady {
+    /// Stable.
+    pub(super) code: &'static str,
+    pub(super) detail: String,
+}
+
+/// The answer of `/readyz`.
+#[derive(Debug, Serialize)]
+pub(super) struct Readiness {
+    pub(super) ready: bool,
+    pub(super) reasons: Vec<NotReady>,
+}
+
+impl Readiness {
+    pub(super) fn of(phase: Phase, status: &Status, expires: Duration, now: Instant) -> Self {
+        let reasons: Vec<_> =
+            leaving(phase).into_iter().chain(unproven(status, expires, now)).collect();
+        Self { ready: reasons.is_empty(), reasons }
+    }
+}
+
+fn leaving(phase: Phase) -> Option<NotReady> {
+    let detail = match phase {
+        Phase::Running => return None,
+        Phase::Leaving => "asked to stop; new connections are still accepted",
+        Phase::Draining => "sessions are being closed",
+        Phase::Stopped => "stopped",
+    };
+    Some(NotReady { code: "draining", detail: detail.to_owned() })
+}
+
+fn unproven(status: &Status, expires: Duration, now: Instant) -> Option<NotReady> {
+    let age = status.verified.map(|verified| now.saturating_duration_since(verified));
+    match (&status.link, age) {
+        (Link::Down(reason), None) => Some(NotReady {
+            code: "starting",
+            detail: format!("the Redis link has not been proven yet: {reason}"),
+        }),
+        (Link::Down(reason), Some(_)) => {
+            Some(NotReady { code: "redis_link_down", detail: reason.clone() })
+        }
+        (Link::Up, Some(age)) if age <= expires => None,
+        (Link::Up, Some(age)) => Some(NotReady {
+            code: "redis_proof_expired",
+            detail: format!(
+                "the last probe that proved the Redis link was {:.1} s ago, more than {:.1} s",
+                age.as_secs_f64(),
+                expires.as_secs_f64()
+            ),
+        }),
+        (Link::Up, None) => Some(NotReady {
+            code: "starting",
+            detail: "the Redis link has not been proven yet".to_owned(),
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const EXPIRES: Duration = Duration::from_secs(9);
+
+    fn codes(phase: Phase, link: Link, proof_age: Option<u64>) -> Vec<&'static str> {
+        let verified = Instant::now();
+        let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
+        let status = Status { link, verified: proof_age.map(|_| verified), wanted: 0, held: 0 };
+        let readiness = Readiness::of(phase, &status, EXPIRES, now);
+        assert_eq!(readiness.ready, readiness.reasons.is_empty());
+        readiness.reasons.iter().map(|reason| reason.code).collect()
+    }
+
+    #[test]
+    fn ready_is_only_who_serves_with_a_link_that_was_just_proven() {
+        let down = || Link::Down("connection refused".to_owned());
+        for (phase, link, proof_age, expected) in [
+            (Phase::Running, Link::Up, Some(0), vec![]),
+            (Phase::Running, Link::Up, Some(9), vec![]),
+            (Phase::Running, Link::Up, Some(10), vec!["redis_proof_expired"]),
+            (Phase::Running, Link::Up, None, vec!["starting"]),
+            (Phase::Running, down(), None, vec!["starting"]),
+            (Phase::Running, down(), Some(1), vec!["redis_link_down"]),
+            (Phase::Leaving, Link::Up, Some(1), vec!["draining"]),
+            (Phase::Draining, down(), Some(1), vec!["draining", "redis_link_down"]),
+            (Phase::Stopped, Link::Up, Some(1), vec!["draining"]),
+        ] {
+            let said = format!("{phase:?} {link:?} {proof_age:?}");
+            assert_eq!(codes(phase, link, proof_age), expected, "{said}");
+        }
+    }
+}

@@ -1,0 +1,76 @@
+//! `/status`: the whole state on one page of JSON.
+
+use super::{
+    State,
+    readiness::{NotReady, Readiness},
+};
+use crate::{REVISION, VERSION, endpoint::EndpointName, upstream::Link};
+use serde::Serialize;
+use std::{collections::BTreeMap, time::Instant};
+
+/// The answer of `/status`.
+#[derive(Debug, Serialize)]
+pub(super) struct Summary {
+    version: &'static str,
+    revision: &'static str,
+    phase: &'static str,
+    ready: bool,
+    /// Why not.
+    reasons: Vec<NotReady>,
+    uptime_seconds: f64,
+    /// Open now, by endpoint.
+    sessions: BTreeMap<String, u64>,
+    redis: Redis,
+    channels: Channels,
+}
+
+#[derive(Debug, Serialize)]
+struct Redis {
+    link: &'static str,
+    /// Why it is down.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    reason: Option<String>,
+    /// `null` before the first.
+    seconds_since_proof: Option<f64>,
+}
+
+#[derive(Debug, Serialize)]
+struct Channels {
+    wanted: usize,
+    held: usize,
+}
+
+impl State {
+    pub(super) fn readiness(&self, now: Instant) -> Readiness {
+        Readiness::of(*self.phase.borrow(), &self.upstream.borrow(), self.proof_expires, now)
+    }
+
+    pub(super) fn summary(&self, now: Instant) -> Summary {
+        let Readiness { ready, reasons } = self.readiness(now);
+        let status = self.upstream.borrow().clone();
+        let open = |name: &EndpointName| (String::from(&**name), self.metrics.sessions_open(name));
+        Summary {
+            version: VERSION,
+            revision: REVISION,
+            phase: self.phase.borrow().label(),
+            ready,
+            reasons,
+            uptime_seconds: millis(now, self.started),
+            sessions: self.endpoints.iter().map(open).collect(),
+            channels: Channels { wanted: status.wanted, held: status.held },
+            redis: Redis {
+                seconds_since_proof: status.verified.map(|verified| millis(now, verified)),
+                link: if status.link == Link::Up { "up" } else { "down" },
+                reason: match status.link {
+                    Link::Up => None,
+                    Link::Down(reason) => Some(reason),
+                },
+            },
+        }
+    }
+}
+
+/// Seconds from `then` to `now`, to the millisecond.
+fn millis(now: Instant, then: Instant) -> f64 {
+    now.saturating_duration_since(then).as_millis() as f64 / 1e3
+}

@@ -1,0 +1,248 @@
+//! The private port over real sockets, with everything behind it played.
+
+use super::{Admin, Running, State, Tell};
+use crate::{
+    channel::ChannelName,
+    metrics::Metrics,
+    phase::Phase,
+    shard::{Busy, Command},
+    upstream::{Link, Status},
+};
+use serde_json::{Value, json};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time,
+};
+use tokio_util::sync::CancellationToken;
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+/// A served private port and the strings to pull behind it.
+struct Rig {
+    address: SocketAddr,
+    running: Running,
+    upstream: watch::Sender<Status>,
+    phase: watch::Sender<Phase>,
+    drain: CancellationToken,
+}
+
+impl Rig {
+    fn start() -> Self {
+        Self::with_shards(Vec::new())
+    }
+
+    fn with_shards(shards: Vec<Tell>) -> Self {
+        let endpoints = vec![Arc::from("notifications"), Arc::from("rooms")];
+        let down = Link::Down("connection refused".to_owned());
+        let (upstream, status) =
+            watch::channel(Status { link: down, verified: None, wanted: 0, held: 0 });
+        let (phase, phases) = watch::channel(Phase::Running);
+        let drain = CancellationToken::new();
+        let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+        let address = admin.address();
+        let running = admin
+            .start(State {
+                metrics: Arc::new(Metrics::new(1, &endpoints)),
+                endpoints,
+                shards,
+                upstream: status,
+                phase: phases,
+                proof_expires: Duration::from_secs(9),
+                started: Instant::now(),
+                drain: drain.clone(),
+                drain_timeout: Duration::from_secs(20),
+            })
+            .unwrap();
+        Self { address, running, upstream, phase, drain }
+    }
+
+    fn link_is_up(&self) {
+        let status = Status { link: Link::Up, verified: Some(Instant::now()), wanted: 7, held: 5 };
+        self.upstream.send_replace(status);
+    }
+
+    async fn ask(&self, head: &str) -> Reply {
+        let request = format!("{head} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        raw(self.address, &request).await
+    }
+}
+
+/// An HTTP answer as it came over the wire.
+struct Reply {
+    status: u16,
+    head: String,
+    body: String,
+}
+
+impl Reply {
+    fn json(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_else(|e| panic!("{e}: {}", self.body))
+    }
+}
+
+async fn raw(address: SocketAddr, request: &str) -> Reply {
+    let talk = async {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let mut reply = Vec::new();
+        // A connection that is cut behind the answer, because not all was read, is fine here.
+        let _ = stream.read_to_end(&mut reply).await;
+        String::from_utf8(reply).unwrap()
+    };
+    let reply = time::timeout(DEADLINE, talk).await.expect("an answer in time");
+    let (head, body) = reply.split_once("\r\n\r\n").expect("a whole head");
+    let status = head.split(' ').nth(1).unwrap().parse().unwrap();
+    Reply { status, head: head.to_ascii_lowercase(), body: body.to_owned() }
+}
+
+#[tokio::test]
+async fn alive_is_whoever_can_answer_even_without_redis() {
+    let rig = Rig::start();
+    assert_eq!(rig.ask("GET /livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn ready_follows_the_redis_link_and_the_phase_and_says_why_not() {
+    let rig = Rig::start();
+    let reply = rig.ask("GET /readyz").await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.json()["reasons"][0]["code"], "starting");
+    assert!(reply.body.contains("connection refused"), "{}", reply.body);
+
+    rig.link_is_up();
+    let reply = rig.ask("GET /readyz").await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"ready": true, "reasons": []})));
+
+    rig.phase.send_replace(Phase::Leaving);
+    let reply = rig.ask("GET /readyz").await;
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.json()["reasons"][0]["code"], "draining");
+}
+
+#[tokio::test]
+async fn metrics_are_prometheus_text() {
+    let reply = Rig::start().ask("GET /metrics").await;
+    assert_eq!(reply.status, 200);
+    assert!(reply.head.contains("content-type: text/plain; version=0.0.4"), "{}", reply.head);
+    assert!(reply.body.contains("sockway_sessions{endpoint=\"rooms\"} 0\n"), "{}", reply.body);
+}
+
+#[tokio::test]
+async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
+    let rig = Rig::start();
+    let status = rig.ask("GET /status").await.json();
+    assert_eq!(status["redis"]["link"], "down");
+    assert_eq!(status["redis"]["reason"], "connection refused");
+    assert_eq!(status["redis"]["seconds_since_proof"], Value::Null);
+
+    rig.link_is_up();
+    let status = rig.ask("GET /status").await.json();
+    assert_eq!(status["version"], crate::VERSION);
+    assert_eq!(status["revision"], crate::REVISION);
+    assert_eq!(status["phase"], "running");
+    assert_eq!(status["ready"], true);
+    assert!(status["uptime_seconds"].as_f64().unwrap() >= 0.0);
+    assert_eq!(status["sessions"], json!({"notifications": 0, "rooms": 0}));
+    assert_eq!(status["channels"], json!({"wanted": 7, "held": 5}));
+    assert_eq!(status["redis"]["link"], "up");
+    assert!(status["redis"]["seconds_since_proof"].as_f64().unwrap() < 9.0);
+}
+
+#[tokio::test]
+async fn channels_are_asked_of_the_shards() {
+    let shard: Tell = Box::new(|command| {
+        let Command::Busiest { prefix, reply, .. } = command else { panic!("another command") };
+        let channel = ChannelName::new(format!("{prefix}42"));
+        reply.send(vec![Busy { channel, sessions: 3 }]).unwrap();
+    });
+    let rig = Rig::with_shards(vec![shard]);
+    let reply = rig.ask("GET /channels?prefix=user%3A&limit=5").await;
+    assert_eq!(reply.status, 200);
+    assert_eq!(reply.json()["channels"], json!([{"channel": "user:42", "sessions": 3}]));
+
+    let reply = rig.ask("GET /channels?limit=no").await;
+    assert_eq!((reply.status, &reply.json()["code"]), (400, &json!("bad_query")));
+}
+
+#[tokio::test]
+async fn a_drain_is_posted_and_never_taken_from_a_web_page() {
+    let rig = Rig::start();
+    assert_eq!(rig.ask("GET /drain").await.status, 405);
+    let page = "POST /drain HTTP/1.1\r\nHost: admin\r\nOrigin: http://evil.example\r\n\
+                Connection: close\r\nContent-Length: 0\r\n\r\n";
+    assert_eq!(raw(rig.address, page).await.status, 403);
+    assert!(!rig.drain.is_cancelled());
+
+    let reply = rig.ask("POST /drain").await;
+    assert_eq!(reply.status, 202);
+    assert_eq!(reply.json(), json!({"draining": true, "timeout_seconds": 20.0}));
+    assert!(rig.drain.is_cancelled());
+}
+
+#[tokio::test]
+async fn unknown_paths_and_methods_get_problem_bodies() {
+    let rig = Rig::start();
+    for (head, status, code) in [
+        ("GET /nothing", 404, "not_found"),
+        ("GET /metrics/", 404, "not_found"),
+        ("POST /metrics", 405, "method_not_allowed"),
+        ("DELETE /status", 405, "method_not_allowed"),
+        ("PUT /drain", 405, "method_not_allowed"),
+    ] {
+        let reply = rig.ask(head).await;
+        assert_eq!((reply.status, &reply.json()["code"]), (status, &json!(code)), "{head}");
+        assert!(reply.head.contains("content-type: application/problem+json"), "{}", reply.head);
+        assert_eq!(reply.head.contains("\r\nallow: "), status == 405, "{}", reply.head);
+    }
+}
+
+#[tokio::test]
+async fn the_index_names_every_path_and_a_head_has_no_body() {
+    let rig = Rig::start();
+    let index = rig.ask("GET /").await;
+    assert_eq!(index.status, 200);
+    for path in ["/status", "/channels", "/readyz", "/livez", "/metrics", "/drain"] {
+        assert!(index.body.contains(path), "{path}");
+    }
+    let head = rig.ask("HEAD /livez").await;
+    assert_eq!((head.status, head.body.as_str()), (200, ""));
+}
+
+#[tokio::test]
+async fn garbage_and_giant_heads_are_refused() {
+    let rig = Rig::start();
+    assert_eq!(raw(rig.address, "\x16\x03\x01 hello\r\n\r\n").await.status, 400);
+    let giant = format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    assert_eq!(raw(rig.address, &giant).await.status, 431);
+}
+
+#[tokio::test]
+async fn connections_are_limited_and_places_come_back() {
+    let rig = Rig::start();
+    let mut idle = Vec::new();
+    for _ in 0..super::server::MAX_CONNECTIONS {
+        let mut stream = TcpStream::connect(rig.address).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
+        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
+        idle.push(stream);
+    }
+    let mut waiting = Box::pin(rig.ask("GET /livez"));
+    assert!(time::timeout(Duration::from_millis(100), &mut waiting).await.is_err(), "one too many");
+    idle.pop();
+    assert_eq!(waiting.await.status, 200);
+}
+
+#[tokio::test]
+async fn a_stop_closes_the_port_and_ends_the_thread() {
+    let Rig { address, running, .. } = Rig::start();
+    let _idle = TcpStream::connect(address).await.unwrap();
+    time::timeout(DEADLINE, running.stop()).await.expect("stopped in time");
+    assert!(TcpStream::connect(address).await.is_err());
+}

@@ -1,0 +1,236 @@
+//! The composition root: puts the parts together, binds everything, then serves until the end.
+//!
+//! Promises: an address that cannot be bound is known before anything is served; a part that ends
+//! unasked, by a panic too, ends [`Gateway::run`] with an error instead of leaving a gateway that
+//! looks alive. Holds no logic of its own beyond that.
+
+mod open_files;
+
+use crate::{
+    admin::{self, Admin},
+    config::{Config, ListenAddress},
+    exchange,
+    front::Front,
+    lifecycle::{self, Ending, Stopper},
+    metrics::Metrics,
+    phase::Phase,
+    shard::{Command, ShardDied, ShardThread},
+    upstream::{Status, Upstream},
+};
+use futures_util::future::{self, try_join_all};
+use std::{
+    io,
+    net::SocketAddr,
+    pin::pin,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{sync::watch, task::JoinError};
+use tokio_util::task::AbortOnDropHandle;
+use tracing::info;
+
+/// A gateway whose addresses are bound and which serves nobody yet.
+pub struct Gateway {
+    config: Arc<Config>,
+    metrics: Arc<Metrics>,
+    shards: Vec<ShardThread>,
+    upstream: Upstream,
+    status: watch::Receiver<Status>,
+    front: Front,
+    admin: Admin,
+    phase: watch::Sender<Phase>,
+    stopper: Stopper,
+}
+
+/// Why a gateway cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    #[error("cannot listen on {address} (server.listen)")]
+    Public { address: String, source: io::Error },
+    #[error("cannot listen on {address} (admin.listen)")]
+    Admin { address: SocketAddr, source: io::Error },
+    #[error("cannot start a shard's thread")]
+    Shard(#[source] io::Error),
+}
+
+/// Why a gateway ended though nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Shard(#[from] ShardDied),
+    #[error("{part} ended unasked")]
+    Ended { part: &'static str, source: Option<JoinError> },
+    #[error("cannot start the admin port's thread")]
+    Admin(#[source] io::Error),
+}
+
+impl Gateway {
+    /// Binds both ports and starts the shards' threads. Must be called within a Tokio runtime.
+    ///
+    /// # Errors
+    /// When an address cannot be bound, or a thread cannot be made.
+    pub fn bind(mut config: Config) -> Result<Self, BindError> {
+        let server = &mut config.server;
+        server.max_connections =
+            open_files::fit(server.max_connections, open_files::raise(), server.shards);
+        let config = Arc::new(config);
+
+        let address = config.admin.listen;
+        let admin = Admin::bind(address).map_err(|source| BindError::Admin { address, source })?;
+        let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
+        let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
+        let (end, ends) = exchange::queues(config.server.shards.get());
+        let start = |end: exchange::ShardEnd| {
+            let metrics = metrics.shard(end.id);
+            ShardThread::start(end, metrics)
+        };
+        let shards: Vec<_> =
+            ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;
+        let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
+        let (phase, phases) = watch::channel(Phase::Running);
+        let handles = shards.iter().map(ShardThread::handle).collect();
+        let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
+            .map_err(|source| BindError::Public { address: public(&config), source })?;
+        let stopper = Stopper::default();
+        Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
+    }
+
+    /// The public address that was bound; `None` for a unix socket.
+    #[must_use]
+    pub fn address(&self) -> Option<SocketAddr> {
+        self.front.address()
+    }
+
+    /// The private address that was bound.
+    #[must_use]
+    pub fn admin_address(&self) -> SocketAddr {
+        self.admin.address()
+    }
+
+    /// What the Redis side knows of its link, as it changes.
+    #[must_use]
+    pub fn status(&self) -> watch::Receiver<Status> {
+        self.status.clone()
+    }
+
+    /// What asks this gateway to stop, at leisure or at once.
+    #[must_use]
+    pub fn stopper(&self) -> Stopper {
+        self.stopper.clone()
+    }
+
+    /// Serves until `shutdown` resolves, or the [`Stopper`] or the admin port asks for the end;
+    /// then goes through the whole stop sequence.
+    ///
+    /// # Errors
+    /// When a part ended unasked.
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+        let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
+        let admin_address = self.admin_address();
+        let state = self.admin_state();
+        let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
+
+        let admin = admin.start(state).map_err(RunError::Admin)?;
+        let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
+        let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
+        info!(address, admin = %admin_address, "listening");
+        lifecycle::ready();
+
+        let spread = config.shutdown.spread;
+        let result = {
+            let mut parts = pin!(async {
+                tokio::select! {
+                    result = close(front, shards, spread, phase.subscribe()) => result,
+                    error = upstream_failed(upstream, phase.subscribe()) => Err(error),
+                    () = admin.ended() => Err(unasked("the admin port", None)),
+                }
+            });
+            tokio::select! {
+                result = parts.as_mut() => result.map(|()| Ending::Clean),
+                () = asked(shutdown, &stopper) => {
+                    lifecycle::stop(&phase, &config.shutdown, &stopper.now, parts).await
+                }
+            }
+        };
+        // Last, so that the admin port answers until there is nothing left to ask about.
+        admin.stop().await;
+        result
+    }
+
+    fn admin_state(&self) -> admin::State {
+        let tell = |shard: &ShardThread| -> admin::Tell {
+            let handle = shard.handle();
+            Box::new(move |command| handle.tell(command))
+        };
+        admin::State {
+            metrics: Arc::clone(&self.metrics),
+            endpoints: self.config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect(),
+            shards: self.shards.iter().map(tell).collect(),
+            upstream: self.status.clone(),
+            phase: self.phase.subscribe(),
+            proof_expires: proof_expires(&self.config),
+            started: Instant::now(),
+            drain: self.stopper.drain.clone(),
+            drain_timeout: self.config.shutdown.timeout,
+        }
+    }
+}
+
+/// One probe may be under way and one may have been lost; later than that the Redis side is stuck.
+fn proof_expires(config: &Config) -> Duration {
+    config.redis.probe_interval + 2 * config.redis.probe_timeout
+}
+
+fn public(config: &Config) -> String {
+    match &config.server.listen {
+        ListenAddress::Tcp(address) => address.to_string(),
+        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// Resolves when anyone asks for the end.
+async fn asked(shutdown: impl Future<Output = ()>, stopper: &Stopper) {
+    tokio::select! {
+        () = shutdown => {}
+        () = stopper.drain.cancelled() => {}
+        () = stopper.now.cancelled() => {}
+    }
+}
+
+/// Waits for the front to close its listener, then has the shards close their sessions, and waits
+/// for the last one. In the other order a connection could be handed to a shard that has ended.
+async fn close(
+    front: AbortOnDropHandle<()>,
+    mut shards: Vec<ShardThread>,
+    spread: Duration,
+    phase: watch::Receiver<Phase>,
+) -> Result<(), RunError> {
+    let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
+    let front = async {
+        let result = front.await;
+        if result.is_err() || *phase.borrow() < Phase::Draining {
+            return Err(unasked("the public port", result.err()));
+        }
+        handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
+        Ok(())
+    };
+    let ended = try_join_all(shards.iter_mut().map(ShardThread::ended));
+    tokio::try_join!(front, async { Ok(ended.await?) })?;
+    Ok(())
+}
+
+/// Resolves when the Redis side ends although it is still needed.
+async fn upstream_failed(
+    upstream: AbortOnDropHandle<()>,
+    phase: watch::Receiver<Phase>,
+) -> RunError {
+    let result = upstream.await;
+    if result.is_ok() && *phase.borrow() >= Phase::Draining {
+        return future::pending().await; // Every shard has gone, and so may it.
+    }
+    unasked("the Redis side", result.err())
+}
+
+fn unasked(part: &'static str, source: Option<JoinError>) -> RunError {
+    RunError::Ended { part, source }
+}

@@ -1,0 +1,87 @@
+//! `sockway dev`: everything on one machine with nothing prepared.
+//!
+//! A private Redis, a made-up secret and demo endpoints; it prints what to type to see a message
+//! arrive. Listens on loopback only. Promises: no existing Redis is ever touched, and when it ends,
+//! however it ends, nothing is left: no process, no file.
+
+mod banner;
+mod redis;
+mod scratch;
+mod settings;
+
+use super::{Failure, failure::chain, logging, output, runtime};
+use crate::{
+    app::Gateway,
+    auth, config,
+    lifecycle::{OnHangup, Signals},
+    upstream::{Link, Status},
+};
+use banner::Banner;
+use redis::PrivateRedis;
+use std::{
+    future::pending,
+    time::{Duration, SystemTime},
+};
+use tokio::sync::watch;
+use tokio_util::task::AbortOnDropHandle;
+
+/// Try Sockway on this machine: a private Redis, a made-up token, demo endpoints.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// The public port; without it 8080, or any free port when that is taken
+    #[arg(long, value_name = "PORT")]
+    port: Option<u16>,
+}
+
+/// Whose token is printed.
+const USER: &str = "42";
+
+const TOKEN_LIFETIME: Duration = Duration::from_secs(24 * 60 * 60);
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    runtime::block_on(async {
+        // Before Redis is started: from here on a signal is a request, not the end.
+        let signals = Signals::catch(OnHangup::Stop).map_err(|error| Failure::running(&error))?;
+        let mut redis = PrivateRedis::start().map_err(|error| Failure::running(&error))?;
+        let result = serve(args, signals, &mut redis).await;
+        redis.stop();
+        result
+    })
+}
+
+async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Result<(), Failure> {
+    let text = settings::text(args.port, redis.port());
+    let config = config::parse(&text, "sockway dev")?.config;
+    logging::start(&config.log);
+    let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");
+    let token = auth::mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now())
+        .map_err(|error| Failure::Running(chain(&error)))?;
+    let gateway = Gateway::bind(config).map_err(|error| Failure::running(&error))?;
+    let _signals = AbortOnDropHandle::new(tokio::spawn(signals.run(gateway.stopper())));
+    let address = gateway.address().expect("the demo configuration listens on TCP");
+    let banner = Banner {
+        address,
+        admin: gateway.admin_address(),
+        redis_port: redis.port(),
+        user: USER,
+        token,
+    };
+    output::line(banner.text()).map_err(|error| Failure::running(&error))?;
+    let status = gateway.status();
+    tokio::select! {
+        result = gateway.run(pending()) => result.map(drop).map_err(|error| Failure::running(&error)),
+        failure = say_ready(status) => Err(failure),
+        () = redis.ended() => Err(Failure::Running("the private redis-server has ended".to_owned())),
+    }
+}
+
+/// Says it once, when a message published now would arrive. Resolves only when nobody reads that.
+async fn say_ready(mut status: watch::Receiver<Status>) -> Failure {
+    if status.wait_for(|status| status.link == Link::Up).await.is_err() {
+        return pending().await; // The Redis side has ended, which others notice.
+    }
+    match output::line("ready") {
+        Ok(()) => pending().await,
+        Err(error) => Failure::running(&error),
+    }
+}

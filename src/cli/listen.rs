@@ -1,0 +1,106 @@
+//! `sockway listen`: a WebSocket client that prints what arrives.
+
+use super::{Failure, failure::chain, output, runtime};
+use crate::secret::Secret;
+use futures_util::StreamExt;
+use serde_json::Value;
+use std::{env, time::Duration};
+use tokio::{net::TcpStream, time};
+use tokio_tungstenite::{
+    MaybeTlsStream, WebSocketStream, connect_async,
+    tungstenite::{
+        self, Message,
+        client::IntoClientRequest,
+        handshake::client::Request,
+        http::{HeaderValue, Response, header::AUTHORIZATION},
+        protocol::CloseFrame,
+    },
+};
+
+/// Open a WebSocket and print every message on a line of its own.
+#[derive(Debug, clap::Args)]
+pub(super) struct Args {
+    /// ws:// or wss://
+    url: String,
+    /// Sent as `Authorization: Bearer …`; the environment variable `SOCKWAY_TOKEN` does the same
+    /// and is not seen by other users of this machine
+    #[arg(long)]
+    token: Option<String>,
+}
+
+/// Until the server has answered the handshake.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
+
+type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+
+pub(super) fn run(args: &Args) -> Result<(), Failure> {
+    let token = args.token.clone().or_else(|| env::var("SOCKWAY_TOKEN").ok()).map(Secret::new);
+    let request = request(&args.url, token.as_ref())?;
+    runtime::block_on(async {
+        let socket = connect(request).await?;
+        output::note("connected");
+        tokio::select! {
+            result = print_all(socket) => result,
+            result = tokio::signal::ctrl_c() => result.map_err(|error| Failure::running(&error)),
+        }
+    })
+}
+
+fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {
+    let mut request = url
+        .into_client_request()
+        .map_err(|error| Failure::Running(format!("not a WebSocket URL: {}", chain(&error))))?;
+    if let Some(token) = token {
+        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
+            .map_err(|_| Failure::Running("the token cannot stand in a header".to_owned()))?;
+        value.set_sensitive(true);
+        request.headers_mut().insert(AUTHORIZATION, value);
+    }
+    Ok(request)
+}
+
+async fn connect(request: Request) -> Result<Socket, Failure> {
+    match time::timeout(HANDSHAKE_TIMEOUT, connect_async(request)).await {
+        Ok(Ok((socket, _))) => Ok(socket),
+        Ok(Err(tungstenite::Error::Http(response))) => Err(Failure::Running(refusal(&response))),
+        Ok(Err(error)) => Err(Failure::Running(format!("cannot connect: {}", chain(&error)))),
+        Err(_) => Err(Failure::Running("cannot connect: no answer in time".to_owned())),
+    }
+}
+
+/// `refused: 401 token_missing`, with what else the problem body says.
+fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
+    let body = response.body().as_deref().unwrap_or_default();
+    let problem: Value = serde_json::from_slice(body).unwrap_or_default();
+    let mut text = format!("refused: {}", response.status().as_u16());
+    for field in ["code", "detail"] {
+        if let Some(value) = problem[field].as_str() {
+            text.push(' ');
+            text.push_str(value);
+        }
+    }
+    text
+}
+
+async fn print_all(mut socket: Socket) -> Result<(), Failure> {
+    while let Some(message) = socket.next().await {
+        let printed = match message {
+            Ok(Message::Text(text)) => output::line(text.as_str()),
+            Ok(Message::Binary(bytes)) => output::line(bytes),
+            Ok(Message::Close(frame)) => return Err(Failure::Running(closed(frame.as_ref()))),
+            Ok(_) => Ok(()),
+            Err(error) => return Err(Failure::Running(format!("cut off: {}", chain(&error)))),
+        };
+        if printed.is_err() {
+            return Ok(()); // `sockway listen … | head`: whoever read has seen enough.
+        }
+    }
+    Err(Failure::Running("cut off without a close frame".to_owned()))
+}
+
+fn closed(frame: Option<&CloseFrame>) -> String {
+    match frame {
+        Some(frame) => format!("closed: {} {}", u16::from(frame.code), frame.reason),
+        None => "closed without a code".to_owned(),
+    }
+}

@@ -1,0 +1,219 @@
+//! What the configuration says about networks: listen addresses, origins, trusted networks.
+
+use super::{ListenAddress, OriginRule};
+use ipnet::IpNet;
+use std::{
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+    path::PathBuf,
+};
+
+/// The kernel's `sun_path`, less its final NUL.
+const LONGEST_UNIX_PATH: usize = 107;
+
+/// `0.0.0.0:8080`, `[::]:8080` or `unix:/run/sockway/ws.sock`.
+pub(super) fn listen(text: &str) -> Result<ListenAddress, String> {
+    match text.strip_prefix("unix:") {
+        Some(path) => unix_path(path).map(ListenAddress::Unix),
+        None => text.parse().map(ListenAddress::Tcp).map_err(|_| {
+            "must be an IP address and a port such as \"0.0.0.0:8080\", or \"unix:/path\""
+                .to_owned()
+        }),
+    }
+}
+
+/// An IP address and a port.
+pub(super) fn socket(text: &str) -> Result<SocketAddr, &'static str> {
+    text.parse().map_err(|_| "must be an IP address and a port such as \"127.0.0.1:9090\"")
+}
+
+/// The absolute path of a unix socket.
+pub(super) fn unix_path(path: &str) -> Result<PathBuf, String> {
+    if !path.starts_with('/') || path.contains('\0') {
+        return Err("must name its unix socket by an absolute path".to_owned());
+    }
+    if path.len() > LONGEST_UNIX_PATH {
+        return Err(format!("has a unix socket path longer than {LONGEST_UNIX_PATH} bytes"));
+    }
+    Ok(path.into())
+}
+
+/// Whether two listeners would claim the same port.
+pub(super) fn collide(public: &ListenAddress, admin: SocketAddr) -> bool {
+    let ListenAddress::Tcp(public) = public else { return false };
+    let same_address =
+        public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
+    public.port() == admin.port() && admin.port() != 0 && same_address
+}
+
+/// `10.0.0.0/8`, `::1/128`, or one address.
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    text.parse::<IpNet>()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "must be a network such as \"10.0.0.0/8\" or \"::1/128\"")
+}
+
+/// `https://example.com`, `http://localhost:3000` or `https://*.example.com`.
+///
+/// Kept as browsers send it: in lower case, without the scheme's own port.
+pub(super) fn origin(text: &str) -> Result<OriginRule, &'static str> {
+    const EXPECTED: &str = "must be an origin such as \"https://example.com\", \
+        \"http://localhost:3000\" or \"https://*.example.com\": scheme, host, port if it is not the \
+        usual one, no path";
+    if text == "*" {
+        return Err("an empty list already allows every origin; \"*\" is not needed");
+    }
+    let text = text.to_ascii_lowercase();
+    let (scheme, authority) = text.split_once("://").ok_or(EXPECTED)?;
+    let scheme_is_good = scheme.starts_with(|c: char| c.is_ascii_lowercase())
+        && scheme
+            .chars()
+            .all(|c| c.is_ascii_lowercase() || c.is_ascii_digit() || "+-.".contains(c));
+    let (host, port) = split_port(authority).ok_or(EXPECTED)?;
+    let (below, name) = host.strip_prefix("*.").map_or((false, host), |name| (true, name));
+    if !scheme_is_good
+        || !host_is_good(name)
+        || (below && !name.contains(|c: char| c.is_alphabetic()))
+    {
+        return Err(EXPECTED);
+    }
+    let port = match (scheme, port) {
+        (_, None) | ("http", Some(80)) | ("https", Some(443)) => String::new(),
+        (_, Some(port)) => format!(":{port}"),
+    };
+    Ok(if below {
+        OriginRule::Below { scheme: format!("{scheme}://"), suffix: format!(".{name}{port}") }
+    } else {
+        OriginRule::Exact(format!("{scheme}://{name}{port}"))
+    })
+}
+
+/// Host and port of `host`, `host:port`, `[::1]` or `[::1]:port`; the brackets stay.
+pub(super) fn split_port(authority: &str) -> Option<(&str, Option<u16>)> {
+    let host_end = if authority.starts_with('[') {
+        authority.find(']')? + 1
+    } else {
+        authority.find(':').unwrap_or(authority.len())
+    };
+    let (host, rest) = authority.split_at(host_end);
+    if rest.is_empty() {
+        return Some((host, None));
+    }
+    let digits = rest.strip_prefix(':').filter(|it| it.chars().all(|c| c.is_ascii_digit()))?;
+    let port = digits.parse().ok().filter(|port| *port != 0)?;
+    Some((host, Some(port)))
+}
+
+/// A host name (ASCII: others are written in punycode), an IPv4 address, or an IPv6 one in brackets.
+pub(super) fn host_is_good(host: &str) -> bool {
+    match host.strip_prefix('[') {
+        Some(bracketed) => {
+            bracketed.strip_suffix(']').is_some_and(|it| it.parse::<Ipv6Addr>().is_ok())
+        }
+        None => host.split('.').all(|label| {
+            !label.is_empty()
+                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
+        }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn listen_addresses_are_a_socket_or_an_absolute_unix_path() {
+        assert_eq!(listen("[::]:8080"), Ok(ListenAddress::Tcp("[::]:8080".parse().unwrap())));
+        assert_eq!(listen("unix:/run/ws.sock"), Ok(ListenAddress::Unix("/run/ws.sock".into())));
+        let long = format!("unix:/{}", "x".repeat(107));
+        for text in [
+            "",
+            "8080",
+            ":8080",
+            "localhost:8080",
+            "1.2.3.4",
+            "1.2.3.4:70000",
+            "unix:",
+            "unix:ws.sock",
+            &long,
+        ] {
+            assert!(listen(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn listeners_collide_on_one_port_unless_their_addresses_differ() {
+        for (public, admin, collides) in [
+            ("0.0.0.0:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "127.0.0.1:80", true),
+            ("127.0.0.1:80", "[::]:80", true),
+            ("127.0.0.1:80", "127.0.0.2:80", false),
+            ("127.0.0.1:80", "127.0.0.1:81", false),
+            ("127.0.0.1:0", "127.0.0.1:0", false),
+            ("unix:/ws", "127.0.0.1:80", false),
+        ] {
+            let (public, admin) = (listen(public).unwrap(), admin.parse().unwrap());
+            assert_eq!(collide(&public, admin), collides, "{public:?} {admin}");
+        }
+    }
+
+    #[test]
+    fn one_address_is_a_network_too() {
+        assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
+        assert_eq!(network("10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
+        assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+        for text in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "10.0.0.0/"] {
+            assert!(network(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn origins_are_kept_as_browsers_send_them() {
+        for (text, sent) in [
+            ("https://example.com", "https://example.com"),
+            ("HTTPS://Example.com:443", "https://example.com"),
+            ("http://localhost:80", "http://localhost"),
+            ("http://localhost:3000", "http://localhost:3000"),
+            ("https://[::1]:8443", "https://[::1]:8443"),
+            ("capacitor://localhost", "capacitor://localhost"),
+        ] {
+            assert_eq!(origin(text), Ok(OriginRule::Exact(sent.to_owned())), "{text}");
+        }
+        let below = origin("https://*.example.com:8443").unwrap();
+        assert!(below.allows("https://a.b.example.com:8443"));
+        assert!(
+            !below.allows("https://example.com:8443") && !below.allows("https://a.example.com")
+        );
+    }
+
+    #[test]
+    fn what_no_browser_sends_is_not_an_origin() {
+        for text in [
+            "",
+            "*",
+            "null",
+            "example.com",
+            "https://",
+            "https://example.com/",
+            "https://a/b",
+            "https://*",
+            "https://*.",
+            "https://*.1",
+            "https://a.*.com",
+            "https://*a.com",
+            "https://a:0",
+            "https://a:99999",
+            "https://a:+1",
+            "https://a:",
+            "https://user@a",
+            "https://a b",
+            "https://ä.de",
+            "https://[::1",
+            "https://[x]",
+            "1http://a",
+            "://a",
+            "https://a..b",
+        ] {
+            assert!(origin(text).is_err(), "{text}");
+        }
+    }
+}

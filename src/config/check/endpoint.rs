@@ -1,0 +1,207 @@
+//! `[[endpoint]]`: each by itself, and all against each other.
+
+use super::one_of;
+use crate::{
+    config::{
+        grammar,
+        reader::{At, Place, Table},
+        units,
+    },
+    endpoint::{
+        Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder, RoutePath,
+    },
+    message::{self, Opcode},
+};
+use bytes::Bytes;
+use std::sync::Arc;
+
+/// What other tables say that an endpoint depends on.
+pub(super) struct Surroundings {
+    /// There is a way for a token to be valid.
+    pub(super) verifies_tokens: bool,
+    /// Channels that Sockway keeps for itself, each with the key that names it.
+    pub(super) reserved: Vec<(&'static str, String)>,
+}
+
+/// A client is told of gaps by frames of this size at most; more would be a payload.
+const LARGEST_NOTICE: usize = 64 << 10;
+
+const MOST_QUEUED_MESSAGES: usize = 1_000_000;
+
+/// What must differ from endpoint to endpoint, with its place.
+struct Claimed {
+    name: Option<At<String>>,
+    path: Option<At<RoutePath>>,
+}
+
+/// Every `[[endpoint]]`; `None` only after a problem was recorded.
+pub(super) fn endpoints(
+    root: &mut Table<'_, '_>,
+    surroundings: &Surroundings,
+) -> Option<Vec<Arc<Endpoint>>> {
+    if !root.has_some("endpoint") {
+        root.problem("endpoint", "at least one [[endpoint]] is needed");
+    }
+    let (claimed, endpoints): (Vec<_>, Vec<_>) =
+        root.tables("endpoint", |table| endpoint(table, surroundings)).into_iter().unzip();
+    refuse_conflicts(root, &claimed);
+    endpoints.into_iter().map(|endpoint| endpoint.map(Arc::new)).collect()
+}
+
+fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed, Option<Endpoint>) {
+    let name = table.required_text("name", str::to_owned, |name| {
+        grammar::endpoint_name(name).map(|()| name.to_owned())
+    });
+    let path = table.required_text("path", str::to_owned, path);
+    let channels = table.required_list("channels", ChannelTemplate::parse);
+    let access = access(table, surroundings);
+    check_channels(table, &channels, path.as_ref(), access, &surroundings.reserved);
+    let claimed = Claimed {
+        name: name.clone().map(|value| At { place: table.place_of("name"), value }),
+        path: path.clone().map(|value| At { place: table.place_of("path"), value }),
+    };
+    let channels = channels.into_iter().map(|channel| channel.value).collect();
+    (claimed, behaviour(table, name, path, channels, access))
+}
+
+/// Reads how an endpoint treats its sessions, and puts it together with what was read before.
+fn behaviour(
+    table: &mut Table<'_, '_>,
+    name: Option<String>,
+    path: Option<RoutePath>,
+    channels: Vec<ChannelTemplate>,
+    access: Option<Access>,
+) -> Option<Endpoint> {
+    let format =
+        table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
+    let queue_messages = table.count("queue_messages", 256, MOST_QUEUED_MESSAGES);
+    let queue_bytes = table.text("queue_bytes", "1MiB", units::size);
+    let on_slow = table.text(
+        "on_slow",
+        "close",
+        one_of(&[("close", OnSlow::Close), ("skip", OnSlow::Skip), ("latest", OnSlow::Latest)]),
+    );
+    let on_gap = table.text(
+        "on_gap",
+        "notice",
+        one_of(&[("notice", OnGap::Notice), ("close", OnGap::Close), ("ignore", OnGap::Ignore)]),
+    );
+    let gap_notice = table.text("gap_notice", r#"{"type":"gap"}"#, gap_notice);
+    let ping_interval = table.text("ping_interval", "25s", units::positive_wait);
+    let ping_timeout = table.text("ping_timeout", "20s", units::positive_wait);
+    let write_timeout = table.text("write_timeout", "10s", units::positive_wait);
+    let max_message = table.text("max_message", "16KiB", units::size);
+    let inbound = table.text(
+        "inbound",
+        "ignore",
+        one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
+    );
+    Some(Endpoint {
+        name: name?.into(),
+        path: path?,
+        channels,
+        access: access?,
+        format: format?,
+        queue_messages: queue_messages?,
+        queue_bytes: queue_bytes?,
+        on_slow: on_slow?,
+        on_gap: on_gap?,
+        gap_notice: gap_notice?,
+        ping_interval: ping_interval?,
+        ping_timeout: ping_timeout?,
+        write_timeout: write_timeout?,
+        max_message: max_message?,
+        inbound: inbound?,
+    })
+}
+
+fn path(text: &str) -> Result<RoutePath, String> {
+    if !text.starts_with('/') {
+        return Err("must start with \"/\"".to_owned());
+    }
+    RoutePath::parse(text).map_err(|error| error.to_string())
+}
+
+fn access(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> Option<Access> {
+    let words = [("required", Access::Required), ("none", Access::None)];
+    let access = table.text("auth", "required", one_of(&words));
+    if access == Some(Access::Required) && !surroundings.verifies_tokens {
+        table.problem(
+            "auth",
+            "\"required\" needs [auth.jwt] or [[auth.token]]; no token could be valid",
+        );
+    }
+    access
+}
+
+fn gap_notice(text: &str) -> Result<Bytes, String> {
+    match text.len() {
+        0 => Err("must not be empty; on_gap = \"ignore\" tells nothing".to_owned()),
+        1..=LARGEST_NOTICE => Ok(message::frame(Opcode::Text, text.as_bytes())),
+        _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
+    }
+}
+
+/// Whether every placeholder can have a value here, and no channel is there twice or taken.
+fn check_channels(
+    table: &mut Table<'_, '_>,
+    channels: &[At<ChannelTemplate>],
+    path: Option<&RoutePath>,
+    access: Option<Access>,
+    reserved: &[(&'static str, String)],
+) {
+    for (number, At { place, value: template }) in channels.iter().enumerate() {
+        for placeholder in template.placeholders() {
+            if let Some(problem) = unfilled(placeholder, path, access) {
+                table.problem_at(place, problem);
+            }
+        }
+        if channels[..number].iter().any(|other| other.value == *template) {
+            table.problem_at(place, "is in the list already");
+        }
+        for (key, name) in reserved {
+            if template.can_name(name) {
+                table.problem_at(
+                    place,
+                    format_args!("can become {name:?}, which {key} keeps for Sockway itself"),
+                );
+            }
+        }
+    }
+}
+
+/// Why a placeholder can never have a value at this endpoint.
+fn unfilled(
+    placeholder: &Placeholder,
+    path: Option<&RoutePath>,
+    access: Option<Access>,
+) -> Option<String> {
+    if placeholder.is_from_token() && access == Some(Access::None) {
+        return Some(format!("{placeholder} needs a token, but this endpoint has auth = \"none\""));
+    }
+    let Placeholder::Path(name) = placeholder else { return None };
+    path.filter(|path| !path.parameters().any(|parameter| parameter == name))
+        .map(|path| format!("{placeholder} is not in the path {:?}", path.as_str()))
+}
+
+/// One name is one metric label; one request has one endpoint.
+fn refuse_conflicts(root: &mut Table<'_, '_>, endpoints: &[Claimed]) {
+    for (number, this) in endpoints.iter().enumerate() {
+        for (other_number, other) in endpoints[..number].iter().enumerate() {
+            if let (Some(name), Some(other)) = (&this.name, &other.name)
+                && name.value == other.value
+            {
+                refuse(root, &name.place, "name", other_number, &name.value);
+            }
+            if let (Some(path), Some(other)) = (&this.path, &other.path)
+                && path.value.overlaps(&other.value)
+            {
+                refuse(root, &path.place, "path", other_number, other.value.as_str());
+            }
+        }
+    }
+}
+
+fn refuse(root: &mut Table<'_, '_>, place: &Place, key: &str, other: usize, value: &str) {
+    root.problem_at(place, format_args!("conflicts with endpoint[{other}].{key}, {value:?}"));
+}

@@ -1,0 +1,107 @@
+//! Which keys there are, what each defaults to, and what makes its value right: one file a table.
+//!
+//! Every check runs, whatever went wrong before it, so that one report shows all problems.
+
+mod auth;
+mod endpoint;
+mod jwt;
+mod redis;
+mod server;
+
+use super::{Config, Log, LogFormat, Shutdown, reader::Table, units};
+use endpoint::Surroundings;
+use std::{fmt::Display, time::Duration};
+use tracing::level_filters::LevelFilter;
+
+/// Reads the whole document. `None` only after a problem was recorded.
+pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
+    let server = root.table("server", server::server);
+    let admin = root.table("admin", |table| server::admin(table, server.as_ref()));
+    let redis = root.table("redis", redis::redis);
+    // When the list of origins itself is wrong, that is said already.
+    let any_origin = server.as_ref().is_some_and(|server| server.allowed_origins.is_empty());
+    let auth = root.table("auth", |table| auth::auth(table, any_origin));
+    let surroundings = Surroundings {
+        verifies_tokens: auth.verifies_tokens,
+        reserved: redis.as_ref().map(redis::reserved_channels).unwrap_or_default(),
+    };
+    let endpoints = endpoint::endpoints(root, &surroundings);
+    let log = root.table("log", log);
+    root.table("reload", reload);
+    let shutdown = root.table("shutdown", shutdown);
+    Some(Config {
+        server: server?,
+        admin: admin?,
+        redis: redis?,
+        auth: auth.checked?,
+        endpoints: endpoints?,
+        log: log?,
+        shutdown: shutdown?,
+    })
+}
+
+fn log(table: &mut Table<'_, '_>) -> Option<Log> {
+    let format = table.text(
+        "format",
+        "text",
+        one_of(&[("text", LogFormat::Text), ("json", LogFormat::Json)]),
+    );
+    let level = table.text(
+        "level",
+        "info",
+        one_of(&[
+            ("error", LevelFilter::ERROR),
+            ("warn", LevelFilter::WARN),
+            ("info", LevelFilter::INFO),
+            ("debug", LevelFilter::DEBUG),
+            ("trace", LevelFilter::TRACE),
+        ]),
+    );
+    Some(Log { format: format?, level: level? })
+}
+
+fn reload(table: &mut Table<'_, '_>) {
+    let poll = table.text("poll", "0s", units::wait);
+    if poll.is_some_and(|poll| poll > Duration::ZERO) {
+        table.problem("poll", not_yet("looking at the file by itself"));
+    }
+}
+
+fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
+    let readiness_delay = table.text("readiness_delay", "0s", units::wait);
+    let spread = table.text("spread", "5s", units::wait);
+    let timeout = table.text("timeout", "20s", units::positive_wait);
+    let shutdown =
+        Shutdown { readiness_delay: readiness_delay?, spread: spread?, timeout: timeout? };
+    if shutdown.readiness_delay + shutdown.spread > shutdown.timeout {
+        table.problem("timeout", "must be at least readiness_delay + spread");
+    }
+    Some(shutdown)
+}
+
+/// What CONTRACT names and this version lacks is refused, never silently accepted.
+fn not_yet(what: &str) -> String {
+    format!("{what} is not supported by this version of Sockway yet")
+}
+
+/// A parser that knows some words, and says which when it meets another.
+fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
+    move |text| {
+        let known = words.iter().find(|(word, _)| *word == text);
+        known.map(|(_, value)| *value).ok_or_else(|| {
+            let mut words: Vec<_> = words.iter().map(|(word, _)| format!("{word:?}")).collect();
+            let last = words.pop().unwrap_or_default();
+            format!("must be {} or {last}", words.join(", "))
+        })
+    }
+}
+
+/// Any text at all, but some.
+fn some_text(text: &str) -> Result<String, impl Display + use<>> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
+}
+
+/// Any text.
+fn any_text(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.to_owned())
+}

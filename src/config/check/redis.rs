@@ -1,0 +1,99 @@
+//! `[redis]`.
+
+use super::any_text;
+use crate::{
+    config::{Redis, grammar, print, reader::Table, redis_url, redis_url::RedisUrl, units},
+    secret::Secret,
+};
+
+pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
+    let url =
+        table.masked_text("url", "redis://127.0.0.1:6379/0", print::mask_url, redis_url::parse);
+    let username = table.text("username", "", any_text);
+    let password = table.secret("password", "password_file");
+    let probe_interval = table.text("probe_interval", "5s", units::positive_wait);
+    let probe_timeout = table.text("probe_timeout", "2s", units::positive_wait);
+    let reconnect_min = table.text("reconnect_min", "100ms", units::positive_wait);
+    let reconnect_max = table.text("reconnect_max", "5s", units::positive_wait);
+    let probe_channel = table.text("probe_channel", "sockway:probe", channel);
+    let linger = table.text("linger", "1s", units::wait);
+    let control_channel = table.text("control_channel", "sockway:control", channel);
+    let max_payload = table.text("max_payload", "8MiB", units::size);
+    let channel_prefix = table.text("channel_prefix", "", channel);
+
+    if let (Some(timeout), Some(interval)) = (probe_timeout, probe_interval)
+        && timeout >= interval
+    {
+        table.problem("probe_timeout", "must be less than probe_interval");
+    }
+    if let (Some(min), Some(max)) = (reconnect_min, reconnect_max)
+        && min > max
+    {
+        table.problem("reconnect_min", "must be at most reconnect_max");
+    }
+    if let (Some(Some(probe)), Some(Some(control))) = (&probe_channel, &control_channel)
+        && probe == control
+    {
+        table.problem("control_channel", "must not be the same as probe_channel");
+    }
+    let (url, (username, password)) = match (url, username, password) {
+        (Some(url), Some(username), Some(password)) => {
+            let username = (!username.is_empty()).then_some(username);
+            let credentials = credentials(table, &url, username, password);
+            (url, credentials)
+        }
+        _ => return None,
+    };
+    Some(Redis {
+        address: url.address,
+        database: url.database,
+        username,
+        password,
+        probe_interval: probe_interval?,
+        probe_timeout: probe_timeout?,
+        reconnect_min: reconnect_min?,
+        reconnect_max: reconnect_max?,
+        probe_channel: probe_channel?,
+        linger: linger?,
+        control_channel: control_channel?,
+        max_payload: max_payload?,
+        channel_prefix: channel_prefix?.unwrap_or_default(),
+    })
+}
+
+/// User and password from the keys or from the URL, each from one place only.
+fn credentials(
+    table: &mut Table<'_, '_>,
+    url: &RedisUrl,
+    username: Option<String>,
+    password: Option<(&'static str, Secret)>,
+) -> (Option<String>, Option<Secret>) {
+    if username.is_some() && url.username.is_some() {
+        table.problem("username", "redis.url already names a user");
+    }
+    if let (Some((key, _)), Some(_)) = (&password, &url.password) {
+        table.problem(key, "redis.url already has a password");
+    }
+    let username = username.or_else(|| url.username.clone());
+    let password = password.map(|(_, password)| password).or_else(|| url.password.clone());
+    if username.is_some() && password.is_none() {
+        table.problem("username", "a user needs a password (password_file)");
+    }
+    (username, password)
+}
+
+/// A channel of our own, or none.
+fn channel(text: &str) -> Result<Option<String>, String> {
+    grammar::channel_text(text)?;
+    Ok((!text.is_empty()).then(|| text.to_owned()))
+}
+
+/// The channels that no session may ever join, each with the key that names it. A session that
+/// left one of them would take Sockway's own subscription with it.
+pub(super) fn reserved_channels(redis: &Redis) -> Vec<(&'static str, String)> {
+    let channels = [
+        ("redis.probe_channel", &redis.probe_channel),
+        ("redis.control_channel", &redis.control_channel),
+    ];
+    channels.into_iter().filter_map(|(key, name)| Some((key, name.clone()?))).collect()
+}

@@ -1,0 +1,61 @@
+//! `[server]`, `[server.tls]` and `[admin]`.
+
+use super::{any_text, not_yet};
+use crate::{
+    config::{Admin, Server, address, reader::Table, units},
+    exchange::MAX_SHARDS,
+};
+use std::{num::NonZeroUsize, thread};
+
+/// More than one process can hold open.
+const MOST_CONNECTIONS: usize = 10_000_000;
+
+pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
+    let listen = table.text("listen", "0.0.0.0:8080", address::listen);
+    let shards = table.number("shards", 0, 0..=MAX_SHARDS);
+    let handshake_timeout = table.text("handshake_timeout", "10s", units::positive_wait);
+    let max_connections = table.count("max_connections", 100_000, MOST_CONNECTIONS);
+    let max_pending_handshakes = table.count("max_pending_handshakes", 1_024, MOST_CONNECTIONS);
+    let max_connections_per_ip = table.limit("max_connections_per_ip", MOST_CONNECTIONS);
+    let max_sessions_per_user = table.limit("max_sessions_per_user", MOST_CONNECTIONS);
+    let handshakes_per_second = table.limit("handshakes_per_second", MOST_CONNECTIONS);
+    let allowed_origins = table.list("allowed_origins", &[], address::origin);
+    let trusted_proxies =
+        table.list("trusted_proxies", &["127.0.0.0/8", "::1/128"], address::network);
+    table.optional_table("tls", tls);
+    Some(Server {
+        listen: listen?,
+        shards: NonZeroUsize::new(shards?).unwrap_or_else(cores),
+        handshake_timeout: handshake_timeout?,
+        max_connections: max_connections?,
+        max_pending_handshakes: max_pending_handshakes?,
+        max_connections_per_ip: max_connections_per_ip?,
+        max_sessions_per_user: max_sessions_per_user?,
+        handshakes_per_second: handshakes_per_second?,
+        allowed_origins: allowed_origins.into_iter().map(|origin| origin.value).collect(),
+        trusted_proxies: trusted_proxies.into_iter().map(|network| network.value).collect(),
+    })
+}
+
+/// How many shards `shards = 0` means here.
+fn cores() -> NonZeroUsize {
+    let most = const { NonZeroUsize::new(MAX_SHARDS).expect("at least one shard is possible") };
+    thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(most)
+}
+
+fn tls(table: &mut Table<'_, '_>) {
+    for key in ["cert_file", "key_file"] {
+        let value = table.text(key, "", any_text);
+        if value.is_some_and(|value| !value.is_empty()) {
+            table.problem(key, not_yet("TLS on the public port"));
+        }
+    }
+}
+
+pub(super) fn admin(table: &mut Table<'_, '_>, server: Option<&Server>) -> Option<Admin> {
+    let listen = table.text("listen", "127.0.0.1:9090", address::socket)?;
+    if server.is_some_and(|server| address::collide(&server.listen, listen)) {
+        table.problem("listen", "must not be the port of server.listen: this one stays private");
+    }
+    Some(Admin { listen })
+}

@@ -1,0 +1,197 @@
+//! What is written arrives where it is used.
+
+use super::{LEAST, SECRET, loaded};
+use crate::{
+    auth::{KeySource, Reject, Source},
+    config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load},
+    endpoint::{Access, Format, Inbound, OnGap, OnSlow},
+    exchange::MAX_SHARDS,
+    message::{Opcode, frame},
+};
+use std::{fs, num::NonZeroUsize, time::Duration};
+use tracing::level_filters::LevelFilter;
+
+/// Its private half was thrown away.
+const PUBLIC_KEY: &str = "\
+-----BEGIN PUBLIC KEY-----
+MFkwEwYHKoZIzj0CAQYIKoZIzj0DAQcDQgAEHodX1152Q2v/pu+s4ZGhUItnry8L
+MHxPENLtFkSFDOdEsoK36tBG86tpZA51wtApzF8decZUYrRXJrqVaFlPjw==
+-----END PUBLIC KEY-----
+";
+
+#[test]
+fn the_server_and_its_limits() {
+    let text = r#"
+[server]
+listen = "unix:/run/ws.sock"
+shards = 3
+handshake_timeout = "250ms"
+max_connections = 7
+max_connections_per_ip = 2
+allowed_origins = ["https://Example.com", "https://*.example.com"]
+trusted_proxies = ["10.0.0.0/8"]
+[admin]
+listen = "[::1]:1"
+"#;
+    let config = loaded(&format!("{text}{LEAST}")).config;
+    let server = config.server;
+    assert_eq!(server.listen, ListenAddress::Unix("/run/ws.sock".into()));
+    assert_eq!(server.shards.get(), 3);
+    assert_eq!(server.handshake_timeout, Duration::from_millis(250));
+    assert_eq!(server.max_connections.get(), 7);
+    assert_eq!(server.max_connections_per_ip, NonZeroUsize::new(2));
+    assert_eq!((server.max_sessions_per_user, server.handshakes_per_second), (None, None));
+    assert_eq!(server.allowed_origins[0], OriginRule::Exact("https://example.com".to_owned()));
+    assert!(server.allowed_origins[1].allows("https://a.example.com"));
+    assert_eq!(server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
+    assert_eq!(config.admin.listen, "[::1]:1".parse().unwrap());
+}
+
+#[test]
+fn zero_shards_are_as_many_as_there_are_cores() {
+    let cores = std::thread::available_parallelism().unwrap().get();
+    assert_eq!(loaded(LEAST).config.server.shards.get(), cores.min(MAX_SHARDS));
+}
+
+#[test]
+fn the_redis_link() {
+    let text = r#"
+[redis]
+url = "rediss://cache:6380/2"
+username = "gateway"
+password = "${SHORT}"
+probe_channel = ""
+channel_prefix = "app:"
+linger = "0s"
+max_payload = "1KiB"
+"#;
+    let redis = loaded(&format!("{text}{LEAST}")).config.redis;
+    assert_eq!(
+        redis.address,
+        RedisAddress::Tcp { host: "cache".to_owned(), port: 6380, tls: true }
+    );
+    assert_eq!((redis.database, redis.username.as_deref()), (2, Some("gateway")));
+    assert_eq!(redis.password.unwrap().expose(), "hunter2");
+    assert_eq!(redis.probe_channel, None);
+    assert_eq!(redis.control_channel.as_deref(), Some("sockway:control"));
+    assert_eq!((redis.channel_prefix.as_str(), redis.max_payload.get()), ("app:", 1024));
+    assert_eq!(redis.linger, Duration::ZERO);
+}
+
+#[test]
+fn user_and_password_of_the_url_are_used_and_masked() {
+    let loaded = loaded(&format!("[redis]\nurl = \"redis://ann:hunter%402@host/1\"\n{LEAST}"));
+    let printed = effective(&loaded);
+    assert!(printed.contains("url = \"redis://ann:***@host/1\"\n"), "{printed}");
+    let redis = loaded.config.redis;
+    assert_eq!(redis.username.as_deref(), Some("ann"));
+    assert_eq!(redis.password.as_ref().unwrap().expose(), "hunter@2");
+    assert!(!format!("{redis:?}").contains("hunter"));
+}
+
+#[test]
+fn authentication() {
+    let text = r#"
+[server]
+allowed_origins = ["https://example.com"]
+[auth]
+sources = ["cookie:session"]
+reject = "close"
+[auth.jwt]
+secret = "${SOCKWAY_JWT_SECRET}"
+algorithms = ["HS512"]
+audience = ["a"]
+issuer = ["i"]
+user_claim = "uid"
+leeway = "0s"
+[[auth.token]]
+sha256 = "9F86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08"
+user = "42"
+claims = { tenant = "${SHORT}" }
+"#;
+    let loaded = loaded(&format!("{text}{LEAST}"));
+    assert_eq!(loaded.warnings, [""; 0]);
+    let auth = loaded.config.auth;
+    assert_eq!(auth.sources, [Source::Cookie("session".to_owned())]);
+    assert_eq!(auth.reject, Reject::Close);
+    let jwt = auth.jwt_settings().unwrap();
+    assert_eq!(jwt.algorithms.iter().map(|it| it.name()).collect::<Vec<_>>(), ["HS512"]);
+    assert_eq!((jwt.audience[0].as_str(), jwt.issuer[0].as_str()), ("a", "i"));
+    assert_eq!((jwt.user_claim.as_str(), jwt.leeway), ("uid", Duration::ZERO));
+    assert!(matches!(&jwt.key, KeySource::HmacSecret(secret) if secret.expose() == SECRET));
+}
+
+#[test]
+fn an_endpoint() {
+    let text = r#"
+[auth.jwt]
+secret = "${SOCKWAY_JWT_SECRET}"
+[[endpoint]]
+name = "rooms"
+path = "/rooms/{room}"
+channels = ["{user}:{claim.tenant}:{path.room}:{query.q}"]
+format = "json"
+queue_messages = 1
+queue_bytes = "1B"
+on_slow = "skip"
+on_gap = "ignore"
+gap_notice = "lost"
+inbound = "close"
+"#;
+    let config = loaded(text).config;
+    let endpoint = &config.endpoints[0];
+    assert_eq!((&*endpoint.name, endpoint.path.as_str()), ("rooms", "/rooms/{room}"));
+    assert_eq!(endpoint.channels[0].as_str(), "{user}:{claim.tenant}:{path.room}:{query.q}");
+    assert_eq!((endpoint.access, endpoint.format), (Access::Required, Format::Json));
+    assert_eq!((endpoint.on_slow, endpoint.on_gap), (OnSlow::Skip, OnGap::Ignore));
+    assert_eq!(endpoint.inbound, Inbound::Close);
+    assert_eq!((endpoint.queue_messages.get(), endpoint.queue_bytes.get()), (1, 1));
+    assert_eq!(endpoint.gap_notice, frame(Opcode::Text, b"lost"));
+    assert_eq!(endpoint.ping_interval, Duration::from_secs(25));
+}
+
+#[test]
+fn log_and_shutdown() {
+    let text = "[log]\nformat = \"json\"\nlevel = \"debug\"\n[shutdown]\nspread = \"19s\"\nreadiness_delay = \"1s\"\n";
+    let config = loaded(&format!("{text}{LEAST}")).config;
+    assert_eq!((config.log.format, config.log.level), (LogFormat::Json, LevelFilter::DEBUG));
+    let shutdown = config.shutdown;
+    assert_eq!((shutdown.readiness_delay.as_secs(), shutdown.spread.as_secs()), (1, 19));
+}
+
+#[test]
+fn an_unchecked_audience_is_warned_about() {
+    let loaded = loaded(&format!("[auth.jwt]\nsecret = \"{SECRET}\"\n{LEAST}"));
+    assert_eq!(
+        loaded.warnings,
+        ["FILE:1:1 auth.jwt.audience: is empty: tokens made for other services are accepted too"]
+    );
+}
+
+#[test]
+fn files_are_found_beside_the_configuration_and_lose_their_last_newline() {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("sockway.toml");
+    fs::write(directory.path().join("password"), "hunter2\n").unwrap();
+    fs::write(directory.path().join("jwt"), format!("{SECRET}\n")).unwrap();
+    let text = "[redis]\npassword_file = \"password\"\n[auth.jwt]\nsecret_file = \"jwt\"\n";
+    fs::write(&file, format!("{text}{LEAST}")).unwrap();
+
+    let loaded = load(&file).unwrap();
+
+    assert_eq!(loaded.config.redis.password.as_ref().unwrap().expose(), "hunter2");
+    let jwt = loaded.config.auth.jwt_settings().unwrap();
+    assert!(matches!(&jwt.key, KeySource::HmacSecret(secret) if secret.expose() == SECRET));
+    assert!(!format!("{loaded:?}").contains("hunter2"), "no secret in Debug");
+}
+
+#[test]
+fn a_public_key_is_read_from_its_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let key = directory.path().join("jwt.pem");
+    fs::write(&key, PUBLIC_KEY).unwrap();
+    let text = format!("[auth.jwt]\nalgorithms = [\"ES256\"]\npublic_key_file = {key:?}\n{LEAST}");
+    let auth = loaded(&text).config.auth;
+    let key = &auth.jwt_settings().unwrap().key;
+    assert!(matches!(key, KeySource::PublicKeyPem(pem) if pem == PUBLIC_KEY.as_bytes()));
+}

@@ -1,0 +1,330 @@
+//! From an identity, a path and a query to the channels of a session.
+//!
+//! This is the wall between clients: a value goes into a channel's name only when it keeps the strict
+//! grammar of [`template`](super::template), wherever it came from. One value that does not refuses the
+//! whole handshake; a session never gets some of its channels.
+
+use super::{
+    Endpoint, PathParameters, percent,
+    template::{ChannelTemplate, Part, Placeholder, RESERVED, is_value},
+};
+use crate::{channel::ChannelName, identity::Identity, reason::Refusal};
+
+/// What one request offers for the placeholders of its endpoint's templates.
+#[derive(Debug, Clone, Copy)]
+pub struct Values<'a> {
+    /// `None` where the endpoint asks for no token.
+    pub identity: Option<&'a Identity>,
+    pub path: &'a PathParameters,
+    /// The query as sent, still percent-encoded, without the `?`; empty when there is none.
+    pub query: &'a str,
+}
+
+/// How many channels one template may give one session.
+const MAX_CHANNELS_A_TEMPLATE: usize = 32;
+
+impl Endpoint {
+    /// The channels that a request subscribes to, each once, in the order of the templates.
+    ///
+    /// # Errors
+    /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names.
+    /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, a query name is there
+    ///   twice, or a template would give more than 32 channels.
+    pub fn channels_for(&self, values: &Values<'_>) -> Result<Vec<ChannelName>, Refusal> {
+        let mut channels: Vec<ChannelName> = Vec::new();
+        for template in &self.channels {
+            for name in self.expand(template, values)? {
+                if !channels.iter().any(|channel| channel.as_str() == name) {
+                    channels.push(ChannelName::new(name));
+                }
+            }
+        }
+        Ok(channels)
+    }
+
+    fn expand(
+        &self,
+        template: &ChannelTemplate,
+        values: &Values<'_>,
+    ) -> Result<Vec<String>, Refusal> {
+        let mut names = vec![String::new()];
+        for part in template.parts() {
+            match part {
+                Part::Literal(text) => append(&mut names, text),
+                Part::Placeholder(Placeholder::Query(name)) => {
+                    names = multiply(&names, &query_list(values.query, name)?)?;
+                }
+                Part::Placeholder(placeholder) => {
+                    append(&mut names, allowed(self.value(placeholder, values)?)?);
+                }
+            }
+        }
+        // A value could complete what no template may begin with.
+        if names.iter().any(|name| RESERVED.iter().any(|reserved| name.starts_with(reserved))) {
+            return Err(Refusal::ValueNotAllowed);
+        }
+        Ok(names)
+    }
+
+    fn value<'a>(
+        &self,
+        placeholder: &Placeholder,
+        values: &Values<'a>,
+    ) -> Result<&'a str, Refusal> {
+        let claims = values.identity.ok_or(Refusal::ClaimMissing);
+        match placeholder {
+            Placeholder::User => Ok(&claims?.user),
+            Placeholder::Claim(name) => {
+                claims?.claims.get(name).map(String::as_str).ok_or(Refusal::ClaimMissing)
+            }
+            Placeholder::Path(name) | Placeholder::Query(name) => {
+                self.path.value(values.path, name).ok_or(Refusal::ValueNotAllowed)
+            }
+        }
+    }
+}
+
+fn append(names: &mut [String], text: &str) {
+    for name in names {
+        name.push_str(text);
+    }
+}
+
+/// Every name with every item.
+fn multiply(names: &[String], items: &[String]) -> Result<Vec<String>, Refusal> {
+    if names.len() * items.len() > MAX_CHANNELS_A_TEMPLATE {
+        return Err(Refusal::ValueNotAllowed);
+    }
+    Ok(names
+        .iter()
+        .flat_map(|name| items.iter().map(move |item| format!("{name}{item}")))
+        .collect())
+}
+
+/// The items of `NAME=a,b,c`. Split after decoding: browsers send `,` as `%2C`.
+fn query_list(query: &str, name: &str) -> Result<Vec<String>, Refusal> {
+    let list = query_value(query, name)?;
+    // One more than allowed is enough to be refused for it, however long the list is.
+    let items = list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1);
+    items.map(|item| allowed(item).map(str::to_owned)).collect()
+}
+
+fn query_value(query: &str, name: &str) -> Result<String, Refusal> {
+    let mut values = query.split('&').filter_map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (percent::decode_query(key)? == name).then_some(value)
+    });
+    match (values.next(), values.next()) {
+        (Some(value), None) => percent::decode_query(value).ok_or(Refusal::ValueNotAllowed),
+        // Twice: this side could mean the first while a proxy before it checked the last.
+        _ => Err(Refusal::ValueNotAllowed),
+    }
+}
+
+fn allowed(value: &str) -> Result<&str, Refusal> {
+    if is_value(value) { Ok(value) } else { Err(Refusal::ValueNotAllowed) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{super::Routes, super::tests::endpoint, *};
+    use proptest::prelude::*;
+    use std::{collections::BTreeMap, sync::Arc};
+
+    fn identity(user: &str, claims: &[(&str, &str)]) -> Identity {
+        let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+        let claims = BTreeMap::from_iter(claims);
+        Identity { user: Arc::from(user), claims, token_id: None, expires: None }
+    }
+
+    /// What a request to `url` gets, with this user, from an endpoint at `/r/{room}` or `/r`.
+    fn channels(templates: &[&str], user: Option<&str>, url: &str) -> Result<Vec<String>, Refusal> {
+        let identity = user.map(|user| identity(user, &[("tenant", "acme"), ("bad", "a:b")]));
+        let endpoints = ["/r/{room}", "/r"].map(|path| Arc::new(endpoint(path, templates)));
+        let (path, query) = url.split_once('?').unwrap_or((url, ""));
+        let matched = Routes::new(endpoints.to_vec()).find(path).unwrap();
+        let values = Values { identity: identity.as_ref(), path: &matched.parameters, query };
+        let channels = matched.endpoint.channels_for(&values)?;
+        Ok(channels.iter().map(ToString::to_string).collect())
+    }
+
+    /// Values that must never get into a channel's name, whatever brought them.
+    const NOT_ALLOWED: [&str; 28] = [
+        "*",
+        "a*",
+        "?",
+        "[a]",
+        "a:b",
+        ":",
+        "{x}",
+        "{user}",
+        "}",
+        "\\",
+        "\"",
+        "\r\n",
+        "a\nb",
+        "\0",
+        "\t",
+        " ",
+        "a b",
+        "\u{7f}",
+        "\u{1b}[31m",
+        "\u{202e}",
+        "é",
+        "日本",
+        "../",
+        "..",
+        "a/../b",
+        "/..",
+        "",
+        "\u{feff}a",
+    ];
+
+    #[test]
+    fn each_placeholder_takes_its_value_from_its_place() {
+        let templates =
+            ["u:{user}:n", "t:{claim.tenant}", "r:{path.room}", "e:{query.types}", "all"];
+        assert_eq!(
+            channels(&templates, Some("42"), "/r/7?types=x.created,x.shipped").unwrap(),
+            ["u:42:n", "t:acme", "r:7", "e:x.created", "e:x.shipped", "all"]
+        );
+    }
+
+    #[test]
+    fn values_outside_the_grammar_are_refused_from_every_place() {
+        let too_long = "a".repeat(129);
+        for value in NOT_ALLOWED.into_iter().chain([too_long.as_str()]) {
+            let refused = Err(Refusal::ValueNotAllowed);
+            let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+            assert_eq!(channels(&["u:{user}"], Some(value), "/r"), refused, "{value:?}");
+            let url = format!("/r?q=ok,{encoded}");
+            assert_eq!(channels(&["e:{query.q}"], None, &url), refused, "{value:?}");
+            if !value.is_empty() {
+                let url = format!("/r/{encoded}");
+                assert_eq!(channels(&["r:{path.room}"], None, &url), refused, "{value:?}");
+            }
+        }
+        assert_eq!(channels(&["c:{claim.bad}"], Some("1"), "/r"), Err(Refusal::ValueNotAllowed));
+    }
+
+    #[test]
+    fn the_longest_and_strangest_allowed_values_pass() {
+        let longest = "a".repeat(128);
+        for value in [
+            longest.as_str(),
+            "a",
+            "0",
+            "user@example.com",
+            "a/b",
+            "a..b",
+            "%41",
+            "!#$&'()+,-./;<=>@^_`|~",
+        ] {
+            assert_eq!(channels(&["u:{user}"], Some(value), "/r").unwrap(), [format!("u:{value}")]);
+        }
+    }
+
+    #[test]
+    fn what_the_token_lacks_is_a_missing_claim() {
+        for (template, user) in
+            [("{claim.other}", Some("1")), ("{user}", None), ("{claim.tenant}", None)]
+        {
+            let refused = channels(&[template], user, "/r");
+            assert_eq!(refused, Err(Refusal::ClaimMissing), "{template}");
+        }
+    }
+
+    #[test]
+    fn a_query_list_is_there_once_complete_and_decoded() {
+        let q = |url: &str| channels(&["{query.q}"], None, url);
+        let item = |at: usize| format!("i{at}");
+        for (url, expected) in [
+            ("/r?q=a", vec!["a"]),
+            ("/r?x=%zz&q=a%2Cb&y", vec!["a", "b"]),
+            ("/r?%71=a", vec!["a"]),
+            ("/r?q=a,a,b", vec!["a", "b"]),
+            ("/r?Q=b&q=a=b", vec!["a=b"]),
+        ] {
+            assert_eq!(q(url).unwrap(), expected, "{url}");
+        }
+        for url in [
+            "/r",
+            "/r?",
+            "/r?q",
+            "/r?q=",
+            "/r?q=,",
+            "/r?q=a,",
+            "/r?q=,a",
+            "/r?q=a,,b",
+            "/r?q=%2",
+            "/r?q=%ff",
+            "/r?q=a+b",
+            "/r?q=a&q=a",
+            "/r?q=a&%71=b",
+            "/r?q=a&q",
+            "/r?qq=a",
+        ] {
+            assert_eq!(q(url), Err(Refusal::ValueNotAllowed), "{url}");
+        }
+        let list = |items: usize| (0..items).map(item).collect::<Vec<_>>().join(",");
+        assert_eq!(q(&format!("/r?q={}", list(32))).unwrap().len(), 32);
+        assert_eq!(q(&format!("/r?q={}", list(33))), Err(Refusal::ValueNotAllowed));
+        assert_eq!(q(&format!("/r?q={}", "a,".repeat(4000))), Err(Refusal::ValueNotAllowed));
+    }
+
+    #[test]
+    fn two_query_lists_multiply_up_to_the_same_bound() {
+        let ab = |url: &str| channels(&["{query.a}:{query.b}"], None, url);
+        assert_eq!(ab("/r?a=1,2&b=x,y").unwrap(), ["1:x", "1:y", "2:x", "2:y"]);
+        assert_eq!(ab("/r?a=1,2,3,4&b=1,2,3,4,5,6,7,8").unwrap().len(), 32);
+        assert_eq!(ab("/r?a=1,2,3&b=1,2,3,4,5,6,7,8,9,10,11"), Err(Refusal::ValueNotAllowed));
+    }
+
+    #[test]
+    fn a_channel_is_there_once_however_many_templates_name_it() {
+        let templates = ["b", "a:{user}", "b", "a:{path.room}"];
+        assert_eq!(channels(&templates, Some("7"), "/r/7").unwrap(), ["b", "a:7"]);
+    }
+
+    #[test]
+    fn a_value_cannot_reach_the_events_of_redis() {
+        for user in ["__keyspace@0__", "__keyevent@0__"] {
+            assert_eq!(channels(&["{user}:x"], Some(user), "/r"), Err(Refusal::ValueNotAllowed));
+        }
+        assert_eq!(
+            channels(&["__{path.room}:x"], None, "/r/keyspace@0__"),
+            Err(Refusal::ValueNotAllowed)
+        );
+        assert!(channels(&["u:{user}"], Some("__keyspace@0__"), "/r").is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_request_panics_and_no_channel_leaves_the_structure_of_its_template(
+            user in any::<String>(), room in "[^/?]{1,20}", query in any::<String>(),
+        ) {
+            let url = format!("/r/{room}?q={query}");
+            if let Ok(names) = channels(&["u:{user}:{path.room}:{query.q}"], Some(&user), &url) {
+                prop_assert!(!names.is_empty() && names.len() <= 32);
+                for name in names {
+                    prop_assert_eq!(name.split(':').count(), 4);
+                    let starts = format!("u:{user}:");
+                    prop_assert!(name.starts_with(&starts));
+                    let kept = |b: u8| b.is_ascii_graphic() && !br#"*?[]{}\""#.contains(&b);
+                    prop_assert!(name.bytes().all(kept));
+                }
+            }
+        }
+
+        #[test]
+        fn different_users_never_get_the_same_channel(
+            one in "[ -~]{0,9}", other in "[ -~]{0,9}", room in "[a-z%0-9.-]{1,9}",
+        ) {
+            prop_assume!(one != other);
+            let of = |user: &str| channels(&["u:{user}:{path.room}"], Some(user), &format!("/r/{room}"));
+            if let (Ok(one), Ok(other)) = (of(&one), of(&other)) {
+                prop_assert_ne!(one, other);
+            }
+        }
+    }
+}

@@ -1,0 +1,130 @@
+//! Whose connection it is: the client's address behind trusted proxies, and what counts as one
+//! address.
+
+use hyper::{HeaderMap, header::HeaderName};
+use ipnet::IpNet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+
+const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
+/// What `max_connections_per_ip` counts as one address: an IPv4 address, or the /64 of an IPv6
+/// address, since one host commonly owns a whole /64.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct AddressKey(IpAddr);
+
+impl AddressKey {
+    pub(super) fn new(address: IpAddr) -> Self {
+        Self(match address.to_canonical() {
+            IpAddr::V6(v6) => IpAddr::V6(Ipv6Addr::from_bits(v6.to_bits() & !u128::from(u64::MAX))),
+            v4 @ IpAddr::V4(_) => v4,
+        })
+    }
+}
+
+/// Whether this peer's `X-Forwarded-For` is believed. `None` is the peer of a unix socket: a local
+/// process that the socket's permissions let in, and never a client by itself.
+pub(super) fn is_proxy(peer: Option<IpAddr>, trusted: &[IpNet]) -> bool {
+    peer.is_none_or(|peer| is_trusted(peer, trusted))
+}
+
+/// The client's address as a trusted proxy reports it: the right-most address that is not itself a
+/// trusted proxy. What stands further left was written by the client and proves nothing. Without a
+/// usable header it is the peer's own address.
+pub(super) fn forwarded(
+    peer: Option<IpAddr>,
+    headers: &HeaderMap,
+    trusted: &[IpNet],
+) -> Option<IpAddr> {
+    let mut nearest = peer;
+    for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
+        let Ok(list) = value.to_str() else { break };
+        for entry in list.rsplit(',') {
+            let Some(address) = parse(entry.trim()) else { return nearest };
+            nearest = Some(address);
+            if !is_trusted(address, trusted) {
+                return nearest;
+            }
+        }
+    }
+    nearest
+}
+
+fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
+    let address = address.to_canonical();
+    trusted.iter().any(|net| net.contains(&address))
+}
+
+/// An address as proxies write it: bare, with a port, or in brackets.
+fn parse(entry: &str) -> Option<IpAddr> {
+    let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
+    let address = bare.parse().ok().or_else(|| entry.parse().ok().map(|at: SocketAddr| at.ip()));
+    address.map(|address| address.to_canonical())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    fn trusted() -> Vec<IpNet> {
+        ["127.0.0.0/8", "10.0.0.0/8", "::1/128"].map(|net| net.parse().unwrap()).to_vec()
+    }
+
+    fn address(text: &str) -> Option<IpAddr> {
+        Some(text.parse().unwrap())
+    }
+
+    fn behind(lines: &[&'static str]) -> Option<IpAddr> {
+        let headers: HeaderMap =
+            lines.iter().map(|line| (X_FORWARDED_FOR, HeaderValue::from_static(line))).collect();
+        forwarded(address("127.0.0.1"), &headers, &trusted())
+    }
+
+    #[test]
+    fn only_trusted_peers_and_unix_sockets_are_proxies() {
+        assert!(is_proxy(address("127.0.0.9"), &trusted()));
+        assert!(is_proxy(address("::ffff:127.0.0.1"), &trusted()));
+        assert!(is_proxy(None, &trusted()));
+        assert!(!is_proxy(address("192.0.2.1"), &trusted()));
+    }
+
+    #[test]
+    fn the_right_most_untrusted_address_is_the_client() {
+        for (lines, client) in [
+            (vec!["192.0.2.1"], "192.0.2.1"),
+            (vec!["1.1.1.1, 192.0.2.1"], "192.0.2.1"),
+            (vec!["192.0.2.1, 10.0.0.7"], "192.0.2.1"),
+            (vec!["192.0.2.1", "10.0.0.7, 10.0.0.8"], "192.0.2.1"),
+            (vec!["1.1.1.1", "192.0.2.1"], "192.0.2.1"),
+            (vec!["192.0.2.1:4711"], "192.0.2.1"),
+            (vec!["2001:db8::1"], "2001:db8::1"),
+            (vec!["[2001:db8::1]"], "2001:db8::1"),
+            (vec!["[2001:db8::1]:4711"], "2001:db8::1"),
+            (vec!["10.0.0.1, 10.0.0.7"], "10.0.0.1"),
+            (vec![], "127.0.0.1"),
+        ] {
+            assert_eq!(behind(&lines), address(client), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_an_address_ends_the_search_at_the_last_proxy() {
+        for (lines, client) in [
+            (vec!["192.0.2.1, unknown"], "127.0.0.1"),
+            (vec!["192.0.2.1, unknown, 10.0.0.7"], "10.0.0.7"),
+            (vec![""], "127.0.0.1"),
+            (vec!["192.0.2.1,"], "127.0.0.1"),
+        ] {
+            assert_eq!(behind(&lines), address(client), "{lines:?}");
+        }
+    }
+
+    #[test]
+    fn one_ipv6_network_and_one_ipv4_address_count_as_one() {
+        let key = |text: &str| AddressKey::new(text.parse().unwrap());
+        assert_eq!(key("2001:db8:0:1::1"), key("2001:db8:0:1:ffff::2"));
+        assert_ne!(key("2001:db8:0:1::1"), key("2001:db8:0:2::1"));
+        assert_eq!(key("::ffff:192.0.2.1"), key("192.0.2.1"));
+        assert_ne!(key("192.0.2.1"), key("192.0.2.2"));
+    }
+}

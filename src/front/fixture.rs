@@ -1,0 +1,306 @@
+//! For tests: a front over a real shard, the test in Redis's place, clients that are bare sockets.
+
+use super::Front;
+use crate::{
+    auth::{Auth, Reject, Source, StaticToken},
+    channel::ChannelName,
+    config::{self, Config, ListenAddress, Server},
+    endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
+    exchange::{Change, Event, RefusedBy, UpstreamEnd, Verdict, Verdicts, queues},
+    message::Message,
+    metrics::Metrics,
+    phase::Phase,
+    shard::ShardThread,
+};
+use aws_lc_rs::digest::{SHA256, digest};
+use bytes::Bytes;
+use std::{
+    net::SocketAddr,
+    num::NonZeroUsize,
+    path::PathBuf,
+    sync::{Arc, Mutex},
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::{broadcast, watch},
+    task::JoinHandle,
+    time::timeout,
+};
+use tracing::level_filters::LevelFilter;
+
+/// The token of user 42.
+pub(super) const TOKEN: &str = "canary-token-of-user-42";
+
+/// Longer than anything here takes; a test that waits this long has failed.
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+
+/// What the test's Redis does when a channel is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Redis {
+    Confirms,
+    IsDown,
+    Refuses,
+    SaysNothing,
+}
+
+/// A front that runs.
+pub(super) struct Rig {
+    pub(super) address: Option<SocketAddr>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Sender<Phase>,
+    ring: broadcast::Sender<Event>,
+    changes: Arc<Mutex<Vec<Change>>>,
+    running: JoinHandle<()>,
+    _shard: ShardThread,
+}
+
+impl Rig {
+    /// Starts with two endpoints: `/ws`, which needs a token, and `/open/{room}`, which does not.
+    pub(super) fn start(redis: Redis, change: impl FnOnce(&mut Config)) -> Self {
+        let mut config = config();
+        change(&mut config);
+        let names: Vec<_> = config.endpoints.iter().map(|e| Arc::clone(&e.name)).collect();
+        let metrics = Arc::new(Metrics::new(1, &names));
+        let (upstream, mut ends) = queues(1);
+        let shard = ShardThread::start(ends.remove(0), metrics.shard(0)).unwrap();
+        let (phase, phases) = watch::channel(Phase::Running);
+        let shards = vec![shard.handle()];
+        let front = Front::bind(Arc::new(config), Arc::clone(&metrics), shards, phases).unwrap();
+        let changes = Arc::default();
+        let ring = upstream.rings[0].clone();
+        tokio::spawn(play_redis(upstream, redis, Arc::clone(&changes)));
+        let address = front.address();
+        let running = tokio::spawn(front.run());
+        Self { address, metrics, phase, ring, changes, running, _shard: shard }
+    }
+
+    pub(super) fn publish(&self, channel: &str, payload: &str) {
+        let message = Message::new(ChannelName::new(channel), payload.as_bytes(), Instant::now());
+        self.ring.send(Event::Message(Arc::new(message))).unwrap();
+    }
+
+    /// Waits until the shard has asked for this change.
+    pub(super) async fn wait_for_change(&self, change: &Change) {
+        self.wait_until(|| self.changes.lock().unwrap().contains(change)).await;
+    }
+
+    pub(super) fn changes(&self) -> Vec<Change> {
+        self.changes.lock().unwrap().clone()
+    }
+
+    /// Waits until a line stands in the metrics.
+    pub(super) async fn wait_for_metric(&self, line: &str) {
+        self.wait_until(|| self.metrics.render().lines().any(|known| known == line)).await;
+    }
+
+    async fn wait_until(&self, mut condition: impl FnMut() -> bool) {
+        let waiting = async {
+            while !condition() {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        timeout(PATIENCE, waiting).await.expect("what the test waits for never came");
+    }
+
+    /// Tells the front to drain and waits until it has closed its listener.
+    pub(super) async fn drain(&mut self) {
+        self.phase.send(Phase::Draining).unwrap();
+        timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
+    }
+
+    pub(super) async fn connect(&self) -> Client {
+        Client(TcpStream::connect(self.address.unwrap()).await.unwrap())
+    }
+
+    /// Connects, sends, and reads the answer.
+    pub(super) async fn ask(&self, request: &[u8]) -> Answer {
+        let mut client = self.connect().await;
+        client.send(request).await;
+        client.answer().await
+    }
+
+    /// The code of the refusal of a handshake, or `101`.
+    pub(super) async fn code(&self, target: &str, headers: &[&str]) -> String {
+        self.ask(&handshake(target, headers)).await.code()
+    }
+}
+
+async fn play_redis(mut upstream: UpstreamEnd, redis: Redis, changes: Arc<Mutex<Vec<Change>>>) {
+    while let Some(demand) = upstream.demands.recv().await {
+        let wanted = demand.changes.iter().filter_map(|change| match change {
+            Change::Join(channel) => Some(channel.clone()),
+            Change::Leave(_) => None,
+        });
+        let verdicts = wanted.filter_map(|channel| match redis {
+            Redis::Confirms => Some(Verdict::Held(channel)),
+            Redis::IsDown => Some(Verdict::Refused(channel, RefusedBy::LinkDown)),
+            Redis::Refuses => Some(Verdict::Refused(channel, RefusedBy::Redis)),
+            Redis::SaysNothing => None,
+        });
+        let verdicts = Verdicts { read_up_to: demand.sequence, verdicts: verdicts.collect() };
+        changes.lock().unwrap().extend(demand.changes);
+        // The shard may have ended with its test.
+        let _ = upstream.verdicts[0].send(verdicts);
+    }
+}
+
+/// A client's socket.
+pub(super) struct Client(pub(super) TcpStream);
+
+impl Client {
+    /// Sends as much as the other side takes.
+    pub(super) async fn send(&mut self, bytes: &[u8]) {
+        let _ = timeout(PATIENCE, self.0.write_all(bytes)).await.unwrap();
+    }
+
+    /// Reads one head, and the body that it announces.
+    pub(super) async fn answer(&mut self) -> Answer {
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.extend(self.take(1).await);
+        }
+        let head = String::from_utf8(head).unwrap();
+        let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
+        let body = String::from_utf8(self.take(length).await).unwrap();
+        Answer { head, body }
+    }
+
+    /// Reads exactly this many bytes.
+    pub(super) async fn take(&mut self, bytes: usize) -> Vec<u8> {
+        let mut taken = vec![0; bytes];
+        timeout(PATIENCE, self.0.read_exact(&mut taken)).await.unwrap().unwrap();
+        taken
+    }
+
+    /// Reads until the other side closes.
+    pub(super) async fn rest(&mut self) -> Vec<u8> {
+        let mut rest = Vec::new();
+        timeout(PATIENCE, self.0.read_to_end(&mut rest)).await.unwrap().unwrap();
+        rest
+    }
+}
+
+/// An HTTP answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) head: String,
+    pub(super) body: String,
+}
+
+impl Answer {
+    pub(super) fn status(&self) -> u16 {
+        self.head.split(' ').nth(1).unwrap().parse().unwrap()
+    }
+
+    pub(super) fn header(&self, name: &str) -> Option<&str> {
+        header(&self.head, name)
+    }
+
+    /// The `code` of the problem body; `101` when there is none.
+    pub(super) fn code(&self) -> String {
+        if self.status() == 101 {
+            return "101".to_owned();
+        }
+        let problem: serde_json::Value = serde_json::from_str(&self.body).unwrap();
+        assert_eq!(problem["status"], self.status());
+        problem["code"].as_str().unwrap().to_owned()
+    }
+}
+
+fn header<'a>(head: &'a str, name: &str) -> Option<&'a str> {
+    head.lines()
+        .filter_map(|line| line.split_once(": "))
+        .find_map(|(known, value)| known.eq_ignore_ascii_case(name).then_some(value))
+}
+
+/// A correct handshake, with more headers.
+pub(super) fn handshake(target: &str, headers: &[&str]) -> Vec<u8> {
+    let mut request = format!(
+        "GET {target} HTTP/1.1\r\nHost: localhost\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+    );
+    headers.iter().for_each(|header| request.push_str(&format!("{header}\r\n")));
+    (request + "\r\n").into_bytes()
+}
+
+fn endpoint(name: &str, path: &str, channel: &str, access: Access) -> Arc<Endpoint> {
+    Arc::new(Endpoint {
+        name: name.into(),
+        path: RoutePath::parse(path).unwrap(),
+        channels: vec![ChannelTemplate::parse(channel).unwrap()],
+        access,
+        format: Format::Raw,
+        queue_messages: number(256),
+        queue_bytes: number(1 << 20),
+        on_slow: OnSlow::Close,
+        on_gap: OnGap::Notice,
+        gap_notice: Bytes::new(),
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        write_timeout: Duration::from_secs(10),
+        max_message: number(16 << 10),
+        inbound: Inbound::Ignore,
+    })
+}
+
+pub(super) fn number(n: usize) -> NonZeroUsize {
+    NonZeroUsize::new(n).unwrap()
+}
+
+/// One static token, and refusals told in this way.
+pub(super) fn auth(reject: Reject) -> Arc<Auth> {
+    let hash = digest(&SHA256, TOKEN.as_bytes());
+    let token = StaticToken {
+        sha256: hash.as_ref().try_into().unwrap(),
+        user: "42".to_owned(),
+        claims: [].into(),
+    };
+    let sources = vec![Source::Query("token".to_owned()), Source::Header, Source::Subprotocol];
+    Arc::new(Auth::new(sources, reject, None, vec![token]))
+}
+
+fn config() -> Config {
+    Config {
+        server: Server {
+            listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
+            shards: number(1),
+            handshake_timeout: Duration::from_secs(10),
+            max_connections: number(1000),
+            max_pending_handshakes: number(1000),
+            max_connections_per_ip: None,
+            max_sessions_per_user: None,
+            handshakes_per_second: None,
+            allowed_origins: Vec::new(),
+            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+        },
+        admin: config::Admin { listen: "127.0.0.1:0".parse().unwrap() },
+        redis: config::Redis {
+            address: config::RedisAddress::Unix(PathBuf::from("unused")),
+            database: 0,
+            username: None,
+            password: None,
+            probe_interval: Duration::from_secs(5),
+            probe_timeout: Duration::from_secs(2),
+            reconnect_min: Duration::from_millis(100),
+            reconnect_max: Duration::from_secs(5),
+            probe_channel: None,
+            linger: Duration::from_secs(1),
+            control_channel: None,
+            max_payload: number(8 << 20),
+            channel_prefix: String::new(),
+        },
+        auth: auth(Reject::Status),
+        endpoints: vec![
+            endpoint("notifications", "/ws", "user:{user}", Access::Required),
+            endpoint("rooms", "/open/{room}", "room:{path.room}", Access::None),
+        ],
+        log: config::Log { format: config::LogFormat::Text, level: LevelFilter::INFO },
+        shutdown: config::Shutdown {
+            readiness_delay: Duration::ZERO,
+            spread: Duration::ZERO,
+            timeout: Duration::from_secs(20),
+        },
+    }
+}

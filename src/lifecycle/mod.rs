@@ -1,0 +1,14 @@
+//! From running to stopped: who may ask, in which order things end, and by when.
+//!
+//! Promises: whatever asks for the stop (a signal, `POST /drain`, the caller of `Gateway::run`)
+//! starts the same sequence, once; it ends at `shutdown.timeout` whatever hangs; a second signal
+//! ends it at once. Knows nothing of sockets: it is given what closes them and what says they are
+//! closed.
+
+mod notify;
+mod signals;
+mod stop;
+
+pub use notify::ready;
+pub use signals::{OnHangup, Signals};
+pub use stop::{Ending, Stopper, stop};

@@ -1,0 +1,196 @@
+//! What one shard's tasks share: the sessions, the hub, the wheel. Only ever on the shard's thread,
+//! in short borrows that never cross an `.await`.
+
+use super::{
+    Busy,
+    control::Revoked,
+    hub::Hub,
+    session::Session,
+    wheel::{TICK, Wheel},
+};
+use crate::{
+    exchange::{Event, ShardId},
+    message::Message,
+    metrics::ShardMetrics,
+    reason::{CloseReason, GapReason},
+};
+use slab::Slab;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+
+/// Sessions flushed between two chances for other tasks.
+const FLUSHES_AT_ONCE: usize = 64;
+
+/// The most one read takes from a socket.
+const READ_BYTES: usize = 16 * 1024;
+
+pub(super) struct Core {
+    pub(super) id: ShardId,
+    pub(super) metrics: Arc<ShardMetrics>,
+    pub(super) hub: RefCell<Hub>,
+    pub(super) sessions: RefCell<Slab<Rc<Session>>>,
+    pub(super) wheel: RefCell<Wheel>,
+    /// What a read goes into before it is parsed; one for all sessions.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    /// Told when the hub has changes for upstream.
+    pub(super) changed: Notify,
+    /// Told when a session or a task has ended.
+    pub(super) left: Notify,
+    pub(super) tasks: Cell<usize>,
+    draining: Cell<bool>,
+}
+
+impl Core {
+    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>) -> Self {
+        Self {
+            id,
+            metrics,
+            hub: RefCell::new(Hub::new()),
+            sessions: RefCell::default(),
+            wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),
+            scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            changed: Notify::new(),
+            left: Notify::new(),
+            tasks: Cell::new(0),
+            draining: Cell::new(false),
+        }
+    }
+
+    /// Puts what came through the ring into the queues of those it concerns, and their keys into
+    /// `touched`.
+    pub(super) fn fan_out(&self, event: &Event, touched: &mut Vec<u32>) {
+        match event {
+            Event::Message(message) => self.deliver(message, touched),
+            Event::Gap(channel, reason) => {
+                let hub = self.hub.borrow();
+                self.touch(hub.members(channel), touched, |one| one.gap(channel, *reason));
+            }
+            Event::GapAll(reason) => self.gap_all(*reason, touched),
+            Event::Control(message) => self.control(message.payload()),
+        }
+    }
+
+    fn deliver(&self, message: &Arc<Message>, touched: &mut Vec<u32>) {
+        let hub = self.hub.borrow();
+        self.touch(hub.members(&message.channel), touched, |one| one.deliver(message));
+    }
+
+    fn touch(&self, keys: &[u32], touched: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+        let sessions = self.sessions.borrow();
+        touched.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
+    }
+
+    /// Every session may have missed messages of every channel.
+    pub(super) fn gap_all(&self, reason: GapReason, touched: &mut Vec<u32>) {
+        for (_, session) in self.sessions.borrow().iter() {
+            for channel in &session.channels {
+                if session.gap(channel, reason) {
+                    touched.push(session.key);
+                }
+            }
+        }
+    }
+
+    /// Flushes every touched session once, giving way to other tasks now and then.
+    pub(super) async fn flush(&self, touched: &mut Vec<u32>) {
+        for keys in touched.chunks(FLUSHES_AT_ONCE) {
+            self.flush_some(keys, Instant::now());
+            if keys.len() == FLUSHES_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        }
+        touched.clear();
+    }
+
+    fn flush_some(&self, keys: &[u32], now: Instant) {
+        let sessions = self.sessions.borrow();
+        // A session may have ended since it was touched, and its key may have a new owner, for whom
+        // a flush too many does no harm.
+        keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
+    }
+
+    fn control(&self, payload: &[u8]) {
+        let Some(revoked) = super::control::parse(payload) else {
+            tracing::warn!("a message on the control channel means nothing; it was passed over");
+            return;
+        };
+        for (_, session) in self.sessions.borrow().iter() {
+            let hit = match &revoked {
+                Revoked::User(user) => session.user.as_deref() == Some(user),
+                Revoked::Token(id) => session.token_id.as_deref() == Some(id),
+            };
+            if hit {
+                session.end(CloseReason::Revoked);
+            }
+        }
+    }
+
+    /// Turns the wheel to now and lets each session that is due see to its deadlines.
+    pub(super) fn turn_wheel(&self) {
+        let due = self.wheel.borrow_mut().turn(tokio::time::Instant::now());
+        let now = self.wheel.borrow().now();
+        for (key, at) in due {
+            let session = self.sessions.borrow().get(key as usize).cloned();
+            if let Some(session) = session {
+                session.on_tick(at, now);
+            }
+        }
+    }
+
+    /// Closes every session at a random moment within `spread`, and later ones at once.
+    pub(super) fn drain(&self, spread: Duration) {
+        self.draining.set(true);
+        for (_, session) in self.sessions.borrow().iter() {
+            session.drain_after(spread.mul_f64(fastrand::f64()));
+        }
+        self.left.notify_one();
+    }
+
+    /// Takes a session in; its key is free until then.
+    pub(super) fn admit(&self, session: &Rc<Session>) {
+        if self.draining.get() {
+            session.drain_after(TICK);
+        }
+        let mut hub = self.hub.borrow_mut();
+        session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
+    }
+
+    /// Lets a session go: it is in no channel any more, and its key is free.
+    pub(super) fn dismiss(&self, session: &Session) {
+        session.finish();
+        let mut hub = self.hub.borrow_mut();
+        session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));
+        drop(hub);
+        self.sessions.borrow_mut().remove(session.key as usize);
+        self.hub_changed();
+        self.left.notify_one();
+    }
+
+    /// Sees to it that upstream is told what changed.
+    pub(super) fn hub_changed(&self) {
+        if self.hub.borrow().has_changes() {
+            self.changed.notify_one();
+        }
+    }
+
+    /// Whether a drain has left nothing here.
+    pub(super) fn is_drained(&self) -> bool {
+        self.draining.get() && self.sessions.borrow().is_empty() && self.tasks.get() == 0
+    }
+
+    /// The `limit` channels with the most sessions whose names begin with `prefix`.
+    pub(super) fn busiest(&self, prefix: &str, limit: usize) -> Vec<Busy> {
+        let hub = self.hub.borrow();
+        let mut all: Vec<_> = hub.sessions_by_channel(prefix).collect();
+        all.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
+        all.truncate(limit);
+        all.into_iter()
+            .map(|(channel, sessions)| Busy { channel: channel.clone(), sessions })
+            .collect()
+    }
+}

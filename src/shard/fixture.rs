@@ -1,0 +1,188 @@
+//! For tests: a shard without threads and without Redis, its other ends in the test's hands.
+
+use super::{Opened, Opening, Shard, Transport, core::Core, thread};
+use crate::{
+    auth::{Auth, Reject},
+    channel::ChannelName,
+    endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
+    exchange::{Change, Demand, Event, UpstreamEnd, Verdict, Verdicts, queues},
+    identity::Identity,
+    message::{Message, Opcode, frame},
+    metrics::{EndpointMetrics, Metrics},
+};
+use bytes::Bytes;
+use std::{
+    num::NonZeroUsize,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::UnixStream,
+    runtime::{Builder, LocalOptions},
+};
+
+/// Runs a test on a runtime as a shard has it, with the clock in the test's hands.
+pub(super) fn run(test: impl Future<Output = ()>) {
+    Builder::new_current_thread()
+        .enable_all()
+        .start_paused(true)
+        .build_local(LocalOptions::default())
+        .unwrap()
+        .block_on(test);
+}
+
+/// An endpoint as the defaults make it.
+pub(super) fn endpoint() -> Endpoint {
+    Endpoint {
+        name: "test".into(),
+        path: RoutePath::parse("/ws").unwrap(),
+        channels: vec![ChannelTemplate::parse("orders").unwrap()],
+        access: Access::Required,
+        format: Format::Raw,
+        queue_messages: NonZeroUsize::new(256).unwrap(),
+        queue_bytes: NonZeroUsize::new(1 << 20).unwrap(),
+        on_slow: OnSlow::Close,
+        on_gap: OnGap::Notice,
+        gap_notice: frame(Opcode::Text, br#"{"type":"gap"}"#),
+        ping_interval: Duration::from_secs(25),
+        ping_timeout: Duration::from_secs(20),
+        write_timeout: Duration::from_secs(10),
+        max_message: NonZeroUsize::new(16 << 10).unwrap(),
+        inbound: Inbound::Ignore,
+    }
+}
+
+pub(super) fn message(channel: &str, payload: &str) -> Arc<Message> {
+    Arc::new(Message::new(ChannelName::new(channel), payload.as_bytes(), Instant::now()))
+}
+
+/// A shard whose upstream is the test.
+pub(super) struct Rig {
+    pub(super) shard: Shard,
+    pub(super) upstream: UpstreamEnd,
+    read_up_to: u64,
+}
+
+impl Rig {
+    pub(super) fn new() -> Self {
+        let (upstream, mut ends) = queues(1);
+        let end = ends.remove(0);
+        let metrics = Metrics::new(1, &["test".into()]);
+        let core = Rc::new(Core::new(end.id, metrics.shard(0)));
+        thread::spawn_tasks(&core, end).detach_all();
+        Self { shard: Shard { core }, upstream, read_up_to: 0 }
+    }
+
+    pub(super) fn metrics(&self) -> Arc<EndpointMetrics> {
+        self.shard.core.metrics.endpoint(&"test".into())
+    }
+
+    /// What the shard asks of upstream next.
+    pub(super) async fn demanded(&mut self) -> Vec<Change> {
+        let Demand { sequence, changes, .. } = self.upstream.demands.recv().await.unwrap();
+        self.read_up_to = sequence;
+        changes
+    }
+
+    pub(super) fn verdict(&self, verdict: Verdict) {
+        let verdicts = Verdicts { read_up_to: self.read_up_to, verdicts: vec![verdict] };
+        self.upstream.verdicts[0].send(verdicts).unwrap();
+    }
+
+    pub(super) fn event(&self, event: Event) {
+        self.upstream.rings[0].send(event).unwrap();
+    }
+
+    pub(super) fn publish(&self, channel: &str, payload: &str) {
+        self.event(Event::Message(message(channel, payload)));
+    }
+
+    /// Opens a session in `orders` and returns the client's side of it.
+    pub(super) async fn connect(&mut self, endpoint: Endpoint) -> Client {
+        self.connect_as(endpoint, identity()).await
+    }
+
+    pub(super) async fn connect_as(&mut self, endpoint: Endpoint, identity: Identity) -> Client {
+        let shard = self.shard.clone();
+        let join = shard.join(vec![ChannelName::new("orders")]);
+        let confirm = async {
+            if self.shard.core.hub.borrow().members("orders").is_empty() {
+                self.demanded().await;
+                self.verdict(Verdict::Held(ChannelName::new("orders")));
+            }
+        };
+        let (seat, ()) = tokio::join!(join, confirm);
+        let opened = seat.unwrap().open(opening(endpoint, identity));
+        Client::start(opened)
+    }
+}
+
+pub(super) fn identity() -> Identity {
+    Identity { user: "42".into(), claims: [].into(), token_id: None, expires: None }
+}
+
+pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> Opening {
+    Opening {
+        endpoint: Arc::new(endpoint),
+        identity: Some(identity),
+        auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
+        permit: Box::new(()),
+    }
+}
+
+/// The client's end of a connection: bytes and frames, no protocol of its own.
+pub(super) struct Client(UnixStream);
+
+/// A frame from the server.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Frame {
+    Text(String),
+    Ping,
+    Pong(Vec<u8>),
+    Close(u16, String),
+    /// The connection ended.
+    End,
+}
+
+impl Client {
+    /// Starts a session over one end of a socket pair; the client is the other.
+    pub(super) fn start(opened: Opened) -> Self {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        opened.start(Transport::Unix(ours), &Bytes::new());
+        Self(theirs)
+    }
+
+    pub(super) async fn next(&mut self) -> Frame {
+        let Ok(first) = self.0.read_u8().await else { return Frame::End };
+        let len = match self.0.read_u8().await.unwrap() {
+            126 => usize::from(self.0.read_u16().await.unwrap()),
+            127 => usize::try_from(self.0.read_u64().await.unwrap()).unwrap(),
+            short => usize::from(short),
+        };
+        let mut payload = vec![0; len];
+        self.0.read_exact(&mut payload).await.unwrap();
+        match first {
+            0x81 => Frame::Text(String::from_utf8(payload).unwrap()),
+            0x88 => {
+                let code = u16::from_be_bytes([payload[0], payload[1]]);
+                Frame::Close(code, String::from_utf8(payload[2..].to_vec()).unwrap())
+            }
+            0x89 => Frame::Ping,
+            0x8A => Frame::Pong(payload),
+            other => panic!("an unexpected frame {other:#x}"),
+        }
+    }
+
+    /// Sends a frame as it must be: masked, by a key of zeros.
+    pub(super) async fn send(&mut self, first: u8, payload: &[u8]) {
+        let mut frame = vec![first, 0x80 | u8::try_from(payload.len()).unwrap(), 0, 0, 0, 0];
+        frame.extend_from_slice(payload);
+        self.send_bytes(&frame).await;
+    }
+
+    pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
+        self.0.write_all(bytes).await.unwrap();
+    }
+}

@@ -1,0 +1,181 @@
+//! A shard's table of channels: who is in each, and whether Redis has confirmed it.
+//!
+//! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
+//! verdicts. It knows sessions only by their keys.
+
+use crate::{
+    channel::ChannelName,
+    exchange::{Change, RefusedBy, Verdict, Verdicts},
+    reason::Refusal,
+};
+use hashbrown::{HashMap, hash_map::Entry};
+use std::task::{Context, Poll, Waker};
+
+/// Which sessions are in which channel.
+#[derive(Debug)]
+pub(super) struct Hub {
+    channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
+    /// Joins and leaves that upstream has not been told yet.
+    changes: Vec<Change>,
+    /// The number that the next demand will have.
+    sequence: u64,
+}
+
+#[derive(Debug)]
+struct Channel {
+    state: State,
+    /// Seats, those of sessions included. At 0 the channel is left.
+    seats: u32,
+    /// Keys of the sessions that messages go to.
+    members: Vec<u32>,
+    /// Handshakes that wait for a verdict.
+    waiting: Vec<Waker>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// Asked for in the demand of this number.
+    Asked(u64),
+    Held,
+    NotHeld(RefusedBy),
+}
+
+impl Hub {
+    pub(super) fn new() -> Self {
+        Self { channels: HashMap::default(), changes: Vec::new(), sequence: 1 }
+    }
+
+    /// Takes a seat in a channel. The first seat asks upstream for it.
+    pub(super) fn take_seat(&mut self, name: &ChannelName) {
+        match self.channels.entry(name.clone()) {
+            Entry::Occupied(mut channel) => channel.get_mut().seats += 1,
+            Entry::Vacant(vacant) => {
+                vacant.insert(Channel {
+                    state: State::Asked(self.sequence),
+                    seats: 1,
+                    members: Vec::new(),
+                    waiting: Vec::new(),
+                });
+                self.changes.push(Change::Join(name.clone()));
+            }
+        }
+    }
+
+    /// Gives a seat back. The last one leaves the channel.
+    pub(super) fn leave_seat(&mut self, name: &ChannelName) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        channel.seats -= 1;
+        if channel.seats == 0 {
+            self.channels.remove(name);
+            self.changes.push(Change::Leave(name.clone()));
+        }
+    }
+
+    /// Whether all of these channels, in which the caller has seats, are held.
+    pub(super) fn poll_held(
+        &mut self,
+        names: &[ChannelName],
+        cx: &Context<'_>,
+    ) -> Poll<Result<(), Refusal>> {
+        for name in names {
+            let Some(channel) = self.channels.get_mut(name) else { continue };
+            match channel.state {
+                State::Held => {}
+                State::NotHeld(RefusedBy::Redis) => {
+                    return Poll::Ready(Err(Refusal::ChannelRefused));
+                }
+                State::NotHeld(RefusedBy::LinkDown) => {
+                    return Poll::Ready(Err(Refusal::RedisUnavailable));
+                }
+                State::Asked(_) => {
+                    channel.waiting.push(cx.waker().clone());
+                    return Poll::Pending;
+                }
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Takes upstream's verdicts and wakes the handshakes that waited for them.
+    pub(super) fn apply(&mut self, Verdicts { read_up_to, verdicts }: Verdicts) {
+        for verdict in verdicts {
+            match verdict {
+                Verdict::Held(name) => self.judge(&name, State::Held, read_up_to),
+                Verdict::Refused(name, by) => self.judge(&name, State::NotHeld(by), read_up_to),
+                Verdict::LinkLost => self.link_lost(),
+            }
+        }
+    }
+
+    fn judge(&mut self, name: &ChannelName, state: State, read_up_to: u64) {
+        let Some(channel) = self.channels.get_mut(name) else { return };
+        if matches!(channel.state, State::Asked(sequence) if sequence > read_up_to) {
+            return; // It speaks of an earlier stay in this channel.
+        }
+        channel.settle(state);
+    }
+
+    /// Channels asked for stay as they are: each gets a verdict of its own.
+    fn link_lost(&mut self) {
+        for channel in self.channels.values_mut() {
+            if channel.state == State::Held {
+                channel.state = State::NotHeld(RefusedBy::LinkDown);
+            }
+        }
+    }
+
+    /// Lets messages of a channel go to a session, whose seat it already has.
+    pub(super) fn add_member(&mut self, name: &ChannelName, key: u32) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.members.push(key);
+        }
+    }
+
+    /// Ends a session's place in a channel, seat included.
+    pub(super) fn remove_member(&mut self, name: &ChannelName, key: u32) {
+        if let Some(channel) = self.channels.get_mut(name)
+            && let Some(at) = channel.members.iter().position(|&member| member == key)
+        {
+            channel.members.swap_remove(at);
+        }
+        self.leave_seat(name);
+    }
+
+    /// The sessions that a channel's messages go to.
+    pub(super) fn members(&self, name: &str) -> &[u32] {
+        self.channels.get(name).map_or(&[], |channel| &channel.members)
+    }
+
+    /// What upstream must be told next, with its number; `None` when nothing changed.
+    pub(super) fn take_changes(&mut self) -> Option<(u64, Vec<Change>)> {
+        if self.changes.is_empty() {
+            return None;
+        }
+        let sequence = self.sequence;
+        self.sequence += 1;
+        Some((sequence, std::mem::take(&mut self.changes)))
+    }
+
+    /// Whether [`Hub::take_changes`] has something to hand out.
+    pub(super) fn has_changes(&self) -> bool {
+        !self.changes.is_empty()
+    }
+
+    /// Channels whose names begin with `prefix`, and how many sessions each has.
+    pub(super) fn sessions_by_channel(
+        &self,
+        prefix: &str,
+    ) -> impl Iterator<Item = (&ChannelName, usize)> {
+        self.channels
+            .iter()
+            .filter(move |(name, _)| name.starts_with(prefix))
+            .map(|(name, channel)| (name, channel.members.len()))
+    }
+}
+
+impl Channel {
+    fn settle(&mut self, state: State) {
+        self.state = state;
+        std::mem::take(&mut self.waiting).into_iter().for_each(Waker::wake);
+    }
+}

@@ -1,0 +1,175 @@
+//! What a client sends: tungstenite parses it, this bounds it.
+//!
+//! An idle session keeps no parser. Between two frames there is nothing to remember, so a parser is
+//! made when bytes arrive and kept only while a frame or a fragmented message is incomplete.
+
+use crate::{endpoint::Endpoint, reason::CloseReason};
+use bytes::Bytes;
+use std::io::{self, Read, Write};
+use tungstenite::{
+    Error, Message,
+    protocol::{Role, WebSocketConfig, WebSocketContext},
+};
+
+/// Frames one message may come in.
+const MAX_FRAGMENTS: u32 = 1_024;
+
+/// Frames a client may send at once, and how many it regains in each tick of the wheel.
+pub(super) const FRAME_BURST: u32 = 1_000;
+pub(super) const FRAMES_PER_TICK: u32 = 5;
+
+/// A parser in the middle of something.
+pub(super) struct Parser {
+    context: WebSocketContext,
+    frames: FrameWalk,
+}
+
+/// What one piece of input came to.
+pub(super) struct Input {
+    /// Whole messages, pings and pongs left out: tungstenite answers pings by itself.
+    pub(super) messages: Vec<Message>,
+    /// What tungstenite wants to send: pongs, the echo of a close.
+    pub(super) replies: Vec<Bytes>,
+    /// Frames that began in this piece.
+    pub(super) frames: u32,
+    /// The client may not go on: it broke the protocol.
+    pub(super) violation: Option<CloseReason>,
+}
+
+impl Parser {
+    pub(super) fn new(endpoint: &Endpoint) -> Self {
+        let max_message = endpoint.max_message.get();
+        let config = WebSocketConfig::default()
+            .read_buffer_size(0)
+            .write_buffer_size(0)
+            .max_message_size(Some(max_message))
+            // Control frames may be as large as the protocol allows, however small messages are.
+            .max_frame_size(Some(max_message.max(125)));
+        Self {
+            context: WebSocketContext::new(Role::Server, Some(config)),
+            frames: FrameWalk::default(),
+        }
+    }
+
+    /// Takes a piece of input, whole.
+    pub(super) fn feed(&mut self, bytes: &[u8]) -> Input {
+        let frames = self.frames.walk(bytes);
+        let mut adapter = Adapter { input: bytes, replies: Vec::new() };
+        let mut messages = Vec::new();
+        let violation = loop {
+            match self.context.read(&mut adapter) {
+                Ok(Message::Ping(_) | Message::Pong(_)) => {}
+                Ok(message) => messages.push(message),
+                Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
+                    break (self.frames.fragments > MAX_FRAGMENTS)
+                        .then_some(CloseReason::RateLimited);
+                }
+                Err(Error::ConnectionClosed | Error::AlreadyClosed) => break None,
+                Err(Error::Capacity(_)) => break Some(CloseReason::MessageTooBig),
+                Err(Error::Utf8(_)) => break Some(CloseReason::InvalidUtf8),
+                Err(_) => break Some(CloseReason::ProtocolError),
+            }
+        };
+        Input { messages, replies: adapter.replies, frames, violation }
+    }
+
+    /// Whether nothing is incomplete, so that a new parser would do as well.
+    pub(super) fn is_idle(&self) -> bool {
+        self.frames.is_idle()
+    }
+}
+
+/// Input from memory; output appended, so that it keeps its place among the shared frames.
+struct Adapter<'a> {
+    input: &'a [u8],
+    replies: Vec<Bytes>,
+}
+
+impl Read for Adapter<'_> {
+    fn read(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        if self.input.is_empty() {
+            return Err(io::ErrorKind::WouldBlock.into());
+        }
+        self.input.read(buf)
+    }
+}
+
+impl Write for Adapter<'_> {
+    fn write(&mut self, buf: &[u8]) -> io::Result<usize> {
+        self.replies.push(Bytes::copy_from_slice(buf));
+        Ok(buf.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Follows frame borders through the input, which tungstenite does not show: it joins fragments by
+/// itself, without a bound on their number.
+#[derive(Default)]
+struct FrameWalk {
+    /// The header of the frame that comes now, as far as it is here.
+    header: [u8; 14],
+    header_len: u8,
+    /// Payload bytes of the current frame still to come.
+    payload: u64,
+    /// Frames of the current message so far; 0 between messages.
+    fragments: u32,
+}
+
+impl FrameWalk {
+    /// Walks over `bytes`; returns how many frames began in them.
+    fn walk(&mut self, mut bytes: &[u8]) -> u32 {
+        let mut frames = 0;
+        while !bytes.is_empty() {
+            if self.payload > 0 {
+                let skip = usize::try_from(self.payload).unwrap_or(usize::MAX).min(bytes.len());
+                self.payload -= skip as u64;
+                bytes = &bytes[skip..];
+                continue;
+            }
+            self.header[usize::from(self.header_len)] = bytes[0];
+            self.header_len += 1;
+            bytes = &bytes[1..];
+            if self.header_len == 1 {
+                frames += 1;
+            }
+            if usize::from(self.header_len) == self.header_size() {
+                self.begin_payload();
+            }
+        }
+        frames
+    }
+
+    /// How long the header is, as far as its first bytes tell.
+    fn header_size(&self) -> usize {
+        if self.header_len < 2 {
+            return 2;
+        }
+        let length = match self.header[1] & 0x7F {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
+        2 + length + mask
+    }
+
+    fn begin_payload(&mut self) {
+        self.payload = match self.header[1] & 0x7F {
+            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
+            127 => self.header[2..10].iter().fold(0, |n, &byte| n << 8 | u64::from(byte)),
+            short => u64::from(short),
+        };
+        let (is_final, is_control) = (self.header[0] & 0x80 != 0, self.header[0] & 0x08 != 0);
+        if !is_control {
+            self.fragments = if is_final { 0 } else { self.fragments + 1 };
+        }
+        self.header_len = 0;
+    }
+
+    fn is_idle(&self) -> bool {
+        self.header_len == 0 && self.payload == 0 && self.fragments == 0
+    }
+}

@@ -1,0 +1,459 @@
+//! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
+
+use super::{
+    fixture::{Client, Frame, Rig, endpoint, identity, message, opening, run},
+    thread,
+};
+use crate::{
+    channel::ChannelName,
+    endpoint::{Endpoint, Format, Inbound, OnGap, OnSlow},
+    exchange::{Change, Event, RefusedBy, Verdict, Verdicts},
+    reason::{CloseReason, GapReason, MissedReason, Refusal},
+};
+use std::{num::NonZeroUsize, time::Duration};
+use tokio::time::timeout;
+
+fn orders() -> ChannelName {
+    ChannelName::new("orders")
+}
+
+fn text(text: &str) -> Frame {
+    Frame::Text(text.to_owned())
+}
+
+fn close(reason: CloseReason) -> Frame {
+    Frame::Close(reason.code().unwrap(), reason.label().to_owned())
+}
+
+/// Larger than any socket buffer of the pair together with its kernel's tolerance.
+fn bulky() -> String {
+    "x".repeat(400_000)
+}
+
+/// Resolves when everything has been done that can be done without time passing.
+async fn settle() {
+    tokio::time::sleep(Duration::from_nanos(1)).await;
+}
+
+#[test]
+fn a_seat_is_given_only_when_every_channel_is_held() {
+    run(async {
+        let mut rig = Rig::new();
+        let shard = rig.shard.clone();
+        let mut join = Box::pin(shard.join(vec![orders(), ChannelName::new("news")]));
+        assert!(futures_util::poll!(&mut join).is_pending());
+        assert_eq!(
+            rig.demanded().await,
+            [Change::Join(orders()), Change::Join(ChannelName::new("news"))]
+        );
+        rig.verdict(Verdict::Held(orders()));
+        assert!(timeout(Duration::from_secs(1), &mut join).await.is_err(), "one is not enough");
+        rig.verdict(Verdict::Held(ChannelName::new("news")));
+        assert!(join.await.is_ok());
+    });
+}
+
+#[test]
+fn a_refused_channel_refuses_the_seat_and_is_left() {
+    run(async {
+        for (by, refusal) in [
+            (RefusedBy::Redis, Refusal::ChannelRefused),
+            (RefusedBy::LinkDown, Refusal::RedisUnavailable),
+        ] {
+            let mut rig = Rig::new();
+            let shard = rig.shard.clone();
+            let mut join = Box::pin(shard.join(vec![orders()]));
+            assert!(futures_util::poll!(&mut join).is_pending());
+            rig.demanded().await;
+            rig.verdict(Verdict::Refused(orders(), by));
+            assert_eq!(join.await.err(), Some(refusal));
+            assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        }
+    });
+}
+
+#[test]
+fn a_verdict_on_an_earlier_stay_is_passed_over() {
+    run(async {
+        let mut rig = Rig::new();
+        let shard = rig.shard.clone();
+        let mut first = Box::pin(shard.join(vec![orders()]));
+        assert!(futures_util::poll!(&mut first).is_pending());
+        rig.demanded().await;
+        drop(first);
+        rig.demanded().await;
+        let mut second = Box::pin(shard.join(vec![orders()]));
+        assert!(futures_util::poll!(&mut second).is_pending());
+        rig.demanded().await;
+        let stale = Verdicts { read_up_to: 1, verdicts: vec![Verdict::Held(orders())] };
+        rig.upstream.verdicts[0].send(stale).unwrap();
+        assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "it was stale");
+        rig.verdict(Verdict::Held(orders()));
+        assert!(second.await.is_ok());
+    });
+}
+
+#[test]
+fn while_the_link_is_lost_no_seat_is_given_in_a_channel_that_was_held() {
+    run(async {
+        let mut rig = Rig::new();
+        let _client = rig.connect(endpoint()).await;
+        rig.verdict(Verdict::LinkLost);
+        tokio::task::yield_now().await;
+        let refused = rig.shard.join(vec![orders()]).await;
+        assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));
+        rig.verdict(Verdict::Held(orders()));
+        tokio::task::yield_now().await;
+        assert!(rig.shard.join(vec![orders()]).await.is_ok());
+    });
+}
+
+#[test]
+fn the_last_session_to_go_leaves_the_channel_and_no_earlier_one_does() {
+    run(async {
+        let mut rig = Rig::new();
+        let first = rig.connect(endpoint()).await;
+        let second = rig.connect(endpoint()).await;
+        drop(first);
+        assert!(timeout(Duration::from_secs(1), rig.demanded()).await.is_err());
+        drop(second);
+        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        assert_eq!(rig.metrics().closed[CloseReason::PeerGone.index()].load(), 2);
+    });
+}
+
+#[test]
+fn messages_published_between_open_and_start_are_delivered() {
+    run(async {
+        let mut rig = Rig::new();
+        let _other = rig.connect(endpoint()).await;
+        let seat = rig.shard.join(vec![orders()]).await.unwrap();
+        let opened = seat.open(opening(endpoint(), identity()));
+        rig.publish("orders", "early");
+        tokio::task::yield_now().await;
+        let mut client = Client::start(opened);
+        assert_eq!(client.next().await, text("early"));
+    });
+}
+
+#[test]
+fn a_channel_reaches_its_sessions_in_order_and_nobody_else() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut one = rig.connect(endpoint()).await;
+        let mut two = rig.connect(endpoint()).await;
+        for payload in ["1", "2", "3"] {
+            rig.publish("news", "not for orders");
+            rig.publish("orders", payload);
+        }
+        for client in [&mut one, &mut two] {
+            for payload in ["1", "2", "3"] {
+                assert_eq!(client.next().await, text(payload));
+            }
+        }
+        assert_eq!(rig.metrics().deliveries.load(), 6);
+    });
+}
+
+#[test]
+fn a_json_session_is_told_ready_message_and_gap() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(Endpoint { format: Format::Json, ..endpoint() }).await;
+        let Frame::Text(ready) = client.next().await else { panic!("no ready") };
+        assert!(ready.starts_with(r#"{"type":"ready","session":""#), "{ready}");
+        assert!(ready.ends_with(r#"","channels":["orders"]}"#), "{ready}");
+        rig.publish("orders", "1");
+        rig.event(Event::Gap(orders(), GapReason::RedisReconnected));
+        rig.publish("orders", "2");
+        assert_eq!(client.next().await, text(r#"{"type":"message","channel":"orders","data":1}"#));
+        assert_eq!(
+            client.next().await,
+            text(r#"{"type":"gap","channel":"orders","reason":"redis_reconnected","missed":null}"#)
+        );
+        assert_eq!(client.next().await, text(r#"{"type":"message","channel":"orders","data":2}"#));
+    });
+}
+
+#[test]
+fn on_gap_decides_between_notice_close_and_nothing() {
+    run(async {
+        for (on_gap, first) in [
+            (OnGap::Notice, text(r#"{"type":"gap"}"#)),
+            (OnGap::Close, close(CloseReason::Gap)),
+            (OnGap::Ignore, text("after")),
+        ] {
+            let mut rig = Rig::new();
+            let mut client = rig.connect(Endpoint { on_gap, ..endpoint() }).await;
+            rig.event(Event::Gap(orders(), GapReason::RedisReconnected));
+            rig.publish("orders", "after");
+            assert_eq!(client.next().await, first);
+            let gaps = rig.shard.metrics().gaps[GapReason::RedisReconnected.index()].load();
+            assert_eq!(gaps, 1, "a gap is counted whatever the client is told");
+        }
+    });
+}
+
+#[test]
+fn a_shard_that_fell_behind_its_ring_tells_every_session() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        for _ in 0..20_000 {
+            rig.event(Event::Message(message("news", "")));
+        }
+        assert_eq!(client.next().await, text(r#"{"type":"gap"}"#));
+    });
+}
+
+#[test]
+fn a_slow_session_is_closed_with_4008_and_its_neighbour_misses_nothing() {
+    run(async {
+        let mut rig = Rig::new();
+        let queue_messages = NonZeroUsize::new(4).unwrap();
+        let bounded = Endpoint { queue_messages, queue_bytes: NonZeroUsize::MAX, ..endpoint() };
+        let mut slow = rig.connect(bounded.clone()).await;
+        let mut quick = rig.connect(bounded).await;
+        for _ in 0..10 {
+            rig.publish("orders", &bulky());
+            assert_eq!(quick.next().await, text(&bulky()));
+        }
+        let mut delivered = 0;
+        let end = loop {
+            match slow.next().await {
+                Frame::Text(_) => delivered += 1,
+                end => break end,
+            }
+        };
+        assert_eq!(end, close(CloseReason::SlowConsumer));
+        let metrics = rig.metrics();
+        assert_eq!(metrics.deliveries.load(), 10 + delivered);
+        let missed: u64 = metrics.missed.iter().map(crate::metrics::Cell::load).sum();
+        assert_eq!(delivered + missed, 10, "what was not delivered is counted as missed");
+    });
+}
+
+#[test]
+fn skip_drops_the_oldest_and_says_where() {
+    run(async {
+        let mut rig = Rig::new();
+        let queue_messages = NonZeroUsize::new(3).unwrap();
+        let mut client = rig
+            .connect(Endpoint {
+                queue_messages,
+                queue_bytes: NonZeroUsize::MAX,
+                on_slow: OnSlow::Skip,
+                ..endpoint()
+            })
+            .await;
+        // One partly written message and two whole ones fill the queue.
+        rig.publish("orders", &bulky());
+        settle().await;
+        for payload in ["1", "2", "3", "4", "5"] {
+            rig.publish("orders", payload);
+        }
+        tokio::task::yield_now().await;
+        assert_eq!(client.next().await, text(&bulky()));
+        assert_eq!(client.next().await, text(r#"{"type":"gap"}"#));
+        assert_eq!(client.next().await, text("4"));
+        assert_eq!(client.next().await, text("5"));
+        assert_eq!(rig.metrics().missed[MissedReason::Skipped.index()].load(), 3);
+    });
+}
+
+#[test]
+fn a_client_that_answers_no_ping_is_closed_and_one_that_does_stays() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        for _ in 0..3 {
+            assert_eq!(client.next().await, Frame::Ping);
+            client.send(0x8A, b"").await;
+        }
+        assert_eq!(client.next().await, Frame::Ping);
+        let asked = tokio::time::Instant::now();
+        assert_eq!(client.next().await, close(CloseReason::PingTimeout));
+        let waited = asked.elapsed();
+        assert!(
+            waited >= Duration::from_secs(20) && waited < Duration::from_secs(21),
+            "{waited:?}"
+        );
+    });
+}
+
+#[test]
+fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
+    run(async {
+        let mut rig = Rig::new();
+        let _stuck = rig.connect(endpoint()).await;
+        rig.publish("orders", &bulky());
+        let published = tokio::time::Instant::now();
+        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        let waited = published.elapsed();
+        assert!(
+            waited >= Duration::from_secs(10) && waited < Duration::from_secs(16),
+            "{waited:?}"
+        );
+        assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 1);
+    });
+}
+
+#[test]
+fn a_clients_close_is_echoed_and_counted_as_bye() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        client.send(0x88, &[0x03, 0xE8, b'o', b'k']).await;
+        assert_eq!(client.next().await, Frame::Close(1000, "ok".to_owned()));
+        assert_eq!(client.next().await, Frame::End);
+        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        assert_eq!(rig.metrics().closed[CloseReason::Bye.index()].load(), 1);
+    });
+}
+
+#[test]
+fn pings_are_answered_also_when_they_come_in_pieces() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        client.send(0x89, b"whole").await;
+        assert_eq!(client.next().await, Frame::Pong(b"whole".to_vec()));
+        for byte in [0x89, 0x85, 0, 0, 0, 0, b'p', b'i', b'e', b'c', b'e'] {
+            client.send_bytes(&[byte]).await;
+            tokio::task::yield_now().await;
+        }
+        assert_eq!(client.next().await, Frame::Pong(b"piece".to_vec()));
+    });
+}
+
+#[test]
+fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
+    let oversized: &[u8] = &[0x82, 0xFE, 0x40, 0x01, 0, 0, 0, 0];
+    let announced: &[u8] = &[0x82, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
+    let fragments: Vec<u8> = std::iter::once([0x01, 0x80, 0, 0, 0, 0])
+        .chain(std::iter::repeat_n([0x00, 0x80, 0, 0, 0, 0], 1_024))
+        .flatten()
+        .collect();
+    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
+    let cases: [(&str, &[u8], CloseReason); 9] = [
+        ("a frame without mask", &[0x81, 0x01, b'x'], CloseReason::ProtocolError),
+        ("a reserved bit", &[0xC1, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
+        ("an unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
+        ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xFF], CloseReason::InvalidUtf8),
+        ("one byte over the limit", oversized, CloseReason::MessageTooBig),
+        ("a gigabyte announced", announced, CloseReason::MessageTooBig),
+        ("1,025 fragments", &fragments, CloseReason::RateLimited),
+        ("a flood of pings", &pings, CloseReason::RateLimited),
+        ("a fragmented ping", &[0x09, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
+    ];
+    for (what, bytes, reason) in cases {
+        run(async move {
+            let mut rig = Rig::new();
+            let mut client = rig.connect(endpoint()).await;
+            client.send_bytes(bytes).await;
+            let end = loop {
+                match client.next().await {
+                    Frame::Pong(_) => {}
+                    end => break end,
+                }
+            };
+            assert_eq!(end, close(reason), "{what}");
+            assert_eq!(client.next().await, Frame::End, "{what}");
+            assert_eq!(rig.metrics().closed[reason.index()].load(), 1, "{what}");
+        });
+    }
+}
+
+#[test]
+fn inbound_decides_what_a_message_that_means_nothing_does() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        client.send(0x81, b"hello").await;
+        client.send(0x89, b"").await;
+        assert_eq!(client.next().await, Frame::Pong(vec![]), "ignored");
+
+        let mut client = rig.connect(Endpoint { inbound: Inbound::Close, ..endpoint() }).await;
+        client.send(0x81, b"hello").await;
+        assert_eq!(client.next().await, close(CloseReason::UnexpectedMessage));
+    });
+}
+
+#[test]
+fn a_revoked_user_or_token_is_closed_and_others_stay() {
+    run(async {
+        let mut rig = Rig::new();
+        let named = |user: &str, token: &str| crate::identity::Identity {
+            user: user.into(),
+            token_id: Some(token.into()),
+            ..identity()
+        };
+        let mut by_user = rig.connect_as(endpoint(), named("42", "a")).await;
+        let mut by_token = rig.connect_as(endpoint(), named("7", "b")).await;
+        let mut other = rig.connect_as(endpoint(), named("7", "c")).await;
+        for control in [r#"{"disconnect":{"user":"42"}}"#, r#"{"jti":"b"}"#, "nonsense"] {
+            rig.event(Event::Control(message("sockway:control", control)));
+        }
+        rig.publish("orders", "still here");
+        assert_eq!(by_user.next().await, close(CloseReason::Revoked));
+        assert_eq!(by_token.next().await, close(CloseReason::Revoked));
+        assert_eq!(other.next().await, text("still here"));
+    });
+}
+
+#[test]
+fn a_session_ends_when_its_token_does() {
+    run(async {
+        let mut rig = Rig::new();
+        let life = Duration::from_secs(10);
+        let expires = Some(std::time::SystemTime::now() + life);
+        let opened = tokio::time::Instant::now();
+        let mut client =
+            rig.connect_as(endpoint(), crate::identity::Identity { expires, ..identity() }).await;
+        assert_eq!(client.next().await, close(CloseReason::TokenExpired));
+        let lived = opened.elapsed();
+        assert!(lived > life - Duration::from_secs(1) && lived < life + Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn a_drain_spreads_its_closes_and_flushes_what_is_queued_first() {
+    run(async {
+        let mut rig = Rig::new();
+        let spread = Duration::from_secs(5);
+        let mut clients = Vec::new();
+        for _ in 0..50 {
+            clients.push(rig.connect(endpoint()).await);
+        }
+        rig.publish("orders", "last words");
+        rig.shard.core.drain(spread);
+        let began = tokio::time::Instant::now();
+        let mut ends = Vec::new();
+        for mut client in clients {
+            ends.push(tokio::task::spawn_local(async move {
+                assert_eq!(client.next().await, text("last words"));
+                assert_eq!(client.next().await, close(CloseReason::Restarting));
+                began.elapsed()
+            }));
+        }
+        let mut seconds = [0; 6];
+        for end in ends {
+            seconds[usize::try_from(end.await.unwrap().as_secs()).unwrap()] += 1;
+        }
+        assert!(seconds[..5].iter().all(|&closed| closed < 30), "not spread: {seconds:?}");
+        let drained = thread::drained(&rig.shard.core);
+        assert!(timeout(Duration::from_secs(1), drained).await.is_ok());
+    });
+}
+
+#[test]
+fn a_panic_in_a_spawned_task_ends_nothing_else() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        rig.shard.spawn(async { panic!("on purpose") });
+        tokio::task::yield_now().await;
+        rig.publish("orders", "alive");
+        assert_eq!(client.next().await, text("alive"));
+    });
+}

@@ -1,0 +1,180 @@
+//! The thread of a shard and its few tasks: ring, verdicts, demands, commands, wheel.
+
+use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
+use crate::{
+    exchange::{Demand, Event, ShardEnd, ShardId, Verdicts},
+    metrics::ShardMetrics,
+    reason::GapReason,
+};
+use std::{io, rc::Rc, sync::Arc, thread};
+use tokio::{
+    runtime::{Builder, LocalOptions, LocalRuntime},
+    sync::{
+        broadcast::{self, error::RecvError, error::TryRecvError},
+        mpsc, oneshot,
+    },
+    task::JoinSet,
+    time::MissedTickBehavior,
+};
+
+/// Events taken from the ring before what they touched is flushed.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// A running shard, for the one who started it.
+pub struct ShardThread {
+    id: ShardId,
+    handle: ShardHandle,
+    drained: oneshot::Receiver<()>,
+}
+
+/// A shard's thread ended though nobody asked it to.
+#[derive(Debug, thiserror::Error)]
+#[error("shard {0} died")]
+pub struct ShardDied(pub ShardId);
+
+impl ShardThread {
+    /// Starts the thread.
+    ///
+    /// # Errors
+    /// When the thread or its runtime cannot be made.
+    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>) -> io::Result<Self> {
+        let id = end.id;
+        let (commands, inbox) = mpsc::unbounded_channel();
+        let (done, drained) = oneshot::channel();
+        let (ready, started) = std::sync::mpsc::channel();
+        thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
+            let runtime = match Builder::new_current_thread()
+                .enable_all()
+                .build_local(LocalOptions::default())
+            {
+                Ok(runtime) => runtime,
+                Err(error) => return drop(ready.send(Err(error))),
+            };
+            drop(ready.send(Ok(())));
+            if run(&runtime, end, metrics, inbox) {
+                // Nobody waits for the drain any more when the process is already going.
+                let _ = done.send(());
+            }
+        })?;
+        started.recv().map_err(io::Error::other)??;
+        Ok(Self { id, handle: ShardHandle { commands }, drained })
+    }
+
+    /// The outside's end of this shard.
+    #[must_use]
+    pub fn handle(&self) -> ShardHandle {
+        self.handle.clone()
+    }
+
+    /// Resolves when no session and no spawned task is left after a [`Command::Drain`].
+    ///
+    /// # Errors
+    /// [`ShardDied`] when the thread ended by itself: the process must then end too.
+    pub async fn ended(&mut self) -> Result<(), ShardDied> {
+        (&mut self.drained).await.map_err(|_| ShardDied(self.id))
+    }
+}
+
+/// Runs until the shard is drained (`true`) or one of its own tasks has ended, which none may.
+fn run(
+    runtime: &LocalRuntime,
+    end: ShardEnd,
+    metrics: Arc<ShardMetrics>,
+    commands: mpsc::UnboundedReceiver<Command>,
+) -> bool {
+    let core = Rc::new(Core::new(end.id, metrics));
+    runtime.block_on(async {
+        let mut tasks = spawn_tasks(&core, end);
+        tasks.spawn_local(take_commands(Rc::clone(&core), commands));
+        tokio::select! {
+            () = drained(&core) => true,
+            ended = tasks.join_next() => {
+                tracing::error!(shard = core.id, ?ended, "a task of the shard ended");
+                false
+            }
+        }
+    })
+}
+
+/// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
+pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
+    let mut tasks = JoinSet::new();
+    tasks.spawn_local(take_events(Rc::clone(core), end.ring));
+    tasks.spawn_local(take_verdicts(Rc::clone(core), end.verdicts));
+    tasks.spawn_local(send_demands(Rc::clone(core), end.demands));
+    tasks.spawn_local(turn_wheel(Rc::clone(core)));
+    tasks
+}
+
+/// Resolves when a drain has left nothing.
+pub(super) async fn drained(core: &Core) {
+    while !core.is_drained() {
+        core.left.notified().await;
+    }
+}
+
+async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
+    let mut touched = Vec::new();
+    loop {
+        match ring.recv().await {
+            Ok(event) => core.fan_out(&event, &mut touched),
+            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut touched),
+            Err(RecvError::Closed) => return,
+        }
+        for _ in 1..EVENTS_AT_ONCE {
+            match ring.try_recv() {
+                Ok(event) => core.fan_out(&event, &mut touched),
+                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut touched),
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        core.flush(&mut touched).await;
+    }
+}
+
+fn lagged(core: &Core, lost: u64, touched: &mut Vec<u32>) {
+    tracing::warn!(shard = core.id, lost, "the shard fell behind its ring: a gap for its sessions");
+    core.gap_all(GapReason::ShardLagged, touched);
+}
+
+async fn take_verdicts(core: Rc<Core>, mut verdicts: mpsc::UnboundedReceiver<Verdicts>) {
+    while let Some(verdicts) = verdicts.recv().await {
+        core.hub.borrow_mut().apply(verdicts);
+    }
+}
+
+async fn send_demands(core: Rc<Core>, demands: mpsc::Sender<Demand>) {
+    loop {
+        core.changed.notified().await;
+        let changes = core.hub.borrow_mut().take_changes();
+        if let Some((sequence, changes)) = changes {
+            let demand = Demand { shard: core.id, sequence, changes };
+            if demands.send(demand).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
+    let shard = Shard { core };
+    while let Some(command) = commands.recv().await {
+        match command {
+            Command::Run(job) => job(&shard),
+            Command::Drain { spread } => shard.core.drain(spread),
+            Command::Busiest { prefix, limit, reply } => {
+                // Whoever asked may have stopped waiting; then nobody misses the answer.
+                drop(reply.send(shard.core.busiest(&prefix, limit)));
+            }
+        }
+    }
+}
+
+async fn turn_wheel(core: Rc<Core>) {
+    let mut ticks = tokio::time::interval(TICK);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        core.turn_wheel();
+    }
+}

@@ -1,0 +1,103 @@
+//! Deadlines of all sessions of a shard: a timing wheel, so that an idle session costs eight bytes
+//! here and no timer of its own.
+//!
+//! Each session has one place in the wheel that counts, at its earliest deadline; places left over
+//! from earlier deadlines are passed over when their turn comes.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// How finely deadlines are kept. They are never early, and late by at most this and a little.
+pub(super) const TICK: Duration = Duration::from_millis(50);
+
+/// Slots: 25.6 s ahead; what is further away goes round.
+const SLOTS: u32 = 512;
+
+/// A moment, in ticks since the shard started; 0 means never.
+pub(super) type Tick = u32;
+
+/// The wheel. `key` is a session's place in the shard's slab.
+#[derive(Debug)]
+pub(super) struct Wheel {
+    started: Instant,
+    now: Tick,
+    slots: Vec<Vec<(u32, Tick)>>,
+}
+
+impl Wheel {
+    pub(super) fn new(started: Instant) -> Self {
+        Self { started, now: 1, slots: vec![Vec::new(); SLOTS as usize] }
+    }
+
+    /// The tick that it was when the wheel last turned.
+    pub(super) fn now(&self) -> Tick {
+        self.now
+    }
+
+    /// The first tick that is surely not before `delay` has passed.
+    pub(super) fn after(&self, delay: Duration) -> Tick {
+        let ticks = delay.as_millis().div_ceil(TICK.as_millis()) + 1;
+        self.now.saturating_add(u32::try_from(ticks).unwrap_or(Tick::MAX))
+    }
+
+    /// Puts a session in at a tick that is still to come.
+    pub(super) fn insert(&mut self, key: u32, at: Tick) {
+        let next = at.clamp(self.now + 1, self.now + SLOTS - 1);
+        self.slots[(next % SLOTS) as usize].push((key, at));
+    }
+
+    /// Turns to `now` and hands out all places that have come due.
+    pub(super) fn turn(&mut self, now: Instant) -> Vec<(u32, Tick)> {
+        let ticks = now.duration_since(self.started).as_millis() / TICK.as_millis() + 1;
+        let until = u32::try_from(ticks).unwrap_or(Tick::MAX);
+        let mut due = Vec::new();
+        while self.now < until {
+            self.now += 1;
+            let slot = std::mem::take(&mut self.slots[(self.now % SLOTS) as usize]);
+            for (key, at) in slot {
+                if at <= self.now { due.push((key, at)) } else { self.insert(key, at) }
+            }
+        }
+        due
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// When each of these delays comes due, turning the wheel tick by tick.
+    fn due_after(delays: &[Duration]) -> Vec<Duration> {
+        let started = Instant::now();
+        let mut wheel = Wheel::new(started);
+        for (key, delay) in delays.iter().enumerate() {
+            let at = wheel.after(*delay);
+            wheel.insert(u32::try_from(key).unwrap(), at);
+        }
+        let mut due = vec![Duration::ZERO; delays.len()];
+        for tick in 1..3_000 {
+            let now = started + TICK * tick;
+            for (key, _) in wheel.turn(now) {
+                due[key as usize] = now - started;
+            }
+        }
+        due
+    }
+
+    #[test]
+    fn no_deadline_is_early_and_none_is_later_than_two_ticks() {
+        let delays = [0, 1, 50, 51, 99, 1_000, 25_550, 25_600, 25_650, 60_000, 120_000]
+            .map(Duration::from_millis);
+        for (delay, due) in delays.iter().zip(due_after(&delays)) {
+            assert!(due >= *delay && due <= *delay + TICK * 2, "{delay:?} came due at {due:?}");
+        }
+    }
+
+    #[test]
+    fn a_late_turn_hands_out_everything_it_passed() {
+        let started = Instant::now();
+        let mut wheel = Wheel::new(started);
+        (0..100).for_each(|key| wheel.insert(key, 2 + key * 20));
+        assert_eq!(wheel.turn(started + TICK * 3_000).len(), 100);
+    }
+}

@@ -1,0 +1,130 @@
+//! What upstream says of itself: the status, the metrics, one log line per outage begin and end.
+//!
+//! An outage is all the time in which the subscription is not proven alive, from the start of the
+//! process on; the running one is counted once a second.
+
+use super::{Link, Status};
+use crate::metrics::Metrics;
+use std::{
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{sync::watch, time::Instant};
+use tracing::{debug, info, warn};
+
+/// How often the running outage is added to its counter.
+const OUTAGE_STEP: Duration = Duration::from_secs(1);
+
+/// The status and everything that is derived from it.
+#[derive(Debug)]
+pub(super) struct Health {
+    pub(super) metrics: Arc<Metrics>,
+    status: watch::Sender<Status>,
+    /// When the outage began; `None` while up.
+    outage: Option<Outage>,
+    linked_before: bool,
+    /// When Redis answered again, until every wanted channel is held again.
+    resubscribing: Option<Instant>,
+}
+
+#[derive(Debug)]
+struct Outage {
+    began: Instant,
+    /// Up to here it is in the counter.
+    counted: Instant,
+    announced: bool,
+}
+
+impl Health {
+    pub(super) fn new(metrics: Arc<Metrics>, now: Instant) -> (Self, watch::Receiver<Status>) {
+        let link = Link::Down("not connected yet".to_owned());
+        let (status, seen) = watch::channel(Status { link, verified: None, wanted: 0, held: 0 });
+        let outage = Some(Outage { began: now, counted: now, announced: false });
+        (Self { metrics, status, outage, linked_before: false, resubscribing: None }, seen)
+    }
+
+    /// A link was made; whether it is any good is not known yet.
+    pub(super) fn linked(&mut self, now: Instant) {
+        if std::mem::replace(&mut self.linked_before, true) {
+            self.metrics.upstream.reconnects.inc();
+            self.resubscribing = Some(now);
+        }
+    }
+
+    /// Every wanted channel is held, as far as Redis allows it.
+    pub(super) fn all_held(&mut self, now: Instant) {
+        if let Some(since) = self.resubscribing.take() {
+            self.metrics.upstream.resubscribe_seconds.observe((now - since).as_secs_f64());
+        }
+    }
+
+    /// A probe has proven the subscription alive.
+    pub(super) fn proven(&mut self, now: Instant) {
+        self.count_outage(now);
+        let outage = self.outage.take();
+        if let Some(Outage { began, .. }) = outage {
+            info!(outage_seconds = (now - began).as_secs_f64(), "Redis link is up");
+        }
+        let unix_time = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.metrics.upstream.last_verified.set(unix_time.unwrap_or_default().as_secs_f64());
+        self.metrics.upstream.up.set(1);
+        self.status.send_modify(|status| {
+            status.link = Link::Up;
+            status.verified = Some(now.into_std());
+        });
+    }
+
+    /// The subscription is not proven alive, for this reason.
+    pub(super) fn down(&mut self, reason: &str, now: Instant) {
+        let outage =
+            self.outage.get_or_insert(Outage { began: now, counted: now, announced: false });
+        if std::mem::replace(&mut outage.announced, true) {
+            debug!(reason, "Redis link is still down");
+        } else {
+            warn!(reason, "Redis link is down");
+        }
+        self.metrics.upstream.up.set(0);
+        self.status.send_if_modified(|status| {
+            let changed = !matches!(&status.link, Link::Down(old) if old == reason);
+            status.link = Link::Down(reason.to_owned());
+            changed
+        });
+    }
+
+    /// Keeps the counts of channels and the running outage current.
+    pub(super) fn refresh(&mut self, wanted: usize, held: usize, now: Instant) {
+        if self.deadline().is_some_and(|due| due <= now) {
+            self.count_outage(now);
+        }
+        self.status.send_if_modified(|status| {
+            let changed = (status.wanted, status.held) != (wanted, held);
+            (status.wanted, status.held) = (wanted, held);
+            if changed {
+                self.metrics.upstream.channels_wanted.set(wanted as i64);
+                self.metrics.upstream.channels_held.set(held as i64);
+            }
+            changed
+        });
+    }
+
+    fn count_outage(&mut self, now: Instant) {
+        if let Some(outage) = &mut self.outage {
+            self.metrics.upstream.outage_seconds.inc_by((now - outage.counted).as_secs_f64());
+            outage.counted = now;
+        }
+    }
+
+    /// When [`Health::refresh`] must be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        self.outage.as_ref().map(|outage| outage.counted + OUTAGE_STEP)
+    }
+
+    /// How long the running outage has lasted.
+    pub(super) fn away(&self, now: Instant) -> Duration {
+        self.outage.as_ref().map_or(Duration::ZERO, |outage| now - outage.began)
+    }
+
+    pub(super) fn is_up(&self) -> bool {
+        self.outage.is_none()
+    }
+}

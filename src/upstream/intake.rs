@@ -1,0 +1,95 @@
+//! What arrives from Redis, and where it goes: the path of every message.
+//!
+//! Never waits; allocates nothing but the message and its frame.
+
+use super::{outlet::Outlet, probe::Probe, table::Table};
+use crate::{
+    channel::ChannelName, config, exchange::Event, message::Message, metrics::UpstreamMetrics,
+    reason::GapReason,
+};
+use std::{sync::Arc, time::Instant};
+use tracing::{debug, warn};
+
+/// The channels that are not for sessions, and the limits of those that are.
+#[derive(Debug)]
+pub(super) struct Intake {
+    prefix: String,
+    probe: Option<String>,
+    control: Option<ChannelName>,
+    max_payload: usize,
+    received: Instant,
+    /// Since the last [`Intake::count`].
+    messages: u64,
+    bytes: u64,
+}
+
+/// Where the intake puts things.
+pub(super) struct Sinks<'a> {
+    pub(super) table: &'a Table,
+    pub(super) outlet: &'a Outlet,
+    pub(super) probe: &'a mut Probe,
+}
+
+impl Intake {
+    pub(super) fn new(settings: &config::Redis) -> Self {
+        Self {
+            prefix: settings.channel_prefix.clone(),
+            probe: settings.probe_channel.clone(),
+            control: settings.control_channel.as_deref().map(ChannelName::new),
+            max_payload: settings.max_payload.get(),
+            received: Instant::now(),
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// The channel as Redis knows it.
+    pub(super) fn redis_name(&self, channel: &str) -> String {
+        [&self.prefix, channel].concat()
+    }
+
+    /// Looks at the clock, once for a whole burst of messages.
+    pub(super) fn start_burst(&mut self) {
+        self.received = Instant::now();
+    }
+
+    /// Adds the burst to the metrics.
+    pub(super) fn count(&mut self, metrics: &UpstreamMetrics) {
+        metrics.messages.inc_by(std::mem::take(&mut self.messages));
+        metrics.message_bytes.inc_by(std::mem::take(&mut self.bytes));
+    }
+
+    /// Routes one message. `channel` is as Redis knows it.
+    pub(super) fn message(&mut self, channel: &str, payload: &[u8], to: &mut Sinks<'_>) {
+        let Some(channel) = channel.strip_prefix(self.prefix.as_str()) else { return };
+        if let Some((name, shards)) = to.table.route(channel) {
+            self.messages += 1;
+            self.bytes += payload.len() as u64;
+            if shards == 0 {
+                // It lingers; nobody is there to miss anything.
+            } else if payload.len() > self.max_payload {
+                debug!(channel, bytes = payload.len(), "message is larger than redis.max_payload");
+                to.outlet.gap(shards, name.clone(), GapReason::PayloadTooLarge);
+            } else {
+                let message = Arc::new(Message::new(name.clone(), payload, self.received));
+                to.outlet.send(shards, Event::Message(message));
+            }
+        } else if self.probe.as_deref() == Some(channel) {
+            to.probe.arrived(payload);
+        } else if let Some(control) = self.control.as_ref().filter(|name| name.as_str() == channel)
+        {
+            self.messages += 1;
+            self.bytes += payload.len() as u64;
+            self.control(control, payload, to.outlet);
+        }
+    }
+
+    fn control(&self, control: &ChannelName, payload: &[u8], outlet: &Outlet) {
+        if payload.len() > self.max_payload {
+            warn!(bytes = payload.len(), "control message is larger than redis.max_payload");
+            return;
+        }
+        let message = Message::new(control.clone(), payload, self.received);
+        outlet.send_all(&Event::Control(Arc::new(message)));
+    }
+}

@@ -1,0 +1,270 @@
+//! When is the subscription proven alive, and when is it dead?
+//!
+//! A round is a PING on the subscriber connection and, with a probe channel, a canary: published
+//! over the command connection, it must come back on the subscriber. Both done: proven.
+//!
+//! A canary that does not come back in time is not yet a verdict, because under a flood it may
+//! stand in a long queue. Then one more PING is sent: Redis answers in order, so when its answer is
+//! here and the canary is not, the canary never will be. That holds under any load.
+//!
+//! Pure: it sends nothing and reads no clock.
+
+use std::time::Duration;
+use tokio::time::Instant;
+
+/// The rounds of one process.
+#[derive(Debug)]
+pub(super) struct Probe {
+    interval: Duration,
+    timeout: Duration,
+    /// Tells our canaries from those of other gateways on the same channel.
+    instance: u64,
+    round: u64,
+    next: Instant,
+    /// `None` between two rounds.
+    running: Option<Round>,
+}
+
+#[derive(Debug)]
+struct Round {
+    ping: Ping,
+    canary: Canary,
+    /// The PING that says whether a late canary is lost.
+    last_chance: Option<Ping>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ping {
+    Wanted,
+    UnderWay,
+    Answered,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Canary {
+    NotUsed,
+    Wanted,
+    Publishing,
+    Published(Instant),
+    Back,
+}
+
+/// How a round ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Outcome {
+    /// What is published now arrives.
+    Proven,
+    /// Redis answers, but what is published does not arrive.
+    Dead,
+}
+
+impl Probe {
+    pub(super) fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
+        let instance = fastrand::u64(..);
+        Self { interval, timeout, instance, round: 0, next: now, running: None }
+    }
+
+    /// Starts a round, whatever became of the one before.
+    pub(super) fn begin(&mut self, with_canary: bool, now: Instant) {
+        self.round += 1;
+        self.next = now + self.interval;
+        let canary = if with_canary { Canary::Wanted } else { Canary::NotUsed };
+        self.running = Some(Round { ping: Ping::Wanted, canary, last_chance: None });
+    }
+
+    /// Ends the round without a proof.
+    pub(super) fn abandon(&mut self) {
+        self.running = None;
+    }
+
+    pub(super) fn is_running(&self) -> bool {
+        self.running.is_some()
+    }
+
+    /// Whether it is time for the next round.
+    pub(super) fn due(&self, now: Instant) -> bool {
+        self.running.is_none() && self.next <= now
+    }
+
+    /// When [`Probe::due`] or [`Probe::check`] may change by the passing of time alone.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.running {
+            None => Some(self.next),
+            Some(Round { canary: Canary::Published(at), last_chance: None, .. }) => {
+                Some(*at + self.timeout)
+            }
+            Some(_) => None,
+        }
+    }
+
+    pub(super) fn wants_ping(&self) -> bool {
+        self.running.as_ref().is_some_and(|round| {
+            round.ping == Ping::Wanted || round.last_chance == Some(Ping::Wanted)
+        })
+    }
+
+    pub(super) fn ping_sent(&mut self) {
+        self.advance_pings(Ping::Wanted, Ping::UnderWay);
+    }
+
+    pub(super) fn ping_answered(&mut self) {
+        self.advance_pings(Ping::UnderWay, Ping::Answered);
+    }
+
+    fn advance_pings(&mut self, from: Ping, to: Ping) {
+        let Some(round) = &mut self.running else { return };
+        let pings = [Some(&mut round.ping), round.last_chance.as_mut()];
+        pings.into_iter().flatten().filter(|ping| **ping == from).for_each(|ping| *ping = to);
+    }
+
+    pub(super) fn wants_canary(&self) -> bool {
+        self.running.as_ref().is_some_and(|round| round.canary == Canary::Wanted)
+    }
+
+    /// The payload to publish now.
+    pub(super) fn release_canary(&mut self) -> String {
+        if let Some(round) = &mut self.running {
+            round.canary = Canary::Publishing;
+        }
+        self.payload()
+    }
+
+    fn payload(&self) -> String {
+        format!("{:016x}:{}", self.instance, self.round)
+    }
+
+    /// Redis has acknowledged the PUBLISH.
+    pub(super) fn published(&mut self, now: Instant) {
+        // Otherwise it is back already, or its round is over.
+        if let Some(Round { canary: canary @ Canary::Publishing, .. }) = &mut self.running {
+            *canary = Canary::Published(now);
+        }
+    }
+
+    /// Something came in on the probe channel; other gateways' canaries do too.
+    pub(super) fn arrived(&mut self, payload: &[u8]) {
+        if payload == self.payload().as_bytes()
+            && let Some(round) = &mut self.running
+            && round.canary != Canary::NotUsed
+        {
+            round.canary = Canary::Back;
+        }
+    }
+
+    /// Whether the round is over. Take in everything that has arrived before you ask.
+    pub(super) fn check(&mut self, now: Instant) -> Option<Outcome> {
+        let round = self.running.as_mut()?;
+        match (round.canary, round.last_chance) {
+            (Canary::Back | Canary::NotUsed, _) if round.ping == Ping::Answered => {
+                self.running = None;
+                return Some(Outcome::Proven);
+            }
+            (Canary::Published(_), Some(Ping::Answered)) => {
+                self.running = None;
+                return Some(Outcome::Dead);
+            }
+            (Canary::Published(at), None) if now >= at + self.timeout => {
+                round.last_chance = Some(Ping::Wanted);
+            }
+            _ => {}
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const INTERVAL: Duration = Duration::from_secs(5);
+    const TIMEOUT: Duration = Duration::from_secs(2);
+
+    fn probe() -> (Probe, Instant) {
+        let now = Instant::now();
+        (Probe::new(INTERVAL, TIMEOUT, now), now)
+    }
+
+    #[test]
+    fn the_first_round_is_due_at_once_and_the_next_an_interval_later() {
+        let (mut probe, now) = probe();
+        assert!(probe.due(now));
+        probe.begin(false, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        assert_eq!(probe.check(now), Some(Outcome::Proven));
+        assert!(!probe.due(now + INTERVAL / 2));
+        assert!(probe.due(now + INTERVAL));
+    }
+
+    #[test]
+    fn ping_alone_proves_nothing_while_the_canary_is_out() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        assert_eq!(probe.check(now), None);
+        let canary = probe.release_canary();
+        probe.arrived(canary.as_bytes());
+        // The acknowledgement of the PUBLISH may come after the canary.
+        probe.published(now);
+        assert_eq!(probe.check(now), Some(Outcome::Proven));
+    }
+
+    #[test]
+    fn a_canary_of_another_gateway_or_round_proves_nothing() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        let old = probe.release_canary();
+        probe.begin(true, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        probe.release_canary();
+        probe.arrived(old.as_bytes());
+        probe.arrived(b"0123456789abcdef:2");
+        assert_eq!(probe.check(now), None);
+    }
+
+    #[test]
+    fn a_late_canary_is_lost_only_when_a_later_ping_overtook_it() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        let canary = probe.release_canary();
+        probe.published(now);
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        assert!(probe.wants_ping());
+        probe.ping_sent();
+        assert_eq!(probe.check(now + 60 * TIMEOUT), None, "the flood is not drained yet");
+        probe.arrived(canary.as_bytes());
+        probe.ping_answered();
+        assert_eq!(probe.check(now + 60 * TIMEOUT), Some(Outcome::Proven));
+    }
+
+    #[test]
+    fn a_canary_that_never_comes_back_means_dead() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        probe.release_canary();
+        probe.published(now);
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        probe.ping_sent();
+        probe.ping_answered();
+        assert_eq!(probe.check(now + TIMEOUT), Some(Outcome::Dead));
+    }
+
+    #[test]
+    fn a_ping_under_way_since_before_the_canary_is_not_the_last_chance() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        probe.ping_sent();
+        probe.release_canary();
+        probe.published(now);
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        probe.ping_answered();
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        assert!(probe.wants_ping());
+    }
+}

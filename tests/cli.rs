@@ -1,0 +1,295 @@
+//! The commands as a person or a script meets them: arguments, output, exit status.
+
+use std::{
+    fs,
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpListener},
+    process::{Command, Output, Stdio},
+    thread::{self, JoinHandle},
+    time::{Duration, Instant},
+};
+use tungstenite::{
+    Message, accept_hdr,
+    handshake::server::{Request, Response},
+    protocol::{CloseFrame, frame::coding::CloseCode},
+};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn sockway(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_sockway"));
+    command.args(arguments).env_remove("SOCKWAY_TOKEN").stdin(Stdio::null());
+    command
+}
+
+/// Runs to the end, with a limit.
+fn output(command: &mut Command) -> Output {
+    let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let deadline = Instant::now() + DEADLINE;
+    while child.try_wait().unwrap().is_none() {
+        if Instant::now() > deadline {
+            child.kill().unwrap();
+            panic!("{command:?} did not end");
+        }
+        thread::sleep(Duration::from_millis(10));
+    }
+    child.wait_with_output().unwrap()
+}
+
+fn status(arguments: &[&str]) -> i32 {
+    output(&mut sockway(arguments)).status.code().unwrap()
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).unwrap()
+}
+
+#[test]
+fn wrong_usage_is_64_and_is_told_on_stderr() {
+    for arguments in [
+        &[] as &[&str],
+        &["unknown"],
+        &["serve"],
+        &["serve", "--config"],
+        &["serve", "--config", "a", "--config", "b"],
+        &["check"],
+        &["check", "a", "b"],
+        &["token", "--config", "a"],
+        &["token", "--config", "a", "--user", ""],
+        &["token", "--config", "a", "--user", "42", "--ttl", "soon"],
+        &["token", "--config", "a", "--user", "42", "--claim", "tenant"],
+        &["listen"],
+        &["health", "--port", "1"],
+        &["drain", "now"],
+        &["dev", "--port", "70000"],
+        &["--verbose"],
+    ] {
+        let output = output(&mut sockway(arguments));
+        assert_eq!(output.status.code(), Some(64), "{arguments:?}");
+        assert!(output.stdout.is_empty() && !output.stderr.is_empty(), "{arguments:?}");
+    }
+}
+
+#[test]
+fn help_and_version_are_results() {
+    for arguments in [
+        &["--help"] as &[&str],
+        &["--version"],
+        &["help"],
+        &["serve", "--help"],
+        &["check", "--help"],
+        &["token", "--help"],
+        &["listen", "--help"],
+        &["health", "--help"],
+        &["drain", "--help"],
+        &["dev", "--help"],
+    ] {
+        let output = output(&mut sockway(arguments));
+        assert_eq!(output.status.code(), Some(0), "{arguments:?}");
+        assert!(output.stderr.is_empty() && !output.stdout.is_empty(), "{arguments:?}");
+    }
+    let version = output(&mut sockway(&["--version"]));
+    assert_eq!(text(&version.stdout), format!("sockway {}\n", env!("CARGO_PKG_VERSION")));
+}
+
+#[test]
+fn a_configuration_that_is_not_there_or_wrong_is_78_for_every_command_that_reads_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let wrong = folder.path().join("wrong.toml");
+    fs::write(&wrong, "[server]\nlisten = 5\nunheard_of = true\n").unwrap();
+    let missing = folder.path().join("missing.toml");
+    for file in [&wrong, &missing] {
+        let name = file.to_str().unwrap();
+        for arguments in [
+            &["check", name] as &[&str],
+            &["check", "--print", name],
+            &["serve", "--config", name],
+            &["token", "--config", name, "--user", "42"],
+        ] {
+            let output = output(&mut sockway(arguments));
+            assert_eq!(output.status.code(), Some(78), "{arguments:?}");
+            assert!(output.stdout.is_empty(), "{arguments:?}");
+            assert!(text(&output.stderr).contains(name), "{arguments:?}");
+        }
+    }
+}
+
+/// An admin port that answers one request, and is gone then.
+fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = thread::spawn(move || {
+        let (stream, _) = listener.accept().unwrap();
+        let mut lines = BufReader::new(&stream).lines();
+        let request = lines.next().unwrap().unwrap();
+        while !lines.next().unwrap().unwrap().is_empty() {}
+        (&stream).write_all(answer.as_bytes()).unwrap();
+        request
+    });
+    (address, served)
+}
+
+const READY: &str = "HTTP/1.1 200 OK\r\nContent-Length: 14\r\n\r\n{\"ready\":true}";
+const NOT_READY: &str =
+    "HTTP/1.1 503 Service Unavailable\r\nContent-Length: 15\r\n\r\n{\"ready\":false}";
+const DRAINING: &str =
+    "HTTP/1.1 202 Accepted\r\nContent-Length: 23\r\n\r\n{\"timeout_seconds\":1.0}";
+
+#[test]
+fn health_is_0_for_200_and_1_for_anything_else() {
+    for (flag, answer, path, expected) in [
+        (None, READY, "/livez", 0),
+        (Some("--ready"), READY, "/readyz", 0),
+        (Some("--ready"), NOT_READY, "/readyz", 1),
+        (None, "SSH-2.0-OpenSSH_9.2\r\n", "/livez", 1),
+    ] {
+        let (address, served) = answer_once(answer);
+        let output = output(sockway(&["health", "--admin", &address.to_string()]).args(flag));
+        assert_eq!(output.status.code(), Some(expected), "{flag:?} {answer}");
+        assert_eq!(served.join().unwrap(), format!("GET {path} HTTP/1.1"));
+        if answer == NOT_READY {
+            assert!(text(&output.stderr).contains("503"), "{}", text(&output.stderr));
+        }
+    }
+}
+
+/// An address where nobody listens, and nobody can as long as this lives.
+struct Nobody(socket2::Socket);
+
+impl Nobody {
+    fn new() -> Self {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.unwrap();
+        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
+        Self(socket)
+    }
+
+    fn address(&self) -> SocketAddr {
+        self.0.local_addr().unwrap().as_socket().unwrap()
+    }
+}
+
+#[test]
+fn health_and_drain_without_a_gateway_are_1() {
+    let nobody = Nobody::new();
+    let address = nobody.address().to_string();
+    assert_eq!(status(&["health", "--admin", &address]), 1);
+    assert_eq!(status(&["health", "--ready", "--admin", &address]), 1);
+    assert_eq!(status(&["drain", "--admin", &address]), 1);
+    assert_eq!(status(&["health", "--admin", "no address"]), 1);
+}
+
+#[test]
+fn drain_returns_when_the_admin_port_is_gone() {
+    let (address, served) = answer_once(DRAINING);
+    assert_eq!(status(&["drain", "--admin", &address.to_string()]), 0);
+    assert_eq!(served.join().unwrap(), "POST /drain HTTP/1.1");
+}
+
+#[test]
+fn drain_gives_up_on_a_gateway_that_does_not_end() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let (_, keep) = (
+        thread::spawn({
+            let listener = listener.try_clone().unwrap();
+            move || {
+                let (mut stream, _) = listener.accept().unwrap();
+                assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+                stream.write_all(DRAINING.as_bytes()).unwrap();
+            }
+        }),
+        listener,
+    );
+    assert_eq!(status(&["drain", "--admin", &address.to_string()]), 1);
+    drop(keep);
+}
+
+#[test]
+fn a_drain_that_is_refused_is_1() {
+    let (address, _served) = answer_once(NOT_READY);
+    assert_eq!(status(&["drain", "--admin", &address.to_string()]), 1);
+}
+
+/// A WebSocket server that sends two messages and closes; returns the `Authorization` it was sent.
+#[expect(clippy::result_large_err, reason = "the callback's type is tungstenite's")]
+fn websocket_once() -> (SocketAddr, JoinHandle<Option<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = thread::spawn(move || {
+        let mut authorization = None;
+        let take = |request: &Request, response: Response| {
+            let header = request.headers().get("authorization");
+            authorization = header.map(|value| value.to_str().unwrap().to_owned());
+            Ok(response)
+        };
+        let mut socket = accept_hdr(listener.accept().unwrap().0, take).unwrap();
+        socket.send(Message::text("{\"hello\":\"world\"}")).unwrap();
+        socket.send(Message::binary(vec![0xFF, 0x00])).unwrap();
+        let frame = CloseFrame { code: CloseCode::from(4008), reason: "slow_consumer".into() };
+        socket.close(Some(frame)).unwrap();
+        while socket.read().is_ok() {}
+        authorization
+    });
+    (address, served)
+}
+
+#[test]
+fn listen_prints_each_message_on_a_line_and_ends_with_the_close_code_and_reason() {
+    for (argument, variable, expected) in [
+        (None, None, None),
+        (Some("abc"), None, Some("Bearer abc")),
+        (None, Some("def"), Some("Bearer def")),
+        (Some("abc"), Some("def"), Some("Bearer abc")),
+    ] {
+        let (address, served) = websocket_once();
+        let mut command = sockway(&["listen", &format!("ws://{address}/ws")]);
+        if let Some(token) = argument {
+            command.args(["--token", token]);
+        }
+        if let Some(token) = variable {
+            command.env("SOCKWAY_TOKEN", token);
+        }
+        let output = output(&mut command);
+        assert_eq!(output.status.code(), Some(1));
+        assert_eq!(output.stdout, b"{\"hello\":\"world\"}\n\xFF\x00\n");
+        assert!(text(&output.stderr).contains("closed: 4008 slow_consumer"));
+        assert_eq!(served.join().unwrap().as_deref(), expected);
+    }
+}
+
+#[test]
+fn listen_says_why_it_was_refused() {
+    let problem = "HTTP/1.1 401 Unauthorized\r\nContent-Type: application/problem+json\r\n\
+                   Content-Length: 24\r\n\r\n{\"code\":\"token_missing\"}";
+    let (address, _served) = answer_once(problem);
+    let output = output(&mut sockway(&["listen", &format!("ws://{address}/ws")]));
+    assert_eq!(output.status.code(), Some(1));
+    let said = text(&output.stderr);
+    assert!(said.contains("refused: 401 token_missing"), "{said}");
+}
+
+#[test]
+fn listen_without_a_server_or_with_a_wrong_url_is_1() {
+    let nobody = Nobody::new();
+    assert_eq!(status(&["listen", &format!("ws://{}/ws", nobody.address())]), 1);
+    for url in ["", "http://127.0.0.1/", "nonsense", "ws://"] {
+        assert_eq!(status(&["listen", url]), 1, "{url:?}");
+    }
+}
+
+#[test]
+fn a_token_that_cannot_stand_in_a_header_is_1_and_is_not_repeated() {
+    let nobody = Nobody::new();
+    let url = format!("ws://{}/ws", nobody.address());
+    let output = output(&mut sockway(&["listen", &url, "--token", "hunter2\n"]));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(!text(&output.stderr).contains("hunter2"));
+}
+
+#[test]
+fn dev_without_redis_server_says_how_to_install_it() {
+    let output = output(sockway(&["dev"]).env("PATH", "/nonexistent"));
+    assert_eq!(output.status.code(), Some(1));
+    assert!(text(&output.stderr).contains("apt install redis-server"));
+}
