@@ -87,13 +87,19 @@ fn check_says_ok_or_every_problem() {
     }
 }
 
+/// `sockway listen` that has its 101.
+fn listening(arguments: &[&str]) -> Process {
+    let listen = Process::start(&mut command(arguments));
+    listen.stderr.wait_for("it is connected", |line| (line == "connected").then_some(()));
+    listen
+}
+
 #[test]
 fn listen_prints_what_arrives_and_how_it_ended() {
     let (redis, gateway) = start(|settings| settings);
     let url = format!("ws://{}/ws/me", gateway.address);
     let token = crate::rig::token::of("ann");
-    let mut listen = Process::start(&mut command(&["listen", &url, "--token", &token]));
-    redis.wait_numsub("user:ann", 1);
+    let mut listen = listening(&["listen", &url, "--token", &token]);
     redis.publish("user:ann", "first");
     redis.publish("user:ann", "second");
     listen.stdout.wait_for("the second message", |line| (line == "second").then_some(()));
@@ -107,8 +113,7 @@ fn listen_prints_what_arrives_and_how_it_ended() {
 fn listen_ends_with_0_when_interrupted_and_tells_a_refusal() {
     let (redis, gateway) = start(|settings| settings);
     let room = format!("ws://{}/ws/rooms/1", gateway.address);
-    let mut listen = Process::start(&mut command(&["listen", &room]));
-    redis.wait_numsub("room:1", 1);
+    let mut listen = listening(&["listen", &room]);
     redis.publish("room:1", "hello");
     listen.stdout.wait_for("the message", |line| (line == "hello").then_some(()));
     listen.signal(Signal::INT);

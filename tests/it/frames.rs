@@ -5,7 +5,11 @@ use crate::rig::{
     client::{BINARY, CLOSE, PING, TEXT, encode, head},
     settings::rooms,
 };
-use std::{io::Write, thread, time::Instant};
+use std::{
+    io::Write,
+    thread,
+    time::{Duration, Instant},
+};
 
 const CONTINUATION: u8 = 0x80;
 /// Takes the FIN bit away.
@@ -26,6 +30,7 @@ fn assert_closes(gateway: &Gateway, what: &str, bytes: &[u8], code: u16, reason:
     let frame = client.event();
     assert_eq!(frame, Frame::Close(code, reason.to_owned()), "{what}");
     client.try_send(CLOSE, &code.to_be_bytes());
+    client.stop_writing();
     assert_eq!(client.frame(), Frame::End, "{what}");
 }
 
@@ -64,6 +69,17 @@ fn frames_against_the_protocol_are_closed_with_1002() {
     }
     let series = "sockway_sessions_closed_total{endpoint=\"rooms\",reason=\"protocol_error\"}";
     gateway.wait_metric(series, 21.0);
+}
+
+#[test]
+fn a_gateway_that_failed_a_connection_ends_it_and_does_not_wait_for_the_client() {
+    let (_redis, gateway) = start();
+    let mut client = gateway.open("/ws/rooms/1");
+    client.send_bytes(&unmasked(TEXT, b"hi"));
+    assert_eq!(client.frame(), Frame::Close(1002, "protocol_error".to_owned()));
+    let start = Instant::now();
+    assert_eq!(client.frame(), Frame::End);
+    assert!(start.elapsed() < Duration::from_secs(3), "took {:?}", start.elapsed());
 }
 
 #[test]

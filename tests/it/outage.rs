@@ -75,13 +75,20 @@ fn a_killed_redis_is_told_as_a_gap_and_the_session_stays() {
     assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), 3.0);
 }
 
+/// The subscriber connection itself has been given up, not only a probe has failed.
+#[track_caller]
+fn wait_lost(gateway: &Gateway) {
+    gateway.wait_unready();
+    gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+}
+
 #[test]
 fn a_hung_redis_is_noticed_by_the_probe_and_told_when_it_goes_on() {
     let redis = Redis::start();
     let gateway = Gateway::start(&settings(&redis.url()));
     let mut client = gateway.open("/ws/rooms/1");
     redis.hang();
-    gateway.wait_unready();
+    wait_lost(&gateway);
     redis.go_on();
     gateway.wait_ready();
     assert_told_and_delivering(&redis, &mut client, "1");
@@ -94,10 +101,31 @@ fn a_black_hole_on_the_way_to_redis_is_noticed_and_told_when_it_ends() {
     let gateway = Gateway::start(&settings(&proxy.url()));
     let mut client = gateway.open("/ws/rooms/1");
     proxy.set(Weather::BlackHole);
-    gateway.wait_unready();
+    wait_lost(&gateway);
     proxy.set(Weather::Pass);
     gateway.wait_ready();
     assert_told_and_delivering(&redis, &mut client, "1");
+}
+
+#[test]
+fn what_is_published_into_a_short_black_hole_arrives_late_or_is_told_as_a_gap() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(&redis.address());
+    let gateway = Gateway::start(&settings(&proxy.url()));
+    let mut client = gateway.open("/ws/rooms/1");
+    for number in 0..5 {
+        let message = format!("message {number}");
+        proxy.set(Weather::BlackHole);
+        redis.publish("room:1", &message);
+        gateway.wait_unready();
+        proxy.set(Weather::Pass);
+        gateway.wait_ready();
+        let text = client.text();
+        assert!(text == message || text == GAP, "{text}");
+        redis.wait_numsub("room:1", 1);
+        redis.publish("room:1", "after");
+        assert_eq!(client.text(), "after");
+    }
 }
 
 #[test]

@@ -92,12 +92,12 @@ fn values_of_128_printable_characters_are_allowed() {
 }
 
 #[test]
-fn a_claim_that_is_missing_or_not_a_text_is_refused() {
+fn a_claim_that_is_missing_or_not_one_value_is_refused() {
     let redis = Redis::start();
     let gateway = start(&redis);
     let missing = Request::upgrade("/ws/tenant").bearer(&token::of("ann"));
     gateway.send(&missing).assert_refused(403, "claim_missing");
-    for odd in [json!(["a"]), json!({"a": 1}), json!(null), json!(true)] {
+    for odd in [json!(["a"]), json!({"a": 1}), json!(null)] {
         let claims = json!({"sub": "ann", "exp": token::now() + 60, "tenant": odd});
         let answer = gateway.send(&Request::upgrade("/ws/tenant").bearer(&token::signed(&claims)));
         assert_eq!(answer.status, 403, "{odd}: {}", answer.text());

@@ -103,12 +103,15 @@ fn no_token_is_401_with_a_challenge() {
     let (_redis, gateway) = start();
     for request in [
         Request::upgrade("/ws/me"),
-        Request::upgrade("/ws/me?token="),
+        Request::upgrade("/ws/me?other=x"),
         Request::upgrade("/ws/me").header("Authorization", "Basic YTpi"),
-        Request::upgrade("/ws/me").header("Sec-WebSocket-Protocol", "bearer"),
+        Request::upgrade("/ws/me").header("Sec-WebSocket-Protocol", "chat"),
     ] {
         gateway.send(&request).assert_refused(401, "token_missing");
     }
+    // Who sends an empty token meant to send one.
+    let empty = Request::upgrade("/ws/me?token=");
+    gateway.send(&empty).assert_refused(401, "token_invalid");
 }
 
 /// Tokens that must never be believed, each with what is wrong with it.

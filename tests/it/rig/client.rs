@@ -11,7 +11,7 @@ use socket2::{Domain, Socket, Type};
 use std::{
     collections::VecDeque,
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
@@ -174,6 +174,12 @@ impl Client {
     /// Another handle to write with, while this one reads.
     pub(crate) fn writer(&self) -> TcpStream {
         self.stream.try_clone().expect("a descriptor")
+    }
+
+    /// Ends its own side of the connection; the other may still speak.
+    pub(crate) fn stop_writing(&self) {
+        // An error means that it has ended already.
+        let _ = self.stream.shutdown(Shutdown::Write);
     }
 
     /// Ends the connection as a crash does: a reset, no close frame, no FIN.
