@@ -24,6 +24,7 @@ use tempfile::TempDir;
 pub(crate) struct Redis {
     directory: TempDir,
     port: u16,
+    port_option: &'static str,
     arguments: Vec<String>,
     process: Option<Process>,
     backend: Mutex<Option<Connection>>,
@@ -32,13 +33,28 @@ pub(crate) struct Redis {
 impl Redis {
     /// A Redis that answers.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        let mut redis = Self::absent();
+        redis.begin();
+        redis
     }
 
-    /// … with more arguments for `redis-server`.
-    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+    /// … that speaks TLS, and nothing else, on its port.
+    pub(crate) fn start_tls(certificate: &str, key: &str) -> Self {
         let mut redis = Self::absent();
-        redis.arguments = arguments.iter().map(ToString::to_string).collect();
+        redis.port_option = "--tls-port";
+        let arguments = [
+            "--port",
+            "0",
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+            "--tls-ca-cert-file",
+            certificate,
+            "--tls-auth-clients",
+            "no",
+        ];
+        redis.arguments = arguments.map(str::to_owned).to_vec();
         redis.begin();
         redis
     }
@@ -48,6 +64,7 @@ impl Redis {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
             port: free_port(),
+            port_option: "--port",
             arguments: Vec::new(),
             process: None,
             backend: Mutex::new(None),
@@ -58,7 +75,7 @@ impl Redis {
     pub(crate) fn begin(&mut self) {
         let mut command = Command::new("redis-server");
         command
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args([self.port_option, &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .arg("--unixsocket")
             .arg(self.socket())
