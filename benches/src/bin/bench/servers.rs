@@ -13,6 +13,9 @@ use crate::Outcome;
 use crate::options::Options;
 use crate::processes::{self, Process};
 
+const NGINX: &str = "installed/nginx/usr/sbin/nginx";
+const NCHAN: &str = "installed/nginx/usr/lib/nginx/modules/ngx_nchan_module.so";
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Limit,
@@ -71,7 +74,7 @@ impl<'a> Place<'a> {
         let mut kinds = vec![Kind::Limit, Kind::Sockway];
         if !self.options.no_peers {
             let peers =
-                [(Kind::Node, "installed/node_modules"), (Kind::Nchan, "installed/nchan.so")];
+                [(Kind::Node, "installed/node_modules"), (Kind::Nchan, NCHAN)];
             let installed = |path: &str| self.options.peers.join(path).exists();
             kinds.extend(
                 peers.into_iter().filter(|(_, path)| installed(path)).map(|(kind, _)| kind),
@@ -301,14 +304,14 @@ fn nginx(
 ) -> Outcome<std::process::Command> {
     let directory = place.path(&format!("nginx-{}", listen.port()));
     fs::create_dir_all(&directory)?;
-    let module = fs::canonicalize(peers.join("installed/nchan.so"))?;
+    let module = fs::canonicalize(peers.join(NCHAN))?;
     let text = fs::read_to_string(peers.join("nginx.conf"))?
         .replace("@MODULE@", &module.to_string_lossy())
         .replace("@LISTEN@", &listen.to_string())
         .replace("@REDIS@", &redis.to_string());
     let file = directory.join("nginx.conf");
     fs::write(&file, text)?;
-    let mut command = processes::command("nginx");
+    let mut command = processes::command(&fs::canonicalize(peers.join(NGINX))?.to_string_lossy());
     command.args([
         "-p",
         &directory.to_string_lossy(),
