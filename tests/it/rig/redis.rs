@@ -56,6 +56,18 @@ impl Redis {
 
     /// Starts the server, at first or again, on the same port, and waits until it answers.
     pub(crate) fn begin(&mut self) {
+        self.launch(&[], |reply| matches!(reply, Reply::Text(_)));
+    }
+
+    /// … with more arguments, and waits only until it answers that it is loading.
+    pub(crate) fn begin_loading(&mut self, arguments: &[&str]) {
+        self.launch(
+            arguments,
+            |reply| matches!(reply, Reply::Error(error) if error.starts_with("LOADING")),
+        );
+    }
+
+    fn launch(&mut self, arguments: &[&str], is_there: impl Fn(Reply) -> bool) {
         let mut command = Command::new("redis-server");
         command
             .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
@@ -64,14 +76,15 @@ impl Redis {
             .arg(self.socket())
             .arg("--dir")
             .arg(self.directory.path())
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .args(arguments);
         let mut process = Process::start(&mut command);
         // It binds the port before the unix socket, and exits when it cannot: an answer here
         // means that the port is this server's, too.
         wait::until("redis answers", || {
             assert!(process.is_running(), "redis ended: {}", process.stdout.text());
             Connection::open(&self.socket())
-                .is_ok_and(|mut redis| matches!(redis.try_command(&["PING"]), Ok(Reply::Text(_))))
+                .is_ok_and(|mut redis| redis.try_command(&["PING"]).is_ok_and(&is_there))
         });
         self.process = Some(process);
     }
