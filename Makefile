@@ -1,7 +1,7 @@
 # Sockway. `make help` says what there is; each target prepares by itself what it needs.
 
 .DEFAULT_GOAL := help
-.PHONY: help run test fmt advisories clean
+.PHONY: help run test soak fmt advisories clean
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # A Python that has `websockets`: the tests speak to the gateway with a client that is not our own.
@@ -11,6 +11,8 @@ help:
 	@echo 'make run          build Sockway and try it: a private Redis, a made-up token, demo endpoints'
 	@echo '                  (ARGS="…" goes on to `sockway dev`)'
 	@echo 'make test         format, lints, documentation, dependencies, all tests'
+	@echo 'make soak         a quarter of an hour of faults and load, with the rows of time and memory'
+	@echo '                  (SEED=n replays, SOAK_SECONDS=n shortens or lengthens the mix)'
 	@echo 'make fmt          format the code'
 	@echo 'make advisories   ask the RustSec database about the dependencies (needs the network)'
 	@echo 'make clean        remove everything that was built, tools included'
@@ -27,6 +29,7 @@ test:
 	@cargo fmt --check
 	@echo '==> lints: cargo clippy'
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
+	@cargo clippy --locked --test soak --quiet -- -D warnings
 	@echo '==> documentation: cargo doc'
 	@RUSTDOCFLAGS='-D warnings' cargo doc --locked --no-deps --document-private-items --quiet
 	@echo '==> licences, bans and sources of dependencies: cargo deny'
@@ -34,6 +37,10 @@ test:
 	@cargo deny --offline --log-level error check licenses bans sources
 	@echo '==> tests: cargo test'
 	@cargo test --locked
+
+soak:
+	@scripts/prepare test
+	@cargo test --locked --release --test soak -- --test-threads=1 --nocapture
 
 fmt:
 	@cargo fmt

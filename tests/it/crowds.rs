@@ -102,11 +102,13 @@ fn one_of_200_stops_reading_and_the_others_miss_nothing() {
     // Who takes nothing for five seconds more does not get the close frame either.
     let told = Some((4008, "slow_consumer".to_owned()));
     assert!(ledger.close.is_none() || ledger.close == told, "{:?}", ledger.close);
+    hall.gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 199.0);
     let metrics = hall.gateway.metrics();
-    let all = delivered(&others) + ledger.delivered;
-    hall.gateway.wait_metric("sockway_deliveries_total{endpoint=\"rooms\"}", all as f64);
-    let gone = metrics.sum("sockway_missed_messages_total");
-    assert!(gone >= 1.0 && all as f64 + gone <= 200.0 * 400.0, "{gone} missed, {all} delivered");
+    let flushed = metrics.get("sockway_deliveries_total{endpoint=\"rooms\"}") as u64;
+    // What the kernel had taken for the stuck one and it never read counts as delivered.
+    assert!(flushed >= delivered(&others) + ledger.delivered, "{flushed}");
+    let missed = metrics.sum("sockway_missed_messages_total") as u64;
+    assert!(missed >= 1 && flushed + missed <= 200 * 400, "{missed} missed, {flushed} flushed");
 }
 
 #[test]
@@ -114,7 +116,7 @@ fn a_hundred_of_200_read_a_kilobyte_a_second_and_the_fast_ones_miss_nothing() {
     let wide = rooms().set("queue_messages", 10_000).set("queue_bytes", "16MiB");
     let mut hall = Hall::new(|settings| settings.endpoint(wide.set("write_timeout", "60s")));
     let plan = in_room(&hall.gateway, "hall");
-    let fast = hall.crowd.all_in(vec![plan.clone(); 100]);
+    let fast = hall.crowd.all_in(vec![plan.clone().timed(); 100]);
     let slow = hall.crowd.all_in(vec![plan.narrow(); 100]);
     slow.iter().for_each(|one| one.behave(Manner::Slow(1_000)));
     hall.source.ballast = 500;
@@ -123,7 +125,7 @@ fn a_hundred_of_200_read_a_kilobyte_a_second_and_the_fast_ones_miss_nothing() {
     assert_all_kept(&fast);
     assert_eq!(delivered(&fast), 100 * 300);
     assert!(delivered(&slow) < 100 * 300, "the slow ones were slow");
-    let worst = fast.iter().map(|one| one.look(|ledger| ledger.slowest)).max();
+    let worst = fast.iter().flat_map(Member::take_delays).max();
     // The row's 100 ms belong to the soak; here the machine may be busy with anything.
     assert!(worst < Some(Duration::from_secs(5)), "{worst:?}");
     assert_eq!(hall.gateway.metrics().sum("sockway_missed_messages_total"), 0.0);
@@ -184,7 +186,10 @@ fn a_thousand_that_come_back_at_once_are_let_in_and_nobody_else_is_dropped() {
         for (plan, result) in waiting.into_iter().zip(results) {
             match result {
                 Ok(member) => inside.push(member),
-                Err(Refused::Status { status: 503, retry_after: true }) => again.push(plan),
+                // Beyond the reserve for answers a socket is just closed.
+                Err(Refused::Status { status: 503, retry_after: true } | Refused::NoAnswer) => {
+                    again.push(plan);
+                }
                 Err(other) => panic!("{other:?}"),
             }
         }

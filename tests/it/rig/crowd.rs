@@ -52,6 +52,12 @@ impl Plan {
         Self { from: Some(address), ..self }
     }
 
+    /// Notes how long each message was under way.
+    pub(crate) fn timed(mut self) -> Self {
+        self.ledger.delays = Some(Vec::new());
+        self
+    }
+
     /// Has so small a receive buffer that the gateway soon notices when it does not read.
     pub(crate) fn narrow(self) -> Self {
         Self { narrow: true, ..self }
@@ -95,6 +101,13 @@ impl Member {
 
     pub(crate) fn look<T>(&self, look: impl FnOnce(&Ledger) -> T) -> T {
         look(&self.ledger.lock().expect("no holder panics"))
+    }
+
+    /// How long each message was under way since this was last asked, of one that is timed.
+    pub(crate) fn take_delays(&self) -> Vec<Duration> {
+        let mut ledger = self.ledger.lock().expect("no holder panics");
+        let delays = ledger.delays.replace(Vec::new()).expect("it is timed");
+        delays.into_iter().map(Duration::from_micros).collect()
     }
 
     pub(crate) fn behave(&self, manner: Manner) {

@@ -49,8 +49,8 @@ pub(crate) struct Ledger {
     pub(crate) gaps: u64,
     /// Messages that never came; each of these holes was told.
     pub(crate) missing: u64,
-    /// The longest that any message was under way.
-    pub(crate) slowest: Duration,
+    /// How long each message was under way, in microseconds; only for a ledger that is timed.
+    pub(crate) delays: Option<Vec<u64>>,
     pub(crate) close: Option<(u16, String)>,
     pub(crate) ended: bool,
     violations: Vec<String>,
@@ -140,7 +140,8 @@ impl Ledger {
         *place = Place { next: Some(number + 1), told: false };
         self.delivered += 1;
         let sent = data["at"].as_u64().unwrap_or(0);
-        self.slowest = self.slowest.max(Duration::from_micros(micros().saturating_sub(sent)));
+        let delay = micros().saturating_sub(sent);
+        self.delays.iter_mut().for_each(|delays| delays.push(delay));
     }
 
     #[track_caller]
@@ -195,12 +196,26 @@ impl Source {
     }
 
     /// Publishes a round every `pause` until told to stop, whatever happens to Redis.
-    pub(crate) fn keep_on(mut self, channels: Vec<String>, pause: Duration) -> Chatter {
+    pub(crate) fn keep_on(self, channels: Vec<String>, pause: Duration) -> Chatter {
+        let all = channels.len();
+        self.keep_on_by_turns(channels, all, pause)
+    }
+
+    /// … a round of `some` channels, and the next time of the next ones.
+    pub(crate) fn keep_on_by_turns(
+        mut self,
+        channels: Vec<String>,
+        some: usize,
+        pause: Duration,
+    ) -> Chatter {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
         let thread = thread::spawn(move || {
-            while !stopped.load(SeqCst) {
-                let _ = self.try_round(&channels);
+            for turn in channels.chunks(some).cycle() {
+                if stopped.load(SeqCst) {
+                    break;
+                }
+                let _ = self.try_round(turn);
                 thread::sleep(pause);
             }
             self
