@@ -181,7 +181,7 @@ pub fn payload(data: &[u8]) {
     struct Envelope<'a> {
         r#type: &'a str,
         channel: &'a str,
-        #[serde(borrow)]
+        #[serde(borrow, default, deserialize_with = "present")]
         data: Option<&'a RawValue>,
         data_base64: Option<String>,
     }
@@ -202,6 +202,11 @@ pub fn payload(data: &[u8]) {
         }
         _ => panic!("the envelope has not one form of data: {json:?}"),
     }
+}
+
+/// What is there, `null` included.
+fn present<'a, D: serde::Deserializer<'a>>(from: D) -> Result<Option<&'a RawValue>, D::Error> {
+    <&RawValue>::deserialize(from).map(Some)
 }
 
 /// JSON is carried as it is, all else as a string.
