@@ -4,7 +4,7 @@
 .PHONY: help run test soak bench bench-peers fmt advisories clean
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
-# A Python that has `websockets`: the tests speak to the gateway with a client that is not our own.
+# A Python that has `websockets` and `kosoku`: the tests speak to the gateway with clients that are not our own.
 export SOCKWAY_PEER_PYTHON := $(CURDIR)/target/tools/python/bin/python3
 
 BENCHES := --locked --manifest-path benches/Cargo.toml --target-dir target/benches

@@ -312,6 +312,24 @@ fn a_clients_close_is_echoed_and_counted_as_bye() {
 }
 
 #[test]
+fn what_a_client_sends_behind_its_close_is_not_answered() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        rig.publish("orders", &bulky());
+        settle().await;
+        // The echo of the close waits behind the message that the socket has not taken yet.
+        client.send(0x88, &1000_u16.to_be_bytes()).await;
+        settle().await;
+        client.send(0x89, b"late").await;
+        settle().await;
+        assert_eq!(client.next().await, text(&bulky()));
+        assert_eq!(client.next().await, Frame::Close(1000, String::new()));
+        assert_eq!(client.next().await, Frame::End);
+    });
+}
+
+#[test]
 fn pings_are_answered_also_when_they_come_in_pieces() {
     run(async {
         let mut rig = Rig::new();

@@ -8,6 +8,7 @@ mod admin;
 mod admission;
 mod canary;
 mod commands;
+mod conformance;
 mod crowds;
 mod delivery;
 mod dev;
