@@ -7,7 +7,7 @@
 mod open_files;
 
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Playground},
     config::{Config, ListenAddress},
     exchange,
     front::Front,
@@ -38,6 +38,7 @@ pub struct Gateway {
     status: watch::Receiver<Status>,
     front: Front,
     admin: Admin,
+    playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
 }
@@ -92,7 +93,18 @@ impl Gateway {
         let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
-        Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
+        Ok(Self {
+            config,
+            metrics,
+            shards,
+            upstream,
+            status,
+            front,
+            admin,
+            playground: None,
+            phase,
+            stopper,
+        })
     }
 
     /// The public address that was bound; `None` for a unix socket.
@@ -113,6 +125,13 @@ impl Gateway {
         self.status.clone()
     }
 
+    /// Lets the console open sockets and publish: for `sockway dev`, and nobody else.
+    #[must_use]
+    pub fn with_playground(mut self, playground: Playground) -> Self {
+        self.playground = Some(playground);
+        self
+    }
+
     /// What asks this gateway to stop, at leisure or at once.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -124,7 +143,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
         let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
@@ -157,7 +176,7 @@ impl Gateway {
         result
     }
 
-    fn admin_state(&self) -> admin::State {
+    fn admin_state(&mut self) -> admin::State {
         let tell = |shard: &ShardThread| -> admin::Tell {
             let handle = shard.handle();
             Box::new(move |command| handle.tell(command))
@@ -172,6 +191,8 @@ impl Gateway {
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
             drain_timeout: self.config.shutdown.timeout,
+            address: self.admin.address(),
+            playground: self.playground.take(),
         }
     }
 }

@@ -8,6 +8,7 @@ mod admin;
 mod admission;
 mod canary;
 mod commands;
+mod console;
 mod delivery;
 mod dev;
 mod examples;
