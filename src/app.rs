@@ -6,6 +6,8 @@
 
 mod open_files;
 
+pub use open_files::room_for_connections;
+
 use crate::{
     admin::{self, Admin, Playground},
     config::{Config, ListenAddress},

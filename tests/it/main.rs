@@ -11,6 +11,7 @@ mod commands;
 mod console;
 mod delivery;
 mod dev;
+mod doctor;
 mod examples;
 mod expiry;
 mod frames;
