@@ -288,3 +288,27 @@ fn a_refusal_by_close_frame_and_a_missing_claim_are_refusals() {
     assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
     said.assert("fail", "url session", &["3000 token_invalid"]);
 }
+
+#[test]
+fn a_certificate_that_this_machine_does_not_trust_is_told_as_such() {
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let path = |name: &str| directory.path().join(name).to_str().expect("UTF-8").to_owned();
+    let (certificate, key) = (path("certificate.pem"), path("key.pem"));
+    let mut openssl = Command::new("openssl");
+    openssl
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1", "-subj", "/CN=test"])
+        .args(["-keyout", &key, "-out", &certificate]);
+    assert_eq!(Process::start(&mut openssl).exit_code(), 0);
+    let tls = Redis::start_tls(&certificate, &key);
+
+    let plain = Redis::start();
+    let url = format!("wss://{}/ws/me", tls.address());
+    let said = doctor(&settings(&plain), &["--url", &url]);
+    assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
+    said.assert("fail", "url tls", &["certificate", "-> the certificate must be valid"]);
+
+    let redis = settings(&plain).set("redis.url", tls.url().replace("redis://", "rediss://"));
+    let said = doctor(&redis, &[]);
+    assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
+    said.assert("fail", "redis login", &["certificate", "-> rediss:// needs a certificate"]);
+}

@@ -97,6 +97,10 @@ async fn nobody_but_the_page_publishes() {
         let (status, body) = post(&playground, headers(name, value), BODY).await;
         assert_eq!((status, &body["code"]), (403, &json!("not_from_the_console")), "{name}");
     }
+    // A name of the attacker's that points here: the browser takes it for the page's own origin.
+    let mut rebound = headers("host", "evil.example:9090");
+    rebound.insert(header::ORIGIN, HeaderValue::from_static("http://evil.example:9090"));
+    assert_eq!(post(&playground, rebound, BODY).await.0, 403);
     assert!(published.lock().unwrap().is_empty());
 }
 
@@ -139,9 +143,17 @@ fn everything_that_the_page_loads_is_embedded_and_allowed_by_its_policy() {
             let path = reference.replace("./", "/console/");
             assert!(has(&path), "{reference}");
         }
-        for foreign in
-            ["https://", " style=\"", "innerHTML", "onclick=", "eval(", "@import", "url("]
-        {
+        for foreign in [
+            "https://",
+            " style=\"",
+            "innerHTML",
+            "outerHTML",
+            "insertAdjacentHTML",
+            "onclick=",
+            "eval(",
+            "@import",
+            "url(",
+        ] {
             assert!(!text.contains(foreign), "{foreign}");
         }
     }

@@ -3,6 +3,7 @@
 //! Every finding is one line, ok, warn or fail, and what to do about it. Promises: it changes
 //! nothing but one canary on the probe's channel; every wait has an end; no secret is printed.
 
+mod expiry;
 mod machine;
 mod public;
 mod redis;
@@ -32,7 +33,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
     let token = args.token.clone().or_else(|| env::var("SOCKWAY_TOKEN").ok()).map(Secret::new);
     let mut report = Report::start();
-    let endpoints = count(loaded.config.endpoints.len(), "endpoint");
+    let endpoints = count(loaded.config.endpoints.len() as u64, "endpoint");
     report.ok("configuration", &format!("{}, {endpoints}", args.config.display()));
     for warning in &loaded.warnings {
         report.warn("configuration", warning, "see `config/sockway.toml` for what this key does");

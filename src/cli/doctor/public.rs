@@ -1,6 +1,9 @@
 //! The way that clients come: name, connection, TLS and handshake of a public URL.
 
-use super::report::Report;
+use super::{
+    expiry::{days_left, not_after},
+    report::{Report, count},
+};
 use crate::{
     auth::{Source, mint},
     cli::failure::chain,
@@ -38,6 +41,9 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 /// For TLS and the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
+/// Whoever renews certificates by a program has done so when this few days are left.
+const FEW_DAYS: u64 = 14;
+
 /// With `auth.reject = "close"` a refusal comes within a second after the 101.
 const REFUSAL: Duration = Duration::from_millis(1_200);
 
@@ -56,7 +62,8 @@ pub(super) async fn examine(
     let secure = request.uri().scheme_str() == Some("wss");
     let Some(stream) = connect(request.uri(), secure, report).await else { return };
     let Some(request) = with_token(config, request, token, report) else { return };
-    if let Some(socket) = shake_hands(request, stream, secure, report).await {
+    if let Some(socket) = shake_hands(request, stream, report).await {
+        certificate(&socket, report);
         stays_open(socket, report).await;
     }
 }
@@ -126,12 +133,7 @@ fn minted(config: &Config) -> Option<Secret> {
     mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now()).ok().map(Secret::new)
 }
 
-async fn shake_hands(
-    request: Request,
-    stream: TcpStream,
-    secure: bool,
-    report: &mut Report,
-) -> Option<Socket> {
+async fn shake_hands(request: Request, stream: TcpStream, report: &mut Report) -> Option<Socket> {
     let started = Instant::now();
     let (subject, said, advice) = match timeout(
         HANDSHAKE_TIMEOUT,
@@ -140,10 +142,8 @@ async fn shake_hands(
     .await
     {
         Ok(Ok((socket, _))) => {
-            let tls =
-                if secure { ", by TLS with a certificate that this machine trusts" } else { "" };
             let time = started.elapsed().as_secs_f64() * 1e3;
-            report.ok("url handshake", &format!("101 in {time:.1} ms{tls}"));
+            report.ok("url handshake", &format!("101 in {time:.1} ms"));
             return Some(socket);
         }
         Ok(Err(tungstenite::Error::Http(response))) => {
@@ -201,6 +201,20 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> (String, &'static str) {
         _ => "docs/protocol.md says what this code means",
     };
     (format!("{status}{}{}", field("code"), field("detail")), advice)
+}
+
+/// How long the certificate that was just verified will do.
+fn certificate(socket: &Socket, report: &mut Report) {
+    let MaybeTlsStream::Rustls(stream) = socket.get_ref() else { return };
+    let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
+    let Some(expires) = certificates.first().and_then(|first| not_after(first)) else { return };
+    let days = days_left(expires, SystemTime::now());
+    let said = format!("trusted by this machine, expires in {}", count(days, "day"));
+    if days < FEW_DAYS {
+        report.warn("url tls", &said, "renew it; is whatever should have done so still running?");
+    } else {
+        report.ok("url tls", &said);
+    }
 }
 
 /// A refusal may come as a close frame, too.

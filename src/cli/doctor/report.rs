@@ -13,7 +13,7 @@ const SUBJECT: usize = 15;
 #[derive(Debug)]
 pub(super) struct Report {
     coloured: bool,
-    failed: usize,
+    failed: u64,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Report {
     }
 
     /// How many have failed.
-    pub(super) fn failed(&self) -> usize {
+    pub(super) fn failed(&self) -> u64 {
         self.failed
     }
 
@@ -79,7 +79,7 @@ fn printable(text: &str) -> String {
 }
 
 /// `1 check`, `2 checks`.
-pub(super) fn count(count: usize, what: &str) -> String {
+pub(super) fn count(count: u64, what: &str) -> String {
     format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
