@@ -146,6 +146,34 @@ fn a_gateway_that_does_not_answer_is_called_unreachable_and_welcomed_back() {
 }
 
 #[test]
+fn delivery_times_are_interpolated_between_the_bounds_of_the_histogram() {
+    let redis = Redis::start();
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
+    let mut browser = Chromium::start();
+    browser.visit(&format!("http://{}/", gateway.admin));
+    browser.wait(&format!("{} === 'running'", text("phase")));
+    let quantile = r#"(async (q, before, now) => {
+        const { parse, quantile } = await import("/console/metrics.js");
+        const scrape = (counts) => parse(["0.1", "0.2", "+Inf"].map((le, at) =>
+            `h_bucket{le="${le}"} ${counts[at]}`).join("\n"));
+        return quantile(scrape(before), scrape(now), "h", q);
+    })"#;
+    let mut of = |q: &str, before: &str, now: &str| {
+        browser.value(&format!("{quantile}({q}, {before}, {now})"))
+    };
+    for (q, now, expected) in [
+        ("0.5", "[14, 24, 24]", 0.13), // 4 below 0.1 and 10 above: the 7th of 14 is the 3rd of those 10.
+        ("0.5", "[20, 20, 20]", 0.05),
+        ("0.99", "[10, 10, 20]", 0.2), // Beyond the last bound: at least that.
+    ] {
+        let seconds = of(q, "[10, 10, 10]", now).as_f64().expect("a number");
+        assert!((seconds - expected).abs() < 0.006, "{q} {now}: {seconds}");
+    }
+    assert!(of("0.5", "[10, 10, 10]", "[10, 10, 10]").is_null(), "nothing was delivered");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn only_dev_can_be_tried() {
     let redis = Redis::start();
     let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));

@@ -63,6 +63,7 @@ function table(id, rows, empty) {
   at(id).replaceChildren(...shown.map((cells) => {
     const row = document.createElement("tr");
     row.replaceChildren(...cells.map(cell));
+    if (cells.length === 1) row.firstChild.colSpan = 3;
     return row;
   }));
 }
@@ -75,7 +76,7 @@ async function ask(path) {
 
 function showStatus(status) {
   const running = status.phase === "running";
-  say("phase", status.phase, running ? (status.ready ? "good" : "wait") : "bad");
+  say("phase", running && !status.ready ? "running, not ready" : status.phase, running ? (status.ready ? "good" : "wait") : "bad");
   say("version", `version ${status.version}`);
   say("uptime", `up ${long(status.uptime_seconds)}`);
   say("ready", status.ready ? "Yes" : "No", status.ready ? "good" : "bad");
@@ -87,7 +88,7 @@ function showStatus(status) {
   say("sessions", count(Object.values(status.sessions).reduce((a, b) => a + b, 0)));
   const { wanted, held } = status.channels;
   say("channels", count(wanted));
-  say("held", held < wanted ? `${count(wanted - held)} not confirmed by Redis` : "all confirmed by Redis");
+  say("held", held < wanted ? `${count(wanted - held)} not confirmed by Redis` : wanted ? "all confirmed by Redis" : "no session wants any");
   at("channels").dataset.state = held < wanted ? "wait" : "";
 }
 
@@ -174,8 +175,7 @@ function showAge() {
   at("stale").hidden = !stale || (answered === null && performance.now() < STALE);
   if (!stale) return;
   say("phase", answered === null ? "connecting" : "unreachable", answered === null ? "wait" : "bad");
-  say("stale", answered === null ? "The gateway does not answer."
-    : `The gateway does not answer. What you see is ${Math.round(age / 1000)} s old.`);
+  say("age", answered === null ? "" : `What you see is ${long(age / 1000)} old.`);
 }
 
 async function poll() {
