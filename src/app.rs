@@ -6,8 +6,10 @@
 
 mod open_files;
 
+pub use open_files::room_for_connections;
+
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Playground},
     config::{Config, ListenAddress},
     exchange,
     front::Front,
@@ -38,6 +40,7 @@ pub struct Gateway {
     status: watch::Receiver<Status>,
     front: Front,
     admin: Admin,
+    playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
 }
@@ -95,7 +98,18 @@ impl Gateway {
         let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
-        Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
+        Ok(Self {
+            config,
+            metrics,
+            shards,
+            upstream,
+            status,
+            front,
+            admin,
+            playground: None,
+            phase,
+            stopper,
+        })
     }
 
     /// The public address that was bound; `None` for a unix socket.
@@ -116,6 +130,13 @@ impl Gateway {
         self.status.clone()
     }
 
+    /// Lets the console open sockets and publish: for `sockway dev`, and nobody else.
+    #[must_use]
+    pub fn with_playground(mut self, playground: Playground) -> Self {
+        self.playground = Some(playground);
+        self
+    }
+
     /// What asks this gateway to stop, at leisure or at once.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -127,7 +148,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
         let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
@@ -162,7 +183,7 @@ impl Gateway {
         result
     }
 
-    fn admin_state(&self) -> admin::State {
+    fn admin_state(&mut self) -> admin::State {
         let tell = |shard: &ShardThread| -> admin::Tell {
             let handle = shard.handle();
             Box::new(move |command| handle.tell(command))
@@ -177,6 +198,8 @@ impl Gateway {
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
             drain_timeout: self.config.shutdown.timeout,
+            address: self.admin.address(),
+            playground: self.playground.take(),
         }
     }
 }

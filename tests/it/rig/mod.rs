@@ -1,5 +1,6 @@
 //! What the tests stand on: real children, real sockets, deadlines everywhere, nothing left behind.
 
+pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod gateway;
