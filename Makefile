@@ -6,6 +6,7 @@
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
 # A Python that has `websockets`: the tests speak to the gateway with a client that is not our own.
 export SOCKWAY_PEER_PYTHON := $(CURDIR)/target/tools/python/bin/python3
+export SOCKWAY_BINARY := $(CURDIR)/target/debug/sockway
 
 help:
 	@echo 'make run          build Sockway and try it: a private Redis, a made-up token, demo endpoints'
@@ -34,6 +35,9 @@ test:
 	@cargo deny --offline --log-level error check licenses bans sources
 	@echo '==> tests: cargo test'
 	@cargo test --locked
+	@echo '==> browser client: types, then Node and Chromium against the gateway'
+	@clients/js/node_modules/.bin/tsc --project clients/js
+	@node --test clients/js/test/*.test.js
 
 fmt:
 	@cargo fmt
@@ -44,3 +48,4 @@ advisories:
 
 clean:
 	@cargo clean
+	@rm -rf clients/js/node_modules

@@ -19,6 +19,7 @@ mod keys;
 mod origins;
 mod outage;
 mod peers;
+mod reverse_proxy;
 mod rig;
 mod slow;
 mod startup;

@@ -220,6 +220,17 @@ test("close ends it, even before it is open, and frees the process", async (t) =
   assert.equal(diary.events.length, 1);
 });
 
+test("a token that comes after close connects nothing", async (t) => {
+  const world = await World.start(t);
+  let give;
+  const { client, diary } = connect(t, world.url("/ws/raw"), { token: () => new Promise((resolve) => (give = resolve)) });
+  await until("the token is asked for", () => give);
+  client.close();
+  give(token("ann"));
+  await assert.rejects(until("a subscriber", async () => (await world.publish("user:ann", "hello")) > 0, 500));
+  assert.deepEqual(diary.events.map((event) => event.type), ["stopped"]);
+});
+
 test("wrong arguments are told at once", () => {
   assert.throws(() => new Sockway("not a URL", FAST), TypeError);
   assert.throws(() => new Sockway("ws://localhost/", { WebSocket: null }), /pass options.WebSocket/);
