@@ -14,7 +14,7 @@ fn checker() -> Option<Command> {
     Some(python)
 }
 
-/// The configuration within a manifest's ConfigMap.
+/// The configuration within a manifest's `ConfigMap`.
 fn configuration(manifest: &str) -> String {
     let (_, rest) = manifest.split_once("  sockway.toml: |\n").expect("a configuration");
     let lines = rest.lines().take_while(|line| line.is_empty() || line.starts_with("    "));
