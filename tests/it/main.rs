@@ -24,6 +24,7 @@ mod links;
 mod origins;
 mod outage;
 mod peers;
+mod reverse_proxy;
 mod rig;
 mod slow;
 mod startup;
