@@ -14,6 +14,7 @@ mod examples;
 mod expiry;
 mod frames;
 mod handshake;
+mod jwks;
 mod keepalive;
 mod origins;
 mod outage;

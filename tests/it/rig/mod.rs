@@ -3,6 +3,7 @@
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod http;
+pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod process;
 pub(crate) mod proxy;
@@ -15,5 +16,6 @@ pub(crate) mod wait;
 pub(crate) use client::{Client, Frame};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::Request;
+pub(crate) use issuer::{Issuer, Key};
 pub(crate) use redis::Redis;
 pub(crate) use settings::{Endpoint, Settings};
