@@ -37,6 +37,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// understood any more.
 const VIOLATION_WAIT: Duration = Duration::from_millis(500);
 
+/// Sessions whose tokens end together end within so long before that moment.
+const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
+
 /// Our own frames that may wait behind a socket that takes nothing: one who sends pings and never
 /// reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u32 = 64;
@@ -405,7 +408,7 @@ impl Session {
 
     fn expire_at(&self, expires: SystemTime) {
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-        self.set_deadline(&self.deadlines.expiry, left);
+        self.set_deadline(&self.deadlines.expiry, left - jitter(left));
     }
 
     /// Takes this many frames off what the client may send. `false`: it sends too many.
@@ -535,6 +538,12 @@ impl Session {
             waker.wake();
         }
     }
+}
+
+/// How much earlier a session ends that has this long left: at random, so that those whose tokens were
+/// made together do not come back together. Never later, since then the token is not good any more.
+fn jitter(left: Duration) -> Duration {
+    (left / 10).min(EXPIRY_SPREAD).mul_f64(fastrand::f64())
 }
 
 /// Whether what is queued is still worth sending before the close frame: not to one who is too
