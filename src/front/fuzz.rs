@@ -5,7 +5,13 @@ use super::{
     request::{NoRequest, Received, receive},
     upgrade,
 };
-use crate::{config::Config, endpoint::Routes, reason::Refusal, shard::Transport};
+use crate::{
+    config::Config,
+    endpoint::{Matched, Routes},
+    reason::Refusal,
+    shard::Transport,
+};
+use futures_util::FutureExt as _;
 use hyper::http::request::Parts;
 use std::{
     future::pending, io::Write as _, os::unix::net::UnixStream as StdStream, time::SystemTime,
@@ -49,8 +55,8 @@ fn judge(config: &Config, now: SystemTime, parts: &Parts) {
         .map(client::AddressKey::new);
     let upgraded = upgrade::check(parts);
     let allowed = origin::allowed(&server.allowed_origins, &parts.headers);
-    let granted = decision::find(&routes, parts)
-        .and_then(|matched| decision::grant(&config.auth, &matched, parts, now));
+    let granted =
+        decision::find(&routes, parts).and_then(|matched| granted_now(config, &matched, parts));
     match (upgraded, allowed, granted) {
         (Ok(upgrade), true, Ok(grant)) => {
             let head = answer::switching(&upgrade);
@@ -62,6 +68,15 @@ fn judge(config: &Config, now: SystemTime, parts: &Parts) {
         (Err(refusal), ..) | (.., Err(refusal)) => assert_answer(refusal, Some(parts), now),
         _ => {}
     }
+}
+
+/// Local keys never make a handshake wait.
+fn granted_now(
+    config: &Config,
+    matched: &Matched,
+    parts: &Parts,
+) -> Result<decision::Grant, Refusal> {
+    decision::grant(&config.auth, matched, parts).now_or_never().expect("local keys are there")
 }
 
 /// An answer is one head and one problem document, whatever the request was.
