@@ -6,11 +6,14 @@
 
 mod open_files;
 
+pub use open_files::room_for_connections;
+
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Playground},
     config::{Config, ListenAddress},
     exchange,
     front::Front,
+    jwks::Keeper,
     lifecycle::{self, Ending, Stopper},
     metrics::Metrics,
     phase::Phase,
@@ -38,6 +41,7 @@ pub struct Gateway {
     status: watch::Receiver<Status>,
     front: Front,
     admin: Admin,
+    playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
 }
@@ -95,7 +99,18 @@ impl Gateway {
         let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
-        Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
+        Ok(Self {
+            config,
+            metrics,
+            shards,
+            upstream,
+            status,
+            front,
+            admin,
+            playground: None,
+            phase,
+            stopper,
+        })
     }
 
     /// The public address that was bound; `None` for a unix socket.
@@ -116,6 +131,13 @@ impl Gateway {
         self.status.clone()
     }
 
+    /// Lets the console open sockets and publish: for `sockway dev`, and nobody else.
+    #[must_use]
+    pub fn with_playground(mut self, playground: Playground) -> Self {
+        self.playground = Some(playground);
+        self
+    }
+
     /// What asks this gateway to stop, at leisure or at once.
     #[must_use]
     pub fn stopper(&self) -> Stopper {
@@ -127,14 +149,16 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
         let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
+        let keys = self.keeper();
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
+        let keys = AbortOnDropHandle::new(tokio::spawn(keep_keys(keys)));
         let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
@@ -147,6 +171,7 @@ impl Gateway {
                     biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
                     result = close(front, shards, spread, phase.subscribe()) => result,
+                    result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });
@@ -162,7 +187,13 @@ impl Gateway {
         result
     }
 
-    fn admin_state(&self) -> admin::State {
+    /// What fetches the issuer's keys, when there is an issuer.
+    fn keeper(&self) -> Option<Keeper> {
+        let keys = self.config.auth.key_set()?;
+        Some(Keeper::new(Arc::clone(keys), self.metrics.jwks.clone()))
+    }
+
+    fn admin_state(&mut self) -> admin::State {
         let tell = |shard: &ShardThread| -> admin::Tell {
             let handle = shard.handle();
             Box::new(move |command| handle.tell(command))
@@ -173,10 +204,13 @@ impl Gateway {
             shards: self.shards.iter().map(tell).collect(),
             upstream: self.status.clone(),
             phase: self.phase.subscribe(),
+            keys: self.config.auth.key_set().map(Arc::clone),
             proof_expires: proof_expires(&self.config),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
             drain_timeout: self.config.shutdown.timeout,
+            address: self.admin.address(),
+            playground: self.playground.take(),
         }
     }
 }
@@ -190,6 +224,14 @@ fn public(config: &Config) -> String {
     match &config.server.listen {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// Never ends: without an issuer there is nothing to fetch, and with one no end to it.
+async fn keep_keys(keeper: Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.run().await,
+        None => future::pending().await,
     }
 }
 
