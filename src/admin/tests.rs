@@ -54,10 +54,13 @@ impl Rig {
                 shards,
                 upstream: status,
                 phase: phases,
+                keys: None,
                 proof_expires: Duration::from_secs(9),
                 started: Instant::now(),
                 drain: drain.clone(),
                 drain_timeout: Duration::from_secs(20),
+                address,
+                playground: None,
             })
             .unwrap();
         Self { address, running, upstream, phase, drain }
