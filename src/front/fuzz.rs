@@ -5,12 +5,7 @@ use super::{
     request::{NoRequest, Received, receive},
     upgrade,
 };
-use crate::{
-    config::Config,
-    endpoint::{Matched, Routes},
-    reason::Refusal,
-    shard::Transport,
-};
+use crate::{config::Config, endpoint::Routes, reason::Refusal, shard::Transport};
 use futures_util::FutureExt as _;
 use hyper::http::request::Parts;
 use std::{
@@ -55,8 +50,10 @@ fn judge(config: &Config, now: SystemTime, parts: &Parts) {
         .map(client::AddressKey::new);
     let upgraded = upgrade::check(parts);
     let allowed = origin::allowed(&server.allowed_origins, &parts.headers);
-    let granted =
-        decision::find(&routes, parts).and_then(|matched| granted_now(config, &matched, parts));
+    let granted = decision::find(&routes, parts).and_then(|matched| {
+        let granted = decision::grant(&config.auth, &matched, parts).now_or_never();
+        granted.expect("with keys of its own nothing is waited for")
+    });
     match (upgraded, allowed, granted) {
         (Ok(upgrade), true, Ok(grant)) => {
             let head = answer::switching(&upgrade);
@@ -68,15 +65,6 @@ fn judge(config: &Config, now: SystemTime, parts: &Parts) {
         (Err(refusal), ..) | (.., Err(refusal)) => assert_answer(refusal, Some(parts), now),
         _ => {}
     }
-}
-
-/// Local keys never make a handshake wait.
-fn granted_now(
-    config: &Config,
-    matched: &Matched,
-    parts: &Parts,
-) -> Result<decision::Grant, Refusal> {
-    decision::grant(&config.auth, matched, parts).now_or_never().expect("local keys are there")
 }
 
 /// An answer is one head and one problem document, whatever the request was.
