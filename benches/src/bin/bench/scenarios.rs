@@ -81,6 +81,25 @@ fn in_turn<T>(
     Ok(figures)
 }
 
+/// Each server once, one after the other; a peer that fails has no figure.
+fn each<T>(
+    place: &Place,
+    mut measure: impl FnMut(Kind) -> Outcome<T>,
+) -> Outcome<Vec<(Kind, Vec<T>)>> {
+    let mut figures = Vec::new();
+    for kind in place.everybody() {
+        match measure(kind) {
+            Ok(value) => figures.push((kind, vec![value])),
+            Err(error) if kind.is_peer() => {
+                eprintln!("    left out: {error}");
+                figures.push((kind, Vec::new()));
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(figures)
+}
+
 impl Place<'_> {
     fn pairs(&self) -> usize {
         self.options.pairs.unwrap_or(if self.options.short { 3 } else { 7 })
@@ -230,33 +249,34 @@ fn storm(place: &Place) -> Outcome<Vec<Row>> {
 }
 
 fn memory(place: &Place) -> Outcome<Vec<Row>> {
-    let (sockets, kinds) = (place.sockets(10_000), place.everybody());
-    let (mut fresh, mut used) = (Vec::new(), Vec::new());
-    for kind in kinds {
-        let settings = Settings { ping_interval: "2s", ..Settings::usual(place) };
-        let mut bench = Bench::start(place, kind, &settings)?;
-        let connected = connect(&mut bench, sockets, "/both/{ids}")?;
-        let grown =
-            |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
-        fresh.push((kind, vec![grown(connected.memory_after.pss)]));
-        closed(&mut bench, place, 100, 100, "all")?;
-        let seconds = if place.options.short { 5 } else { 60 };
-        let idle: Window = bench.step(&format!("idle --seconds {seconds}"))?;
-        used.push((kind, vec![grown(idle.memory.pss)]));
-    }
-    let row = |what: &str, most, figures, note: &str| Row {
+    let sockets = place.sockets(10_000);
+    let grown = each(place, |kind| memory_of(place, kind, sockets))?;
+    let row = |what: &str, most, of: fn(&(f64, f64)) -> f64, note: &str| Row {
         what: format!("idle connection with its own channel and a common one, {what}: PSS"),
         unit: "bytes",
         target: Target::AtMost(most),
-        figures,
+        figures: grown.iter().map(|(kind, both)| (*kind, both.iter().map(of).collect())).collect(),
         note: note.to_owned(),
     };
     let pings =
         "Pinged every 2 s, 5 s (short form) or 60 s long, instead of every 25 s for 10 minutes.";
     Ok(vec![
-        row("fresh", 1536.0, fresh, ""),
-        row("after a burst of 100 messages and pings", 1700.0, used, pings),
+        row("fresh", 1536.0, |(fresh, _)| *fresh, ""),
+        row("after a burst of 100 messages and pings", 1700.0, |(_, used)| *used, pings),
     ])
+}
+
+/// Bytes a connection when it is fresh, and when it has seen messages and pings.
+fn memory_of(place: &Place, kind: Kind, sockets: usize) -> Outcome<(f64, f64)> {
+    let settings = Settings { ping_interval: "2s", ..Settings::usual(place) };
+    let mut bench = Bench::start(place, kind, &settings)?;
+    let connected = connect(&mut bench, sockets, "/both/{ids}")?;
+    let grown =
+        |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
+    closed(&mut bench, place, 100, 100, "all")?;
+    let seconds = if place.options.short { 5 } else { 60 };
+    let idle = bench.window(&format!("idle --seconds {seconds}"))?;
+    Ok((grown(connected.memory_after.pss), grown(idle.memory.pss)))
 }
 
 fn latency(place: &Place) -> Outcome<Vec<Row>> {
@@ -309,7 +329,8 @@ fn recovery(place: &Place) -> Outcome<Vec<Row>> {
 }
 
 fn growth(place: &Place) -> Outcome<Vec<Row>> {
-    let (few, many) = (1_000, place.sockets(15_000));
+    let many = place.sockets(15_000);
+    let few = (many / 15).max(1);
     let mut benches = connected(place, &[Kind::Limit, Kind::Sockway], few, "/all")?;
     let cost = |benches: &mut [Bench], sockets: usize| {
         let messages = place.messages(1e6 / sockets as f64).max(3);
@@ -396,8 +417,7 @@ fn shootout(place: &Place) -> Outcome<Vec<Row>> {
     const LIMIT_MICROS: f64 = 500_000.0;
     let most = place.sockets(15_000);
     let step = (if place.options.short { most / 5 } else { most / 15 }).max(1);
-    let mut figures = Vec::new();
-    for kind in place.everybody() {
+    let figures = each(place, |kind| {
         let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
         let mut good = 0;
         while good + step <= most {
@@ -408,8 +428,8 @@ fn shootout(place: &Place) -> Outcome<Vec<Row>> {
             }
             good += step;
         }
-        figures.push((kind, vec![good as f64]));
-    }
+        Ok(good as f64)
+    })?;
     Ok(vec![Row {
         what: "most sockets with a p95 broadcast round trip below 500 ms, 10 in flight".to_owned(),
         unit: "sockets",
@@ -422,25 +442,24 @@ fn shootout(place: &Place) -> Outcome<Vec<Row>> {
 /// AnyCable's test: what a reader of 1 KB/s does to the others. The messages are more than any kernel buffers
 /// for the slow one, so that the server itself has to decide about it.
 fn slow(place: &Place) -> Outcome<Vec<Row>> {
-    let (sockets, mut figures, mut ends) = (place.sockets(100), Vec::new(), Vec::new());
+    let (sockets, mut closed) = (place.sockets(100), 0);
     let seconds = if place.options.short { 8 } else { 30 };
-    for kind in place.everybody() {
+    let figures = each(place, |kind| {
         let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
         connect(&mut bench, sockets, "/all")?;
         let _: Connected =
             bench.step("connect --sockets 1 --path /all --slow-bytes-per-second 1000")?;
         let window = bench.window(&format!("open --rate 200 --seconds {seconds} --size 4096"))?;
-        figures.push((kind, vec![window.longest_silence_millis]));
         if kind == Kind::Sockway {
-            let closed = bench.metric("sockway_sessions_closed_total", "slow_consumer")?;
-            ends.push(format!("Sockway closed {closed} as slow_consumer."));
+            closed = bench.metric("sockway_sessions_closed_total", "slow_consumer")?;
         }
-    }
+        Ok(window.longest_silence_millis)
+    })?;
     Ok(vec![Row {
         what: format!("longest pause of {sockets} fast readers beside one that reads 1 KB/s"),
         unit: "ms",
         target: Target::AtMost(100.0),
         figures,
-        note: format!("A message of 4 KiB every 5 ms. {}", ends.concat()),
+        note: format!("A message of 4 KiB every 5 ms. Sockway closed {closed} as slow_consumer."),
     }])
 }
