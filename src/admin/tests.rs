@@ -58,6 +58,8 @@ impl Rig {
                 started: Instant::now(),
                 drain: drain.clone(),
                 drain_timeout: Duration::from_secs(20),
+                address,
+                playground: None,
             })
             .unwrap();
         Self { address, running, upstream, phase, drain }
