@@ -13,9 +13,10 @@ use crate::servers::{Kind, Place, Redis, Server, Settings};
 /// A server with a Redis and a load generator of its own: who shared a Redis would get the others' messages.
 pub(crate) struct Bench {
     pub(crate) kind: Kind,
-    pub(crate) redis: Redis,
+    // Dropped in this order: whoever lost its other side first would complain.
     load: Load,
     server: Server,
+    pub(crate) redis: Redis,
     deliveries: u64,
 }
 
