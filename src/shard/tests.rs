@@ -472,3 +472,23 @@ fn a_panic_in_a_spawned_task_ends_nothing_else() {
         assert_eq!(client.next().await, text("alive"));
     });
 }
+
+#[test]
+#[expect(clippy::await_holding_refcell_ref, reason = "it makes the session's next read panic")]
+fn a_session_that_panics_is_counted_let_go_and_hurts_no_other() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut victim = rig.connect(endpoint()).await;
+        let mut other = rig.connect(endpoint()).await;
+        let in_use = rig.shard.core.scratch.borrow_mut();
+        victim.send(0x89, b"ping").await;
+        assert_eq!(victim.next().await, Frame::End);
+        drop(in_use);
+        assert_eq!(rig.metrics().closed[CloseReason::InternalError.index()].load(), 1);
+        assert_eq!(rig.metrics().open(), 1);
+        rig.publish("orders", "alive");
+        assert_eq!(other.next().await, text("alive"));
+        other.send(0x89, b"still read").await;
+        assert_eq!(other.next().await, Frame::Pong(b"still read".to_vec()));
+    });
+}

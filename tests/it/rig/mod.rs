@@ -2,15 +2,18 @@
 
 pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod metrics;
+pub(crate) mod oracle;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;
 pub(crate) mod token;
+pub(crate) mod vitals;
 pub(crate) mod wait;
 
 pub(crate) use client::{Client, Frame};
