@@ -4,8 +4,9 @@
 .PHONY: help run test soak bench bench-peers fmt advisories clean
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
-# A Python that has `websockets`: the tests speak to the gateway with a client that is not our own.
+# A Python that has `websockets` and `kosoku`: the tests speak to the gateway with clients that are not our own.
 export SOCKWAY_PEER_PYTHON := $(CURDIR)/target/tools/python/bin/python3
+export SOCKWAY_BINARY := $(CURDIR)/target/debug/sockway
 
 BENCHES := --locked --manifest-path benches/Cargo.toml --target-dir target/benches
 
@@ -42,6 +43,9 @@ test:
 	@cargo deny --offline --log-level error check licenses bans sources
 	@echo '==> tests: cargo test'
 	@cargo test --locked
+	@echo '==> browser client: types, then Node and Chromium against the gateway'
+	@clients/js/node_modules/.bin/tsc --project clients/js
+	@node --test clients/js/test/*.test.js
 
 # Everything the benchmark needs is built first, so that nothing is built while it measures.
 bench:
@@ -68,3 +72,4 @@ advisories:
 
 clean:
 	@cargo clean
+	@rm -rf clients/js/node_modules

@@ -13,6 +13,7 @@ use crate::{
     config::{Config, ListenAddress},
     exchange,
     front::Front,
+    jwks::Keeper,
     lifecycle::{self, Ending, Stopper},
     metrics::Metrics,
     phase::Phase,
@@ -152,10 +153,12 @@ impl Gateway {
         let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
+        let keys = self.keeper();
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
+        let keys = AbortOnDropHandle::new(tokio::spawn(keep_keys(keys)));
         let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
@@ -168,6 +171,7 @@ impl Gateway {
                     biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
                     result = close(front, shards, spread, phase.subscribe()) => result,
+                    result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });
@@ -183,6 +187,12 @@ impl Gateway {
         result
     }
 
+    /// What fetches the issuer's keys, when there is an issuer.
+    fn keeper(&self) -> Option<Keeper> {
+        let keys = self.config.auth.key_set()?;
+        Some(Keeper::new(Arc::clone(keys), self.metrics.jwks.clone()))
+    }
+
     fn admin_state(&mut self) -> admin::State {
         let tell = |shard: &ShardThread| -> admin::Tell {
             let handle = shard.handle();
@@ -194,6 +204,7 @@ impl Gateway {
             shards: self.shards.iter().map(tell).collect(),
             upstream: self.status.clone(),
             phase: self.phase.subscribe(),
+            keys: self.config.auth.key_set().map(Arc::clone),
             proof_expires: proof_expires(&self.config),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
@@ -213,6 +224,14 @@ fn public(config: &Config) -> String {
     match &config.server.listen {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
+    }
+}
+
+/// Never ends: without an issuer there is nothing to fetch, and with one no end to it.
+async fn keep_keys(keeper: Option<Keeper>) {
+    match keeper {
+        Some(keeper) => keeper.run().await,
+        None => future::pending().await,
     }
 }
 

@@ -21,7 +21,8 @@ pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
 use crate::{
-    endpoint::EndpointName, metrics::Metrics, phase::Phase, shard::Command, upstream::Status,
+    auth::KeySet, endpoint::EndpointName, metrics::Metrics, phase::Phase, shard::Command,
+    upstream::Status,
 };
 use std::{
     net::SocketAddr,
@@ -41,6 +42,8 @@ pub struct State {
     pub shards: Vec<Tell>,
     pub upstream: watch::Receiver<Status>,
     pub phase: watch::Receiver<Phase>,
+    /// The issuer's keys, when tokens are verified by them.
+    pub keys: Option<Arc<KeySet>>,
     /// A proof of the Redis link older than this proves nothing any more.
     pub proof_expires: Duration,
     pub started: Instant,

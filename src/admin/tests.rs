@@ -54,6 +54,7 @@ impl Rig {
                 shards,
                 upstream: status,
                 phase: phases,
+                keys: None,
                 proof_expires: Duration::from_secs(9),
                 started: Instant::now(),
                 drain: drain.clone(),

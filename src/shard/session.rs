@@ -37,6 +37,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// understood any more.
 const VIOLATION_WAIT: Duration = Duration::from_millis(500);
 
+/// Sessions whose tokens end together end within so long before that moment.
+const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
+
 /// Our own frames that may wait behind a socket that takes nothing: one who sends pings and never
 /// reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u32 = 64;
@@ -51,7 +54,8 @@ pub(super) struct Session {
     metrics: Arc<EndpointMetrics>,
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
-    pub(super) token_id: Option<Arc<str>>,
+    /// Of the token that the session lives by, which a refresh may change.
+    pub(super) token_id: RefCell<Option<Arc<str>>>,
     pub(super) auth: Arc<Auth>,
     /// Gives back what admission counted.
     _permit: Box<dyn Any>,
@@ -130,7 +134,7 @@ impl Session {
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
-            token_id: identity.and_then(|identity| identity.token_id),
+            token_id: RefCell::new(identity.and_then(|identity| identity.token_id)),
             auth,
             _permit: permit,
             transport: OnceCell::new(),
@@ -388,23 +392,27 @@ impl Session {
         self.set_deadline(&self.deadlines.drain, delay);
     }
 
-    /// A newer token is valid until then, or for ever; a session's life is never shortened.
-    pub(super) fn lengthen(&self, expires: Option<SystemTime>) {
-        match expires {
+    /// A newer token takes the place of the one that the session lives by, unless it would shorten
+    /// the session's life: then nothing changes.
+    pub(super) fn lengthen(&self, newer: Identity) {
+        let before = self.deadlines.expiry.get();
+        match newer.expires {
+            _ if before == 0 => return,
             None => self.deadlines.expiry.set(0),
             Some(expires) => {
-                let before = self.deadlines.expiry.get();
                 self.expire_at(expires);
-                if before == 0 || before > self.deadlines.expiry.get() {
-                    self.deadlines.expiry.set(before);
+                if before > self.deadlines.expiry.get() {
+                    return self.deadlines.expiry.set(before);
                 }
             }
         }
+        // Revoking the former token must not end what now lives by this one, nor the other way.
+        *self.token_id.borrow_mut() = newer.token_id;
     }
 
     fn expire_at(&self, expires: SystemTime) {
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-        self.set_deadline(&self.deadlines.expiry, left);
+        self.set_deadline(&self.deadlines.expiry, left - jitter(left));
     }
 
     /// Takes this many frames off what the client may send. `false`: it sends too many.
@@ -534,6 +542,12 @@ impl Session {
             waker.wake();
         }
     }
+}
+
+/// How much earlier a session ends that has this long left: at random, so that those whose tokens were
+/// made together do not come back together. Never later, since then the token is not good any more.
+fn jitter(left: Duration) -> Duration {
+    (left / 10).min(EXPIRY_SPREAD).mul_f64(fastrand::f64())
 }
 
 /// Whether what is queued is still worth sending before the close frame: not to one who is too
