@@ -43,8 +43,8 @@ impl Histogram {
 
     /// Records one duration. Only ever call this from the one thread that owns the histogram.
     pub fn observe(&self, value: Duration) {
-        let at = self.bounds.iter().position(|&bound| value <= bound);
-        self.buckets[at.unwrap_or(self.bounds.len())].add(1);
+        let longer = self.bounds.partition_point(|&bound| bound < value);
+        self.buckets[longer].add(1);
         self.nanos.add(u64::try_from(value.as_nanos()).unwrap_or(u64::MAX));
     }
 
