@@ -5,6 +5,9 @@
 //! looks alive. Holds no logic of its own beyond that.
 
 mod open_files;
+mod reload;
+
+pub use reload::Reloader;
 
 use crate::{
     admin::{self, Admin},
@@ -31,7 +34,7 @@ use tracing::info;
 
 /// A gateway whose addresses are bound and which serves nobody yet.
 pub struct Gateway {
-    config: Arc<Config>,
+    config: watch::Sender<Arc<Config>>,
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
     upstream: Upstream,
@@ -70,9 +73,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound, or a thread cannot be made.
     pub fn bind(mut config: Config) -> Result<Self, BindError> {
-        let server = &mut config.server;
-        server.max_connections =
-            open_files::fit(server.max_connections, open_files::raise(), server.shards);
+        reload::fit(&mut config);
         let config = Arc::new(config);
 
         let address = config.admin.listen;
@@ -92,6 +93,7 @@ impl Gateway {
         let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
+        let config = watch::Sender::new(config);
         Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
     }
 
@@ -119,13 +121,32 @@ impl Gateway {
         self.stopper.clone()
     }
 
+    /// What this gateway's configuration can be changed by.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            config: self.config.clone(),
+            gates: self.front.gates(),
+            shards: self.shards.iter().map(ShardThread::handle).collect(),
+            metrics: Arc::clone(&self.metrics),
+            phase: self.phase.subscribe(),
+        }
+    }
+
+    /// Every series.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Serves until `shutdown` resolves, or the [`Stopper`] or the admin port asks for the end;
     /// then goes through the whole stop sequence.
     ///
     /// # Errors
     /// When a part ended unasked.
     pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
-        let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
+        let address =
+            self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
@@ -136,11 +157,10 @@ impl Gateway {
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
 
-        let spread = config.shutdown.spread;
         let result = {
             let mut parts = pin!(async {
                 tokio::select! {
-                    result = close(front, shards, spread, phase.subscribe()) => result,
+                    result = close(front, shards, &config, phase.subscribe()) => result,
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
@@ -148,7 +168,8 @@ impl Gateway {
             tokio::select! {
                 result = parts.as_mut() => result.map(|()| Ending::Clean),
                 () = asked(shutdown, &stopper) => {
-                    lifecycle::stop(&phase, &config.shutdown, &stopper.now, parts).await
+                    let settings = config.borrow().shutdown.clone();
+                    lifecycle::stop(&phase, &settings, &stopper.now, parts).await
                 }
             }
         };
@@ -164,14 +185,13 @@ impl Gateway {
         };
         admin::State {
             metrics: Arc::clone(&self.metrics),
-            endpoints: self.config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect(),
+            config: self.config.subscribe(),
             shards: self.shards.iter().map(tell).collect(),
             upstream: self.status.clone(),
             phase: self.phase.subscribe(),
-            proof_expires: proof_expires(&self.config),
+            proof_expires: proof_expires(&self.config.borrow()),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
-            drain_timeout: self.config.shutdown.timeout,
         }
     }
 }
@@ -202,7 +222,7 @@ async fn asked(shutdown: impl Future<Output = ()>, stopper: &Stopper) {
 async fn close(
     front: AbortOnDropHandle<()>,
     mut shards: Vec<ShardThread>,
-    spread: Duration,
+    config: &watch::Sender<Arc<Config>>,
     phase: watch::Receiver<Phase>,
 ) -> Result<(), RunError> {
     let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
@@ -211,6 +231,8 @@ async fn close(
         if result.is_err() || *phase.borrow() < Phase::Draining {
             return Err(unasked("the public port", result.err()));
         }
+        // As it is by now.
+        let spread = config.borrow().shutdown.spread;
         handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
         Ok(())
     };

@@ -16,9 +16,7 @@ mod tests;
 
 pub use server::{Admin, Running};
 
-use crate::{
-    endpoint::EndpointName, metrics::Metrics, phase::Phase, shard::Command, upstream::Status,
-};
+use crate::{config::Config, metrics::Metrics, phase::Phase, shard::Command, upstream::Status};
 use std::{
     sync::Arc,
     time::{Duration, Instant},
@@ -32,7 +30,8 @@ pub type Tell = Box<dyn Fn(Command) + Send + Sync>;
 /// What the private port shows, and what it may set off.
 pub struct State {
     pub metrics: Arc<Metrics>,
-    pub endpoints: Vec<EndpointName>,
+    /// As it is now: a reload changes it.
+    pub config: watch::Receiver<Arc<Config>>,
     pub shards: Vec<Tell>,
     pub upstream: watch::Receiver<Status>,
     pub phase: watch::Receiver<Phase>,
@@ -41,6 +40,4 @@ pub struct State {
     pub started: Instant,
     /// Cancelled to ask for the stop sequence.
     pub drain: CancellationToken,
-    /// How long the stop sequence takes at most.
-    pub drain_timeout: Duration,
 }

@@ -48,6 +48,7 @@ impl State {
     pub(super) fn summary(&self, now: Instant) -> Summary {
         let Readiness { ready, reasons } = self.readiness(now);
         let status = self.upstream.borrow().clone();
+        let endpoints = self.config.borrow().endpoints.clone();
         let open = |name: &EndpointName| (String::from(&**name), self.metrics.sessions_open(name));
         Summary {
             version: VERSION,
@@ -56,7 +57,7 @@ impl State {
             ready,
             reasons,
             uptime_seconds: millis(now, self.started),
-            sessions: self.endpoints.iter().map(open).collect(),
+            sessions: endpoints.iter().map(|endpoint| open(&endpoint.name)).collect(),
             channels: Channels { wanted: status.wanted, held: status.held },
             redis: Redis {
                 seconds_since_proof: status.verified.map(|verified| millis(now, verified)),

@@ -102,7 +102,13 @@ impl JwtVerifier {
         let user = claims.user(&settings.user_claim)?;
         let claims = claims.texts();
         let token_id = claims.get("jti").map(|id| Arc::from(id.as_str()));
-        accepted.then_some(Identity { user, claims, token_id, expires: Some(expires) })
+        accepted.then_some(Identity {
+            user,
+            claims,
+            token_id,
+            static_token: None,
+            expires: Some(expires),
+        })
     }
 }
 

@@ -71,6 +71,18 @@ impl Auth {
         self.jwt.as_ref().map(JwtVerifier::settings)
     }
 
+    /// Who the static token with this SHA-256 stands for; `None` when there is none any more.
+    #[must_use]
+    pub fn static_identity(&self, sha256: &[u8; 32]) -> Option<&Identity> {
+        self.tokens.by_hash(sha256)
+    }
+
+    /// Whether both know the same static tokens.
+    #[must_use]
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        self.tokens == other.tokens
+    }
+
     /// Finds out who a token says the client is.
     ///
     /// # Errors

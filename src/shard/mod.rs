@@ -11,12 +11,15 @@ mod fixture;
 mod hub;
 mod inbound;
 mod queue;
+mod reload;
 mod seat;
 mod session;
 mod task;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tls;
+mod tls_stream;
 mod transport;
 mod wheel;
 
@@ -25,8 +28,8 @@ pub use thread::{ShardDied, ShardThread};
 pub use transport::Transport;
 
 use self::core::Core;
-use crate::{channel::ChannelName, metrics::ShardMetrics};
-use std::{fmt, rc::Rc, time::Duration};
+use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics};
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Work that another thread hands to a shard: it runs there, and may [`Shard::spawn`].
@@ -39,6 +42,8 @@ pub enum Command {
     /// Close every session with 1012, each at a random moment within `spread`, and every session
     /// that opens later at once. Each session's queue is flushed first.
     Drain { spread: Duration },
+    /// Go on with this configuration, and close the sessions that it concerns.
+    Reload(Arc<Config>),
     /// Say which channels have the most sessions here.
     Busiest { prefix: String, limit: usize, reply: oneshot::Sender<Vec<Busy>> },
 }

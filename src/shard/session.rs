@@ -52,6 +52,7 @@ pub(super) struct Session {
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
     pub(super) token_id: Option<Arc<str>>,
+    pub(super) static_token: Option<Arc<[u8; 32]>>,
     pub(super) auth: Arc<Auth>,
     /// Gives back what admission counted.
     _permit: Box<dyn Any>,
@@ -130,6 +131,7 @@ impl Session {
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
+            static_token: identity.as_ref().and_then(|identity| identity.static_token.clone()),
             token_id: identity.and_then(|identity| identity.token_id),
             auth,
             _permit: permit,

@@ -113,7 +113,7 @@ impl SessionTask {
     /// A newer token of the same user lengthens the session's life.
     fn refresh(&self, token: &str) {
         let session = &self.session;
-        match session.auth.verify(token, SystemTime::now()) {
+        match session.core.auth_for(session).verify(token, SystemTime::now()) {
             Ok(identity) if Some(&identity.user) == session.user.as_ref() => {
                 session.lengthen(identity.expires);
             }

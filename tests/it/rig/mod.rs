@@ -1,5 +1,6 @@
 //! What the tests stand on: real children, real sockets, deadlines everywhere, nothing left behind.
 
+pub(crate) mod certificate;
 pub(crate) mod client;
 pub(crate) mod gateway;
 pub(crate) mod http;
@@ -11,9 +12,12 @@ pub(crate) mod resp;
 pub(crate) mod settings;
 pub(crate) mod token;
 pub(crate) mod wait;
+pub(crate) mod wss;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use client::{Client, Frame};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::Request;
 pub(crate) use redis::Redis;
 pub(crate) use settings::{Endpoint, Settings};
+pub(crate) use wss::Wss;

@@ -1,0 +1,48 @@
+//! A reload, as a shard sees it: which of its sessions the new configuration concerns.
+//!
+//! A session is concerned when its endpoint has gone or gives something else now, or when the
+//! static token that opened it has. All others notice nothing: they keep the queue, the timers and
+//! the identity they opened with.
+
+use super::{core::Core, session::Session};
+use crate::{auth::Auth, config::Config, reason::CloseReason};
+use std::sync::Arc;
+
+impl Core {
+    /// Takes the new configuration and closes the sessions that it concerns.
+    pub(super) fn reload(&self, config: Arc<Config>) {
+        *self.config.borrow_mut() = Some(config);
+        for (_, session) in self.sessions.borrow().iter() {
+            self.hold_against_reload(session);
+        }
+    }
+
+    /// Closes a session that the latest reload concerns.
+    pub(super) fn hold_against_reload(&self, session: &Session) {
+        let config = self.config.borrow();
+        if let Some(reason) = config.as_deref().and_then(|config| ending(session, config)) {
+            session.end(reason);
+        }
+    }
+
+    /// What a session's next token is verified by: the latest keys, not those it opened with.
+    pub(super) fn auth_for(&self, session: &Session) -> Arc<Auth> {
+        let config = self.config.borrow();
+        Arc::clone(config.as_ref().map_or(&session.auth, |config| &config.auth))
+    }
+}
+
+/// Why a session cannot go on under this configuration; `None` when it can.
+fn ending(session: &Session, config: &Config) -> Option<CloseReason> {
+    if let Some(token) = &session.static_token {
+        match config.auth.static_identity(token) {
+            None => return Some(CloseReason::Revoked),
+            now if now != session.auth.static_identity(token) => {
+                return Some(CloseReason::Reconfigured);
+            }
+            Some(_) => {}
+        }
+    }
+    let goes_on = config.endpoints.iter().any(|endpoint| session.endpoint.continues_as(endpoint));
+    (!goes_on).then_some(CloseReason::Reconfigured)
+}
