@@ -13,8 +13,10 @@ use crate::{
 use bytes::Bytes;
 use serde::Serialize;
 use std::{
+    array,
     collections::{HashSet, VecDeque},
     io::IoSlice,
+    mem,
     sync::Arc,
 };
 
@@ -134,14 +136,15 @@ impl OutQueue {
                 *item = Item::Frame(gap.encode(endpoint));
             }
         }
-        let mut slices = [IoSlice::new(&[]); MAX_SLICES];
-        let mut count = 0;
-        for (slice, item) in slices.iter_mut().zip(&self.items) {
-            let skip = if count == 0 { self.written } else { 0 };
-            *slice = IoSlice::new(&item.bytes(endpoint.format)[skip..]);
-            count += 1;
+        let frames = self.items.iter().map(|item| item.bytes(endpoint.format));
+        // Most of the time there is one frame, and 64 slices are worth not being set up for it.
+        if self.items.len() == 1 {
+            let only: [IoSlice<'_>; 1] = slices(frames, self.written);
+            write(&only)
+        } else {
+            let all: [IoSlice<'_>; MAX_SLICES] = slices(frames, self.written);
+            write(&all[..self.items.len().min(MAX_SLICES)])
         }
-        write(&slices[..count])
     }
 
     /// Takes out what a write of `written` bytes finished, each whole message through `delivered`
@@ -220,6 +223,18 @@ impl OutQueue {
             Item::Message(_) | Item::Frame(_) => None,
         }
     }
+}
+
+/// Slices over the first `N` frames, or fewer, without the `written` bytes of the very first.
+fn slices<'a, const N: usize>(
+    mut frames: impl Iterator<Item = &'a [u8]>,
+    written: usize,
+) -> [IoSlice<'a>; N] {
+    let mut skip = written;
+    array::from_fn(|_| {
+        let frame = frames.next().unwrap_or_default();
+        IoSlice::new(&frame[mem::take(&mut skip)..])
+    })
 }
 
 fn encoded(message: &Message, format: Format) -> &Bytes {

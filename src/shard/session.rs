@@ -273,12 +273,16 @@ impl Session {
         self.queue.borrow_mut().push_frame(frame);
     }
 
-    /// Queues an answer to something that the client sent.
+    /// Queues an answer to something that the client sent. One who asks and asks and takes no
+    /// answer is closed.
     pub(super) fn push_reply(&self, frame: bytes::Bytes) {
-        self.replies.set(self.replies.get() + 1);
-        if self.replies.get() > MAX_REPLIES {
+        if self.replies.get() == MAX_REPLIES {
+            self.flush(Instant::now());
+        }
+        if self.replies.get() == MAX_REPLIES {
             self.end(CloseReason::RateLimited);
         } else {
+            self.replies.set(self.replies.get() + 1);
             self.push_frame(frame);
         }
     }

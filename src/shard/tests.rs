@@ -327,6 +327,18 @@ fn pings_are_answered_also_when_they_come_in_pieces() {
 }
 
 #[test]
+fn a_burst_of_pings_is_answered_as_long_as_the_client_takes_the_answers() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        client.send_bytes(&[0x89, 0x80, 0, 0, 0, 0].repeat(500)).await;
+        for _ in 0..500 {
+            assert_eq!(client.next().await, Frame::Pong(vec![]));
+        }
+    });
+}
+
+#[test]
 fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
     let oversized: &[u8] = &[0x82, 0xFE, 0x40, 0x01, 0, 0, 0, 0];
     let announced: &[u8] = &[0x82, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];

@@ -71,12 +71,15 @@ impl Transport {
         }
     }
 
-    /// Writes as much of the slices as there is room for, in one system call.
+    /// Writes as much of the slices as there is room for, in one system call. One slice alone goes
+    /// by the cheaper call.
     pub(super) fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
-        match self {
-            Self::Tcp(stream) => stream.try_write_vectored(slices),
-            Self::Tls(stream) => stream.try_write_vectored(slices),
-            Self::Unix(stream) => stream.try_write_vectored(slices),
+        match (self, slices) {
+            (Self::Tcp(stream), [only]) => stream.try_write(only),
+            (Self::Tcp(stream), _) => stream.try_write_vectored(slices),
+            (Self::Tls(stream), _) => stream.try_write_vectored(slices),
+            (Self::Unix(stream), [only]) => stream.try_write(only),
+            (Self::Unix(stream), _) => stream.try_write_vectored(slices),
         }
     }
 

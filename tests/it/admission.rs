@@ -1,7 +1,7 @@
 //! How many may come in: over the limit is still answered, and a place given back can be taken.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings,
+    Client, Gateway, Redis, Request, Settings, http,
     settings::{notifications, rooms},
     token,
     wait::until,
@@ -84,4 +84,16 @@ fn handshakes_above_the_rate_are_503() {
     });
     refused.expect("just seen").assert_refused(503, "at_capacity");
     until_admitted(&gateway, &request);
+}
+
+#[test]
+fn clients_that_never_finish_their_request_do_not_keep_others_out() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.max_pending_handshakes", 4)
+        .set("server.handshake_timeout", "60s")
+        .endpoint(rooms());
+    let gateway = Gateway::start(&settings);
+    let _silent: Vec<_> = (0..20).map(|_| http::connect(gateway.address)).collect();
+    until_admitted(&gateway, &Request::upgrade("/ws/rooms/1"));
 }

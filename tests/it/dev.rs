@@ -47,7 +47,7 @@ fn address(url: &str) -> SocketAddr {
 fn start() -> (Process, TempDir, Printed) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = sockway();
-    command.args(["dev", "--port", "0"]).env("TMPDIR", temporary.path());
+    command.args(["dev", "--port", "0", "--admin-port", "0"]).env("TMPDIR", temporary.path());
     let mut dev = Process::start(&mut command);
     until("it says ready", || {
         assert!(dev.is_running(), "it ended: {}", dev.stderr.text());
@@ -122,7 +122,9 @@ fn two_of_them_run_side_by_side_and_do_not_share_a_redis() {
 #[test]
 fn without_redis_server_it_says_what_to_install() {
     let mut command = sockway();
-    let mut dev = Process::start(command.args(["dev", "--port", "0"]).env("PATH", "/nowhere"));
+    let mut dev = Process::start(
+        command.args(["dev", "--port", "0", "--admin-port", "0"]).env("PATH", "/nowhere"),
+    );
     assert_eq!(dev.exit_code(), 1);
     assert!(dev.stderr.text().contains("redis-server"), "{}", dev.stderr.text());
 }

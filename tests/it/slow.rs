@@ -154,8 +154,10 @@ fn a_slow_reader_that_wants_the_latest_gets_each_channels_newest() {
     let redis = Redis::start();
     let endpoint = Endpoint::new("slow", "/ws/slow", &["a", "b"]).open();
     let endpoint = endpoint.set("on_slow", "latest").set("queue_messages", 16);
+    let endpoint = endpoint.set("write_timeout", "60s");
     let quick = Endpoint::new("quick", "/ws/quick", &["a", "b"]).open();
     let quick = quick.set("queue_messages", 100_000).set("queue_bytes", "256MiB");
+    let quick = quick.set("write_timeout", "60s");
     let settings = Settings::new(&redis).set("server.shards", 1);
     let gateway = Gateway::start(&settings.endpoint(endpoint).endpoint(quick));
     let mut slow = Client::open_narrow(gateway.address, &Request::upgrade("/ws/slow"));

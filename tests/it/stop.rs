@@ -1,12 +1,12 @@
 //! The end: everybody is told, what was queued goes first, and the exit status is as promised.
 
 use crate::rig::{
-    Client, Endpoint, Frame, Gateway, Redis, Request, Settings,
+    Client, Endpoint, Frame, Gateway, Redis, Request, Settings, http,
     settings::rooms,
     wait::{LIMIT, until},
 };
 use rustix::process::Signal;
-use std::{net::TcpStream, thread, time::Duration};
+use std::{io::Write, net::TcpStream, thread, time::Duration};
 
 fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -103,6 +103,23 @@ fn a_draining_gateway_takes_nobody_new_and_a_second_signal_ends_it_at_once() {
             other => assert_eq!(other, Frame::Close(1012, "restarting".to_owned())),
         }
     }
+}
+
+#[test]
+fn a_request_that_is_completed_while_draining_is_503() {
+    let (_redis, mut gateway) =
+        start(|settings| settings.set("shutdown.spread", "60s").set("shutdown.timeout", "120s"));
+    let _held: Vec<_> = (0..20).map(|_| gateway.open("/ws/rooms/1")).collect();
+    let request = Request::upgrade("/ws/rooms/1").encode();
+    let (begun, rest) = request.split_at(10);
+    let mut late = http::connect(gateway.address);
+    late.write_all(begun).expect("taken");
+    gateway.open("/ws/rooms/1"); // whoever came before it has been accepted
+    gateway.terminate();
+    wait_phase(&gateway, "draining");
+    http::exchange(late, rest).assert_refused(503, "draining");
+    gateway.terminate();
+    assert_eq!(gateway.process.exit_code(), 0);
 }
 
 #[test]

@@ -9,14 +9,12 @@ use super::{
     wait,
 };
 use rustix::process::Signal;
+use socket2::{Domain, Socket, Type};
 use std::{
-    net::TcpListener,
+    net::{Ipv4Addr, SocketAddr},
     path::PathBuf,
     process::Command,
-    sync::{
-        Mutex,
-        atomic::{AtomicU16, Ordering},
-    },
+    sync::Mutex,
 };
 use tempfile::TempDir;
 
@@ -24,6 +22,9 @@ use tempfile::TempDir;
 pub(crate) struct Redis {
     directory: TempDir,
     port: u16,
+    /// Keeps the port until the server first takes it.
+    reserved: Option<Socket>,
+    port_option: &'static str,
     arguments: Vec<String>,
     process: Option<Process>,
     backend: Mutex<Option<Connection>>,
@@ -32,22 +33,52 @@ pub(crate) struct Redis {
 impl Redis {
     /// A Redis that answers.
     pub(crate) fn start() -> Self {
-        Self::start_with(&[])
+        Self::started(Self::absent)
     }
 
-    /// … with more arguments for `redis-server`.
-    pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        let mut redis = Self::absent();
-        redis.arguments = arguments.iter().map(ToString::to_string).collect();
-        redis.begin();
-        redis
+    /// … that speaks TLS, and nothing else, on its port.
+    pub(crate) fn start_tls(certificate: &str, key: &str) -> Self {
+        let arguments = [
+            "--port",
+            "0",
+            "--tls-cert-file",
+            certificate,
+            "--tls-key-file",
+            key,
+            "--tls-ca-cert-file",
+            certificate,
+            "--tls-auth-clients",
+            "no",
+        ];
+        Self::started(|| Self {
+            port_option: "--tls-port",
+            arguments: arguments.map(str::to_owned).to_vec(),
+            ..Self::absent()
+        })
+    }
+
+    /// Between giving up a reserved port and Redis taking it, anyone may be faster: then another
+    /// port will do.
+    fn started(place: impl Fn() -> Self) -> Self {
+        let mut last = String::new();
+        for _ in 0..5 {
+            let mut redis = place();
+            match redis.try_begin() {
+                Ok(()) => return redis,
+                Err(output) => last = output,
+            }
+        }
+        panic!("redis does not start: {last}");
     }
 
     /// A place where a Redis may [`Redis::begin`] later.
     pub(crate) fn absent() -> Self {
+        let (port, reserved) = free_port();
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
-            port: free_port(),
+            port,
+            reserved: Some(reserved),
+            port_option: "--port",
             arguments: Vec::new(),
             process: None,
             backend: Mutex::new(None),
@@ -56,9 +87,15 @@ impl Redis {
 
     /// Starts the server, at first or again, on the same port, and waits until it answers.
     pub(crate) fn begin(&mut self) {
+        self.try_begin().unwrap_or_else(|output| panic!("redis does not start: {output}"));
+    }
+
+    /// The error is what Redis said before it ended.
+    fn try_begin(&mut self) -> Result<(), String> {
+        self.reserved = None;
         let mut command = Command::new("redis-server");
         command
-            .args(["--port", &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args([self.port_option, &self.port.to_string(), "--bind", "127.0.0.1"])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .arg("--unixsocket")
             .arg(self.socket())
@@ -68,12 +105,16 @@ impl Redis {
         let mut process = Process::start(&mut command);
         // It binds the port before the unix socket, and exits when it cannot: an answer here
         // means that the port is this server's, too.
-        wait::until("redis answers", || {
-            assert!(process.is_running(), "redis ended: {}", process.stdout.text());
-            Connection::open(&self.socket())
-                .is_ok_and(|mut redis| matches!(redis.try_command(&["PING"]), Ok(Reply::Text(_))))
-        });
+        wait::within(wait::LIMIT, "redis answers or ends", || {
+            if !process.is_running() {
+                return Some(Err(process.stdout.text()));
+            }
+            let answer =
+                Connection::open(&self.socket()).and_then(|mut redis| redis.try_command(&["PING"]));
+            matches!(answer, Ok(Reply::Text(_))).then_some(Ok(()))
+        })?;
         self.process = Some(process);
+        Ok(())
     }
 
     /// Ends the server as a crash does.
@@ -152,18 +193,15 @@ impl Redis {
     }
 }
 
-/// A port that nobody listens on, below the range from which the kernel takes the ports of outgoing
-/// connections: a killed Redis must find its port free when it comes back.
-fn free_port() -> u16 {
-    const LOWEST: u16 = 12_000;
-    const COUNT: u16 = 20_000;
-    static NEXT: AtomicU16 = AtomicU16::new(0);
-    let start = (std::process::id() % u32::from(COUNT)) as u16;
+/// A port that nobody has, and the socket that keeps it so. Below the range from which the kernel
+/// takes the ports of outgoing connections: a killed Redis must find its port free when it comes
+/// back.
+fn free_port() -> (u16, Socket) {
     loop {
-        let step = NEXT.fetch_add(1, Ordering::Relaxed).wrapping_mul(7);
-        let port = LOWEST + start.wrapping_add(step) % COUNT;
-        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
-            return port;
+        let port = fastrand::u16(12_000..32_000);
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+        if socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).is_ok() {
+            return (port, socket);
         }
     }
 }

@@ -70,9 +70,15 @@ impl Settings {
 
     /// Adds an `[[auth.token]]` with this token.
     pub(crate) fn static_token(self, token: &str, user: &str) -> Self {
+        self.static_token_with(token, user, Table::new())
+    }
+
+    /// … and these claims.
+    pub(crate) fn static_token_with(self, token: &str, user: &str, claims: Table) -> Self {
         let mut entry = Table::new();
         entry.insert("sha256".to_owned(), super::token::sha256(token).into());
         entry.insert("user".to_owned(), user.into());
+        entry.insert("claims".to_owned(), claims.into());
         self.append("auth.token", entry)
     }
 

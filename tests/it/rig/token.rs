@@ -26,10 +26,19 @@ pub(crate) fn signed(claims: &Value) -> String {
 
 /// A token with this header, these claims and an HMAC-SHA-256 by this key, whatever the header says.
 pub(crate) fn made(header: &Value, claims: &Value, key: &[u8]) -> String {
+    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
+    signed_by(header, claims, |message| hmac::sign(&key, message).as_ref().to_vec())
+}
+
+/// A token with this header, these claims, and whatever signature `sign` makes.
+pub(crate) fn signed_by(
+    header: &Value,
+    claims: &Value,
+    sign: impl FnOnce(&[u8]) -> Vec<u8>,
+) -> String {
     let text = |part: &Value| URL_SAFE_NO_PAD.encode(part.to_string());
     let body = format!("{}.{}", text(header), text(claims));
-    let key = hmac::Key::new(hmac::HMAC_SHA256, key);
-    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, body.as_bytes()));
+    let signature = URL_SAFE_NO_PAD.encode(sign(body.as_bytes()));
     format!("{body}.{signature}")
 }
 
