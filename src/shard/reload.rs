@@ -46,3 +46,42 @@ fn ending(session: &Session, config: &Config) -> Option<CloseReason> {
     let goes_on = config.endpoints.iter().any(|endpoint| session.endpoint.continues_as(endpoint));
     (!goes_on).then_some(CloseReason::Reconfigured)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::fixture::{Frame, Rig, endpoint, run},
+        *,
+    };
+    use crate::config;
+
+    fn config(path: &str) -> Arc<Config> {
+        let text = format!(
+            "[[endpoint]]\nname = \"{}\"\npath = \"{path}\"\nchannels = [\"orders\"]\nauth = \"none\"",
+            endpoint().name
+        );
+        Arc::new(config::parse(&text, "test").expect("a good configuration").config)
+    }
+
+    #[test]
+    fn a_session_whose_handshake_began_before_a_reload_is_held_against_it() {
+        run(async {
+            let mut rig = Rig::new();
+            let same = config("/same");
+            rig.shard.core.reload(config("/elsewhere"));
+            let mut late = rig.connect(endpoint()).await;
+            let reason = CloseReason::Reconfigured;
+            let code = reason.code().expect("it has one");
+            assert_eq!(late.next().await, Frame::Close(code, reason.label().to_owned()));
+
+            rig.shard.core.reload(Arc::clone(&same));
+            let mut current = rig.connect(endpoint_of(&same)).await;
+            rig.publish("orders", "1");
+            assert_eq!(current.next().await, Frame::Text("1".to_owned()));
+        });
+    }
+
+    fn endpoint_of(config: &Config) -> crate::endpoint::Endpoint {
+        crate::endpoint::Endpoint::clone(&config.endpoints[0])
+    }
+}
