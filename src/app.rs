@@ -9,8 +9,10 @@ mod reload;
 
 pub use reload::Reloader;
 
+pub use open_files::room_for_connections;
+
 use crate::{
-    admin::{self, Admin},
+    admin::{self, Admin, Playground},
     config::{Config, ListenAddress},
     exchange,
     front::Front,
@@ -28,7 +30,7 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinError};
+use tokio::{sync::watch, task::JoinError, time::sleep};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
@@ -41,6 +43,7 @@ pub struct Gateway {
     status: watch::Receiver<Status>,
     front: Front,
     admin: Admin,
+    playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
 }
@@ -55,6 +58,9 @@ pub enum BindError {
     #[error("cannot start a shard's thread")]
     Shard(#[source] io::Error),
 }
+
+/// How long the Redis side, which ends after the last shard, waits for that shard to be the cause.
+const TIME_TO_SAY_WHY: Duration = Duration::from_secs(1);
 
 /// Why a gateway ended though nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -94,7 +100,18 @@ impl Gateway {
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
         let config = watch::Sender::new(config);
-        Ok(Self { config, metrics, shards, upstream, status, front, admin, phase, stopper })
+        Ok(Self {
+            config,
+            metrics,
+            shards,
+            upstream,
+            status,
+            front,
+            admin,
+            playground: None,
+            phase,
+            stopper,
+        })
     }
 
     /// The public address that was bound; `None` for a unix socket.
@@ -113,6 +130,13 @@ impl Gateway {
     #[must_use]
     pub fn status(&self) -> watch::Receiver<Status> {
         self.status.clone()
+    }
+
+    /// Lets the console open sockets and publish: for `sockway dev`, and nobody else.
+    #[must_use]
+    pub fn with_playground(mut self, playground: Playground) -> Self {
+        self.playground = Some(playground);
+        self
     }
 
     /// What asks this gateway to stop, at leisure or at once.
@@ -144,7 +168,7 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
         let address =
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
@@ -160,8 +184,10 @@ impl Gateway {
         let result = {
             let mut parts = pin!(async {
                 tokio::select! {
-                    result = close(front, shards, &config, phase.subscribe()) => result,
+                    // The Redis side first: its end takes the shards along, and it is the cause.
+                    biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
+                    result = close(front, shards, &config, phase.subscribe()) => result,
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });
@@ -178,7 +204,7 @@ impl Gateway {
         result
     }
 
-    fn admin_state(&self) -> admin::State {
+    fn admin_state(&mut self) -> admin::State {
         let tell = |shard: &ShardThread| -> admin::Tell {
             let handle = shard.handle();
             Box::new(move |command| handle.tell(command))
@@ -192,6 +218,8 @@ impl Gateway {
             proof_expires: proof_expires(&self.config.borrow()),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
+            address: self.admin.address(),
+            playground: self.playground.take(),
         }
     }
 }
@@ -247,8 +275,12 @@ async fn upstream_failed(
     phase: watch::Receiver<Phase>,
 ) -> RunError {
     let result = upstream.await;
-    if result.is_ok() && *phase.borrow() >= Phase::Draining {
-        return future::pending().await; // Every shard has gone, and so may it.
+    if result.is_ok() {
+        // Every shard has gone. In a drain that is as it should be; else the shards say why.
+        if *phase.borrow() >= Phase::Draining {
+            return future::pending().await;
+        }
+        sleep(TIME_TO_SAY_WHY).await;
     }
     unasked("the Redis side", result.err())
 }
@@ -260,7 +292,7 @@ fn unasked(part: &'static str, source: Option<JoinError>) -> RunError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::{config, shard::Shard};
     use tokio::{net::TcpStream, time};
 
     const DEADLINE: Duration = Duration::from_secs(20);
@@ -298,6 +330,76 @@ mod tests {
         shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
         let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
         assert_eq!(end.expect_err("nobody asked").to_string(), "shard 1 died");
+    }
+
+    #[tokio::test]
+    async fn a_redis_side_that_ends_ends_the_gateway_with_an_error_that_names_it() {
+        let mut gateway = gateway();
+        // One whose shards have gone before it begins: there is nothing left that it could do.
+        let (end, shards) = exchange::queues(2);
+        drop(shards);
+        let redis = gateway.config.borrow().redis.clone();
+        let without_shards = Upstream::new(redis, end, Arc::clone(&gateway.metrics)).0;
+        let _real = std::mem::replace(&mut gateway.upstream, without_shards);
+        let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+        assert_eq!(end.expect_err("nobody asked").to_string(), "the Redis side ended unasked");
+    }
+
+    #[tokio::test]
+    async fn the_last_shard_is_named_as_the_cause_though_the_redis_side_ends_with_it() {
+        let gateway = gateway();
+        for shard in &gateway.shards {
+            shard.handle().tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        }
+        let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+        let text = end.expect_err("nobody asked").to_string();
+        assert!(["shard 0 died", "shard 1 died"].contains(&text.as_str()), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_redis_side_that_panics_is_told_with_its_panic() {
+        let gateway = gateway();
+        let died = AbortOnDropHandle::new(tokio::spawn(async { panic!("on purpose") }));
+        let error = upstream_failed(died, gateway.phase.subscribe()).await;
+        let text = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(text.contains("on purpose"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn a_shard_that_dies_while_it_drains_is_an_error_all_the_same() {
+        let gateway = gateway();
+        let shard = gateway.shards[0].handle();
+        let phases = gateway.phase.subscribe();
+        let dies = async move {
+            let mut phases = phases;
+            let _ = phases.wait_for(|phase| *phase >= Phase::Leaving).await;
+            shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        };
+        let run = time::timeout(DEADLINE, gateway.run(async {}));
+        let (end, ()) = tokio::join!(run, dies);
+        assert_eq!(end.expect("in time").expect_err("it died").to_string(), "shard 0 died");
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_one_connection_s_task_leaves_the_gateway_serving() {
+        let gateway = gateway();
+        let address = gateway.address().unwrap();
+        let shard = gateway.shards[0].handle();
+        let stopper = gateway.stopper();
+        let panics = async {
+            for _ in 0..10 {
+                let job = |shard: &Shard| shard.spawn(async { panic!("on purpose") });
+                shard.tell(Command::Run(Box::new(job)));
+            }
+            let (told, heard) = tokio::sync::oneshot::channel();
+            shard.tell(Command::Run(Box::new(|_| told.send(()).expect("somebody waits"))));
+            time::timeout(DEADLINE, heard).await.expect("in time").expect("the shard lives");
+            TcpStream::connect(address).await.expect("still open");
+            stopper.drain.cancel();
+        };
+        let run = time::timeout(DEADLINE, gateway.run(future::pending()));
+        let (end, ()) = tokio::join!(run, panics);
+        assert_eq!(end.expect("in time").expect("as asked"), Ending::Clean);
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@
 //! 5. `front` `admin` `lifecycle`: the public port; the private port; phases and signals
 //! 6. `app`: the composition root
 //! 7. `cli`: commands and exit statuses
+//! 8. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
 //! A test (`tests/layers.rs`) holds every `use crate::` against this list.
 
@@ -23,6 +24,8 @@ pub mod config;
 pub mod endpoint;
 pub mod exchange;
 pub mod front;
+#[cfg(any(test, fuzzing))]
+pub mod fuzz;
 pub mod identity;
 pub mod lifecycle;
 pub mod message;

@@ -7,8 +7,10 @@ use std::{
     process::{Command, Output},
 };
 
-const DOCUMENTS: [&str; 6] = [
+const DOCUMENTS: [&str; 8] = [
     "README.md",
+    "docs/quick-start.md",
+    "docs/out-of-scope.md",
     "docs/configuration.md",
     "docs/protocol.md",
     "docs/operations.md",

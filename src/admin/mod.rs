@@ -1,12 +1,15 @@
-//! The private port: metrics, health, status, the busiest channels, and the way to ask for a drain.
+//! The private port: metrics, health, status, the busiest channels, the console, and the way to ask
+//! for a drain.
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while every other thread is
 //! busy. Promises: a bounded number of connections, each with bounded time; nothing here waits for
 //! a session or for Redis; a shard that does not answer is left out of an answer, and said so.
-//! Never served on the public port, and never shows a token or a password.
+//! Never served on the public port, and never shows a token or a password, but for the
+//! made-up token of `sockway dev`.
 
 mod answer;
 mod channels;
+mod console;
 mod readiness;
 mod routes;
 mod server;
@@ -14,10 +17,12 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
 use crate::{config::Config, metrics::Metrics, phase::Phase, shard::Command, upstream::Status};
 use std::{
+    net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -40,4 +45,8 @@ pub struct State {
     pub started: Instant,
     /// Cancelled to ask for the stop sequence.
     pub drain: CancellationToken,
+    /// The private port's own.
+    pub address: SocketAddr,
+    /// Only in `sockway dev`.
+    pub playground: Option<Playground>,
 }

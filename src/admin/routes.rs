@@ -4,30 +4,54 @@ use super::{
     State,
     answer::{self, Answer},
     channels::{self, Query},
+    console,
 };
-use hyper::{Method, Request, StatusCode, header::ORIGIN};
+use hyper::{Method, Request, StatusCode, body::Body, header::ORIGIN};
 use serde_json::json;
-use std::time::Instant;
+use std::{error::Error, time::Instant};
 
-const INDEX: &str = include_str!("index.html");
-
-/// Answers one request. The body of a request is never read: nothing here takes one.
-pub(super) async fn answer<B>(state: &State, request: &Request<B>) -> Answer {
+/// Answers one request. The body of a request is never read, but for what *try it* publishes.
+pub(super) async fn answer<B>(state: &State, request: Request<B>) -> Answer
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
     let path = request.uri().path();
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/drain" if request.method() == Method::POST => drain(state, request),
+        "/drain" if request.method() == Method::POST => drain(state, &request),
         "/drain" => answer::method_not_allowed("POST"),
-        "/" | "/metrics" | "/livez" | "/readyz" | "/status" | "/channels" if !read => {
+        "/try" | "/try/publish" => try_it(state, request).await,
+        "/metrics" | "/livez" | "/readyz" | "/status" | "/channels" if !read => {
             answer::method_not_allowed("GET, HEAD")
         }
-        "/" => answer::text(StatusCode::OK, "text/html; charset=utf-8", INDEX),
+        path if console::has(path) && !read => answer::method_not_allowed("GET, HEAD"),
+        path if console::has(path) => console::serve(path, state.playground.as_ref()),
         "/metrics" => metrics(state),
         "/livez" => answer::json(StatusCode::OK, &json!({"alive": true})),
         "/readyz" => readyz(state),
         "/status" => answer::json(StatusCode::OK, &state.summary(Instant::now())),
         "/channels" => busiest(state, request.uri().query().unwrap_or("")).await,
-        _ => answer::problem(StatusCode::NOT_FOUND, "not_found", "there is no such path"),
+        _ => not_found(),
+    }
+}
+
+fn not_found() -> Answer {
+    answer::problem(StatusCode::NOT_FOUND, "not_found", "there is no such path")
+}
+
+/// What there is only in `sockway dev`.
+async fn try_it<B>(state: &State, request: Request<B>) -> Answer
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    let Some(playground) = &state.playground else { return not_found() };
+    match (request.uri().path(), request.method()) {
+        ("/try", &Method::GET) => console::stage(playground, state.address, request.headers()),
+        ("/try", _) => answer::method_not_allowed("GET"),
+        (_, &Method::POST) => console::publish(playground, state.address, request).await,
+        _ => answer::method_not_allowed("POST"),
     }
 }
 

@@ -155,7 +155,7 @@ async fn accept(
 
 async fn connection(stream: TcpStream, state: &State, stop: &CancellationToken) {
     let service =
-        service_fn(async |request| Ok::<_, Infallible>(routes::answer(state, &request).await));
+        service_fn(async |request| Ok::<_, Infallible>(routes::answer(state, request).await));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

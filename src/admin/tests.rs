@@ -66,6 +66,8 @@ impl Rig {
                 proof_expires: Duration::from_secs(9),
                 started: Instant::now(),
                 drain: drain.clone(),
+                address,
+                playground: None,
             })
             .unwrap();
         Self { address, running, upstream, phase, drain }

@@ -29,8 +29,7 @@ pub(super) fn raise() -> Option<u64> {
 /// As many connections as asked for, or as the limit on open files allows.
 pub(super) fn fit(asked: NonZeroUsize, limit: Option<u64>, shards: NonZeroUsize) -> NonZeroUsize {
     let Some(limit) = limit else { return asked };
-    let reserve = RESERVE + RESERVE_PER_SHARD * shards.get() as u64;
-    let room = usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX);
+    let room = room(limit, shards);
     let fitting = asked.min(NonZeroUsize::new(room).unwrap_or(NonZeroUsize::MIN));
     if fitting < asked {
         warn!(
@@ -41,6 +40,18 @@ pub(super) fn fit(asked: NonZeroUsize, limit: Option<u64>, shards: NonZeroUsize)
         );
     }
     fitting
+}
+
+/// How many connections there can be once the soft limit is raised to the hard one; `None`: no
+/// limit. Changes nothing.
+#[must_use]
+pub fn room_for_connections(shards: NonZeroUsize) -> Option<usize> {
+    getrlimit(Resource::Nofile).maximum.map(|limit| room(limit, shards))
+}
+
+fn room(limit: u64, shards: NonZeroUsize) -> usize {
+    let reserve = RESERVE + RESERVE_PER_SHARD * shards.get() as u64;
+    usize::try_from(limit.saturating_sub(reserve)).unwrap_or(usize::MAX)
 }
 
 #[cfg(test)]

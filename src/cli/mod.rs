@@ -6,6 +6,7 @@
 mod admin_client;
 mod check;
 mod dev;
+mod doctor;
 mod drain;
 mod failure;
 mod health;
@@ -37,6 +38,7 @@ enum Command {
     Check(check::Args),
     Token(token::Args),
     Listen(listen::Args),
+    Doctor(doctor::Args),
     Health(health::Args),
     Drain(drain::Args),
     Dev(dev::Args),
@@ -63,6 +65,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Token(args) => token::run(&args),
             Self::Listen(args) => listen::run(&args),
+            Self::Doctor(args) => doctor::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Drain(args) => drain::run(&args),
             Self::Dev(args) => dev::run(&args),

@@ -79,6 +79,16 @@ impl ChannelTemplate {
         &self.text
     }
 
+    /// The text with this in the place of every placeholder: a sample, or a pattern.
+    #[must_use]
+    pub fn filled(&self, value: &str) -> String {
+        let part = |part: &Part| match part {
+            Part::Literal(text) => text.clone(),
+            Part::Placeholder(_) => value.to_owned(),
+        };
+        self.parts.iter().map(part).collect()
+    }
+
     /// The placeholders, in their order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.parts.iter().filter_map(|part| match part {

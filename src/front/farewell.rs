@@ -4,9 +4,15 @@
 //! overtake and destroy the answer. So: write, stop writing, and read on for a moment.
 
 use crate::shard::Transport;
-use std::{io, time::Duration};
+use std::{
+    future::poll_fn,
+    io,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
     time::timeout,
 };
 
@@ -31,18 +37,60 @@ pub(super) async fn write_last(transport: &mut Transport, answer: &[u8]) -> io::
     timeout(PATIENCE, written).await?
 }
 
-/// Reads and discards until the client has closed, or has had time and room enough.
+/// Reads and discards until the client has closed, or has had time and room enough. Keeps no buffer
+/// meanwhile: whoever is refused can come again at once, and many may linger here.
 pub(super) async fn linger(mut transport: Transport) {
-    let discarded = async {
-        let mut chunk = vec![0; CHUNK_BYTES];
-        let mut left = MAX_DISCARDED_BYTES;
-        while left > 0 {
-            match transport.read(&mut chunk).await {
-                Ok(0) | Err(_) => return,
-                Ok(n) => left = left.saturating_sub(n),
-            }
-        }
-    };
+    let mut left = MAX_DISCARDED_BYTES;
+    let discarded = poll_fn(|cx| poll_discard(&mut transport, &mut left, cx));
     // Whether the client closed or used up our patience, the socket is closed now.
     let _ = timeout(PATIENCE, discarded).await;
+}
+
+/// Ready when there is nothing more to discard, or no more room.
+fn poll_discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_>) -> Poll<()> {
+    let mut chunk = [0; CHUNK_BYTES];
+    while *left > 0 {
+        let mut buf = ReadBuf::new(&mut chunk);
+        match ready!(Pin::new(&mut *transport).poll_read(cx, &mut buf)) {
+            Ok(()) if !buf.filled().is_empty() => *left = left.saturating_sub(buf.filled().len()),
+            Ok(()) | Err(_) => break,
+        }
+    }
+    Poll::Ready(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::task::Waker;
+    use tokio::net::UnixStream;
+
+    #[tokio::test]
+    async fn what_a_refused_client_still_sends_is_discarded_up_to_a_bound() {
+        let (ours, mut client) = UnixStream::pair().unwrap();
+        let mut transport = Transport::Unix(ours);
+        let mut left = CHUNK_BYTES + 1;
+        let mut cx = Context::from_waker(Waker::noop());
+        assert!(poll_discard(&mut transport, &mut left, &mut cx).is_pending());
+        client.write_all(&[0; CHUNK_BYTES]).await.unwrap();
+        let some = poll_fn(|cx| match poll_discard(&mut transport, &mut left, cx) {
+            Poll::Pending if left == 1 => Poll::Ready(()),
+            other => other,
+        });
+        timeout(PATIENCE, some).await.unwrap();
+        client.write_all(b"xy").await.unwrap();
+        let done = poll_fn(|cx| poll_discard(&mut transport, &mut left, cx));
+        timeout(PATIENCE, done).await.unwrap();
+        assert_eq!(left, 0);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_client_that_stays_is_left_after_a_second_and_costs_no_buffer_meanwhile() {
+        let (ours, _client) = UnixStream::pair().unwrap();
+        let lingering = linger(Transport::Unix(ours));
+        assert!(size_of_val(&lingering) < 1024, "{} bytes", size_of_val(&lingering));
+        let start = tokio::time::Instant::now();
+        lingering.await;
+        assert_eq!(start.elapsed().as_secs(), 1);
+    }
 }

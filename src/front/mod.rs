@@ -11,6 +11,8 @@ mod decision;
 mod farewell;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod handshake;
 mod intake;
 mod line;

@@ -88,7 +88,11 @@ impl Hub {
                     return Poll::Ready(Err(Refusal::RedisUnavailable));
                 }
                 State::Asked(_) => {
-                    channel.waiting.push(cx.waker().clone());
+                    // A handshake is polled for other reasons too, such as each byte that its client
+                    // sends early; it waits here once all the same.
+                    if !channel.waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                        channel.waiting.push(cx.waker().clone());
+                    }
                     return Poll::Pending;
                 }
             }
@@ -177,5 +181,21 @@ impl Channel {
     fn settle(&mut self, state: State) {
         self.state = state;
         std::mem::take(&mut self.waiting).into_iter().for_each(Waker::wake);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handshake_waits_once_however_often_it_is_polled() {
+        let (mut hub, names) = (Hub::new(), [ChannelName::new("orders")]);
+        hub.take_seat(&names[0]);
+        let waker = futures_util::task::noop_waker();
+        for _ in 0..100 {
+            assert!(hub.poll_held(&names, &Context::from_waker(&waker)).is_pending());
+        }
+        assert_eq!(hub.channels[&names[0]].waiting.len(), 1);
     }
 }

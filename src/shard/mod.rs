@@ -8,6 +8,8 @@ mod control;
 mod core;
 #[cfg(test)]
 mod fixture;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod hub;
 mod inbound;
 mod queue;

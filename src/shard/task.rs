@@ -70,7 +70,9 @@ impl SessionTask {
 
     fn take_input(&mut self, bytes: &[u8]) {
         self.session.heard();
-        if matches!(self.session.stage(), Stage::Discarding | Stage::HungUp) {
+        // After its close frame a client has nothing to say, and after ours for a violation nothing
+        // that could be understood.
+        if !matches!(self.session.stage(), Stage::Open | Stage::AwaitingClose) {
             return;
         }
         let mut parser =

@@ -312,6 +312,24 @@ fn a_clients_close_is_echoed_and_counted_as_bye() {
 }
 
 #[test]
+fn what_a_client_sends_behind_its_close_is_not_answered() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        rig.publish("orders", &bulky());
+        settle().await;
+        // The echo of the close waits behind the message that the socket has not taken yet.
+        client.send(0x88, &1000_u16.to_be_bytes()).await;
+        settle().await;
+        client.send(0x89, b"late").await;
+        settle().await;
+        assert_eq!(client.next().await, text(&bulky()));
+        assert_eq!(client.next().await, Frame::Close(1000, String::new()));
+        assert_eq!(client.next().await, Frame::End);
+    });
+}
+
+#[test]
 fn pings_are_answered_also_when_they_come_in_pieces() {
     run(async {
         let mut rig = Rig::new();
@@ -470,5 +488,25 @@ fn a_panic_in_a_spawned_task_ends_nothing_else() {
         tokio::task::yield_now().await;
         rig.publish("orders", "alive");
         assert_eq!(client.next().await, text("alive"));
+    });
+}
+
+#[test]
+#[expect(clippy::await_holding_refcell_ref, reason = "it makes the session's next read panic")]
+fn a_session_that_panics_is_counted_let_go_and_hurts_no_other() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut victim = rig.connect(endpoint()).await;
+        let mut other = rig.connect(endpoint()).await;
+        let in_use = rig.shard.core.scratch.borrow_mut();
+        victim.send(0x89, b"ping").await;
+        assert_eq!(victim.next().await, Frame::End);
+        drop(in_use);
+        assert_eq!(rig.metrics().closed[CloseReason::InternalError.index()].load(), 1);
+        assert_eq!(rig.metrics().open(), 1);
+        rig.publish("orders", "alive");
+        assert_eq!(other.next().await, text("alive"));
+        other.send(0x89, b"still read").await;
+        assert_eq!(other.next().await, Frame::Pong(b"still read".to_vec()));
     });
 }

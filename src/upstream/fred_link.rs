@@ -20,7 +20,7 @@ use fred::{
     error::{Error, ErrorKind},
     interfaces::{ClientInterface, ClientLike, PubsubInterface},
     types::{
-        Message, RespVersion, Value,
+        ClusterHash, CustomCommand, FromValue, Message, RespVersion, Value,
         config::{
             Config, ConnectionConfig, PerformanceConfig, Server, ServerConfig, TcpConfig,
             TlsConnector,
@@ -165,6 +165,22 @@ impl Connection {
         // Connected is not enough: a Redis that loads, or wants a password, says so only here.
         barrier(&client, "dial", &mask).await?;
         Ok(Self { client, task, mask })
+    }
+}
+
+impl Connection {
+    /// Any other command.
+    pub(super) fn ask<T: FromValue + Send + 'static>(
+        &self,
+        command: &'static str,
+        arguments: &[&str],
+    ) -> Reply<T> {
+        let (client, mask) = (self.client.clone(), self.mask.clone());
+        let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
+        Box::pin(async move {
+            let command = CustomCommand::new_static(command, ClusterHash::Random, false);
+            client.custom(command, arguments).await.map_err(|error| mask.error(&error))
+        })
     }
 }
 

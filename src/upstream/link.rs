@@ -65,7 +65,7 @@ pub(super) enum Arrival {
 /// Why a dial or a command failed. The texts never hold a secret: see `fred_link::Fred::error`.
 /// They stand in for a `source`, which could hold one.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum LinkError {
+pub enum LinkError {
     /// Redis refuses a channel of this very command; the connection is fine.
     #[error("{0}")]
     ChannelRefused(String),

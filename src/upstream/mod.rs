@@ -7,11 +7,12 @@
 //! Rooms: `actor` the task · `session` one life of the subscriber connection · `table` who wants
 //! what · `probe` when is it alive · `commander` the connection that publishes the canaries ·
 //! `intake` and `outlet` the path of a message · `health` status, metrics, log · `link` and
-//! `fred_link` the Redis client · `backoff`.
+//! `fred_link` the Redis client · `backoff` · `examination` what `sockway doctor` asks.
 
 mod actor;
 mod backoff;
 mod commander;
+mod examination;
 #[cfg(test)]
 mod fake_redis;
 mod fred_link;
@@ -24,6 +25,9 @@ mod session;
 mod table;
 #[cfg(test)]
 mod test_server;
+
+pub use examination::Examination;
+pub use link::LinkError;
 
 use crate::{config, exchange::UpstreamEnd, metrics::Metrics};
 use actor::Actor;

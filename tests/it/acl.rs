@@ -1,7 +1,7 @@
 //! What Redis permits: a channel it refuses concerns that channel's sessions alone, a password it
 //! refuses is a reason not to be ready, and both heal by themselves.
 
-use crate::rig::{Client, Endpoint, Gateway, Redis, Request, Settings, wait::until};
+use crate::rig::{Client, Endpoint, Gateway, Redis, Request, Settings, resp::Reply, wait::until};
 
 /// The smallest rights of a gateway: no other channel, no other command.
 const RIGHTS: [&str; 14] = [
@@ -119,4 +119,72 @@ fn a_redis_that_wants_a_password_and_gets_none_is_a_reason_not_to_be_ready() {
     until("NOAUTH is told", || gateway.admin("/readyz").text().contains("NOAUTH"));
     redis.command(&["ACL", "SETUSER", "default", "nopass"]);
     gateway.wait_ready();
+}
+
+/// The rules of the one `ACL SETUSER` line of `docs/security.md`, with this password.
+fn rules_of_the_page(password: &str) -> Vec<String> {
+    let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md");
+    let page = std::fs::read_to_string(page).expect("the page is there");
+    let line = page.lines().find(|line| line.starts_with("ACL SETUSER ")).expect("the line");
+    line.split(' ').map(|word| word.replace("PASSWORD", password)).collect()
+}
+
+/// The `object` of each entry of Redis's `ACL LOG`: the command or channel that was denied.
+fn denied(log: &Reply) -> Vec<String> {
+    let Reply::List(entries) = log else { panic!("{log:?}") };
+    let object = |entry: &Reply| {
+        let Reply::List(fields) = entry else { panic!("{entry:?}") };
+        let fields = fields.chunks(2);
+        fields.filter(|field| field[0] == Reply::Bytes(b"object".to_vec())).find_map(|field| {
+            let Reply::Bytes(object) = &field[1] else { return None };
+            Some(String::from_utf8_lossy(object).into_owned())
+        })
+    };
+    entries.iter().map(|entry| object(entry).expect("an entry names its object")).collect()
+}
+
+#[test]
+fn the_account_of_the_page_is_enough_for_sockway_and_for_nothing_else() {
+    let redis = Redis::start();
+    let rules = rules_of_the_page("right");
+    redis.command(&rules.iter().map(String::as_str).collect::<Vec<_>>());
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "right").expect("written");
+    let channels = ["user:{user}:notifications", "notifications:global"];
+    let settings = Settings::new(&redis)
+        .set("redis.username", "sockway")
+        .set("redis.password_file", file.path().to_str().expect("UTF-8"))
+        .endpoint(Endpoint::new("notifications", "/ws", &channels));
+    let mut gateway = Gateway::start(&settings);
+    let mut client = gateway.open_as("42", "/ws");
+    redis.publish("user:42:notifications", "hello");
+    assert_eq!(client.text(), "hello");
+    redis.publish("sockway:control", r#"{"disconnect":{"user":"42"}}"#);
+    client.assert_closed(3000, "revoked");
+    redis.wait_numsub("user:42:notifications", 0);
+    gateway.terminate();
+    assert_eq!(gateway.process.exit_code(), 0);
+    // The Redis client asks for `INFO` and goes on without it.
+    let denied = denied(&redis.command(&["ACL", "LOG"]));
+    assert!(denied.iter().all(|command| command == "info"), "denied to Sockway: {denied:?}");
+
+    let mut thief = redis.connect();
+    thief.command(&["AUTH", "sockway", "right"]);
+    for command in [
+        &["PUBLISH", "user:42:notifications", "forged"][..],
+        &["PUBLISH", "sockway:control", "{}"],
+        &["SUBSCRIBE", "other"],
+        &["PSUBSCRIBE", "*"],
+        &["GET", "key"],
+        &["KEYS", "*"],
+        &["CONFIG", "GET", "*"],
+        &["PUBSUB", "CHANNELS"],
+        &["CLIENT", "LIST"],
+        &["MONITOR"],
+        &["ACL", "LIST"],
+    ] {
+        let reply = thief.try_command(command).expect("redis answers");
+        let refused = matches!(&reply, Reply::Error(error) if error.starts_with("NOPERM"));
+        assert!(refused, "{command:?}: {reply:?}");
+    }
 }

@@ -3,7 +3,7 @@
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
-    client::TEXT,
+    client::{CLOSE, TEXT},
     http,
     process::{Process, sockway},
     settings::notifications,
@@ -94,6 +94,10 @@ fn misplaced(canaries: &mut Canaries) -> Vec<Request> {
         me().header("X-Api-Key", &bad("x-header")).header("Referer", &bad("referer")),
         Request::upgrade(&format!("/ws/me?token={}{}", bad("long"), "x".repeat(9 * 1024))),
         me().bearer(&format!("{}{}", bad("large"), "x".repeat(9 * 1024))),
+        Request::upgrade(&format!("/ws/{}", bad("segment"))),
+        me().header("User-Agent", &bad("agent")).header("X-Forwarded-For", &bad("forwarded")),
+        me().header("Origin", &format!("https://{}", bad("as-origin"))),
+        me().header("Sec-WebSocket-Extensions", &bad("extension")),
     ]
 }
 
@@ -156,8 +160,22 @@ fn refresh_and_revoke(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries)
     chatty.send(TEXT, canaries.bad("inbound").as_bytes());
     redis.publish("user:ann", canaries.bad("payload"));
     drop(chatty);
+    for payload in
+        [canaries.bad("control"), format!(r#"{{"disconnect":"{}"}}"#, canaries.bad("who"))]
+    {
+        redis.publish("sockway:control", payload);
+    }
     redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    last_words(gateway, canaries);
     said
+}
+
+/// What a client says at its end goes back to itself in the echo, and nowhere else.
+fn last_words(gateway: &Gateway, canaries: &mut Canaries) {
+    let mut client = gateway.open_with(&canaries.good(), "/ws/me");
+    let reason = canaries.bad("reason");
+    client.send(CLOSE, &[&1000_u16.to_be_bytes()[..], reason.as_bytes()].concat());
+    assert_eq!(client.until_closed().1, (1000, reason));
 }
 
 #[test]

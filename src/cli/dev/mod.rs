@@ -5,6 +5,7 @@
 //! however it ends, nothing is left: no process, no file.
 
 mod banner;
+mod playground;
 mod redis;
 mod scratch;
 mod settings;
@@ -62,6 +63,7 @@ async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Resul
     let gateway = Gateway::bind(config).map_err(|error| Failure::running(&error))?;
     let _signals = AbortOnDropHandle::new(tokio::spawn(signals.run(gateway.stopper())));
     let address = gateway.address().expect("the demo configuration listens on TCP");
+    let gateway = gateway.with_playground(playground::of(address, redis.port(), token.clone()));
     let banner = Banner {
         address,
         admin: gateway.admin_address(),

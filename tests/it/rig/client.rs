@@ -235,6 +235,22 @@ fn decode(first: u8, payload: Vec<u8>) -> Frame {
     }
 }
 
+/// The first frame in `bytes`, when it is there whole, and its length.
+pub(crate) fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
+    let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
+    assert_eq!((first & 0xF0, second & 0x80), (0x80, 0), "whole messages, unmasked");
+    let (len, rest) = match second {
+        126 => {
+            rest.split_first_chunk().map(|(len, rest)| (u16::from_be_bytes(*len).into(), rest))?
+        }
+        127 => rest.split_first_chunk().map(|(len, rest)| (u64::from_be_bytes(*len), rest))?,
+        short => (u64::from(short), rest),
+    };
+    let payload = rest.get(..usize::try_from(len).expect("it fits"))?;
+    let end = bytes.len() - rest.len() + payload.len();
+    Some((decode(first, payload.to_vec()), end))
+}
+
 /// One masked frame.
 pub(crate) fn encode(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = head(first, 0x80, payload.len() as u64);

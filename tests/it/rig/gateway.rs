@@ -6,7 +6,9 @@ use super::{
     metrics::Metrics,
     process::{Process, sockway},
     settings::Settings,
-    token, wait,
+    token,
+    vitals::Vitals,
+    wait,
 };
 use rustix::process::Signal;
 use serde_json::Value;
@@ -164,6 +166,17 @@ impl Gateway {
         self.process.stderr.wait_for(reason, |line| {
             (line.contains("reload refused") && line.contains(reason)).then_some(())
         });
+    }
+
+    /// What the process holds now.
+    pub(crate) fn vitals(&self) -> Vitals {
+        Vitals::of(self.process.id())
+    }
+
+    /// Waits until the process holds no more than it did then (I6).
+    #[track_caller]
+    pub(crate) fn wait_back_to(&self, before: Vitals) {
+        before.wait_back(self.process.id());
     }
 
     pub(crate) fn terminate(&self) {

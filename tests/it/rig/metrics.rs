@@ -27,6 +27,22 @@ impl Metrics {
         self.all(name).map(|(_, value)| value).sum()
     }
 
+    /// Nothing is unaccounted for (I8): every session that was opened is closed for a reason or
+    /// open, and, where each channel has one session, every message that came from Redis was
+    /// delivered or missed for a reason.
+    #[track_caller]
+    pub(crate) fn assert_balanced(&self) {
+        let [opened, closed, open] = ["opened_total", "closed_total", ""].map(|what| match what {
+            "" => self.sum("sockway_sessions"),
+            what => self.sum(&format!("sockway_sessions_{what}")),
+        });
+        assert_eq!(opened, closed + open, "opened = closed by reason + open");
+        let received = self.get("sockway_redis_messages_total");
+        let delivered = self.sum("sockway_deliveries_total");
+        let missed = self.sum("sockway_missed_messages_total");
+        assert_eq!(received, delivered + missed, "received = delivered + missed by reason");
+    }
+
     /// All series of one name.
     pub(crate) fn all<'a>(&'a self, name: &'a str) -> impl Iterator<Item = (&'a str, f64)> {
         self.0

@@ -1,16 +1,20 @@
 //! What the tests stand on: real children, real sockets, deadlines everywhere, nothing left behind.
 
 pub(crate) mod certificate;
+pub(crate) mod chromium;
 pub(crate) mod client;
+pub(crate) mod crowd;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod metrics;
+pub(crate) mod oracle;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;
 pub(crate) mod token;
+pub(crate) mod vitals;
 pub(crate) mod wait;
 pub(crate) mod wss;
 

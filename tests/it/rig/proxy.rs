@@ -2,6 +2,7 @@
 //! on its bad days.
 
 use std::{
+    collections::VecDeque,
     io::{self, Read, Write},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
@@ -22,6 +23,8 @@ pub(crate) enum Weather {
     BlackHole,
     /// A few bytes at a time.
     Drip,
+    /// This many bytes a second.
+    Rate(usize),
 }
 
 /// A running proxy. Ends at drop.
@@ -36,6 +39,8 @@ struct State {
     open: AtomicBool,
     /// Connections older than this many cuts are to be reset.
     cuts: AtomicUsize,
+    /// … and half closed, towards the client.
+    halves: AtomicUsize,
     /// Bytes towards the client after which everything is reset; negative: never.
     budget: AtomicI64,
     dials: AtomicUsize,
@@ -50,6 +55,7 @@ impl Proxy {
             weather: Mutex::new(Weather::Pass),
             open: AtomicBool::new(true),
             cuts: AtomicUsize::new(0),
+            halves: AtomicUsize::new(0),
             budget: AtomicI64::new(-1),
             dials: AtomicUsize::new(0),
         });
@@ -70,6 +76,11 @@ impl Proxy {
     /// Resets every open connection.
     pub(crate) fn cut(&self) {
         self.state.cuts.fetch_add(1, SeqCst);
+    }
+
+    /// Ends every open connection politely, and only towards the client.
+    pub(crate) fn half_close(&self) {
+        self.state.halves.fetch_add(1, SeqCst);
     }
 
     /// Resets every open connection once, when so many more bytes have gone from the target.
@@ -116,7 +127,9 @@ fn join(client: &TcpStream, server: &TcpStream, state: &Arc<State>) {
             to: to.try_clone().expect("a descriptor"),
             state: Arc::clone(state),
             born: state.cuts.load(SeqCst),
+            whole: state.halves.load(SeqCst),
             counted,
+            delayed: VecDeque::new(),
         };
         thread::spawn(move || pump.run());
     }
@@ -128,7 +141,10 @@ struct Pump {
     to: TcpStream,
     state: Arc<State>,
     born: usize,
+    whole: usize,
     counted: bool,
+    /// What is under way, with the time at which it arrives.
+    delayed: VecDeque<(Instant, Vec<u8>)>,
 }
 
 /// How soon a pump notices what [`Proxy`] was told.
@@ -139,10 +155,14 @@ impl Pump {
         let _ = self.from.set_read_timeout(Some(TICK));
         let _ = self.from.set_nodelay(true);
         let mut chunk = [0; 16 * 1024];
-        while self.is_alive() {
+        while self.is_alive() && self.arrive(false).is_ok() {
+            if self.counted && self.state.halves.load(SeqCst) != self.whole {
+                let _ = self.to.shutdown(Shutdown::Write);
+                return;
+            }
             match self.from.read(&mut chunk) {
                 Ok(0) => {
-                    let _ = self.to.shutdown(Shutdown::Write);
+                    let _ = self.arrive(true).and_then(|()| self.to.shutdown(Shutdown::Write));
                     return;
                 }
                 Ok(read) if self.carry(&chunk[..read]).is_ok() => {}
@@ -162,26 +182,50 @@ impl Pump {
     }
 
     fn carry(&mut self, bytes: &[u8]) -> io::Result<()> {
-        let arrived = Instant::now();
         loop {
-            let weather = *self.state.weather.lock().expect("no holder panics");
-            match weather {
-                Weather::Delay(delay) => thread::sleep(delay.saturating_sub(arrived.elapsed())),
-                Weather::BlackHole if self.is_alive() => {
-                    thread::sleep(TICK);
-                    continue;
+            match self.weather() {
+                Weather::Delay(delay) => {
+                    self.delayed.push_back((Instant::now() + delay, bytes.to_vec()));
+                    return Ok(());
                 }
-                Weather::BlackHole | Weather::Pass => {}
-                Weather::Drip => return self.drip(bytes),
+                Weather::BlackHole if self.is_alive() => thread::sleep(TICK),
+                Weather::BlackHole | Weather::Pass => {
+                    self.arrive(true)?;
+                    return self.count(bytes.len()).and_then(|()| self.to.write_all(bytes));
+                }
+                Weather::Drip => return self.pieces(bytes, 7, Duration::from_millis(1)),
+                Weather::Rate(rate) => {
+                    return self.pieces(bytes, rate.div_ceil(50), Duration::from_millis(20));
+                }
             }
-            return self.count(bytes.len()).and_then(|()| self.to.write_all(bytes));
         }
     }
 
-    fn drip(&mut self, bytes: &[u8]) -> io::Result<()> {
-        for few in bytes.chunks(7) {
-            self.to.write_all(few)?;
-            thread::sleep(Duration::from_millis(1));
+    fn weather(&self) -> Weather {
+        *self.state.weather.lock().expect("no holder panics")
+    }
+
+    /// Writes what was delayed long enough, or all of it as soon as it is due.
+    fn arrive(&mut self, all: bool) -> io::Result<()> {
+        while let Some((at, _)) = self.delayed.front() {
+            let left = at.saturating_duration_since(Instant::now());
+            if !all && !left.is_zero() {
+                break;
+            }
+            thread::sleep(left);
+            let (_, bytes) = self.delayed.pop_front().expect("just seen");
+            self.count(bytes.len()).and_then(|()| self.to.write_all(&bytes))?;
+        }
+        Ok(())
+    }
+
+    fn pieces(&mut self, bytes: &[u8], len: usize, pause: Duration) -> io::Result<()> {
+        for piece in bytes.chunks(len) {
+            if !self.is_alive() {
+                return Err(io::ErrorKind::ConnectionReset.into());
+            }
+            self.to.write_all(piece)?;
+            thread::sleep(pause);
         }
         Ok(())
     }

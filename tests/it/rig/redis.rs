@@ -33,7 +33,15 @@ pub(crate) struct Redis {
 impl Redis {
     /// A Redis that answers.
     pub(crate) fn start() -> Self {
-        Self::started(Self::absent)
+        Self::start_with(&[])
+    }
+
+    /// … with more arguments for `redis-server`.
+    pub(crate) fn start_with(arguments: &[&str]) -> Self {
+        Self::started(|| Self {
+            arguments: arguments.iter().map(ToString::to_string).collect(),
+            ..Self::absent()
+        })
     }
 
     /// … that speaks TLS, and nothing else, on its port.
@@ -92,6 +100,23 @@ impl Redis {
 
     /// The error is what Redis said before it ended.
     fn try_begin(&mut self) -> Result<(), String> {
+        self.launch(&[], |reply| matches!(reply, Reply::Text(_)))
+    }
+
+    /// … with more arguments, and waits only until it answers that it is loading.
+    pub(crate) fn begin_loading(&mut self, arguments: &[&str]) {
+        self.launch(
+            arguments,
+            |reply| matches!(reply, Reply::Error(error) if error.starts_with("LOADING")),
+        )
+        .unwrap_or_else(|output| panic!("redis does not start: {output}"));
+    }
+
+    fn launch(
+        &mut self,
+        arguments: &[&str],
+        is_there: impl Fn(Reply) -> bool,
+    ) -> Result<(), String> {
         self.reserved = None;
         let mut command = Command::new("redis-server");
         command
@@ -101,7 +126,8 @@ impl Redis {
             .arg(self.socket())
             .arg("--dir")
             .arg(self.directory.path())
-            .args(&self.arguments);
+            .args(&self.arguments)
+            .args(arguments);
         let mut process = Process::start(&mut command);
         // It binds the port before the unix socket, and exits when it cannot: an answer here
         // means that the port is this server's, too.
@@ -111,7 +137,7 @@ impl Redis {
             }
             let answer =
                 Connection::open(&self.socket()).and_then(|mut redis| redis.try_command(&["PING"]));
-            matches!(answer, Ok(Reply::Text(_))).then_some(Ok(()))
+            answer.is_ok_and(&is_there).then_some(Ok(()))
         })?;
         self.process = Some(process);
         Ok(())

@@ -53,6 +53,19 @@ impl Connection {
         self.count()
     }
 
+    /// Publishes each payload on its channel, all in one go, and gives how many got each.
+    pub(crate) fn try_publish_batch(&mut self, batch: &[(&str, String)]) -> io::Result<Vec<i64>> {
+        let commands = batch.iter().map(|(channel, payload)| {
+            encode(&[b"PUBLISH", channel.as_bytes(), payload.as_bytes()])
+        });
+        self.send(&commands.collect::<Vec<_>>().concat())?;
+        let counts = batch.iter().map(|_| match self.reply()? {
+            Reply::Integer(count) => Ok(count),
+            other => Err(io::Error::other(format!("PUBLISH answered {other:?}"))),
+        });
+        counts.collect()
+    }
+
     #[track_caller]
     pub(crate) fn publish_all<P: AsRef<[u8]>>(
         &mut self,

@@ -1,0 +1,85 @@
+//! Children that are pinned to cores and end when they are dropped, or with this program.
+
+use std::io;
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
+
+use crate::Outcome;
+
+const START: Duration = Duration::from_secs(20);
+
+pub(crate) struct Process(pub(crate) Child);
+
+impl Process {
+    /// Starts a program on these cores; none means any.
+    pub(crate) fn start(command: &mut Command, cores: &[usize]) -> Outcome<Self> {
+        let before = sched_getaffinity(None)?;
+        if !cores.is_empty() {
+            let mut set = CpuSet::new();
+            cores.iter().for_each(|core| set.set(*core));
+            sched_setaffinity(None, &set)?;
+        }
+        // A child inherits the cores of who starts it.
+        let child = command.spawn();
+        sched_setaffinity(None, &before)?;
+        let program = command.get_program().to_string_lossy().into_owned();
+        Ok(Self(child.map_err(|error| format!("cannot start {program}: {error}"))?))
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.0.id()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // It may have ended by itself; what else fails here cannot be helped.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
+}
+
+/// The program, told to end with this one where `setpriv` is there to do so.
+pub(crate) fn command(program: &str) -> Command {
+    let mut probe = Command::new("setpriv");
+    let known = probe.arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
+    if !known.is_ok_and(|status| status.success()) {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
+
+/// A port that is free now.
+pub(crate) fn free_address() -> io::Result<SocketAddr> {
+    TcpListener::bind("127.0.0.1:0")?.local_addr()
+}
+
+/// Waits until somebody listens there.
+pub(crate) fn wait_for(address: SocketAddr, what: &str) -> Outcome<()> {
+    wait_until(&format!("{what} does not listen at {address}"), || {
+        TcpStream::connect(address).is_ok()
+    })
+}
+
+/// Asks every few milliseconds until it is so.
+pub(crate) fn wait_until(otherwise: &str, mut so: impl FnMut() -> bool) -> Outcome<()> {
+    let start = Instant::now();
+    while !so() {
+        if start.elapsed() > START {
+            return Err(otherwise.into());
+        }
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    Ok(())
+}
+
+/// All cores that this program may use.
+pub(crate) fn cores() -> Outcome<Vec<usize>> {
+    let set = sched_getaffinity(None)?;
+    Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}

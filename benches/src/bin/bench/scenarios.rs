@@ -1,0 +1,426 @@
+//! What is measured. A scenario starts what it needs, lets everybody have a turn, and again, and
+//! returns one row of the table or more.
+
+use std::thread::sleep;
+use std::time::Duration;
+
+use sockway_benches::report::{Connected, Window};
+
+use crate::Outcome;
+use crate::load::Bench;
+use crate::processes;
+use crate::servers::{Kind, Place, Settings};
+use crate::table::{Row, Target};
+
+pub(crate) struct Scenario {
+    pub(crate) name: &'static str,
+    pub(crate) what: &'static str,
+    pub(crate) run: fn(&Place) -> Outcome<Vec<Row>>,
+}
+
+pub(crate) const SCENARIOS: &[Scenario] = &[
+    Scenario {
+        name: "broadcast",
+        what: "one message at a time, to 1,000 and to 10,000 sockets",
+        run: broadcast,
+    },
+    Scenario { name: "burst", what: "32 messages in flight to 1,000 sockets", run: burst },
+    Scenario {
+        name: "unicast",
+        what: "64 messages in flight to 10,000 users' own channels",
+        run: unicast,
+    },
+    Scenario {
+        name: "storm",
+        what: "10,000 connections with a JWT and two channels each",
+        run: storm,
+    },
+    Scenario {
+        name: "memory",
+        what: "10,000 idle connections, fresh and after a burst and pings",
+        run: memory,
+    },
+    Scenario { name: "latency", what: "half the rate that saturates the limit", run: latency },
+    Scenario { name: "recovery", what: "100,000 channels after a Redis restart", run: recovery },
+    Scenario { name: "growth", what: "15,000 sockets against 1,000", run: growth },
+    Scenario { name: "idle", what: "CPU of 10,000 idle connections, pings included", run: idle },
+    Scenario { name: "cores", what: "two cores for the server against one", run: cores },
+    Scenario { name: "shootout", what: "most sockets with p95 below 500 ms", run: shootout },
+    Scenario { name: "slow", what: "one reader of 1 KB/s among fast ones", run: slow },
+];
+
+/// Each of these in turn, as many times as there are pairs; the first figure of each first.
+fn in_turn<T>(
+    place: &Place,
+    benches: &mut [Bench],
+    mut turn: impl FnMut(&mut Bench) -> Outcome<T>,
+) -> Outcome<Vec<(Kind, Vec<T>)>> {
+    let mut figures: Vec<(Kind, Vec<T>)> =
+        benches.iter().map(|bench| (bench.kind, Vec::new())).collect();
+    for _ in 0..place.pairs() {
+        for (bench, (_, values)) in benches.iter_mut().zip(&mut figures) {
+            values.push(turn(bench)?);
+        }
+    }
+    Ok(figures)
+}
+
+impl Place<'_> {
+    fn pairs(&self) -> usize {
+        self.options.pairs.unwrap_or(if self.options.short { 3 } else { 7 })
+    }
+
+    fn sockets(&self, usual: usize) -> usize {
+        self.options.sockets.unwrap_or(usual)
+    }
+
+    /// So many messages; in the short form a fifth of them.
+    fn messages(&self, usual: f64) -> u64 {
+        let share = if self.options.short { 0.2 } else { 1.0 };
+        (usual * share * self.options.messages).ceil() as u64
+    }
+}
+
+/// Starts everybody of these with its sockets.
+fn connected(place: &Place, kinds: &[Kind], sockets: usize, path: &str) -> Outcome<Vec<Bench>> {
+    let mut benches = Vec::new();
+    for kind in kinds {
+        let mut bench = Bench::start(place, *kind, &Settings::usual(place))?;
+        connect(&mut bench, sockets, path)?;
+        benches.push(bench);
+    }
+    Ok(benches)
+}
+
+fn connect(bench: &mut Bench, sockets: usize, path: &str) -> Outcome<Connected> {
+    bench.step(&format!("connect --sockets {sockets} --path {path}"))
+}
+
+fn closed(
+    bench: &mut Bench,
+    place: &Place,
+    messages: u64,
+    in_flight: u64,
+    to: &str,
+) -> Outcome<Window> {
+    let size = place.options.size;
+    let window: Window = bench.step(&format!(
+        "closed --messages {messages} --in-flight {in_flight} --size {size} --to {to}"
+    ))?;
+    let share = |share: f64| (share * 100.0).round();
+    let shares = &window.shares;
+    eprintln!(
+        "    {:<18} {:>7.2} µs CPU, {:>9.0} deliveries/s; busy %: server {}, load {}, Redis {}{}",
+        bench.kind.name(),
+        window.server_cpu_micros_per_delivery,
+        window.deliveries_per_second,
+        share(shares.server),
+        share(shares.load),
+        share(shares.redis),
+        if shares.bottleneck_was_load { "; the load generator was the bottleneck" } else { "" }
+    );
+    Ok(window)
+}
+
+type Windows = Vec<(Kind, Vec<Window>)>;
+
+fn figures(windows: &Windows, of: impl Fn(&Window) -> f64) -> Vec<(Kind, Vec<f64>)> {
+    windows.iter().map(|(kind, windows)| (*kind, windows.iter().map(&of).collect())).collect()
+}
+
+/// Says whose windows the load generator held back.
+fn held_back(windows: &Windows) -> String {
+    let held = |(_, windows): &&(Kind, Vec<Window>)| {
+        windows.iter().any(|window| window.shares.bottleneck_was_load)
+    };
+    let names: Vec<&str> = windows.iter().filter(held).map(|(kind, _)| kind.name()).collect();
+    if names.is_empty() {
+        return String::new();
+    }
+    format!("The load generator, not the server, was the bottleneck for: {}.", names.join(", "))
+}
+
+fn broadcast(place: &Place) -> Outcome<Vec<Row>> {
+    [1_000, 10_000].into_iter().map(|usual| broadcast_to(place, place.sockets(usual))).collect()
+}
+
+fn broadcast_to(place: &Place, sockets: usize) -> Outcome<Row> {
+    let mut benches = connected(place, &place.everybody(), sockets, "/all")?;
+    let messages = place.messages(1e6 / sockets as f64);
+    let windows = in_turn(place, &mut benches, |bench| closed(bench, place, messages, 1, "all"))?;
+    Ok(Row {
+        what: format!(
+            "broadcast to {sockets} sockets, one message at a time: server CPU a delivery"
+        ),
+        unit: "µs",
+        target: Target::RatioAtMost(1.05),
+        figures: figures(&windows, |window| window.server_cpu_micros_per_delivery),
+        note: String::new(),
+    })
+}
+
+fn burst(place: &Place) -> Outcome<Vec<Row>> {
+    let sockets = place.sockets(1_000);
+    let mut benches = connected(place, &place.everybody(), sockets, "/all")?;
+    let messages = place.messages(3e6 / sockets as f64);
+    let windows = in_turn(place, &mut benches, |bench| closed(bench, place, messages, 32, "all"))?;
+    Ok(vec![Row {
+        what: format!("broadcast to {sockets} sockets, 32 in flight: throughput"),
+        unit: "deliveries/s",
+        target: Target::RatioAtLeast(12.0),
+        figures: figures(&windows, |window| window.deliveries_per_second),
+        note: held_back(&windows),
+    }])
+}
+
+fn unicast(place: &Place) -> Outcome<Vec<Row>> {
+    let sockets = place.sockets(10_000);
+    let mut benches = connected(place, &place.everybody(), sockets, "/own/{ids}")?;
+    let messages = place.messages(2e5);
+    let windows = in_turn(place, &mut benches, |bench| closed(bench, place, messages, 64, "own"))?;
+    Ok(vec![Row {
+        what: format!("to {sockets} users' own channels, 64 in flight: server CPU a message"),
+        unit: "µs",
+        target: Target::RatioAtMost(1.25),
+        figures: figures(&windows, |window| window.server_cpu_micros_per_delivery),
+        note: held_back(&windows),
+    }])
+}
+
+fn storm(place: &Place) -> Outcome<Vec<Row>> {
+    let sockets = place.sockets(10_000);
+    // Of the peers none checks tokens as configured here; they would be measured doing less.
+    let kinds = [Kind::Limit, Kind::Sockway];
+    let mut figures = kinds.map(|kind| (kind, Vec::new()));
+    for _ in 0..place.pairs() {
+        for (kind, values) in &mut figures {
+            let mut bench = Bench::start(place, *kind, &Settings::usual(place))?;
+            let path = if *kind == Kind::Sockway { "/user?token={token}" } else { "/both/{ids}" };
+            values.push(connect(&mut bench, sockets, path)?.server_cpu_micros_per_connection);
+        }
+    }
+    Ok(vec![Row {
+        what: format!(
+            "{sockets} connections, HS256 JWT and two channels each: server CPU a connection"
+        ),
+        unit: "µs",
+        target: Target::RatioAtMost(2.5),
+        figures: figures.into(),
+        note: "The limit checks no token.".to_owned(),
+    }])
+}
+
+fn memory(place: &Place) -> Outcome<Vec<Row>> {
+    let (sockets, kinds) = (place.sockets(10_000), place.everybody());
+    let (mut fresh, mut used) = (Vec::new(), Vec::new());
+    for kind in kinds {
+        let settings = Settings { ping_interval: "2s", ..Settings::usual(place) };
+        let mut bench = Bench::start(place, kind, &settings)?;
+        let connected = connect(&mut bench, sockets, "/both/{ids}")?;
+        let grown =
+            |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
+        fresh.push((kind, vec![grown(connected.memory_after.pss)]));
+        let _: Window = closed(&mut bench, place, 100, 100, "all")?;
+        let seconds = if place.options.short { 5 } else { 60 };
+        let idle: Window = bench.step(&format!("idle --seconds {seconds}"))?;
+        used.push((kind, vec![grown(idle.memory.pss)]));
+    }
+    let row = |what: &str, most, figures, note: &str| Row {
+        what: format!("idle connection with its own channel and a common one, {what}: PSS"),
+        unit: "bytes",
+        target: Target::AtMost(most),
+        figures,
+        note: note.to_owned(),
+    };
+    let pings =
+        "Pinged every 2 s, 5 s (short form) or 60 s long, instead of every 25 s for 10 minutes.";
+    Ok(vec![
+        row("fresh", 1536.0, fresh, ""),
+        row("after a burst of 100 messages and pings", 1700.0, used, pings),
+    ])
+}
+
+fn latency(place: &Place) -> Outcome<Vec<Row>> {
+    let sockets = place.sockets(1_000);
+    let mut benches = connected(place, &place.everybody(), sockets, "/all")?;
+    let messages = place.messages(1e6 / sockets as f64);
+    let full = closed(&mut benches[0], place, messages, 32, "all")?;
+    let rate = full.deliveries_per_second / 2.0 / sockets as f64;
+    let (size, seconds) = (place.options.size, if place.options.short { 3 } else { 15 });
+    let line = format!("open --rate {rate} --seconds {seconds} --size {size}");
+    let windows: Windows = in_turn(place, &mut benches, |bench| bench.step(&line))?;
+    let row = |name: &str, of: fn(&Window) -> f64| Row {
+        what: format!(
+            "latency at {rate:.0} messages/s to {sockets} sockets, half of what saturates the limit: {name}"
+        ),
+        unit: "µs",
+        target: Target::RatioAtMost(1.2),
+        figures: figures(&windows, of),
+        note: String::new(),
+    };
+    Ok(vec![row("p50", |window| window.latency.p50), row("p99", |window| window.latency.p99)])
+}
+
+/// How soon after Redis answers again all channels are held; the sessions stay.
+fn recovery(place: &Place) -> Outcome<Vec<Row>> {
+    const CHANNELS: usize = 20;
+    let sockets = place.sockets(5_000);
+    let channels = (sockets * CHANNELS) as u64;
+    let mut bench = Bench::start(place, Kind::Sockway, &Settings::usual(place))?;
+    let line = format!("connect --sockets {sockets} --channels {CHANNELS} --path /many?c={{ids}}");
+    let _: Connected = bench.step(&line)?;
+    let mut seconds = Vec::new();
+    for _ in 0..place.pairs() {
+        let answered = bench.redis.restart()?;
+        // Its control and probe channels are subscribed to as well.
+        processes::wait_until("the channels do not come back", || {
+            bench.redis.channels().is_ok_and(|held| held >= channels)
+        })?;
+        seconds.push(answered.elapsed().as_secs_f64());
+        sleep(Duration::from_millis(500));
+    }
+    Ok(vec![Row {
+        what: format!("{channels} channels of {sockets} sessions back after a Redis restart"),
+        unit: "s",
+        target: Target::AtMost(1.0),
+        figures: vec![(Kind::Sockway, seconds)],
+        note: "From Redis's first answer until it counts all channels as subscribed again."
+            .to_owned(),
+    }])
+}
+
+fn growth(place: &Place) -> Outcome<Vec<Row>> {
+    let (few, many) = (1_000, place.sockets(15_000));
+    let mut benches = connected(place, &[Kind::Limit, Kind::Sockway], few, "/all")?;
+    let cost = |benches: &mut [Bench], sockets: usize| {
+        let messages = place.messages(1e6 / sockets as f64).max(3);
+        in_turn(place, benches, |bench| {
+            Ok(closed(bench, place, messages, 1, "all")?.server_cpu_micros_per_delivery)
+        })
+    };
+    let mut figures = cost(&mut benches, few)?;
+    for bench in &mut benches {
+        connect(bench, many - few, "/all")?;
+    }
+    for ((_, few), (_, many)) in figures.iter_mut().zip(cost(&mut benches, many)?) {
+        few.iter_mut().zip(many).for_each(|(few, many)| *few = many / *few);
+    }
+    Ok(vec![Row {
+        what: format!("growth of the CPU a delivery, {many} sockets against {few}"),
+        unit: "×",
+        target: Target::RatioAtMost(1.1),
+        figures,
+        note: String::new(),
+    }])
+}
+
+fn idle(place: &Place) -> Outcome<Vec<Row>> {
+    let sockets = place.sockets(10_000);
+    let mut benches = connected(place, &[Kind::Sockway], sockets, "/both/{ids}")?;
+    // One whole interval of pings.
+    let window: Window = benches[0].step("idle --seconds 25")?;
+    Ok(vec![Row {
+        what: format!("idle CPU of {sockets} connections, pings every 25 s"),
+        unit: "% of a core",
+        target: Target::AtMost(1.0),
+        figures: vec![(Kind::Sockway, vec![window.shares.server * 100.0])],
+        note: format!("{} pings were answered in 25 s.", window.pings),
+    }])
+}
+
+/// Where the load generator needs a core that the server also has, throughput would measure both: then the
+/// figure is derived from CPU time, see the note.
+fn cores(place: &Place) -> Outcome<Vec<Row>> {
+    if place.cores.len() < 2 {
+        return Ok(Vec::new());
+    }
+    let sockets = place.sockets(1_000);
+    let enough = place.cores.len() >= 4;
+    let mut benches = Vec::new();
+    for count in [1, 2] {
+        let settings = Settings { cores: place.cores[..count].to_vec(), ..Settings::usual(place) };
+        let mut bench = Bench::start(place, Kind::Sockway, &settings)?;
+        connect(&mut bench, sockets, "/all")?;
+        benches.push(bench);
+    }
+    let messages = place.messages(3e6 / sockets as f64);
+    let windows = in_turn(place, &mut benches, |bench| closed(bench, place, messages, 32, "all"))?;
+    let [(_, one), (_, two)] = &windows[..] else { return Ok(Vec::new()) };
+    let gain = |(one, two): (&Window, &Window)| {
+        if enough {
+            return two.deliveries_per_second / one.deliveries_per_second;
+        }
+        // The busiest thread bounds the throughput; a delivery takes so much of it.
+        let busiest = |window: &Window| {
+            let threads = window.shares.server_threads.iter().copied();
+            threads.fold(0.0, f64::max) / window.deliveries_per_second
+        };
+        busiest(one) / busiest(two)
+    };
+    let note = if enough {
+        "Server on cores of its own."
+    } else {
+        "Derived, as the load generator had no core of its own: CPU time a delivery of the busiest thread, with one core divided by with two."
+    };
+    Ok(vec![Row {
+        what: format!("throughput with two cores against one, {sockets} sockets, 32 in flight"),
+        unit: "×",
+        target: Target::AtLeast(1.7),
+        figures: vec![(Kind::Sockway, one.iter().zip(two).map(gain).collect())],
+        note: note.to_owned(),
+    }])
+}
+
+/// Like the websocket-shootout: 10 messages in flight, sockets are added until p95 is above 500 ms. Here a
+/// round trip ends when the last socket has the message, which is later than in the original.
+fn shootout(place: &Place) -> Outcome<Vec<Row>> {
+    const LIMIT_MICROS: f64 = 500_000.0;
+    let most = place.sockets(15_000);
+    let step = (if place.options.short { most / 5 } else { most / 15 }).max(1);
+    let mut figures = Vec::new();
+    for kind in place.everybody() {
+        let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
+        let mut good = 0;
+        while good + step <= most {
+            connect(&mut bench, step, "/all")?;
+            let window = closed(&mut bench, place, place.messages(100.0), 10, "all")?;
+            if window.until_everybody.p95 >= LIMIT_MICROS {
+                break;
+            }
+            good += step;
+        }
+        figures.push((kind, vec![good as f64]));
+    }
+    Ok(vec![Row {
+        what: "most sockets with a p95 broadcast round trip below 500 ms, 10 in flight".to_owned(),
+        unit: "sockets",
+        target: Target::None,
+        figures,
+        note: format!("In steps of {step}, at most {most}: who reaches that could have more."),
+    }])
+}
+
+fn slow(place: &Place) -> Outcome<Vec<Row>> {
+    let (sockets, mut figures, mut closed) = (place.sockets(1_000), Vec::new(), Vec::new());
+    for kind in place.everybody() {
+        let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
+        connect(&mut bench, sockets, "/all")?;
+        let _: Connected =
+            bench.step("connect --sockets 1 --path /all --slow-bytes-per-second 1000")?;
+        let seconds = if place.options.short { 8 } else { 30 };
+        let window: Window =
+            bench.step(&format!("open --rate 50 --seconds {seconds} --size 1024"))?;
+        figures.push((kind, vec![window.longest_silence_millis]));
+        if window.slow_closed > 0 {
+            closed.push(kind.name());
+        }
+    }
+    let closed = if closed.is_empty() { "nobody".to_owned() } else { closed.join(", ") };
+    Ok(vec![Row {
+        what: format!("longest pause of {sockets} fast readers beside one that reads 1 KB/s"),
+        unit: "ms",
+        target: Target::AtMost(100.0),
+        figures,
+        note: format!("A message of 1 KiB every 20 ms. The slow one was closed by: {closed}."),
+    }])
+}

@@ -1,0 +1,324 @@
+//! What is measured, and the Redis beside it.
+
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::{Duration, Instant};
+
+use sockway_benches::{channels, resp, token};
+
+use crate::Outcome;
+use crate::options::Options;
+use crate::processes::{self, Process};
+
+const NGINX: &str = "installed/nginx/usr/sbin/nginx";
+const NCHAN: &str = "installed/nginx/usr/lib/nginx/modules/ngx_nchan_module.so";
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Limit,
+    Sockway,
+    Node,
+    Nchan,
+}
+
+impl Kind {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Limit => "limit",
+            Self::Sockway => "Sockway",
+            Self::Node => "Node ws + ioredis",
+            Self::Nchan => "nginx + Nchan",
+        }
+    }
+}
+
+/// Where everything runs.
+pub(crate) struct Place<'a> {
+    pub(crate) options: &'a Options,
+    pub(crate) cores: Vec<usize>,
+    beside: PathBuf,
+    directory: Directory,
+}
+
+impl<'a> Place<'a> {
+    pub(crate) fn new(options: &'a Options) -> Outcome<Self> {
+        let beside = std::env::current_exe()?.parent().ok_or("no directory")?.to_owned();
+        let cores = processes::cores()?;
+        if cores.len() < 2 {
+            eprintln!("one core only: servers and load share it, and latencies say little");
+        }
+        Ok(Self { options, cores, beside, directory: Directory::new()? })
+    }
+
+    pub(crate) fn server_cores(&self) -> &[usize] {
+        &self.cores[..1]
+    }
+
+    pub(crate) fn load_cores(&self) -> &[usize] {
+        &self.cores[1.min(self.cores.len() - 1)..]
+    }
+
+    pub(crate) fn program(&self, name: &str) -> String {
+        self.beside.join(name).to_string_lossy().into_owned()
+    }
+
+    pub(crate) fn path(&self, name: &str) -> PathBuf {
+        self.directory.0.join(name)
+    }
+
+    /// The limit and Sockway, and the peers that are installed.
+    pub(crate) fn everybody(&self) -> Vec<Kind> {
+        let mut kinds = vec![Kind::Limit, Kind::Sockway];
+        if !self.options.no_peers {
+            let peers =
+                [(Kind::Node, "installed/node_modules"), (Kind::Nchan, NCHAN)];
+            let installed = |path: &str| self.options.peers.join(path).exists();
+            kinds.extend(
+                peers.into_iter().filter(|(_, path)| installed(path)).map(|(kind, _)| kind),
+            );
+        }
+        kinds
+    }
+}
+
+struct Directory(PathBuf);
+
+impl Directory {
+    fn new() -> Outcome<Self> {
+        let path = std::env::temp_dir().join(format!("sockway-bench-{}", std::process::id()));
+        fs::create_dir(&path)?;
+        Ok(Self(path))
+    }
+}
+
+impl Drop for Directory {
+    fn drop(&mut self) {
+        // What stays behind is small and in the temporary directory.
+        let _ = fs::remove_dir_all(&self.0);
+    }
+}
+
+pub(crate) struct Redis {
+    process: Option<Process>,
+    pub(crate) address: SocketAddr,
+    cores: Vec<usize>,
+}
+
+impl Redis {
+    pub(crate) fn start(place: &Place) -> Outcome<Self> {
+        let mut redis = Self {
+            process: None,
+            address: processes::free_address()?,
+            cores: place.load_cores().to_vec(),
+        };
+        redis.spawn()?;
+        processes::wait_for(redis.address, "redis-server")?;
+        Ok(redis)
+    }
+
+    pub(crate) fn pid(&self) -> u32 {
+        self.process.as_ref().map_or(0, Process::pid)
+    }
+
+    fn spawn(&mut self) -> Outcome<()> {
+        let mut command = processes::command("redis-server");
+        command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
+        // Nothing on disk, and no limit for a subscriber that is slow: that is Sockway's to handle.
+        command.args([
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--client-output-buffer-limit",
+            "pubsub 0 0 0",
+        ]);
+        command.stdout(Stdio::null());
+        self.process = Some(Process::start(&mut command, &self.cores)?);
+        Ok(())
+    }
+
+    /// Ends it hard and starts it again; returns when the new one first answered.
+    pub(crate) fn restart(&mut self) -> Outcome<Instant> {
+        self.process = None;
+        self.spawn()?;
+        processes::wait_until("Redis does not answer", || self.ask(&[b"PING"]).is_ok())?;
+        Ok(Instant::now())
+    }
+
+    /// How many channels somebody is subscribed to.
+    pub(crate) fn channels(&self) -> Outcome<u64> {
+        let info = self.ask(&[b"INFO", b"stats"])?;
+        let line = info.lines().find_map(|line| line.strip_prefix("pubsub_channels:"));
+        Ok(line.ok_or("Redis does not count its channels")?.trim().parse()?)
+    }
+
+    fn ask(&self, command: &[&[u8]]) -> Outcome<String> {
+        let mut stream = TcpStream::connect(self.address)?;
+        stream.set_read_timeout(Some(Duration::from_secs(5)))?;
+        let (mut request, mut answer, mut buffer) = (Vec::new(), Vec::new(), [0; 4096]);
+        resp::command(&mut request, command);
+        stream.write_all(&request)?;
+        loop {
+            match resp::parse(&answer)? {
+                Some((resp::Value::Text(text), _)) => {
+                    return Ok(String::from_utf8_lossy(text).into_owned());
+                }
+                Some((other, _)) => return Err(format!("Redis answered {other:?}").into()),
+                None => {}
+            }
+            let length = stream.read(&mut buffer)?;
+            if length == 0 {
+                return Err("Redis closed the connection".into());
+            }
+            answer.extend_from_slice(&buffer[..length]);
+        }
+    }
+}
+
+/// What a scenario may want otherwise.
+pub(crate) struct Settings {
+    pub(crate) cores: Vec<usize>,
+    pub(crate) ping_interval: &'static str,
+    pub(crate) queue_messages: u32,
+}
+
+impl Settings {
+    pub(crate) fn usual(place: &Place) -> Self {
+        Self { cores: place.server_cores().to_vec(), ping_interval: "25s", queue_messages: 256 }
+    }
+}
+
+pub(crate) struct Server {
+    pub(crate) address: SocketAddr,
+    process: Process,
+    /// nginx's worker is a child of what was started.
+    worker: Option<u32>,
+}
+
+impl Server {
+    pub(crate) fn start(
+        place: &Place,
+        kind: Kind,
+        redis: &Redis,
+        settings: &Settings,
+    ) -> Outcome<Self> {
+        let address = processes::free_address()?;
+        let (listen, redis_at) = (address.to_string(), redis.address.to_string());
+        let peers = &place.options.peers;
+        let mut ready_at = None;
+        let mut command = match kind {
+            Kind::Limit => {
+                let mut command = processes::command(&place.program("limit"));
+                command.args(["--listen", &listen, "--redis", &redis_at]);
+                command
+            }
+            Kind::Sockway => {
+                let admin = *ready_at.insert(processes::free_address()?);
+                let file = place.path(&format!("sockway-{}.toml", address.port()));
+                fs::write(&file, configuration(address, admin, redis.address, settings))?;
+                let mut command = processes::command(&place.options.sockway.to_string_lossy());
+                command.args(["serve", "--config", &file.to_string_lossy()]);
+                command
+            }
+            Kind::Node => {
+                let mut command = processes::command("node");
+                command.arg(peers.join("installed/gateway.mjs")).args([&listen, &redis_at]);
+                command
+            }
+            Kind::Nchan => nginx(place, peers, address, redis.address)?,
+        };
+        command.stdout(Stdio::null()).stderr(fs::File::create(place.path("server.log"))?);
+        let process = Process::start(&mut command, &settings.cores)?;
+        let log = place.path("server.log");
+        processes::wait_for(address, kind.name())
+            .map_err(|error| format!("{error}\n{}", fs::read_to_string(log).unwrap_or_default()))?;
+        if let Some(admin) = ready_at {
+            processes::wait_until("Sockway does not become ready", || is_ready(admin))?;
+        }
+        let worker = (kind == Kind::Nchan).then(|| child_of(process.pid())).transpose()?;
+        Ok(Self { address, process, worker })
+    }
+
+    /// The processes whose CPU time and memory count.
+    pub(crate) fn pids(&self) -> Vec<u32> {
+        std::iter::once(self.process.pid()).chain(self.worker).collect()
+    }
+}
+
+fn is_ready(admin: SocketAddr) -> bool {
+    let mut answer = String::new();
+    TcpStream::connect(admin).is_ok_and(|mut stream| {
+        let request = b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
+        stream.write_all(request).is_ok() && stream.read_to_string(&mut answer).is_ok()
+    }) && answer.starts_with("HTTP/1.1 200 ")
+}
+
+fn child_of(pid: u32) -> Outcome<u32> {
+    let file = format!("/proc/{pid}/task/{pid}/children");
+    let mut child = None;
+    processes::wait_until("nginx has no worker", || {
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        child = text.split_whitespace().next().and_then(|pid| pid.parse().ok());
+        child.is_some()
+    })?;
+    child.ok_or_else(|| "nginx has no worker".into())
+}
+
+fn configuration(
+    listen: SocketAddr,
+    admin: SocketAddr,
+    redis: SocketAddr,
+    settings: &Settings,
+) -> String {
+    let (secret, all) = (token::SECRET, channels::ALL);
+    let mut text = format!(
+        "[server]\nlisten = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n[redis]\nurl = \"redis://{redis}/0\"\n\
+         [auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = \"{secret}\"\n[log]\nlevel = \"warn\"\n"
+    );
+    let endpoints = [
+        ("all", "/all", format!("\"{all}\""), "none"),
+        ("own", "/own/{id}", "\"bench:{path.id}\"".to_owned(), "none"),
+        ("both", "/both/{id}", format!("\"bench:{{path.id}}\", \"{all}\""), "none"),
+        ("many", "/many", "\"bench:{query.c}\"".to_owned(), "none"),
+        ("user", "/user", format!("\"bench:{{user}}\", \"{all}\""), "required"),
+    ];
+    let (ping, queue) = (settings.ping_interval, settings.queue_messages);
+    for (name, path, channels, auth) in endpoints {
+        text += &format!(
+            "[[endpoint]]\nname = \"{name}\"\npath = \"{path}\"\nchannels = [{channels}]\nauth = \"{auth}\"\n\
+             ping_interval = \"{ping}\"\nqueue_messages = {queue}\nqueue_bytes = \"16MiB\"\n"
+        );
+    }
+    text
+}
+
+/// nginx with the peers' configuration, in which two addresses and a directory are put.
+fn nginx(
+    place: &Place,
+    peers: &Path,
+    listen: SocketAddr,
+    redis: SocketAddr,
+) -> Outcome<std::process::Command> {
+    let directory = place.path(&format!("nginx-{}", listen.port()));
+    fs::create_dir_all(&directory)?;
+    let module = fs::canonicalize(peers.join(NCHAN))?;
+    let text = fs::read_to_string(peers.join("nginx.conf"))?
+        .replace("@MODULE@", &module.to_string_lossy())
+        .replace("@LISTEN@", &listen.to_string())
+        .replace("@REDIS@", &redis.to_string());
+    let file = directory.join("nginx.conf");
+    fs::write(&file, text)?;
+    let mut command = processes::command(&fs::canonicalize(peers.join(NGINX))?.to_string_lossy());
+    command.args([
+        "-p",
+        &directory.to_string_lossy(),
+        "-c",
+        &file.to_string_lossy(),
+        "-e",
+        "stderr",
+    ]);
+    Ok(command)
+}

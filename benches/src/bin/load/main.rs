@@ -1,0 +1,63 @@
+//! The load generator: opens sockets, publishes, counts and times every delivery.
+//!
+//! One thread on epoll. It fails (exit status 1) when a delivery is missing, comes twice, out of
+//! order, damaged or to somebody else, and says so when it was itself the bottleneck. Each step
+//! prints one JSON object, see `report.rs`.
+//!
+//! ```text
+//! load --server 127.0.0.1:8080 --redis 127.0.0.1:6379 --pid 4711 \
+//!     "connect --sockets 1000 --path /all" "closed --messages 5000 --in-flight 32"
+//! ```
+
+mod options;
+mod publisher;
+mod run;
+mod sockets;
+mod windows;
+
+use std::error::Error;
+use std::io::{self, Write as _};
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use crate::options::{Options, Step, StepLine};
+use crate::run::Run;
+
+fn main() -> ExitCode {
+    match load(&Options::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("load: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn load(options: &Options) -> Result<(), Box<dyn Error>> {
+    rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))?;
+    let mut run = Run::new(options)?;
+    for step in &options.steps {
+        if step == "-" {
+            for line in io::stdin().lines() {
+                perform(&mut run, &line?)?;
+            }
+        } else {
+            perform(&mut run, step)?;
+        }
+    }
+    Ok(())
+}
+
+fn perform(run: &mut Run, line: &str) -> Result<(), Box<dyn Error>> {
+    let words = std::iter::once("step").chain(line.split_whitespace());
+    let json = match StepLine::try_parse_from(words)?.step {
+        Step::Connect(connect) => serde_json::to_string(&run.connect(&connect)?)?,
+        Step::Closed(closed) => serde_json::to_string(&run.closed(&closed)?)?,
+        Step::Open(open) => serde_json::to_string(&run.open(&open)?)?,
+        Step::Idle(idle) => serde_json::to_string(&run.idle(&idle)?)?,
+    };
+    let mut out = io::stdout().lock();
+    writeln!(out, "{json}")?;
+    Ok(out.flush()?)
+}

@@ -1,0 +1,113 @@
+//! The command line and the steps.
+
+use std::net::SocketAddr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+/// Opens WebSockets, publishes to Redis, counts and times every delivery.
+#[derive(Parser)]
+pub(crate) struct Options {
+    /// Where the measured server listens.
+    #[arg(long)]
+    pub(crate) server: SocketAddr,
+    /// The Redis that the server subscribes at: messages are published here.
+    #[arg(long)]
+    pub(crate) redis: SocketAddr,
+    /// Publish by POST to this server's /pub/CHANNEL instead of at Redis, for a server that has its
+    /// own protocol there.
+    #[arg(long)]
+    pub(crate) publish_over_http: bool,
+    /// Processes of the server: their CPU time and memory are reported.
+    #[arg(long, value_delimiter = ',')]
+    pub(crate) pid: Vec<u32>,
+    /// The process of Redis, to tell when it is the bottleneck.
+    #[arg(long)]
+    pub(crate) redis_pid: Option<u32>,
+    /// What to do, one after the other, each in quotes: "connect --sockets 1000 --path /all"
+    /// "closed --messages 5000 --in-flight 32". "-" reads steps from the standard input.
+    #[arg(required = true)]
+    pub(crate) steps: Vec<String>,
+}
+
+#[derive(Parser)]
+pub(crate) struct StepLine {
+    #[command(subcommand)]
+    pub(crate) step: Step,
+}
+
+#[derive(Subcommand)]
+pub(crate) enum Step {
+    /// Open more sockets.
+    Connect(Connect),
+    /// Publish with a constant number of messages in flight.
+    Closed(Closed),
+    /// Publish at a constant rate.
+    Open(Open),
+    /// Publish nothing; answer pings.
+    Idle(Idle),
+}
+
+#[derive(Args)]
+pub(crate) struct Connect {
+    #[arg(long)]
+    pub(crate) sockets: usize,
+    /// May contain {ids} (the numbers of the socket's own channels, by commas) and {token} (a JWT for the
+    /// first of them).
+    #[arg(long, default_value = "/all")]
+    pub(crate) path: String,
+    /// Own channels of each socket.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) channels: u32,
+    /// How many are shaking hands at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) at_once: usize,
+    /// These read only so many bytes a second, and nothing is expected of them.
+    #[arg(long)]
+    pub(crate) slow_bytes_per_second: Option<u64>,
+}
+
+#[derive(Args, Clone, Copy)]
+pub(crate) struct Content {
+    /// Bytes of a message, 16 at least.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) size: usize,
+    /// Which channels are published to.
+    #[arg(long, value_enum, default_value_t = Target::All)]
+    pub(crate) to: Target,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Target {
+    /// The channel that every socket has.
+    All,
+    /// The sockets' own channels, one after the other.
+    Own,
+}
+
+#[derive(Args)]
+pub(crate) struct Closed {
+    #[command(flatten)]
+    pub(crate) content: Content,
+    #[arg(long)]
+    pub(crate) messages: u64,
+    /// A message is in flight until it has come to every socket that it is for.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) in_flight: u64,
+}
+
+#[derive(Args)]
+pub(crate) struct Open {
+    #[command(flatten)]
+    pub(crate) content: Content,
+    /// Messages a second.
+    #[arg(long)]
+    pub(crate) rate: f64,
+    #[arg(long)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Args)]
+pub(crate) struct Idle {
+    #[arg(long)]
+    pub(crate) seconds: f64,
+}

@@ -1,0 +1,93 @@
+//! The connection that messages are published on, pipelined.
+
+use std::error::Error;
+use std::net::SocketAddr;
+use std::os::fd::OwnedFd;
+
+use rustix::io::Errno;
+use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
+use sockway_benches::resp::{self, Value};
+use sockway_benches::upgrade;
+
+pub(crate) struct Publisher {
+    pub(crate) socket: OwnedFd,
+    over_http: bool,
+    unsent: Vec<u8>,
+    arrived: Vec<u8>,
+}
+
+impl Publisher {
+    pub(crate) fn connect(address: SocketAddr, over_http: bool) -> Result<Self, Errno> {
+        let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
+        rustix::net::connect(&socket, &address)?;
+        sockopt::set_tcp_nodelay(&socket, true)?;
+        rustix::io::ioctl_fionbio(&socket, true)?;
+        Ok(Self { socket, over_http, unsent: Vec::new(), arrived: Vec::new() })
+    }
+
+    pub(crate) fn add(&mut self, channel: &str, payload: &[u8]) {
+        if self.over_http {
+            let head = format!(
+                "POST /pub/{channel} HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
+                payload.len()
+            );
+            self.unsent.extend_from_slice(head.as_bytes());
+            self.unsent.extend_from_slice(payload);
+        } else {
+            resp::command(&mut self.unsent, &[b"PUBLISH", channel.as_bytes(), payload]);
+        }
+    }
+
+    /// Sends what can be sent; `false` when some of it must wait.
+    pub(crate) fn flush(&mut self) -> Result<bool, Errno> {
+        let mut sent = 0;
+        while sent < self.unsent.len() {
+            match rustix::net::send(&self.socket, &self.unsent[sent..], SendFlags::NOSIGNAL) {
+                Ok(length) => sent += length,
+                Err(Errno::AGAIN) => break,
+                Err(error) => return Err(error),
+            }
+        }
+        self.unsent.drain(..sent);
+        Ok(self.unsent.is_empty())
+    }
+
+    /// Reads the answers. Redis says how many subscribers there were: no one is a lost message.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<(), Box<dyn Error>> {
+        match rustix::io::read(&self.socket, &mut *buffer) {
+            Ok(0) => return Err("the publishing connection was closed".into()),
+            Ok(length) => self.arrived.extend_from_slice(&buffer[..length]),
+            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) => return Err(error.into()),
+        }
+        let mut at = 0;
+        while let Some(length) = self.answer(at)? {
+            at += length;
+        }
+        self.arrived.drain(..at);
+        Ok(())
+    }
+
+    fn answer(&self, at: usize) -> Result<Option<usize>, Box<dyn Error>> {
+        let bytes = &self.arrived[at..];
+        if self.over_http {
+            return http_answer(bytes);
+        }
+        match resp::parse(bytes)? {
+            None => Ok(None),
+            Some((Value::Number(1..), length)) => Ok(Some(length)),
+            Some((Value::Number(_), _)) => Err("nobody was subscribed to a channel".into()),
+            Some((other, _)) => Err(format!("Redis answered {other:?}").into()),
+        }
+    }
+}
+
+fn http_answer(bytes: &[u8]) -> Result<Option<usize>, Box<dyn Error>> {
+    let Some(end) = upgrade::head_end(bytes) else { return Ok(None) };
+    let head = std::str::from_utf8(&bytes[..end])?;
+    if !head.starts_with("HTTP/1.1 20") {
+        return Err(format!("publishing was answered {head}").into());
+    }
+    let body: usize = upgrade::header(head, "Content-Length").map_or(Ok(0), str::parse)?;
+    Ok((bytes.len() >= end + body).then_some(end + body))
+}

@@ -1,0 +1,184 @@
+//! What is counted while messages are published, and what the kernel says about it meanwhile.
+
+use std::collections::HashMap;
+use std::error::Error;
+use std::ffi::OsString;
+use std::io;
+
+use sockway_benches::histogram::Histogram;
+use sockway_benches::process;
+use sockway_benches::report::{Latency, Shares};
+use sockway_benches::stamp::{EVERYBODY, Stamp};
+
+use crate::sockets::Socket;
+
+/// The server idle while the side that drives it is not: less, and more, than this share of a core.
+const FULL: f64 = 0.9;
+
+/// The deliveries of one window. Each message must come to each of its sockets exactly once and in order:
+/// a socket takes only rising sequence numbers, and of a message only as many as it has sockets.
+#[derive(Default)]
+pub(crate) struct Tally {
+    size: usize,
+    first_sequence: u32,
+    /// For each message how many sockets it has still to come to.
+    missing: Vec<u32>,
+    pub(crate) in_flight: u64,
+    pub(crate) deliveries: u64,
+    pub(crate) last_arrival: u64,
+    pub(crate) longest_silence: u64,
+    pub(crate) pings: u64,
+    pub(crate) gap_notices: u64,
+    latencies: Histogram,
+    until_everybody: Histogram,
+}
+
+impl Tally {
+    pub(crate) fn new(size: usize, first_sequence: u32) -> Self {
+        Self { size, first_sequence, ..Self::default() }
+    }
+
+    pub(crate) fn published(&self) -> u64 {
+        self.missing.len() as u64
+    }
+
+    pub(crate) fn next_sequence(&self) -> u32 {
+        self.first_sequence + self.missing.len() as u32
+    }
+
+    /// One more message, for so many sockets.
+    pub(crate) fn publish(&mut self, sockets: u32) {
+        self.missing.push(sockets);
+        self.in_flight += 1;
+    }
+
+    /// Counts a payload that `socket`, which owns `channels` channels, received at `now`.
+    pub(crate) fn deliver(
+        &mut self,
+        socket: &mut Socket,
+        channels: u32,
+        payload: &[u8],
+        now: u64,
+    ) -> Result<(), Box<dyn Error>> {
+        let Some(stamp) = Stamp::read(payload, self.size) else {
+            if payload == br#"{"type":"gap"}"# {
+                self.gap_notices += 1;
+                return Ok(());
+            }
+            return Err(format!(
+                "not a payload of {} bytes: {}",
+                self.size,
+                String::from_utf8_lossy(payload)
+            )
+            .into());
+        };
+        let owned = socket.first_channel..socket.first_channel + channels;
+        if stamp.channel != EVERYBODY && !owned.contains(&stamp.channel) {
+            return Err(format!(
+                "a message of channel {} came to the owner of {owned:?}",
+                stamp.channel
+            )
+            .into());
+        }
+        if stamp.sequence < socket.next_sequence {
+            let (sequence, next) = (stamp.sequence, socket.next_sequence);
+            return Err(format!(
+                "message {sequence} came twice or out of order: {next} would be next"
+            )
+            .into());
+        }
+        socket.next_sequence = stamp.sequence + 1;
+        let missing = stamp.sequence.checked_sub(self.first_sequence);
+        let missing = missing
+            .and_then(|at| self.missing.get_mut(at as usize))
+            .filter(|missing| **missing > 0);
+        let missing =
+            missing.ok_or_else(|| format!("message {} came once too often", stamp.sequence))?;
+        *missing -= 1;
+        let latency = now.saturating_sub(stamp.nanos);
+        if *missing == 0 {
+            self.in_flight -= 1;
+            self.until_everybody.add(latency);
+        }
+        self.deliveries += 1;
+        self.latencies.add(latency);
+        if socket.last_arrival != 0 {
+            self.longest_silence =
+                self.longest_silence.max(now.saturating_sub(socket.last_arrival));
+        }
+        socket.last_arrival = now;
+        self.last_arrival = now;
+        Ok(())
+    }
+
+    /// What has not come, in words.
+    pub(crate) fn complaint(&self) -> String {
+        let missing: u64 = self.missing.iter().map(|count| u64::from(*count)).sum();
+        let first = self.missing.iter().position(|count| *count > 0).unwrap_or(0);
+        format!(
+            "{missing} deliveries of {} messages are missing; the first is message {first} of this window, which {} sockets lack",
+            self.in_flight,
+            self.missing.get(first).unwrap_or(&0)
+        )
+    }
+
+    pub(crate) fn latency(&self) -> Latency {
+        summary(&self.latencies)
+    }
+
+    pub(crate) fn until_everybody(&self) -> Latency {
+        summary(&self.until_everybody)
+    }
+}
+
+fn summary(histogram: &Histogram) -> Latency {
+    Latency {
+        p50: histogram.micros_at(0.50),
+        p95: histogram.micros_at(0.95),
+        p99: histogram.micros_at(0.99),
+        p999: histogram.micros_at(0.999),
+        largest: histogram.largest_micros(),
+    }
+}
+
+/// CPU time from its making on.
+pub(crate) struct Meter<'a> {
+    server: &'a [u32],
+    redis: &'a [u32],
+    server_before: HashMap<OsString, u64>,
+    others_before: (u64, u64),
+}
+
+impl<'a> Meter<'a> {
+    /// To be made while the server waits: only then is what the kernel says about it exact.
+    pub(crate) fn start(server: &'a [u32], redis: &'a [u32]) -> io::Result<Self> {
+        let server_before = process::cpu_of_threads(server)?;
+        Ok(Self { server, redis, server_before, others_before: others(redis)? })
+    }
+
+    /// The server's CPU nanoseconds, and everybody's shares of `seconds`. The server waits again.
+    pub(crate) fn stop(self, seconds: f64) -> io::Result<(u64, Shares)> {
+        let (load, redis) = others(self.redis)?;
+        let used = |(thread, nanos): (OsString, u64)| {
+            nanos - self.server_before.get(&thread).unwrap_or(&0)
+        };
+        let threads: Vec<u64> =
+            process::cpu_of_threads(self.server)?.into_iter().map(used).collect();
+        let share = |nanos: u64| nanos as f64 / 1e9 / seconds;
+        let server = threads.iter().sum();
+        let mut shares = Shares {
+            load: share(load - self.others_before.0),
+            redis: share(redis - self.others_before.1),
+            server: share(server),
+            server_threads: threads.into_iter().filter(|nanos| *nanos > 0).map(share).collect(),
+            bottleneck_was_load: false,
+        };
+        shares.bottleneck_was_load = shares.server < FULL && shares.load + shares.redis > FULL;
+        Ok((server, shares))
+    }
+}
+
+fn others(redis: &[u32]) -> io::Result<(u64, u64)> {
+    let sum = |pids: &[u32]| Ok::<u64, io::Error>(process::cpu_of_threads(pids)?.values().sum());
+    Ok((sum(&[std::process::id()])?, sum(redis)?))
+}

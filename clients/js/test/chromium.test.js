@@ -1,0 +1,113 @@
+/**
+ * The client in Chromium, with the browser's own WebSocket. The page tells its events over HTTP, so
+ * nothing drives the browser but the address it is started with.
+ */
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { once } from "node:events";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { createServer } from "node:http";
+import { tmpdir } from "node:os";
+import { delimiter, join } from "node:path";
+import { test } from "node:test";
+import { World, token, until } from "./rig.js";
+
+const places = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => process.env.PATH.split(delimiter).map((path) => join(path, name)));
+const BROWSER = places.find((place) => existsSync(place));
+const REQUIRED = process.env.CI === "true";
+const OPTIONS = { skip: BROWSER || REQUIRED ? false : "there is no Chromium here" };
+
+/** A page in a browser of the test's own. */
+class Page {
+  constructor(t) {
+    this.said = [];
+    this.orders = [];
+    const files = { "/": ["page.html", "text/html"], "/sockway.js": ["../sockway.js", "text/javascript"] };
+    this.server = createServer((request, response) => {
+      if (request.url === "/say") return void this.#hear(request, response);
+      if (request.url === "/order") return void this.#await(response);
+      const [file, type] = files[request.url] ?? [];
+      if (!file) return void response.writeHead(404).end();
+      response.setHeader("Content-Type", `${type}; charset=utf-8`);
+      response.end(readFileSync(new URL(file, import.meta.url)));
+    });
+    t.after(() => {
+      this.server.closeAllConnections?.();
+      this.server.close();
+    });
+  }
+
+  static async open(t, options) {
+    const page = new Page(t);
+    page.server.listen(0, "127.0.0.1");
+    await once(page.server, "listening");
+    const profile = mkdtempSync(join(tmpdir(), "sockway-chromium-"));
+    const flags = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-dev-shm-usage", "--no-first-run", `--user-data-dir=${profile}`];
+    const address = `http://127.0.0.1:${page.server.address().port}/#${encodeURIComponent(JSON.stringify(options))}`;
+    const browser = spawn(BROWSER, [...flags, "--remote-debugging-port=0", address], { stdio: "ignore", detached: true });
+    const ended = once(browser, "exit");
+    t.after(async () => {
+      process.kill(-browser.pid, "SIGKILL"); // its own group: its helpers go with it
+      await ended;
+      rmSync(profile, { recursive: true, force: true, maxRetries: 10 });
+    });
+    return page;
+  }
+
+  async #hear(request, response) {
+    const [body] = await once(request, "data");
+    this.said.push(JSON.parse(body));
+    response.end();
+  }
+
+  /** Answers when there is an order. */
+  async #await(response) {
+    await until("an order", () => this.orders.length > 0 || response.destroyed, 60_000).catch(() => {});
+    response.end(this.orders.shift());
+  }
+
+  /** The first event of this type that was not read yet. */
+  async find(type) {
+    let found;
+    await until(`${type} in ${JSON.stringify(this.said)}`, () => (found = this.said.findIndex((event) => event.type === type)) >= 0, 30_000);
+    return this.said.splice(0, found + 1).at(-1);
+  }
+}
+
+test("a page gets its messages, sits out a restart, and is told of the gap", OPTIONS, async (t) => {
+  const world = await World.start(t);
+  const page = await Page.open(t, { url: world.url("/ws/raw"), token: token("ann"), spread: 100, minBackoff: 50 });
+  await page.find("open");
+  assert.equal(await world.publish("user:ann", '{"type":"order_shipped"}'), 1);
+  assert.equal((await page.find("message")).data, '{"type":"order_shipped"}');
+  await world.stopGateway("SIGTERM");
+  const waiting = await page.find("waiting");
+  assert.deepEqual([waiting.code, waiting.reason], [1012, "restarting"]);
+  await world.startGateway();
+  await page.find("open");
+  assert.equal((await page.find("gap")).reason, "restarting");
+  await world.publish("sockway:control", '{"disconnect":{"user":"ann"}}');
+  const stopped = await page.find("stopped");
+  assert.deepEqual([stopped.code, stopped.reason], [3000, "revoked"]);
+});
+
+test("coming online, and coming into view, ends the waiting; a change of network renews the connection", OPTIONS, async (t) => {
+  const world = await World.start(t);
+  // Left alone, this client would wait for half an hour and more.
+  const page = await Page.open(t, { url: world.url("/ws/open"), minBackoff: 1e9, maxBackoff: 1e9 });
+  await page.find("open");
+  for (const order of ["online", "visibilitychange"]) {
+    await world.stopGateway();
+    assert.equal((await page.find("waiting")).code, 1006);
+    await world.startGateway();
+    page.orders.push(order);
+    await page.find("open");
+    assert.equal((await page.find("gap")).reason, "connection_lost");
+  }
+  page.orders.push("offline", "online");
+  assert.equal((await page.find("waiting")).reason, "network_changed");
+  await page.find("open");
+  assert.equal((await page.find("gap")).reason, "network_changed");
+  page.orders.push("close");
+  assert.deepEqual((await page.find("stopped")).code, 1000);
+});

@@ -1,0 +1,137 @@
+//! *Try it*: what lets the page of `sockway dev` open a socket and publish.
+//!
+//! Only a gateway that was given a [`Playground`] has these routes; no configuration can switch
+//! them on. They answer nobody but the page itself: the `Host` must be this port's own address, or
+//! a name that an attacker points here (DNS rebinding) would do; a publish must also come with the
+//! page's `Origin`, so that no other page can send it.
+
+use crate::admin::answer::{self, Answer};
+use futures_util::future::BoxFuture;
+use http_body_util::{BodyExt, Limited};
+use hyper::{
+    HeaderMap, Request, StatusCode,
+    body::Body,
+    header::{CONTENT_TYPE, HOST, ORIGIN},
+};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+use std::{error::Error, io, net::SocketAddr, time::Duration};
+use tokio::time;
+
+/// Largest body of a publish, in bytes.
+const MAX_BODY: usize = 64 * 1024;
+
+/// How long the page may take to send that, and Redis to answer.
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Publishes a message on a channel; the number of subscribers that Redis sent it to.
+pub type Publish = Box<dyn Fn(String, String) -> BoxFuture<'static, io::Result<u64>> + Send + Sync>;
+
+/// What only `sockway dev` has.
+pub struct Playground {
+    pub stage: Stage,
+    pub publish: Publish,
+}
+
+/// What the page learns.
+#[derive(Debug, Serialize)]
+pub struct Stage {
+    /// The public port, such as `ws://127.0.0.1:8080`.
+    pub websocket: String,
+    /// Whom the token is made up for.
+    pub user: &'static str,
+    /// Made up and worth nothing outside: the one token that is ever shown.
+    pub token: String,
+    pub endpoints: Vec<Place>,
+}
+
+/// An endpoint to connect to, and the channel to publish on then. Both may hold `{room}`.
+#[derive(Debug, Serialize)]
+pub struct Place {
+    pub name: &'static str,
+    pub path: &'static str,
+    pub channel: String,
+    /// Whether it takes the token.
+    pub token: bool,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Post {
+    channel: String,
+    message: String,
+}
+
+/// `GET /try`.
+pub(in crate::admin) fn stage(
+    playground: &Playground,
+    address: SocketAddr,
+    headers: &HeaderMap,
+) -> Answer {
+    match own_host(address, headers) {
+        Some(_) => answer::json(StatusCode::OK, &playground.stage),
+        None => foreign(),
+    }
+}
+
+/// `POST /try/publish`.
+pub(in crate::admin) async fn publish<B>(
+    playground: &Playground,
+    address: SocketAddr,
+    request: Request<B>,
+) -> Answer
+where
+    B: Body,
+    B::Error: Into<Box<dyn Error + Send + Sync>>,
+{
+    if !is_from_the_page(address, request.headers()) {
+        return foreign();
+    }
+    let body = Limited::new(request.into_body(), MAX_BODY).collect();
+    let Ok(Ok(body)) = time::timeout(PATIENCE, body).await else {
+        return refused("the body is larger than 64 KiB, or did not come in time");
+    };
+    match serde_json::from_slice::<Post>(&body.to_bytes()) {
+        Ok(Post { channel, .. }) if channel.is_empty() => refused("the channel must not be empty"),
+        Ok(post) => carry_out(playground, post).await,
+        Err(_) => refused("the body must be {\"channel\":\"…\",\"message\":\"…\"}"),
+    }
+}
+
+async fn carry_out(playground: &Playground, post: Post) -> Answer {
+    let published = (playground.publish)(post.channel, post.message);
+    match time::timeout(PATIENCE, published).await {
+        Ok(Ok(subscribers)) => answer::json(StatusCode::OK, &json!({"subscribers": subscribers})),
+        Ok(Err(_)) | Err(_) => answer::problem(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "redis_unavailable",
+            "the private Redis does not answer",
+        ),
+    }
+}
+
+/// The `Host` when it is this port's own address, or `localhost` for a loopback address.
+fn own_host(address: SocketAddr, headers: &HeaderMap) -> Option<&str> {
+    let host = headers.get(HOST)?.to_str().ok()?;
+    let local = address.ip().is_loopback().then(|| format!("localhost:{}", address.port()));
+    (host == address.to_string() || local.is_some_and(|local| host == local)).then_some(host)
+}
+
+fn is_from_the_page(address: SocketAddr, headers: &HeaderMap) -> bool {
+    let Some(host) = own_host(address, headers) else { return false };
+    let is = |name, value: &str| headers.get(name).is_some_and(|one| one == value);
+    // This media type is one that another page may not send without being asked first.
+    is(ORIGIN, &format!("http://{host}")) && is(CONTENT_TYPE, "application/json")
+}
+
+fn foreign() -> Answer {
+    answer::problem(
+        StatusCode::FORBIDDEN,
+        "not_from_the_console",
+        "only the console's own page may ask for this, at this port's own address",
+    )
+}
+
+fn refused(detail: &str) -> Answer {
+    answer::problem(StatusCode::BAD_REQUEST, "bad_publish", detail)
+}

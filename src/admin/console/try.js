@@ -1,0 +1,83 @@
+// Try it, in `sockway dev` only: open a socket with the made-up token, publish, see it arrive.
+//
+// What arrives is shown as text, whatever it is.
+
+const KEPT = 100;
+const at = (id) => document.getElementById(id);
+let socket = null, endpoints = [], offer = null;
+
+const chosen = () => endpoints[at("try-endpoint").selectedIndex];
+const room = () => at("try-room").value;
+const takesRoom = ({ path }) => path.includes("{room}");
+
+function log(text, kind) {
+  const line = document.createElement("li"), time = document.createElement("time");
+  time.textContent = new Date().toTimeString().slice(0, 8);
+  line.className = kind;
+  line.append(time, text);
+  const list = at("try-log");
+  list.append(line);
+  while (list.childElementCount > KEPT) list.firstElementChild.remove();
+  list.scrollTop = list.scrollHeight;
+}
+
+function choose() {
+  const endpoint = chosen();
+  at("try-room-label").hidden = !takesRoom(endpoint);
+  at("try-token-label").hidden = !endpoint.token;
+  at("try-channel").value = endpoint.channel.replace("{room}", room());
+}
+
+function state(open, text) {
+  at("try-state").textContent = text;
+  at("try-open").textContent = open ? "Disconnect" : "Connect";
+  at("try-open").classList.toggle("second", open);
+}
+
+function connect() {
+  const endpoint = chosen();
+  const path = endpoint.path.replace("{room}", encodeURIComponent(room()));
+  const query = endpoint.token ? `?token=${encodeURIComponent(offer.token)}` : "";
+  const own = (socket = new WebSocket(offer.websocket + path + query));
+  state(true, "connecting …");
+  own.onopen = () => { state(true, "connected"); log(`open ${path}`, "event"); };
+  own.onmessage = ({ data }) => log(typeof data === "string" ? data : `${data.size} bytes`, "message");
+  own.onclose = ({ code, reason }) => {
+    if (socket === own) { socket = null; state(false, "not connected"); }
+    log(`closed ${code} ${reason}`, "event");
+  };
+}
+
+async function publish() {
+  const body = JSON.stringify({ channel: at("try-channel").value, message: at("try-message").value });
+  const headers = { "Content-Type": "application/json" };
+  try {
+    const answer = await fetch("/try/publish", { method: "POST", headers, body });
+    const said = await answer.json();
+    if (!answer.ok) return said.detail;
+    return said.subscribers ? "Redis passed it to this gateway" : "nobody is subscribed: connect first";
+  } catch {
+    return "the gateway does not answer";
+  }
+}
+
+/** Shows the panel with what the gateway offers. */
+export async function startTrying(ask) {
+  offer = await (await ask("/try")).json();
+  endpoints = offer.endpoints;
+  at("try-endpoint").replaceChildren(...endpoints.map(({ name, path }) => new Option(`${name}  ${path}`)));
+  at("try-token").value = offer.token;
+  at("try-user").textContent = offer.user;
+  at("try-endpoint").addEventListener("change", choose);
+  at("try-room").addEventListener("input", choose);
+  at("try-connect").addEventListener("submit", (event) => {
+    event.preventDefault();
+    if (socket) socket.close(1000); else connect();
+  });
+  at("try-publish").addEventListener("submit", async (event) => {
+    event.preventDefault();
+    at("try-result").textContent = await publish();
+  });
+  choose();
+  at("try").hidden = false;
+}

@@ -1,0 +1,262 @@
+//! Redis as the gateway will meet it: reachable, new enough, and with the rights it needs.
+
+use super::report::Report;
+use crate::{
+    config::{self, Config, RedisAddress},
+    upstream::{Examination, LinkError},
+};
+use std::{collections::BTreeSet, io, time::Duration};
+use tokio::{
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+/// Stands for every placeholder of a template. Nobody publishes there.
+const SAMPLE: &str = "sockway-doctor";
+
+/// How long a bare connection may take.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// How long TLS and the login may take, on both links together.
+const LOGIN_TIMEOUT: Duration = Duration::from_secs(8);
+
+/// A softer limit than this is passed by one burst, in bytes.
+const LEAST_SOFT_LIMIT: u64 = 1 << 20;
+
+pub(super) async fn examine(config: &Config, report: &mut Report) {
+    let settings = &config.redis;
+    if !is_reachable(settings, report).await {
+        return;
+    }
+    let dialled = timeout(LOGIN_TIMEOUT, Examination::dial(settings)).await.unwrap_or_else(|_| {
+        Err(LinkError::Lost(format!("no answer within {} s", LOGIN_TIMEOUT.as_secs())))
+    });
+    let mut examination = match dialled {
+        Ok(examination) => examination,
+        Err(error) => return report.fail("redis login", &error.to_string(), login_advice(&error)),
+    };
+    let user = settings.username.as_deref().unwrap_or("default");
+    report.ok("redis login", &format!("as user {user}, RESP3"));
+    version(&examination, report).await;
+    output_buffer(&examination, settings, report).await;
+    channels(&mut examination, config, report).await;
+    canary(&mut examination, settings, report).await;
+}
+
+async fn is_reachable(settings: &config::Redis, report: &mut Report) -> bool {
+    let (place, connected) = match &settings.address {
+        RedisAddress::Tcp { host, port, tls } => {
+            let place = format!("{host} port {port}{}", if *tls { ", by TLS" } else { "" });
+            (place, in_time(TcpStream::connect((host.as_str(), *port))).await)
+        }
+        RedisAddress::Unix(path) => {
+            (path.display().to_string(), in_time(UnixStream::connect(path)).await)
+        }
+    };
+    match &connected {
+        Ok(()) => report.ok("redis address", &format!("{place} accepts connections")),
+        Err(error) => report.fail(
+            "redis address",
+            &format!("{place}: {error}"),
+            "start Redis, or correct redis.url; the gateway would start, not be ready, and try for ever",
+        ),
+    }
+    connected.is_ok()
+}
+
+async fn in_time<T>(connect: impl Future<Output = io::Result<T>>) -> io::Result<()> {
+    timeout(CONNECT_TIMEOUT, connect).await.map_err(|_| io::ErrorKind::TimedOut)?.map(drop)
+}
+
+/// What to do when no link can be made, by what Redis says.
+fn login_advice(error: &LinkError) -> &'static str {
+    let text = error.to_string();
+    let is = |word: &str| text.contains(word);
+    if is("WRONGPASS") || is("NOAUTH") || is("without any password") {
+        "correct redis.username and redis.password_file (or redis.password)"
+    } else if is("NOPERM") {
+        "the account needs the commands that docs/operations.md lists: hello, ping, subscribe, publish and so on"
+    } else if is("LOADING") {
+        "Redis is still reading its data: try again when it has finished"
+    } else if is("max number of clients") {
+        "raise `maxclients` in Redis, or close what uses its connections up"
+    } else if is("unknown command") || is("NOPROTO") || is("RESP") {
+        "this Redis does not speak RESP3: Sockway needs version 6 or later"
+    } else if is("ertificate") || is("TLS") || is("tls") {
+        "rediss:// needs a certificate that this machine trusts, for the host name in redis.url"
+    } else {
+        "is it Redis that answers there, and with or without TLS as redis.url says (rediss:// is with)?"
+    }
+}
+
+/// For the reader: that it is 6 or later is proven by the login, which agreed on RESP3.
+async fn version(examination: &Examination, report: &mut Report) {
+    match examination.version().await {
+        Ok(version) => report.ok("redis version", &version),
+        Err(LinkError::Answered(said)) if said.contains("NOPERM") => {
+            report.ok("redis version", "6 or later; the account may not ask for more (INFO)");
+        }
+        Err(error) => report.warn("redis version", &error.to_string(), "is this a real Redis?"),
+    }
+}
+
+async fn output_buffer(examination: &Examination, settings: &config::Redis, report: &mut Report) {
+    const NAME: &str = "client-output-buffer-limit";
+    const SUBJECT: &str = "output buffer";
+    let value = match examination.setting(NAME).await {
+        Ok(value) => value,
+        Err(error) => {
+            let advice = "see for yourself: `redis-cli config get client-output-buffer-limit`; \
+                          Redis drops the gateway when what waits for it passes the pubsub limit";
+            return report.warn(SUBJECT, &format!("not known: {error}"), advice);
+        }
+    };
+    let Some((hard, soft)) = pubsub_limits(&value) else {
+        return report.warn(SUBJECT, &format!("not understood: {value}"), "is this a real Redis?");
+    };
+    let least = 2 * settings.max_payload.get() as u64;
+    let small = (hard != 0 && hard < least) || (soft != 0 && soft < LEAST_SOFT_LIMIT);
+    let said = format!("pubsub limit {}, {} for a while", size(hard), size(soft));
+    if small {
+        let advice = "a burst would make Redis drop the gateway; better: `redis-cli config set \
+                      client-output-buffer-limit \"pubsub 32mb 8mb 60\"`, or a smaller redis.max_payload";
+        report.warn(SUBJECT, &said, advice);
+    } else {
+        report.ok(SUBJECT, &said);
+    }
+}
+
+/// Hard and soft limit, in bytes, out of `normal 0 0 0 slave … pubsub 33554432 8388608 60`.
+fn pubsub_limits(value: &str) -> Option<(u64, u64)> {
+    let mut words = value.split_whitespace().skip_while(|&word| word != "pubsub").skip(1);
+    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+}
+
+fn size(bytes: u64) -> String {
+    match bytes {
+        0 => "none".to_owned(),
+        bytes if bytes < 1 << 20 => format!("{} KiB", bytes >> 10),
+        bytes => format!("{} MiB", bytes >> 20),
+    }
+}
+
+/// Subscribes to each channel once, to a sample of it where it is a template.
+async fn channels(examination: &mut Examination, config: &Config, report: &mut Report) {
+    let prefix = &config.redis.channel_prefix;
+    let mut seen = BTreeSet::new();
+    for endpoint in &config.endpoints {
+        for template in &endpoint.channels {
+            let channel = format!("{prefix}{}", template.filled(SAMPLE));
+            let pattern = format!("{prefix}{}", template.filled("*"));
+            if seen.insert(pattern.clone()) {
+                let what = format!("{prefix}{} ({})", template.as_str(), endpoint.name);
+                subscribe(examination, &channel, &pattern, &what, report).await;
+            }
+        }
+    }
+    if let Some(control) = &config.redis.control_channel {
+        let channel = format!("{prefix}{control}");
+        let what = format!("{channel} (redis.control_channel)");
+        subscribe(examination, &channel, &channel, &what, report).await;
+    }
+}
+
+async fn subscribe(
+    examination: &mut Examination,
+    channel: &str,
+    pattern: &str,
+    what: &str,
+    report: &mut Report,
+) {
+    match examination.subscribe(channel).await {
+        Ok(()) => report.ok("subscribe", what),
+        Err(error @ LinkError::ChannelRefused(_)) => report.fail(
+            "subscribe",
+            &format!("{what}: {error}"),
+            &format!("give the account this channel: `ACL SETUSER … &{pattern}`"),
+        ),
+        Err(error) => report.fail(
+            "subscribe",
+            &format!("{what}: {error}"),
+            "the account needs the commands subscribe, unsubscribe and ping",
+        ),
+    }
+}
+
+async fn canary(examination: &mut Examination, settings: &config::Redis, report: &mut Report) {
+    let Some(probe) = &settings.probe_channel else {
+        return match examination.ping().await {
+            Ok(time) => report.ok("ping", &format!("answered in {}", millis(time))),
+            Err(error) => report.fail("ping", &error.to_string(), "the account needs ping"),
+        };
+    };
+    let channel = format!("{}{probe}", settings.channel_prefix);
+    let back = match examination.subscribe(&channel).await {
+        Ok(()) => examination.canary(&channel).await,
+        Err(error) => Err(error),
+    };
+    match back {
+        Ok(time) if time > settings.probe_timeout / 2 => report.warn(
+            "canary",
+            &format!("came back on {channel} in {}", millis(time)),
+            "that is close to redis.probe_timeout: the link would often count as dead",
+        ),
+        Ok(time) => report.ok("canary", &format!("came back on {channel} in {}", millis(time))),
+        Err(error) => report.fail(
+            "canary",
+            &format!("{channel}: {error}"),
+            &format!("the account must publish and subscribe there: `ACL SETUSER … (+publish +subscribe &{channel})`; \
+                      or redis.probe_channel = \"\" for PING only"),
+        ),
+    }
+}
+
+fn millis(time: Duration) -> String {
+    format!("{:.1} ms", time.as_secs_f64() * 1e3)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn limits_are_read_from_what_every_redis_answers() {
+        let usual = "normal 0 0 0 slave 268435456 67108864 60 pubsub 33554432 8388608 60";
+        assert_eq!(pubsub_limits(usual), Some((32 << 20, 8 << 20)));
+        assert_eq!(pubsub_limits("pubsub 0 0 0"), Some((0, 0)));
+        for bad in ["", "normal 0 0 0", "pubsub", "pubsub 1", "pubsub a b c"] {
+            assert_eq!(pubsub_limits(bad), None, "{bad}");
+        }
+        assert_eq!(
+            (size(0), size(65_536), size(32 << 20)),
+            ("none".into(), "64 KiB".into(), "32 MiB".into())
+        );
+    }
+
+    #[test]
+    fn each_way_to_be_turned_away_has_its_advice() {
+        for (said, word) in [
+            ("WRONGPASS invalid username-password pair", "redis.password_file"),
+            (
+                "NOAUTH HELLO must be called with the client already authenticated",
+                "redis.password_file",
+            ),
+            (
+                "ERR Client sent AUTH, but no password is set. AUTH called without any password configured",
+                "redis.password_file",
+            ),
+            (
+                "NOPERM this user has no permissions to run the 'hello' command",
+                "docs/operations.md",
+            ),
+            ("LOADING Redis is loading the dataset in memory", "try again"),
+            ("ERR max number of clients reached", "maxclients"),
+            ("ERR unknown command 'HELLO'", "version 6"),
+            ("invalid peer certificate: UnknownIssuer", "trusts"),
+            ("whatever else", "with or without TLS"),
+        ] {
+            let advice = login_advice(&LinkError::Answered(said.to_owned()));
+            assert!(advice.contains(word), "{said}: {advice}");
+        }
+    }
+}

@@ -1,0 +1,127 @@
+//! RFC 6455 by somebody else's measure: Autobahn's cases, run by `kosoku` against the real binary,
+//! held against the lists in `tests/conformance`.
+//!
+//! `kosoku` stands beside the Python that `SOCKWAY_PEER_PYTHON` names; `make test` installs it.
+
+use crate::rig::{Gateway, Redis, Settings, process::Process, settings::rooms};
+use serde::Deserialize;
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    env, fs,
+    path::{Path, PathBuf},
+    process::{Command, Stdio},
+    time::{Duration, Instant},
+};
+
+/// What kosoku's `index.json` says of one case.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Outcome {
+    behavior: String,
+    /// The code of our close frame; `None` when kosoku hung up first.
+    remote_close_code: Option<u16>,
+}
+
+impl Outcome {
+    fn is_valid(&self) -> bool {
+        matches!(self.behavior.as_str(), "OK" | "NON-STRICT" | "INFORMATIONAL")
+    }
+
+    /// Whether the case failed only because no message came back.
+    fn is_without_objection(&self) -> bool {
+        matches!(self.remote_close_code, None | Some(1000))
+    }
+}
+
+/// Where kosoku is; `None` where it is not and nobody promised one.
+fn kosoku() -> Option<PathBuf> {
+    let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
+    let program = promised.as_ref().map_or_else(
+        || PathBuf::from("kosoku"),
+        |python| Path::new(python).with_file_name("kosoku"),
+    );
+    let works = Command::new(&program)
+        .arg("--help")
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .status()
+        .is_ok_and(|status| status.success());
+    let required = promised.is_some() || env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(works || !required, "{} does not run: `make test` prepares it", program.display());
+    works.then_some(program)
+}
+
+/// The cases of a list: a line each, behind `#` a comment.
+fn list(name: &str) -> BTreeSet<String> {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name);
+    let text = fs::read_to_string(file).expect("the list is in the repository");
+    let lines = text.lines().filter(|line| !line.is_empty() && !line.starts_with('#'));
+    lines.map(str::to_owned).collect()
+}
+
+fn run(kosoku: &Path, gateway: &Gateway) -> BTreeMap<String, Outcome> {
+    let out = tempfile::tempdir().expect("a temporary directory");
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let mut command = Command::new(kosoku);
+    command.args(["-p", "8", "-x", "9.*", "-x", "12.*", "-x", "13.*", "-o"]);
+    let mut process = Process::start(command.arg(out.path()).arg(url));
+    // Cases that wait for an echo take a second each, eight at a time.
+    let start = Instant::now();
+    while process.is_running() {
+        assert!(start.elapsed() < Duration::from_secs(300), "kosoku does not end");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    let index = fs::read(out.path().join("index.json")).expect("kosoku has written its report");
+    let report: BTreeMap<String, BTreeMap<String, Outcome>> =
+        serde_json::from_slice(&index).expect("the report is JSON");
+    report.into_values().next().expect("the report has its one server")
+}
+
+/// What changed, a line each.
+fn changes(outcomes: &BTreeMap<String, Outcome>) -> Vec<String> {
+    let (valid, needs_echo) = (list("valid.txt"), list("needs-echo.txt"));
+    let mut changes = Vec::new();
+    for case in valid.union(&needs_echo) {
+        match outcomes.get(case) {
+            None => changes.push(format!("{case}: was not run")),
+            Some(outcome) if valid.contains(case) && !outcome.is_valid() => {
+                changes.push(format!("- {case}: was valid, is now {outcome:?}"));
+            }
+            Some(outcome) if needs_echo.contains(case) && outcome.is_valid() => {
+                changes.push(format!("+ {case}: is now valid; move it to valid.txt"));
+            }
+            Some(outcome) if needs_echo.contains(case) && !outcome.is_without_objection() => {
+                changes.push(format!("- {case}: is now refused as wrong, {outcome:?}"));
+            }
+            Some(_) => {}
+        }
+    }
+    let known = |case: &&String| !valid.contains(*case) && !needs_echo.contains(*case);
+    changes.extend(outcomes.keys().filter(known).map(|case| format!("{case}: is in no list")));
+    changes
+}
+
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
+fn left_out() {
+    eprintln!("left out: no `kosoku`; `make test` prepares one");
+}
+
+#[test]
+fn autobahn_s_cases_come_out_as_the_lists_say() {
+    let Some(kosoku) = kosoku() else { return left_out() };
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(rooms().set("max_message", "1MiB"));
+    let gateway = Gateway::start(&settings);
+    let outcomes = run(&kosoku, &gateway);
+    let changes = changes(&outcomes);
+    assert!(changes.is_empty(), "{} of the cases changed:\n{}", changes.len(), changes.join("\n"));
+}
+
+#[test]
+fn the_lists_hold_what_a_subscribe_only_endpoint_must_pass() {
+    let (valid, needs_echo) = (list("valid.txt"), list("needs-echo.txt"));
+    assert!(valid.is_disjoint(&needs_echo));
+    assert_eq!((valid.len(), valid.len() + needs_echo.len()), (151, 247));
+    let whole = |group: &str| needs_echo.iter().all(|case| !case.starts_with(group));
+    assert!(whole("2.") && whole("3.") && whole("4."), "groups 2, 3 and 4 need no echo");
+}

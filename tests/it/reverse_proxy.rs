@@ -1,0 +1,139 @@
+//! The reverse proxies of `deploy/`, as they are but for addresses and files: real nginx and real
+//! Caddy before the gateway, and no token in anything that they write.
+
+use crate::rig::{
+    Client, Gateway, Redis, Request, Settings, process::Process, settings::notifications, token,
+    wait,
+};
+use std::{
+    env, fs,
+    net::{SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Command, Stdio},
+};
+use tempfile::TempDir;
+
+/// Whether a program can be run here; where everything is promised, it must be.
+#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
+fn is_here(program: &str, argument: &str) -> bool {
+    let mut command = Command::new(program);
+    let status = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
+    let here = status.is_ok_and(|status| status.success());
+    let required = env::var("CI").is_ok_and(|ci| ci == "true");
+    assert!(here || !required, "{program} is missing: `make test` prepares it");
+    if !here {
+        eprintln!("left out: no {program}; `make test` prepares it where it can");
+    }
+    here
+}
+
+fn read(path: &str) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
+}
+
+/// Replaces what must be there.
+fn replace(text: &str, from: &str, to: &str) -> String {
+    assert!(text.contains(from), "{from} in {text}");
+    text.replace(from, to)
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port")
+}
+
+/// nginx with the file of `deploy/`, its TLS taken off, its logs in the directory.
+fn nginx(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process {
+    let text = read("deploy/nginx/sockway.conf");
+    let text = replace(&text, "listen 443 ssl;", &format!("listen {address};"));
+    let text = replace(&text, "127.0.0.1:8080", &gateway.to_string());
+    let text = replace(&text, "/var/log/nginx", &directory.display().to_string());
+    let lines = text.lines().filter(|line| !line.contains("ssl_certificate"));
+    let text = lines.collect::<Vec<_>>().join("\n");
+    let place = directory.display();
+    let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+        .map(|name| format!("{name}_temp_path {place}/{name};"))
+        .join("\n");
+    let whole = format!(
+        "daemon off; master_process off; pid {place}/pid; error_log {place}/main.log;\n\
+         events {{}}\nhttp {{\naccess_log off;\n{temporary}\n{text}\n}}\n"
+    );
+    let file = directory.join("nginx.conf");
+    fs::write(&file, whole).expect("a file");
+    Process::start(
+        Command::new("nginx").arg("-e").arg(directory.join("start.log")).arg("-c").arg(file),
+    )
+}
+
+/// Caddy with the file of `deploy/`, without a certificate, its data in the directory.
+fn caddy(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process {
+    let text = read("deploy/caddy/Caddyfile");
+    let text = replace(&text, "example.com {", &format!("http://:{} {{", address.port()));
+    let text = replace(&text, "127.0.0.1:8080", &gateway.to_string());
+    let text = replace(&text, "\n{\n", "\n{\n\tadmin off\n");
+    let file = directory.join("Caddyfile");
+    fs::write(&file, text).expect("a file");
+    let mut command = Command::new("caddy");
+    command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+    command.env("XDG_DATA_HOME", directory).env("XDG_CONFIG_HOME", directory);
+    Process::start(&mut command)
+}
+
+/// All that the proxy wrote, to its files and its outputs.
+fn written(directory: &TempDir, proxy: &Process) -> String {
+    let mut text = proxy.stdout.text() + &proxy.stderr.text();
+    for entry in fs::read_dir(directory).expect("the directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_file() {
+            text += &fs::read_to_string(path).unwrap_or_default();
+        }
+    }
+    text
+}
+
+fn carries_a_session_and_logs_no_token(start: fn(&Path, SocketAddr, SocketAddr) -> Process) {
+    let redis = Redis::start();
+    let mut gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
+    let (directory, address) = (tempfile::tempdir().expect("a directory"), free_address());
+    let proxy = start(directory.path(), address, gateway.address);
+    wait::until("the proxy listens", || TcpStream::connect(address).is_ok());
+
+    let token = token::of("ann");
+    let by_query = Request::upgrade(&format!("/ws/me?token={token}"));
+    let protocol = format!("bearer, {token}");
+    let by_protocol = Request::upgrade("/ws/me").header("Sec-WebSocket-Protocol", &protocol);
+    for request in [&by_query, &by_protocol] {
+        let mut client = Client::open(address, request);
+        redis.publish("user:ann", "hello");
+        assert_eq!(client.text(), "hello");
+        client.bye();
+    }
+    let refused = Request::upgrade("/ws/me?token=wrong.wrong.wrong").send(address);
+    refused.assert_refused(401, "token_invalid");
+    // An upstream that is gone is what proxies like to write whole requests about.
+    gateway.terminate();
+    assert_eq!(gateway.process.exit_code(), 0);
+    assert_eq!(by_query.send(address).status, 502);
+
+    let served = || written(&directory, &proxy).matches("/ws/me").count() >= 4;
+    wait::until("every request is in the log", served);
+    let text = written(&directory, &proxy);
+    let secrets = [token.as_str(), "wrong.wrong.wrong", "token="];
+    for secret in secrets {
+        assert!(!text.contains(secret), "{secret} in {text}");
+    }
+}
+
+#[test]
+fn nginx_carries_a_session_and_logs_no_token() {
+    if is_here("nginx", "-v") {
+        carries_a_session_and_logs_no_token(nginx);
+    }
+}
+
+#[test]
+fn caddy_carries_a_session_and_logs_no_token() {
+    if is_here("caddy", "version") {
+        carries_a_session_and_logs_no_token(caddy);
+    }
+}

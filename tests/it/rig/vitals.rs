@@ -1,0 +1,58 @@
+//! What a process holds, as the kernel sees it: for I6, that a fault leaves nothing behind.
+
+use super::wait;
+use std::{fs, time::Duration};
+
+/// How long a gateway may take to give back what a fault cost.
+const GIVEN_BACK: Duration = Duration::from_secs(30);
+
+/// Memory that an allocator may keep or the kernel may count late; 5 % of a small process is less.
+const SLACK_BYTES: u64 = 4 << 20;
+
+/// A look at `/proc`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Vitals {
+    pub(crate) descriptors: usize,
+    pub(crate) threads: u64,
+    pub(crate) memory_bytes: u64,
+    /// Processor time so far.
+    pub(crate) cpu: Duration,
+}
+
+impl Vitals {
+    #[track_caller]
+    pub(crate) fn of(process: u32) -> Self {
+        let read = |file: &str| {
+            fs::read_to_string(format!("/proc/{process}/{file}")).expect("the process is alive")
+        };
+        let status = read("status");
+        let field = |name: &str| -> u64 {
+            let line = status.lines().find_map(|line| line.strip_prefix(name)).expect("a field");
+            line.split_whitespace().next().expect("a value").parse().expect("a number")
+        };
+        let stat = read("stat");
+        // Behind the name, which may contain anything; ticks of a hundredth of a second.
+        let fields: Vec<&str> =
+            stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
+        let ticks: u64 = [11, 12].map(|at| fields[at].parse::<u64>().expect("ticks")).iter().sum();
+        Self {
+            descriptors: fs::read_dir(format!("/proc/{process}/fd")).expect("ours").count(),
+            threads: field("Threads:"),
+            memory_bytes: field("VmRSS:") * 1024,
+            cpu: Duration::from_millis(ticks * 10),
+        }
+    }
+
+    /// Waits until the process is back to what it was, within 5 %.
+    #[track_caller]
+    pub(crate) fn wait_back(self, process: u32) {
+        let bound = self.memory_bytes + self.memory_bytes / 20 + SLACK_BYTES;
+        let mut now = self;
+        let back = || {
+            now = Self::of(process);
+            let same = now.descriptors <= self.descriptors && now.threads <= self.threads;
+            (same && now.memory_bytes <= bound).then_some(())
+        };
+        wait::within(GIVEN_BACK, &format!("back to {self:?}"), back);
+    }
+}
