@@ -33,6 +33,7 @@ test:
 	@scripts/prepare test
 	@echo '==> format: cargo fmt --check'
 	@cargo fmt --check
+	@cargo fmt --check --manifest-path benches/Cargo.toml
 	@echo '==> lints: cargo clippy'
 	@cargo clippy --locked --all-targets --quiet -- -D warnings
 	@cargo clippy --locked --test soak --quiet -- -D warnings
@@ -46,6 +47,12 @@ test:
 	@echo '==> browser client: types, then Node and Chromium against the gateway'
 	@clients/js/node_modules/.bin/tsc --project clients/js
 	@node --test clients/js/test/*.test.js
+	@echo '==> the benchmark: its lints, its tests, and that it still measures (a few seconds, figures of no worth)'
+	@cargo clippy $(BENCHES) --all-targets --quiet -- -D warnings
+	@cargo test $(BENCHES) --quiet
+	@cargo build $(BENCHES) --quiet
+	@target/benches/debug/bench --sockway target/debug/sockway --no-peers --short \
+	    --scenario burst,unicast --sockets 50 --pairs 1 --messages 0.01
 
 # Everything the benchmark needs is built first, so that nothing is built while it measures.
 bench:

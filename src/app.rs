@@ -4,6 +4,7 @@
 //! unasked, by a panic too, ends [`Gateway::run`] with an error instead of leaving a gateway that
 //! looks alive. Holds no logic of its own beyond that.
 
+mod keys;
 mod open_files;
 mod reload;
 
@@ -173,10 +174,12 @@ impl Gateway {
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
+        let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
+        let keys = AbortOnDropHandle::new(tokio::spawn(keys));
         let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
@@ -188,6 +191,7 @@ impl Gateway {
                     biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
                     result = close(front, shards, &config, phase.subscribe()) => result,
+                    result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });

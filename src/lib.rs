@@ -7,7 +7,7 @@
 //! 2. `exchange` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
 //!    channels; token → identity
 //! 3. `config`: what was written → what may run
-//! 4. `upstream` `shard`: the Redis side; the threads that own sessions
+//! 4. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
 //! 5. `front` `admin` `lifecycle`: the public port; the private port; phases and signals
 //! 6. `app`: the composition root
 //! 7. `cli`: commands and exit statuses
@@ -27,6 +27,7 @@ pub mod front;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod identity;
+pub mod jwks;
 pub mod lifecycle;
 pub mod message;
 pub mod metrics;

@@ -149,12 +149,14 @@ pub enum Refusal {
     ChannelRefused,
     /// Redis did not confirm the subscription before `handshake_timeout`.
     SubscriptionTimeout,
+    /// The issuer's keys could not be fetched, so nobody can say whether the token verifies.
+    KeysUnavailable,
     InternalError,
 }
 
 impl Refusal {
     /// Every refusal, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 22] = [
+    pub const ALL: [Self; 23] = [
         Self::BadHandshake,
         Self::TokenConflict,
         Self::TokenMissing,
@@ -176,6 +178,7 @@ impl Refusal {
         Self::RedisUnavailable,
         Self::ChannelRefused,
         Self::SubscriptionTimeout,
+        Self::KeysUnavailable,
         Self::InternalError,
     ];
 
@@ -210,6 +213,7 @@ impl Refusal {
             Self::RedisUnavailable => "redis_unavailable",
             Self::ChannelRefused => "channel_refused",
             Self::SubscriptionTimeout => "subscription_timeout",
+            Self::KeysUnavailable => "keys_unavailable",
             Self::InternalError => "internal_error",
         }
     }
@@ -233,7 +237,8 @@ impl Refusal {
             | Self::Draining
             | Self::RedisUnavailable
             | Self::ChannelRefused
-            | Self::SubscriptionTimeout => 503,
+            | Self::SubscriptionTimeout
+            | Self::KeysUnavailable => 503,
         }
     }
 

@@ -1,7 +1,7 @@
 //! Whether new clients should be sent here.
 //!
-//! Ready means: serving, and the Redis subscription itself was proven alive by a probe a moment
-//! ago. The age of the proof is checked here once more, so that a Redis side that is stuck, and so
+//! Ready means: serving, able to verify tokens (the issuer's keys, where there is one, were fetched
+//! once), and the Redis subscription itself was proven alive by a probe a moment ago. The age of the proof is checked here once more, so that a Redis side that is stuck, and so
 //! can no longer say that its link is down, is noticed too.
 
 use crate::{
@@ -27,9 +27,20 @@ pub(super) struct Readiness {
 }
 
 impl Readiness {
-    pub(super) fn of(phase: Phase, status: &Status, expires: Duration, now: Instant) -> Self {
-        let reasons: Vec<_> =
-            leaving(phase).into_iter().chain(unproven(status, expires, now)).collect();
+    /// `keys_missing` says why no token can be verified, where that is so.
+    pub(super) fn of(
+        phase: Phase,
+        status: &Status,
+        keys_missing: Option<String>,
+        expires: Duration,
+        now: Instant,
+    ) -> Self {
+        let keys = keys_missing.map(|why| NotReady {
+            code: "keys_unavailable",
+            detail: format!("the issuer's keys (auth.jwt.jwks_url) were never fetched: {why}"),
+        });
+        let reasons = leaving(phase).into_iter().chain(unproven(status, expires, now)).chain(keys);
+        let reasons: Vec<_> = reasons.collect();
         Self { ready: reasons.is_empty(), reasons }
     }
 }
@@ -80,9 +91,20 @@ mod tests {
         let verified = Instant::now();
         let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
         let status = Status { link, verified: proof_age.map(|_| verified), wanted: 0, held: 0 };
-        let readiness = Readiness::of(phase, &status, EXPIRES, now);
+        let readiness = Readiness::of(phase, &status, None, EXPIRES, now);
         assert_eq!(readiness.ready, readiness.reasons.is_empty());
         readiness.reasons.iter().map(|reason| reason.code).collect()
+    }
+
+    #[test]
+    fn who_has_never_had_the_keys_of_its_issuer_is_not_ready() {
+        let now = Instant::now();
+        let status = Status { link: Link::Up, verified: Some(now), wanted: 0, held: 0 };
+        let missing = Some("the answer is 500".to_owned());
+        let readiness = Readiness::of(Phase::Running, &status, missing, EXPIRES, now);
+        assert!(!readiness.ready);
+        assert_eq!(readiness.reasons[0].code, "keys_unavailable");
+        assert!(readiness.reasons[0].detail.ends_with("the answer is 500"));
     }
 
     #[test]

@@ -42,7 +42,9 @@ struct Channels {
 
 impl State {
     pub(super) fn readiness(&self, now: Instant) -> Readiness {
-        Readiness::of(*self.phase.borrow(), &self.upstream.borrow(), self.proof_expires, now)
+        let keys_missing = self.config.borrow().auth.key_set().and_then(|keys| keys.missing());
+        let (phase, upstream) = (*self.phase.borrow(), self.upstream.borrow());
+        Readiness::of(phase, &upstream, keys_missing, self.proof_expires, now)
     }
 
     pub(super) fn summary(&self, now: Instant) -> Summary {

@@ -2,7 +2,8 @@
 //!
 //! The order matters. The gate first: from then on every new connection is judged by the new
 //! configuration. The shards after it: each closes what the change concerns, and holds a session
-//! that opens later, by a handshake that began before, against the same configuration.
+//! that opens later, by a handshake that began before, against the same configuration. The rest last:
+//! when the keys of a former issuer are given up, every shard has been told of the new one.
 
 use super::open_files;
 use crate::{
@@ -39,14 +40,15 @@ impl Reloader {
         if !plan.restart.is_empty() {
             return Err(Refused::NeedsRestart(plan.restart));
         }
+        config.auth = config.auth.with_keys_of(&self.config.borrow().auth);
         let config = Arc::new(config);
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         self.metrics.show_endpoints(&names);
-        self.config.send_replace(Arc::clone(&config));
         self.gates.adopt(Arc::clone(&config));
         for shard in &self.shards {
             shard.tell(Command::Reload(Arc::clone(&config)));
         }
+        self.config.send_replace(config);
         Ok(plan)
     }
 }

@@ -1,16 +1,20 @@
-//! JSON Web Tokens with local keys.
+//! JSON Web Tokens, by a key of our own or those of an issuer.
 //!
-//! Of `jsonwebtoken` only the signatures are used. Its `decode` reads the system clock, so no edge of a
-//! time could be tested, and it takes some claims more leniently than we promise: an `iss` that is a list,
-//! a duplicate of a claim, an `nbf` that is not checked. What a token says is therefore read here, strictly.
+//! The `decode` of `jsonwebtoken` reads the system clock, so no edge of a time could be tested; it takes
+//! some claims more leniently than we promise (an `iss` that is a list, a duplicate of a claim, an `nbf` that
+//! is not checked); and it parses a public key anew for each token. What a token says is therefore read
+//! here, strictly.
 //!
-//! Nothing in a token chooses how it is verified: `alg` only selects among the configured algorithms, all
-//! of the key's own kind, and `kid`, `jku`, `jwk`, `x5u` and `x5c` are not even looked at.
+//! Nothing in a token chooses how it is verified: `alg` only selects among the configured algorithms, `kid`
+//! only among the keys that the configured issuer published, and `jku`, `jwk`, `x5u` and `x5c` are not even
+//! looked at.
 
-use super::{Algorithm, KeyError, KeySource, TokenError};
+use super::{
+    Algorithm, KeyError, KeySet, KeySource, TokenError, key_set::Lookup,
+    verifying_key::VerifyingKey,
+};
 use crate::identity::Identity;
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use jsonwebtoken::DecodingKey;
 use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
 use serde_json::Value;
 use std::{
@@ -23,7 +27,7 @@ use std::{
 /// `[auth.jwt]`, checked one by one; [`JwtVerifier::new`] checks them against each other.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct JwtSettings {
-    /// At least one; all of the same kind as the key.
+    /// At least one; all of the same kind as the key. An issuer may have keys of several kinds.
     pub algorithms: Vec<Algorithm>,
     /// Empty: `aud` is not checked.
     pub audience: Vec<String>,
@@ -36,21 +40,33 @@ pub struct JwtSettings {
     pub key: KeySource,
 }
 
-/// Verifies tokens against one key.
+/// Verifies tokens.
 #[derive(Debug)]
 pub struct JwtVerifier {
     settings: JwtSettings,
-    key: DecodingKey,
+    keys: Keys,
+}
+
+#[derive(Debug)]
+enum Keys {
+    Own(VerifyingKey),
+    Issuer(Arc<KeySet>),
 }
 
 impl JwtVerifier {
-    /// Checks that the key serves every algorithm.
+    /// Checks that the key serves every algorithm. Keys of an issuer are not fetched here.
     ///
     /// # Errors
     /// When it does not; the error names the algorithm.
     pub fn new(settings: JwtSettings) -> Result<Self, KeyError> {
-        let key = settings.key.decoding_key(&settings.algorithms)?;
-        Ok(Self { settings, key })
+        let own = settings.key.verifying_key(&settings.algorithms)?;
+        let keys = match (own, &settings.key) {
+            (None, KeySource::Jwks(url)) => {
+                Keys::Issuer(Arc::new(KeySet::new(url.clone(), settings.algorithms.clone())))
+            }
+            (own, _) => Keys::Own(own.ok_or(KeyError::UnknownKind)?),
+        };
+        Ok(Self { settings, keys })
     }
 
     /// The settings it was made from.
@@ -59,10 +75,25 @@ impl JwtVerifier {
         &self.settings
     }
 
+    /// The keys of the issuer, when there is one.
+    pub(super) fn key_set(&self) -> Option<&Arc<KeySet>> {
+        match &self.keys {
+            Keys::Own(_) => None,
+            Keys::Issuer(keys) => Some(keys),
+        }
+    }
+
+    /// The same with these keys, which may have been fetched already; `None` when they are not those
+    /// that it would fetch itself.
+    pub(super) fn with_keys(&self, keys: &Arc<KeySet>) -> Option<Self> {
+        let same = self.key_set()?.is_of_same(keys);
+        same.then(|| Self { settings: self.settings.clone(), keys: Keys::Issuer(Arc::clone(keys)) })
+    }
+
     /// Finds out who a token says the client is. `exp` is judged last, so that [`TokenError::Expired`]
     /// is only said of tokens that were once right.
     pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
-        let claims = self.proven_claims(token).ok_or(TokenError::Invalid)?;
+        let claims = self.proven_claims(token)?;
         let identity = self.identity(claims, now).ok_or(TokenError::Invalid)?;
         match identity.expires {
             Some(expires) if now < expires => Ok(identity),
@@ -71,13 +102,24 @@ impl JwtVerifier {
     }
 
     /// The claims, when the signature proves them.
-    fn proven_claims(&self, token: &str) -> Option<Claims> {
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let algorithm = self.algorithm(&Claims::decode(header)?)?.implementation();
-        let proof =
-            jsonwebtoken::crypto::verify(signature, message.as_bytes(), &self.key, algorithm);
-        if proof.is_ok_and(|proven| proven) { Claims::decode(claims) } else { None }
+    fn proven_claims(&self, token: &str) -> Result<Claims, TokenError> {
+        let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
+        let algorithm = self.algorithm(&parts.header).ok_or(TokenError::Invalid)?;
+        let proves =
+            |key: &VerifyingKey| key.proves(algorithm, parts.message.as_bytes(), &parts.signature);
+        let proven = match &self.keys {
+            Keys::Own(key) => proves(key),
+            Keys::Issuer(keys) => {
+                let kid = parts.header.key_id().ok_or(TokenError::Invalid)?;
+                match keys.with_key(kid, algorithm, proves) {
+                    Lookup::Found(proven) => proven,
+                    Lookup::Unknown => return Err(TokenError::KeyUnknown),
+                    Lookup::RuledOut => false,
+                }
+            }
+        };
+        let claims = if proven { Claims::decode(parts.claims) } else { None };
+        claims.ok_or(TokenError::Invalid)
     }
 
     /// The algorithm that a header asks for, when it is one of ours.
@@ -112,6 +154,25 @@ impl JwtVerifier {
     }
 }
 
+/// A token, taken apart.
+struct Parts<'a> {
+    header: Claims,
+    /// Not to be read before the signature has proven it.
+    claims: &'a str,
+    /// What is signed.
+    message: &'a str,
+    signature: Vec<u8>,
+}
+
+impl<'a> Parts<'a> {
+    fn of(token: &'a str) -> Option<Self> {
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, claims) = message.split_once('.')?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
+        Some(Self { header: Claims::decode(header)?, claims, message, signature })
+    }
+}
+
 /// A JSON object in which no name is there twice: of two, the issuer might have meant the one and we
 /// take the other.
 struct Claims(BTreeMap<String, Value>);
@@ -133,6 +194,12 @@ impl Claims {
         let seconds =
             value.as_f64().filter(|seconds| (0.0..=LAST_DATE_SECONDS as f64).contains(seconds))?;
         SystemTime::UNIX_EPOCH.checked_add(Duration::from_secs_f64(seconds)).map(Some)
+    }
+
+    /// The `kid` of a header. `None`: it is there but no name; `Some(None)`: it is not there.
+    #[allow(clippy::option_option)]
+    fn key_id(&self) -> Option<Option<&str>> {
+        self.0.get("kid").map_or(Some(None), |kid| kid.as_str().map(Some))
     }
 
     fn is_from(&self, issuers: &[String]) -> bool {

@@ -1,9 +1,9 @@
-//! The key that proves a token: a shared secret, or a public key in PEM.
+//! The key that proves a token: a shared secret, a public key in PEM, or those of an issuer.
 //!
 //! A key is proven to fit every algorithm before the first token comes: a key that does not would
 //! refuse every client, one by one, with nothing to show for it but 401.
 
-use super::Algorithm;
+use super::{Algorithm, JwksUrl, verifying_key::VerifyingKey};
 use crate::secret::Secret;
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
@@ -11,7 +11,6 @@ use aws_lc_rs::{
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey},
 };
 use base64::{Engine, engine::general_purpose::STANDARD};
-use jsonwebtoken::DecodingKey;
 use std::fmt;
 
 /// What the signatures are held against.
@@ -21,6 +20,8 @@ pub enum KeySource {
     HmacSecret(Secret),
     /// For all others: the content of a PEM file with one public key.
     PublicKeyPem(Vec<u8>),
+    /// For all others too: whatever public keys the issuer publishes there.
+    Jwks(JwksUrl),
 }
 
 /// The kinds of public keys, each of which serves some algorithms.
@@ -37,7 +38,7 @@ pub enum KeyKind {
 pub enum KeyError {
     #[error("names no algorithm")]
     NoAlgorithm,
-    #[error("{0} needs a public key (`public_key_file`), not a secret")]
+    #[error("{0} needs a public key (`public_key_file` or `jwks_url`), not a secret")]
     NeedsPublicKey(Algorithm),
     #[error("{0} needs a secret (`secret_file` or `secret`), not a public key")]
     NeedsSecret(Algorithm),
@@ -58,14 +59,18 @@ pub enum KeyError {
 }
 
 impl KeySource {
-    /// The key, once it is known to serve all of these algorithms.
-    pub(super) fn decoding_key(&self, algorithms: &[Algorithm]) -> Result<DecodingKey, KeyError> {
+    /// The key, once it is known to serve all of these algorithms. `None` when only the issuer has it.
+    pub(super) fn verifying_key(
+        &self,
+        algorithms: &[Algorithm],
+    ) -> Result<Option<VerifyingKey>, KeyError> {
         if algorithms.is_empty() {
             return Err(KeyError::NoAlgorithm);
         }
         match self {
-            Self::HmacSecret(secret) => hmac_key(secret, algorithms),
-            Self::PublicKeyPem(pem) => public_key(pem, algorithms),
+            Self::HmacSecret(secret) => hmac_key(secret, algorithms).map(Some),
+            Self::PublicKeyPem(pem) => public_key(pem, algorithms).map(Some),
+            Self::Jwks(_) => no_hmac(algorithms).map(|()| None),
         }
     }
 }
@@ -76,6 +81,7 @@ impl fmt::Debug for KeySource {
             Self::HmacSecret(secret) => f.debug_tuple("HmacSecret").field(secret).finish(),
             // Not the bytes: someone may have put a private key there.
             Self::PublicKeyPem(_) => f.write_str("PublicKeyPem(…)"),
+            Self::Jwks(url) => f.debug_tuple("Jwks").field(url).finish(),
         }
     }
 }
@@ -92,8 +98,8 @@ impl KeyKind {
 
     /// The kind of a public key in DER (`SubjectPublicKeyInfo`, for RSA also PKCS #1).
     fn of(der: &[u8]) -> Result<Self, KeyError> {
-        if let Ok(key) = rsa::PublicKey::from_der(der) {
-            return if has_right_size(&key) { Ok(Self::Rsa) } else { Err(KeyError::RsaSize) };
+        if rsa::PublicKey::from_der(der).is_ok() {
+            return if has_right_size(der) { Ok(Self::Rsa) } else { Err(KeyError::RsaSize) };
         }
         if ParsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, der).is_ok() {
             return Ok(Self::P256);
@@ -114,36 +120,36 @@ impl fmt::Display for KeyKind {
 }
 
 /// Verification itself judges the size with each signature; the key for encryption does so when it is read.
-fn has_right_size(key: &rsa::PublicKey) -> bool {
-    let encoded: Result<PublicKeyX509Der<'_>, _> = key.as_der();
+pub(super) fn has_right_size(rsa_der: &[u8]) -> bool {
+    let encoded = rsa::PublicKey::from_der(rsa_der)
+        .and_then(|key| AsDer::<PublicKeyX509Der<'_>>::as_der(&key).map_err(Into::into));
     encoded.is_ok_and(|der| rsa::PublicEncryptingKey::from_der(der.as_ref()).is_ok())
 }
 
-fn hmac_key(secret: &Secret, algorithms: &[Algorithm]) -> Result<DecodingKey, KeyError> {
+fn hmac_key(secret: &Secret, algorithms: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
     if let Some(&algorithm) = algorithms.iter().find(|algorithm| !algorithm.is_hmac()) {
         return Err(KeyError::NeedsPublicKey(algorithm));
     }
     if secret.expose().is_empty() {
         return Err(KeyError::EmptySecret);
     }
-    Ok(DecodingKey::from_secret(secret.expose().as_bytes()))
+    Ok(VerifyingKey::from_secret(secret, algorithms))
 }
 
-fn public_key(pem: &[u8], algorithms: &[Algorithm]) -> Result<DecodingKey, KeyError> {
-    // First of all: a public key used as a secret is the oldest attack on JWT there is.
-    if let Some(&algorithm) = algorithms.iter().find(|algorithm| algorithm.is_hmac()) {
-        return Err(KeyError::NeedsSecret(algorithm));
-    }
+/// A public key used as a secret is the oldest attack on JWT there is.
+fn no_hmac(algorithms: &[Algorithm]) -> Result<(), KeyError> {
+    let hmac = algorithms.iter().find(|algorithm| algorithm.is_hmac());
+    hmac.map_or(Ok(()), |&algorithm| Err(KeyError::NeedsSecret(algorithm)))
+}
+
+fn public_key(pem: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingKey, KeyError> {
+    no_hmac(algorithms)?;
     let der = public_key_der(pem)?;
     let found = KeyKind::of(&der)?;
     if let Some(&algorithm) = algorithms.iter().find(|one| one.key_kind() != Some(found)) {
         return Err(KeyError::WrongKind { algorithm, found });
     }
-    Ok(match found {
-        KeyKind::Rsa => DecodingKey::from_rsa_der(&der),
-        KeyKind::P256 | KeyKind::P384 => DecodingKey::from_ec_der(&der),
-        KeyKind::Ed25519 => DecodingKey::from_ed_der(&der),
-    })
+    VerifyingKey::from_public(&der, found, algorithms).ok_or(KeyError::UnknownKind)
 }
 
 /// The bytes of the one public key in a PEM file. Text around it is allowed, as RFC 7468 says.
@@ -175,7 +181,7 @@ mod tests {
     }
 
     fn error(key: &KeySource, algorithms: &[Algorithm]) -> Option<KeyError> {
-        key.decoding_key(algorithms).err()
+        key.verifying_key(algorithms).err()
     }
 
     #[test]
@@ -252,7 +258,7 @@ mod tests {
                     let at = random.usize(..pem.len());
                     pem[at] = random.u8(..);
                 }
-                let _ = KeySource::PublicKeyPem(pem).decoding_key(&[algorithm]);
+                let _ = KeySource::PublicKeyPem(pem).verifying_key(&[algorithm]);
             }
         }
     }

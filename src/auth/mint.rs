@@ -9,7 +9,7 @@ use std::time::{Duration, SystemTime};
 #[derive(Debug, thiserror::Error)]
 pub enum MintError {
     #[error(
-        "only a shared secret can sign, and `auth.jwt` has a public key: ask its owner for a token"
+        "only a shared secret can sign, and `auth.jwt` has public keys: ask their owner for a token"
     )]
     NotHmac,
     #[error("the user must not be empty")]

@@ -2,25 +2,34 @@
 
 mod algorithm;
 mod bearer;
+mod jwk;
+mod jwks_url;
 mod jwt;
 mod key;
+mod key_set;
 mod mint;
 mod tokens;
+mod verifying_key;
 
 #[cfg(test)]
 mod attacks;
+#[cfg(test)]
+mod jwks_tests;
 #[cfg(test)]
 mod test_keys;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use bearer::{Found, Source, SourceConflict, SourceError};
+pub use jwk::{JwksError, PassedOver, Unusable};
+pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use jwt::{JwtSettings, JwtVerifier};
 pub use key::{KeyError, KeyKind, KeySource};
+pub use key_set::{ASKED_APART, KeySet, Replaced};
 pub use mint::{MintError, mint};
 pub use tokens::StaticToken;
 
 use crate::identity::Identity;
-use std::time::SystemTime;
+use std::{sync::Arc, time::SystemTime};
 
 /// `[auth]`, checked: where tokens are looked for, what makes one valid, how a refusal is told.
 #[derive(Debug)]
@@ -48,6 +57,10 @@ pub enum TokenError {
     Invalid,
     #[error("the token has expired")]
     Expired,
+    /// The issuer's keys are not here, or not the one that the token names. From
+    /// [`Auth::verify_in_time`]: and they could not be fetched, so nobody can say whether it verifies.
+    #[error("the token's key is not known")]
+    KeyUnknown,
 }
 
 /// A longer token is not even looked at: whoever sends it pays more than we do.
@@ -83,10 +96,50 @@ impl Auth {
         self.tokens == other.tokens
     }
 
-    /// Finds out who a token says the client is.
+    /// The keys of the issuer, when `auth.jwt.jwks_url` is set.
+    #[must_use]
+    pub fn key_set(&self) -> Option<&Arc<KeySet>> {
+        self.jwt.as_ref().and_then(JwtVerifier::key_set)
+    }
+
+    /// Goes on with the keys that were fetched for another one, when it would fetch the same ones.
+    #[must_use]
+    pub fn with_keys_of(self: Arc<Self>, other: &Self) -> Arc<Self> {
+        let kept =
+            self.jwt.as_ref().zip(other.key_set()).and_then(|(jwt, keys)| jwt.with_keys(keys));
+        let Some(jwt) = kept else { return self };
+        let Self { sources, reject, tokens, .. } = &*self;
+        let (sources, tokens) = (sources.clone(), tokens.clone());
+        Arc::new(Self { sources, reject: *reject, jwt: Some(jwt), tokens })
+    }
+
+    /// [`Auth::verify`], but for a key that is not here it waits for the fetch that may bring it. It
+    /// waits no longer than that fetch takes, and not at all when none is due. Cancel-safe.
     ///
     /// # Errors
-    /// [`TokenError::Expired`] when everything but the time is right, else [`TokenError::Invalid`].
+    /// As [`Auth::verify`]; [`TokenError::KeyUnknown`] only when the issuer could not be asked.
+    pub async fn verify_in_time(&self, token: &str) -> Result<Identity, TokenError> {
+        let verify = || self.verify(token, SystemTime::now());
+        let first = verify();
+        let (Err(TokenError::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {
+            return first;
+        };
+        let fetch = keys.ask().unwrap_or(0);
+        loop {
+            let ended = keys.ended();
+            match verify() {
+                Err(TokenError::KeyUnknown) if ended < fetch => keys.ended_after(ended).await,
+                Err(TokenError::KeyUnknown) if keys.is_fresh() => return Err(TokenError::Invalid),
+                verified => return verified,
+            }
+        }
+    }
+
+    /// Finds out who a token says the client is. Never waits.
+    ///
+    /// # Errors
+    /// [`TokenError::Expired`] when everything but the time is right, [`TokenError::KeyUnknown`] when
+    /// the issuer's key is not here (yet), else [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);

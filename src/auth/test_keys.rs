@@ -101,6 +101,31 @@ impl TestKeys {
         signature
     }
 
+    /// The public key as an issuer publishes it, with these further members.
+    pub(super) fn jwk(&self, algorithm: Algorithm, members: &str) -> String {
+        let der = self.public_der(algorithm);
+        let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
+        let curve = |name: &str, length: usize| {
+            let (x, y) = der[der.len() - 2 * length..].split_at(length);
+            format!(r#""kty":"EC","crv":"{name}","x":"{}","y":"{}""#, encode(x), encode(y))
+        };
+        let key = match algorithm.key_kind().unwrap() {
+            KeyKind::P256 => curve("P-256", 32),
+            KeyKind::P384 => curve("P-384", 48),
+            KeyKind::Ed25519 => {
+                let x = encode(&der[der.len() - 32..]);
+                format!(r#""kty":"OKP","crv":"Ed25519","x":"{x}""#)
+            }
+            KeyKind::Rsa => {
+                let key = self.rsa.public_key();
+                let n = encode(key.modulus().big_endian_without_leading_zero());
+                let e = encode(key.exponent().big_endian_without_leading_zero());
+                format!(r#""kty":"RSA","n":"{n}","e":"{e}""#)
+            }
+        };
+        format!("{{{key}{}{members}}}", if members.is_empty() { "" } else { "," })
+    }
+
     /// A token as an issuer with these keys makes it.
     pub(super) fn token(&self, algorithm: Algorithm, claims: &str) -> String {
         let header = format!(r#"{{"typ":"JWT","alg":"{algorithm}"}}"#);

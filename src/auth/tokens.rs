@@ -17,7 +17,7 @@ pub struct StaticToken {
 
 /// Every static token. Looked up by the hash of what a client sent, so that the time a look-up
 /// takes says nothing about the tokens.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StaticTokens(HashMap<[u8; 32], Identity>);
 
 impl StaticTokens {

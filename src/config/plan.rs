@@ -114,19 +114,20 @@ fn redis(old: &Redis, new: &Redis) -> [Compared; 12] {
     ]
 }
 
-fn auth(old: &Auth, new: &Auth) -> [Compared; 10] {
+fn auth(old: &Auth, new: &Auth) -> [Compared; 11] {
     let (old_jwt, new_jwt) = (old.jwt_settings(), new.jwt_settings());
     // Without [auth.jwt] on one side, its key alone says that it came or went.
     let both = |differ: fn(&JwtSettings, &JwtSettings) -> bool| {
         old_jwt.zip(new_jwt).is_some_and(|(old, new)| differ(old, new))
     };
-    let (secret, public_key) = (keys(old_jwt, new_jwt, hmac), keys(old_jwt, new_jwt, pem));
+    let key = |pick| keys(old_jwt, new_jwt, pick);
     [
         ("auth.sources", old.sources != new.sources),
         ("auth.reject", old.reject != new.reject),
         ("auth.jwt.algorithms", both(|old, new| old.algorithms != new.algorithms)),
-        ("auth.jwt.secret", secret),
-        ("auth.jwt.public_key_file", public_key),
+        ("auth.jwt.secret", key(hmac)),
+        ("auth.jwt.public_key_file", key(pem)),
+        ("auth.jwt.jwks_url", key(jwks)),
         ("auth.jwt.audience", both(|old, new| old.audience != new.audience)),
         ("auth.jwt.issuer", both(|old, new| old.issuer != new.issuer)),
         ("auth.jwt.user_claim", both(|old, new| old.user_claim != new.user_claim)),
@@ -151,6 +152,10 @@ fn hmac(key: &KeySource) -> Option<&KeySource> {
 
 fn pem(key: &KeySource) -> Option<&KeySource> {
     matches!(key, KeySource::PublicKeyPem(_)).then_some(key)
+}
+
+fn jwks(key: &KeySource) -> Option<&KeySource> {
+    matches!(key, KeySource::Jwks(_)).then_some(key)
 }
 
 /// Endpoints are known by their names, whatever their order in the file.

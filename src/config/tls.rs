@@ -48,6 +48,12 @@ impl Tls {
         Arc::clone(&self.config)
     }
 
+    /// The server's own certificate, as DER.
+    #[must_use]
+    pub fn certificate(&self) -> &[u8] {
+        self.chain.first().map_or(&[], |first| first)
+    }
+
     /// Whether both show the same chain.
     pub(super) fn same_chain(&self, other: &Self) -> bool {
         self.chain == other.chain

@@ -37,9 +37,9 @@ pub(super) fn forwarded(
 ) -> Option<IpAddr> {
     let mut nearest = peer;
     for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
-        let Ok(list) = value.to_str() else { break };
-        for entry in list.rsplit(',') {
-            let Some(address) = parse(entry.trim()) else { return nearest };
+        // By bytes: a client may write anything in front of what the proxy adds.
+        for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
+            let Some(address) = str::from_utf8(entry).ok().and_then(parse) else { return nearest };
             nearest = Some(address);
             if !is_trusted(address, trusted) {
                 return nearest;
@@ -56,6 +56,7 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
 
 /// An address as proxies write it: bare, with a port, or in brackets.
 fn parse(entry: &str) -> Option<IpAddr> {
+    let entry = entry.trim();
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let address = bare.parse().ok().or_else(|| entry.parse().ok().map(|at: SocketAddr| at.ip()));
     address.map(|address| address.to_canonical())
@@ -117,6 +118,74 @@ mod tests {
         ] {
             assert_eq!(behind(&lines), address(client), "{lines:?}");
         }
+    }
+
+    /// Who is counted when a client wrote `hostile` and the proxy added the client's own address.
+    fn behind_a_proxy_that_adds(hostile: &[u8], own: &str) -> Option<IpAddr> {
+        let line = [hostile, b", ", own.as_bytes()].concat();
+        let line = HeaderValue::from_bytes(&line).unwrap();
+        let headers: HeaderMap = [(X_FORWARDED_FOR, line)].into_iter().collect();
+        forwarded(address("127.0.0.1"), &headers, &trusted())
+    }
+
+    #[test]
+    fn nothing_that_a_client_writes_changes_whom_the_proxy_reports() {
+        let thousand = vec!["10.0.0.1"; 1000].join(", ");
+        for hostile in [
+            &b"10.0.0.1"[..],
+            b"127.0.0.1",
+            b"::1",
+            b"127.0.0.1, 127.0.0.1",
+            b"fe80::1%eth0",
+            b"192.0.2.9:99999",
+            b"for=192.0.2.9;by=127.0.0.1",
+            b"\"192.0.2.9\"",
+            b",,,, ,",
+            b"0x7f.1",
+            b"2130706433",
+            b"\xff\xfe",
+            thousand.as_bytes(),
+        ] {
+            let client = behind_a_proxy_that_adds(hostile, "192.0.2.1");
+            assert_eq!(client, address("192.0.2.1"), "{}", hostile.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn what_only_looks_like_an_address_is_none() {
+        for entry in [
+            "fe80::1%eth0",
+            "[fe80::1%25eth0]:80",
+            "192.0.2.1:99999",
+            "192.0.2.1:",
+            ":80",
+            "[]",
+            "[192.0.2.1",
+            "192.0.2",
+            "192.0.2.256",
+            "0192.0.2.1",
+            "0x7f.0.0.1",
+            "2130706433",
+            "::ffff:192.0.2.1.5",
+            "2001:db8::1::2",
+            "unknown",
+            "_hidden",
+            "localhost",
+            "\u{661}.1.1.1",
+        ] {
+            assert_eq!(parse(entry), None, "{entry}");
+        }
+        assert_eq!(parse("::ffff:10.0.0.1"), address("10.0.0.1"), "one address has one form");
+        assert_eq!(parse("[192.0.2.1]"), address("192.0.2.1"));
+    }
+
+    #[test]
+    fn ten_thousand_trusted_entries_are_walked_and_end_at_the_last() {
+        let list = vec!["10.0.0.9"; 10_000].join(",");
+        let headers: HeaderMap =
+            [(X_FORWARDED_FOR, HeaderValue::from_str(&list).unwrap())].into_iter().collect();
+        let client = forwarded(address("127.0.0.1"), &headers, &trusted());
+        assert_eq!(client, address("10.0.0.9"));
     }
 
     #[test]

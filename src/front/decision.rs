@@ -1,5 +1,5 @@
-//! Whether a request may have what it asks for. Pure: a request and the configuration in, a grant
-//! or a refusal out.
+//! Whether a request may have what it asks for: a request and the configuration in, a grant or a
+//! refusal out. Waits for nothing but the keys of an issuer.
 
 use crate::{
     auth::{Auth, TokenError},
@@ -9,7 +9,6 @@ use crate::{
     reason::Refusal,
 };
 use hyper::{Method, Version, http::request::Parts};
-use std::time::SystemTime;
 
 /// What a session may have.
 #[derive(Debug)]
@@ -35,18 +34,17 @@ pub(super) fn find(routes: &Routes, request: &Parts) -> Result<Matched, Refusal>
     Ok(matched)
 }
 
-/// Finds out who asks, and to what that gives a right.
+/// Finds out who asks, and to what that gives a right. Cancel-safe.
 ///
 /// # Errors
 /// What is wrong with the token, or with a value for the channels.
-pub(super) fn grant(
+pub(super) async fn grant(
     auth: &Auth,
     matched: &Matched,
     request: &Parts,
-    now: SystemTime,
 ) -> Result<Grant, Refusal> {
     let identity = match matched.endpoint.access {
-        Access::Required => Some(identify(auth, request, now)?),
+        Access::Required => Some(identify(auth, request).await?),
         Access::None => None,
     };
     let values = Values {
@@ -58,11 +56,12 @@ pub(super) fn grant(
     Ok(Grant { identity, channels })
 }
 
-fn identify(auth: &Auth, request: &Parts, now: SystemTime) -> Result<Identity, Refusal> {
+async fn identify(auth: &Auth, request: &Parts) -> Result<Identity, Refusal> {
     let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
     let found = found.ok_or(Refusal::TokenMissing)?;
-    auth.verify(found.token.expose(), now).map_err(|error| match error {
+    auth.verify_in_time(found.token.expose()).await.map_err(|error| match error {
         TokenError::Invalid => Refusal::TokenInvalid,
         TokenError::Expired => Refusal::TokenExpired,
+        TokenError::KeyUnknown => Refusal::KeysUnavailable,
     })
 }

@@ -6,6 +6,7 @@ use super::{
     upgrade,
 };
 use crate::{config::Config, endpoint::Routes, reason::Refusal, shard::Transport};
+use futures_util::FutureExt as _;
 use hyper::http::request::Parts;
 use std::{
     future::pending, io::Write as _, os::unix::net::UnixStream as StdStream, time::SystemTime,
@@ -49,8 +50,10 @@ fn judge(config: &Config, now: SystemTime, parts: &Parts) {
         .map(client::AddressKey::new);
     let upgraded = upgrade::check(parts);
     let allowed = origin::allowed(&server.allowed_origins, &parts.headers);
-    let granted = decision::find(&routes, parts)
-        .and_then(|matched| decision::grant(&config.auth, &matched, parts, now));
+    let granted = decision::find(&routes, parts).and_then(|matched| {
+        let granted = decision::grant(&config.auth, &matched, parts).now_or_never();
+        granted.expect("with keys of its own nothing is waited for")
+    });
     match (upgraded, allowed, granted) {
         (Ok(upgrade), true, Ok(grant)) => {
             let head = answer::switching(&upgrade);

@@ -185,7 +185,12 @@ impl Handshake {
             return Err(Ending::Refused(Refusal::Draining));
         }
         self.count_address(request, address)?;
-        let grant = decision::grant(&self.gate.config.auth, &matched, request, SystemTime::now())?;
+        let grant = tokio::select! {
+            biased;
+            grant = decision::grant(&self.gate.config.auth, &matched, request) => grant?,
+            refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
+            () = line.hung_up() => return Err(Ending::Gone),
+        };
         let user = grant.identity.as_ref().map(|who| self.gate.admission.take_user(&who.user));
         let user = user.transpose()?.flatten();
         let seat = tokio::select! {

@@ -61,6 +61,7 @@ fn detail(refusal: Refusal) -> &'static str {
         Refusal::RedisUnavailable => "Subscriptions cannot be confirmed now.",
         Refusal::ChannelRefused => "Redis refuses a channel of this endpoint.",
         Refusal::SubscriptionTimeout => "The subscription was not confirmed in time.",
+        Refusal::KeysUnavailable => "The keys that prove tokens cannot be fetched now.",
         Refusal::InternalError => "The gateway failed; this is not the client's fault.",
     }
 }

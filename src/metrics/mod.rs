@@ -31,6 +31,15 @@ pub struct Metrics {
     /// Reloads that were applied, and that were refused as a whole.
     pub reloads_applied: IntCounter,
     pub reloads_refused: IntCounter,
+    pub jwks: JwksMetrics,
+}
+
+/// Fetches of the issuer's keys. Clones count together.
+#[derive(Debug, Clone)]
+pub struct JwksMetrics {
+    /// With at least one key that can be used.
+    pub fetched: IntCounter,
+    pub failed: IntCounter,
 }
 
 /// What the Redis side counts. All on the main thread.
@@ -80,6 +89,11 @@ impl Metrics {
             Opts::new("sockway_config_reloads_total", "Reloads of the configuration, by result."),
             "result",
         )?;
+        let jwks = counters(
+            &registry,
+            Opts::new("sockway_jwks_fetches_total", "Fetches of auth.jwt.jwks_url, by result."),
+            "result",
+        )?;
         let build = IntGaugeVec::new(
             Opts::new("sockway_build_info", "Always 1; the labels say what runs."),
             &["version", "revision"],
@@ -97,6 +111,10 @@ impl Metrics {
             )?,
             reloads_applied: reloads.with_label_values(&["applied"]),
             reloads_refused: reloads.with_label_values(&["refused"]),
+            jwks: JwksMetrics {
+                fetched: jwks.with_label_values(&["fetched"]),
+                failed: jwks.with_label_values(&["failed"]),
+            },
             registry,
             shards,
         })

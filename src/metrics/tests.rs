@@ -31,6 +31,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_outage_seconds_total", &[], 1),
         ("sockway_redis_resubscribe_seconds_count", &[], 1),
         ("sockway_config_reloads_total", &["result"], 2),
+        ("sockway_jwks_fetches_total", &["result"], 2),
     ]
 }
 
@@ -151,7 +152,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
                 "endpoint" => ["notifications", "rooms"].contains(&value.as_str()),
                 "reason" => reasons.contains(value.as_str()),
                 "state" => ["wanted", "held"].contains(&value.as_str()),
-                "result" => ["applied", "refused"].contains(&value.as_str()),
+                "result" => ["applied", "refused", "fetched", "failed"].contains(&value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                 _ => false,

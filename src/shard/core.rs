@@ -126,7 +126,7 @@ impl Core {
         for (_, session) in self.sessions.borrow().iter() {
             let hit = match &revoked {
                 Revoked::User(user) => session.user.as_deref() == Some(user),
-                Revoked::Token(id) => session.token_id.as_deref() == Some(id),
+                Revoked::Token(id) => session.token.borrow().id.as_deref() == Some(id),
             };
             if hit {
                 session.end(CloseReason::Revoked);

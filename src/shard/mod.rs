@@ -31,6 +31,7 @@ pub use transport::Transport;
 
 use self::core::Core;
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics};
+use futures_util::FutureExt as _;
 use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
@@ -88,10 +89,8 @@ impl Shard {
     /// Spawns a task on this shard. A panic in it is logged and ends nothing else.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
         let alive = Alive::count(Rc::clone(&self.core));
-        tokio::task::spawn_local(async move {
-            let _alive = alive;
-            task.await;
-        });
+        // Not an `async` block: that would keep room for the task twice, as captured and as awaited.
+        tokio::task::spawn_local(task.map(move |()| drop(alive)));
     }
 }
 

@@ -1,7 +1,7 @@
 //! A reload, as a shard sees it: which of its sessions the new configuration concerns.
 //!
 //! A session is concerned when its endpoint has gone or gives something else now, or when the
-//! static token that opened it has. All others notice nothing: they keep the queue, the timers and
+//! static token that it lives by has. All others notice nothing: they keep the queue, the timers and
 //! the identity they opened with.
 
 use super::{core::Core, session::Session};
@@ -28,16 +28,20 @@ impl Core {
     /// What a session's next token is verified by: the latest keys, not those it opened with.
     pub(super) fn auth_for(&self, session: &Session) -> Arc<Auth> {
         let config = self.config.borrow();
-        Arc::clone(config.as_ref().map_or(&session.auth, |config| &config.auth))
+        config.as_ref().map_or_else(
+            || Arc::clone(&session.token.borrow().auth),
+            |config| Arc::clone(&config.auth),
+        )
     }
 }
 
 /// Why a session cannot go on under this configuration; `None` when it can.
 fn ending(session: &Session, config: &Config) -> Option<CloseReason> {
-    if let Some(token) = &session.static_token {
-        match config.auth.static_identity(token) {
+    let token = session.token.borrow();
+    if let Some(sha256) = &token.sha256 {
+        match config.auth.static_identity(sha256) {
             None => return Some(CloseReason::Revoked),
-            now if now != session.auth.static_identity(token) => {
+            now if now != token.auth.static_identity(sha256) => {
                 return Some(CloseReason::Reconfigured);
             }
             Some(_) => {}

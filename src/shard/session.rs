@@ -37,6 +37,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// understood any more.
 const VIOLATION_WAIT: Duration = Duration::from_millis(500);
 
+/// Sessions whose tokens end together end within so long before that moment.
+const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
+
 /// Our own frames that may wait behind a socket that takes nothing: one who sends pings and never
 /// reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u32 = 64;
@@ -51,9 +54,7 @@ pub(super) struct Session {
     metrics: Arc<EndpointMetrics>,
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
-    pub(super) token_id: Option<Arc<str>>,
-    pub(super) static_token: Option<Arc<[u8; 32]>>,
-    pub(super) auth: Arc<Auth>,
+    pub(super) token: RefCell<Token>,
     /// Gives back what admission counted.
     _permit: Box<dyn Any>,
     /// Empty until the 101 is out; messages queue up meanwhile.
@@ -74,6 +75,16 @@ pub(super) struct Session {
     opened: Tick,
     delivered: Cell<u64>,
     missed: Cell<u64>,
+}
+
+/// The token that a session lives by, which a refresh may change.
+pub(super) struct Token {
+    /// Its `jti`.
+    pub(super) id: Option<Arc<str>>,
+    /// Its SHA-256, when it is a static one.
+    pub(super) sha256: Option<Arc<[u8; 32]>>,
+    /// What it was verified by.
+    pub(super) auth: Arc<Auth>,
 }
 
 /// How far a session's ending has come.
@@ -131,9 +142,7 @@ impl Session {
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
-            static_token: identity.as_ref().and_then(|identity| identity.static_token.clone()),
-            token_id: identity.and_then(|identity| identity.token_id),
-            auth,
+            token: RefCell::new(Token::new(identity, auth)),
             _permit: permit,
             transport: OnceCell::new(),
             queue: RefCell::default(),
@@ -390,23 +399,27 @@ impl Session {
         self.set_deadline(&self.deadlines.drain, delay);
     }
 
-    /// A newer token is valid until then, or for ever; a session's life is never shortened.
-    pub(super) fn lengthen(&self, expires: Option<SystemTime>) {
-        match expires {
+    /// A newer token takes the place of the one that the session lives by, unless it would shorten
+    /// the session's life: then nothing changes.
+    pub(super) fn lengthen(&self, newer: Identity) {
+        let before = self.deadlines.expiry.get();
+        match newer.expires {
+            _ if before == 0 => return,
             None => self.deadlines.expiry.set(0),
             Some(expires) => {
-                let before = self.deadlines.expiry.get();
                 self.expire_at(expires);
-                if before == 0 || before > self.deadlines.expiry.get() {
-                    self.deadlines.expiry.set(before);
+                if before > self.deadlines.expiry.get() {
+                    return self.deadlines.expiry.set(before);
                 }
             }
         }
+        // Revoking the former token must not end what now lives by this one, nor the other way.
+        *self.token.borrow_mut() = Token::new(Some(newer), self.core.auth_for(self));
     }
 
     fn expire_at(&self, expires: SystemTime) {
         let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
-        self.set_deadline(&self.deadlines.expiry, left);
+        self.set_deadline(&self.deadlines.expiry, left - jitter(left));
     }
 
     /// Takes this many frames off what the client may send. `false`: it sends too many.
@@ -538,6 +551,12 @@ impl Session {
     }
 }
 
+/// How much earlier a session ends that has this long left: at random, so that those whose tokens were
+/// made together do not come back together. Never later, since then the token is not good any more.
+fn jitter(left: Duration) -> Duration {
+    (left / 10).min(EXPIRY_SPREAD).mul_f64(fastrand::f64())
+}
+
 /// Whether what is queued is still worth sending before the close frame: not to one who is too
 /// slow for it, or who may not have it any more.
 fn flushes_first(reason: CloseReason) -> bool {
@@ -562,6 +581,13 @@ fn is_violation(reason: CloseReason) -> bool {
             | CloseReason::MessageTooBig
             | CloseReason::RateLimited
     )
+}
+
+impl Token {
+    fn new(identity: Option<Identity>, auth: Arc<Auth>) -> Self {
+        let (id, sha256) = identity.map(|it| (it.token_id, it.static_token)).unzip();
+        Self { id: id.flatten(), sha256: sha256.flatten(), auth }
+    }
 }
 
 impl Deadlines {

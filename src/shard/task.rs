@@ -1,7 +1,7 @@
 //! The task of one session: waits for its socket, reads, and ends it.
 //!
-//! Small on purpose, since there is one for each connection: two words and, while a client's frame
-//! is incomplete, a parser.
+//! Small on purpose, since there is one for each connection: four words, and what they point to only
+//! while a client's frame is incomplete or its new token waits for a key.
 
 use super::{
     inbound::{Input, Parser},
@@ -10,6 +10,7 @@ use super::{
 use crate::{
     auth::TokenError,
     endpoint::{Format, Inbound},
+    identity::Identity,
     reason::CloseReason,
 };
 use serde::Deserialize;
@@ -17,9 +18,11 @@ use std::{
     io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::{Instant, SystemTime},
 };
+use tracing::debug;
 use tungstenite::Message;
 
 /// Runs a session over its transport; dismisses it when dropped, however it ends.
@@ -27,11 +30,15 @@ pub(super) struct SessionTask {
     session: Rc<Session>,
     /// Only while a client's frame or fragmented message is incomplete.
     parser: Option<Box<Parser>>,
+    /// Only while the key of a client's new token is being fetched. A newer token takes its place.
+    refreshing: Option<Refreshing>,
 }
+
+type Refreshing = Pin<Box<dyn Future<Output = Result<Identity, TokenError>>>>;
 
 impl SessionTask {
     pub(super) fn new(session: Rc<Session>) -> Self {
-        Self { session, parser: None }
+        Self { session, parser: None, refreshing: None }
     }
 
     /// Takes what the client sent behind its request, before the first read.
@@ -93,12 +100,12 @@ impl SessionTask {
         self.session.flush(Instant::now());
     }
 
-    fn on_message(&self, message: Message) {
+    fn on_message(&mut self, message: Message) {
         match message {
             Message::Close(_) => self.session.peer_closed(),
             Message::Text(text) if self.session.endpoint.format == Format::Json => {
                 match refresh_token(&text) {
-                    Some(token) if self.session.user.is_some() => self.refresh(&token),
+                    Some(token) if self.session.user.is_some() => self.refresh(token),
                     _ => self.on_unexpected(),
                 }
             }
@@ -113,15 +120,50 @@ impl SessionTask {
     }
 
     /// A newer token of the same user lengthens the session's life.
-    fn refresh(&self, token: &str) {
+    fn refresh(&mut self, token: String) {
+        match self.session.core.auth_for(&self.session).verify(&token, SystemTime::now()) {
+            Err(TokenError::KeyUnknown) => {
+                let session = Rc::clone(&self.session);
+                self.refreshing = Some(Box::pin(verified_in_time(session, token)));
+            }
+            verified => self.refreshed(verified),
+        }
+    }
+
+    /// `Pending`: nothing has come of a refresh that waits for a key, or none does.
+    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(refreshing) = &mut self.refreshing else { return Poll::Pending };
+        let verified = ready!(refreshing.as_mut().poll(cx));
+        self.refreshing = None;
+        if self.session.stage() == Stage::Open {
+            self.refreshed(verified);
+            self.session.flush(Instant::now());
+        }
+        Poll::Ready(())
+    }
+
+    fn refreshed(&self, verified: Result<Identity, TokenError>) {
         let session = &self.session;
-        match session.core.auth_for(session).verify(token, SystemTime::now()) {
+        match verified {
             Ok(identity) if Some(&identity.user) == session.user.as_ref() => {
-                session.lengthen(identity.expires);
+                session.lengthen(identity);
             }
             Ok(_) => session.end(CloseReason::Forbidden),
             Err(TokenError::Expired) => session.end(CloseReason::TokenExpired),
             Err(TokenError::Invalid) => session.end(CloseReason::TokenInvalid),
+            // Nobody can say now whether the new token is good, and the former one still is.
+            Err(TokenError::KeyUnknown) => debug!(session = %session.id, "a refresh had no key"),
+        }
+    }
+}
+
+/// Verifies a token whose key may be on its way; after a reload meanwhile, by what counts since then.
+async fn verified_in_time(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
+    loop {
+        let auth = session.core.auth_for(&session);
+        let verified = auth.verify_in_time(&token).await;
+        if Arc::ptr_eq(&auth, &session.core.auth_for(&session)) {
+            return verified;
         }
     }
 }
@@ -148,7 +190,8 @@ impl Future for SessionTask {
             }
             let wrote = task.poll_write(cx).is_ready();
             let read = task.poll_read(cx).is_ready();
-            if !wrote && !read && task.session.stage() != Stage::Over {
+            let refreshed = task.poll_refresh(cx).is_ready();
+            if !wrote && !read && !refreshed && task.session.stage() != Stage::Over {
                 task.session.set_waker(cx.waker());
                 return Poll::Pending;
             }

@@ -445,7 +445,34 @@ fn a_session_ends_when_its_token_does() {
             rig.connect_as(endpoint(), crate::identity::Identity { expires, ..identity() }).await;
         assert_eq!(client.next().await, close(CloseReason::TokenExpired));
         let lived = opened.elapsed();
-        assert!(lived > life - Duration::from_secs(1) && lived < life + Duration::from_secs(1));
+        assert!(lived > life - Duration::from_secs(2) && lived < life + Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn sessions_whose_tokens_end_together_end_apart_and_never_late() {
+    run(async {
+        let mut rig = Rig::new();
+        let life = Duration::from_secs(3600);
+        let expires = Some(std::time::SystemTime::now() + life);
+        // No pings, so that the close frame is the first thing that comes.
+        let quiet = || Endpoint { ping_interval: 2 * life, ..endpoint() };
+        let opened = tokio::time::Instant::now();
+        let mut ends = Vec::new();
+        for _ in 0..50 {
+            let identity = crate::identity::Identity { expires, ..identity() };
+            let mut client = rig.connect_as(quiet(), identity).await;
+            ends.push(tokio::task::spawn_local(async move {
+                assert_eq!(client.next().await, close(CloseReason::TokenExpired));
+                opened.elapsed()
+            }));
+        }
+        let mut early = [0; 12];
+        for end in ends {
+            let left = (life + Duration::from_secs(1)).checked_sub(end.await.unwrap());
+            early[usize::try_from(left.expect("not late").as_secs()).unwrap()] += 1;
+        }
+        assert!(early.iter().all(|&ended| ended < 20), "not spread: {early:?}");
     });
 }
 

@@ -6,6 +6,7 @@ use crate::rig::{
     token,
     wait::until,
 };
+use std::{io::Write as _, thread};
 
 fn start(key: &str, limit: i64) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -71,6 +72,100 @@ fn sessions_above_the_limit_of_a_user_are_429_until_one_leaves() {
     gateway.open_as("bob", "/ws/me");
     drop(clients);
     until_admitted(&gateway, &ann);
+}
+
+/// An upgrade that a proxy forwards for this address.
+fn forwarded(target: &str, address: &str) -> Request {
+    Request::upgrade(target).header("X-Forwarded-For", address)
+}
+
+#[test]
+fn an_ipv6_network_is_one_address_however_it_is_written() {
+    let (_redis, gateway) = start("server.max_connections_per_ip", 1);
+    let _held = Client::open(gateway.address, &forwarded("/ws/rooms/1", "2001:db8:0:7::1"));
+    for same in ["2001:db8:0:7::2", "[2001:db8:0:7:ffff::1]:443", "2001:DB8:0:7:1:2:3:4"] {
+        gateway.send(&forwarded("/ws/rooms/1", same)).assert_refused(429, "address_limit");
+    }
+    Client::open(gateway.address, &forwarded("/ws/rooms/1", "2001:db8:0:8::1"));
+}
+
+#[test]
+fn nonsense_in_front_of_the_reported_address_makes_no_other_client_of_it() {
+    let (_redis, gateway) = start("server.max_connections_per_ip", 1);
+    let _held = Client::open(gateway.address, &forwarded("/ws/rooms/1", "203.0.113.7"));
+    let thousand = vec!["1.1.1.1"; 700].join(",");
+    for hostile in ["1.1.1.1", "127.0.0.1", "fe80::1%eth0", "garbage", ",,", "::", &thousand] {
+        let list = format!("{hostile}, 203.0.113.7, 127.0.0.1");
+        let refused = gateway.send(&forwarded("/ws/rooms/1", &list));
+        refused.assert_refused(429, "address_limit");
+    }
+    // Nonsense at the right end is the proxy's own: it is counted as the proxy.
+    let _proxy = Client::open(gateway.address, &forwarded("/ws/rooms/1", "203.0.113.8, garbage"));
+    let another = gateway.send(&forwarded("/ws/rooms/1", "203.0.113.9, unknown"));
+    another.assert_refused(429, "address_limit");
+}
+
+/// Ends a connection in one of the many ways in which connections end.
+fn end_somehow(gateway: &Gateway, number: usize) {
+    let token = token::of("ann");
+    let from = |target: &str| forwarded(target, "203.0.113.7");
+    let open = || Client::try_open(gateway.address, &from("/ws/me").bearer(&token));
+    match number % 9 {
+        0 => drop(open()),
+        1 => drop(open().map(Client::reset)),
+        2 => drop(open().map(Client::bye)),
+        3 => drop(open().map(|mut client| client.send_bytes(b"\xFF\xFF\xFF"))),
+        4 => drop(gateway.send(&from("/ws/me"))),
+        5 => drop(gateway.send(&from("/ws/me").bearer("garbage"))),
+        6 => drop(gateway.send(&from("/nowhere"))),
+        7 => drop(std::net::TcpStream::connect(gateway.address)),
+        _ => {
+            let mut half = std::net::TcpStream::connect(gateway.address).expect("a connection");
+            let request = from("/ws/me").bearer(&token).encode();
+            half.write_all(&request[..request.len() - 3]).expect("taken");
+        }
+    }
+}
+
+#[test]
+fn every_place_is_given_back_however_a_connection_ends() {
+    const PLACES: usize = 4;
+    let redis = Redis::start();
+    let places = PLACES as i64;
+    let settings = Settings::new(&redis)
+        .set("server.max_connections_per_ip", places)
+        .set("server.max_sessions_per_user", places)
+        .set("server.max_connections", places)
+        .endpoint(notifications());
+    let gateway = Gateway::start(&settings);
+    thread::scope(|threads| {
+        for start in 0..3 {
+            let gateway = &gateway;
+            threads.spawn(move || (0..150).for_each(|number| end_somehow(gateway, start + number)));
+        }
+    });
+    gateway.wait_metric("sockway_sessions{endpoint=\"notifications\"}", 0.0);
+    // All places of the address, of the user and of the gateway at once, and then one too many.
+    let ann = forwarded("/ws/me", "203.0.113.7").bearer(&token::of("ann"));
+    let _all: Vec<_> = (0..PLACES).map(|_| until_admitted(&gateway, &ann)).collect();
+    let answer = gateway.send(&ann);
+    assert!([429, 503].contains(&answer.status), "{}", answer.status);
+}
+
+#[test]
+fn the_limits_of_an_address_and_a_user_hold_over_all_shards() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.shards", 4)
+        .set("server.max_connections_per_ip", 8)
+        .set("server.max_sessions_per_user", 5)
+        .endpoint(notifications());
+    let gateway = Gateway::start(&settings);
+    let of = |user: &str| forwarded("/ws/me", "203.0.113.7").bearer(&token::of(user));
+    let _anns: Vec<_> = (0..5).map(|_| Client::open(gateway.address, &of("ann"))).collect();
+    gateway.send(&of("ann")).assert_refused(429, "user_limit");
+    let _bobs: Vec<_> = (0..3).map(|_| until_admitted(&gateway, &of("bob"))).collect();
+    gateway.send(&of("bob")).assert_refused(429, "address_limit");
 }
 
 #[test]

@@ -95,9 +95,74 @@ fn control_messages_that_say_nothing_known_change_nothing() {
         br#"{"disconnect":{}}"#,
         br#"{"disconnect":"ann"}"#,
         br#"{"disconnect":{"user":"*"}}"#,
+        br#"{"disconnect":{"user":""}}"#,
+        br#"{"disconnect":{"user":"ann","jti":"one"}}"#,
+        br#"{"disconnect":{"user":"ann"},"jti":"one"}"#,
+        br#"{"disconnect":{"user":"ann","because":"x"}}"#,
+        br#"{"disconnect":{"user":"bob","user":"ann"}}"#,
+        br#"{"disconnect":[{"user":"ann"}]}"#,
+        br#"{"disconnect":{"user":"ann"}} {"disconnect":{"user":"ann"}}"#,
+        br#"{"disconnect":{"jti":""}}"#,
+        br#"{"connect":{"user":"ann"}}"#,
     ] {
         redis.publish("sockway:control", payload);
     }
+    redis.publish("sockway:control", "[".repeat(1 << 20));
+    assert_delivers(&redis, &mut client, "ann");
+}
+
+#[test]
+fn after_a_refresh_it_is_the_later_tokens_name_that_is_revoked() {
+    let (redis, gateway) = start(|settings| settings);
+    let named =
+        |jti: &str, life: i64| signed(&json!({"sub": "ann", "exp": now() + life, "jti": jti}));
+    let mut refreshed = open(&gateway, &named("first", 600));
+    refresh(&mut refreshed, &named("second", 900));
+    let mut kept = open(&gateway, &named("long", 900));
+    refresh(&mut kept, &named("short", 60));
+    for client in [&mut refreshed, &mut kept] {
+        // Frames are taken in order: after the pong the refresh was, too.
+        client.send(crate::rig::client::PING, b"");
+        assert!(matches!(client.frame(), crate::rig::Frame::Pong(_)));
+    }
+    redis.wait_numsub("sockway:control", 1);
+    for gone in ["first", "short"] {
+        redis.publish("sockway:control", json!({"disconnect": {"jti": gone}}).to_string());
+    }
+    assert_eq!(redis.publish("user:ann", "\"hello\""), 1);
+    assert_eq!(
+        (refreshed.json()["data"].as_str(), kept.json()["data"].as_str()),
+        (Some("hello"), Some("hello"))
+    );
+    for (jti, client) in [("second", &mut refreshed), ("long", &mut kept)] {
+        redis.publish("sockway:control", json!({"disconnect": {"jti": jti}}).to_string());
+        client.assert_closed(3000, "revoked");
+    }
+}
+
+#[test]
+fn a_refresh_does_not_undo_a_revocation() {
+    let (redis, gateway) = start(|settings| settings);
+    redis.wait_numsub("sockway:control", 1);
+    for _ in 0..20 {
+        let mut client = open(&gateway, &token::of("ann"));
+        redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+        let frame = json!({"type": "refresh", "token": token::of("ann")}).to_string();
+        client.try_send(TEXT, frame.as_bytes());
+        assert_eq!(client.until_closed(), (vec![], (3000, "revoked".to_owned())));
+    }
+}
+
+#[test]
+fn an_older_token_does_not_shorten_a_sessions_life() {
+    let (redis, gateway) = start(|settings| settings);
+    let mut client = open(&gateway, &token::of("ann"));
+    let older = short("ann", 2);
+    refresh(&mut client, &older);
+    within(Duration::from_secs(5), "the older token has expired", || {
+        let answer = gateway.send(&Request::upgrade("/ws/me").bearer(&older));
+        (answer.status == 401).then_some(())
+    });
     assert_delivers(&redis, &mut client, "ann");
 }
 

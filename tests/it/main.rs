@@ -18,6 +18,7 @@ mod examples;
 mod expiry;
 mod frames;
 mod handshake;
+mod jwks;
 mod keepalive;
 mod keys;
 mod links;

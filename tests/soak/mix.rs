@@ -53,9 +53,8 @@ impl Soak {
         let proxy = Proxy::to(&redis.address());
         let guests = Endpoint::new("guests", "/ws/guests/{room}", &["guest:{path.room}"]).open();
         let settings = Settings::with_url(&proxy.url())
-            .set("redis.probe_timeout", "2s")
+            .set("redis.probe_timeout", "1900ms")
             .set("redis.probe_interval", "2s")
-            .set("log.level", "warn")
             .endpoint(patient(rooms()))
             .endpoint(guests.set("queue_messages", 32).set("write_timeout", "5s"));
         let gateway = Gateway::start(&settings);

@@ -19,7 +19,7 @@ impl Banner {
         format!(
             r#"Sockway {version} with a private Redis. Nothing of it stays when it ends (Ctrl-C).
 
-  admin page  http://{admin}/
+  console     http://{admin}/
   user        {user}
   token       {token}
   WebSocket   ws://{address}/ws/notifications?token={token}

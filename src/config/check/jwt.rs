@@ -1,8 +1,8 @@
 //! `[auth.jwt]`.
 
-use super::{any_text, not_yet, some_text};
+use super::some_text;
 use crate::{
-    auth::{Algorithm, JwtSettings, JwtVerifier, KeySource},
+    auth::{Algorithm, JwksUrl, JwksUrlError, JwtSettings, JwtVerifier, KeySource},
     config::{
         files,
         reader::{At, Table},
@@ -41,23 +41,28 @@ pub(super) fn jwt(table: &mut Table<'_, '_>) -> Option<JwtVerifier> {
 fn key(table: &mut Table<'_, '_>) -> Option<NamedKey> {
     let secret = table.secret("secret", "secret_file");
     let public_key = table.file("public_key_file", files::key);
-    let jwks_url = table.text("jwks_url", "", any_text);
-    if jwks_url.is_some_and(|url| !url.is_empty()) {
-        table.problem("jwks_url", not_yet("fetching keys (JWKS)"));
-        return None;
-    }
-    match (secret?, public_key?) {
-        (Some((name, secret)), None) => Some((name, KeySource::HmacSecret(secret))),
-        (None, Some(pem)) => Some(("public_key_file", KeySource::PublicKeyPem(pem))),
-        (Some((name, _)), Some(_)) => {
-            table.problem("public_key_file", format_args!("give either this or {name}, not both"));
+    let jwks_url = table.text("jwks_url", "", jwks_url);
+    let secret = secret?.map(|(name, secret)| (name, KeySource::HmacSecret(secret)));
+    let public_key = public_key?.map(|pem| ("public_key_file", KeySource::PublicKeyPem(pem)));
+    let jwks_url = jwks_url?.map(|url| ("jwks_url", KeySource::Jwks(url)));
+    let mut given = [secret, public_key, jwks_url].into_iter().flatten();
+    match (given.next(), given.next()) {
+        (Some(key), None) => Some(key),
+        (Some((first, _)), Some((second, _))) => {
+            table.problem(second, format_args!("give either this or {first}, not both"));
             None
         }
-        (None, None) => {
-            table.problem("secret_file", "a key is missing: give secret_file or public_key_file");
+        (None, _) => {
+            let missing = "a key is missing: give secret_file, public_key_file or jwks_url";
+            table.problem("secret_file", missing);
             None
         }
     }
+}
+
+/// `None`: there is none. Nothing is fetched here: a configuration can be checked anywhere.
+fn jwks_url(text: &str) -> Result<Option<JwksUrl>, JwksUrlError> {
+    if text.is_empty() { Ok(None) } else { text.parse().map(Some) }
 }
 
 /// Whether every algorithm can use this kind of key, and safely.
@@ -71,10 +76,11 @@ fn fits(
     let mut fits = (!algorithms.is_empty()).then_some(());
     for At { place, value: algorithm } in algorithms {
         let problem = match key {
-            KeySource::HmacSecret(_) if !algorithm.is_hmac() => {
-                Some(format!("{} needs public_key_file, not a secret", algorithm.name()))
-            }
-            KeySource::PublicKeyPem(_) if algorithm.is_hmac() => {
+            KeySource::HmacSecret(_) if !algorithm.is_hmac() => Some(format!(
+                "{} needs public_key_file or jwks_url, not a secret",
+                algorithm.name()
+            )),
+            KeySource::PublicKeyPem(_) | KeySource::Jwks(_) if algorithm.is_hmac() => {
                 Some(format!("{} needs secret_file, not a public key", algorithm.name()))
             }
             _ => None,

@@ -84,11 +84,6 @@ fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
     Some(shutdown)
 }
 
-/// What CONTRACT names and this version lacks is refused, never silently accepted.
-fn not_yet(what: &str) -> String {
-    format!("{what} is not supported by this version of Sockway yet")
-}
-
 /// A parser that knows some words, and says which when it meets another.
 fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
     move |text| {

@@ -91,13 +91,33 @@ fn a_poll_that_would_be_busy_is_refused() {
 }
 
 #[test]
+fn wrong_places_of_an_issuers_keys() {
+    let url = "must be a URL such as \"https://id.example.com/.well-known/jwks.json\"";
+    let secure = "must begin with https://; http:// is for localhost and loopback addresses only, \
+         since whoever can change the keys on their way can make tokens";
+    let jwt = |url: &str| format!("[auth.jwt]\nalgorithms = [\"ES256\"]\njwks_url = \"{url}\"");
+    refuses(&[
+        (&jwt("keys.json"), &format!("3:1 auth.jwt.jwks_url: {url}")),
+        (&jwt("http://id.example.com/keys"), &format!("3:1 auth.jwt.jwks_url: {secure}")),
+        (
+            &jwt("https://user:hunter2@id.example.com/keys"),
+            "3:1 auth.jwt.jwks_url: must not hold a user, a password or a fragment",
+        ),
+        (
+            "[auth.jwt]\njwks_url = \"https://id.example.com/keys\"",
+            "1:1 auth.jwt.algorithms: HS256 needs secret_file, not a public key",
+        ),
+        (
+            &format!("{}\nsecret = \"{SECRET}\"", jwt("https://id.example.com/keys")),
+            "3:1 auth.jwt.jwks_url: give either this or secret, not both",
+        ),
+    ]);
+}
+
+#[test]
 fn what_this_version_lacks_is_refused_as_such() {
     let yet = "is not supported by this version of Sockway yet";
     refuses(&[
-        (
-            "[auth.jwt]\njwks_url = \"https://a\"",
-            &format!("2:1 auth.jwt.jwks_url: fetching keys (JWKS) {yet}"),
-        ),
         (
             "[redis]\nurl = \"redis-sentinel://a:1,b:2/x\"",
             &format!(
@@ -189,11 +209,11 @@ fn wrong_auth_values() {
         ("[auth]\nreject = \"no\"", "2:1 auth.reject: must be \"status\" or \"close\""),
         (
             "[auth.jwt]",
-            "1:1 auth.jwt.secret_file: a key is missing: give secret_file or public_key_file",
+            "1:1 auth.jwt.secret_file: a key is missing: give secret_file, public_key_file or jwks_url",
         ),
         (
             "[auth.jwt]\nsecret = \"${EMPTY}\"",
-            "1:1 auth.jwt.secret_file: a key is missing: give secret_file or public_key_file",
+            "1:1 auth.jwt.secret_file: a key is missing: give secret_file, public_key_file or jwks_url",
         ),
         (
             "[auth.jwt]\nsecret = \"${UNSET}\"",
@@ -213,7 +233,7 @@ fn wrong_auth_values() {
         ),
         (
             "[auth.jwt]\nalgorithms = [\"ES256\"]\nsecret = \"${SOCKWAY_JWT_SECRET}\"",
-            "2:15 auth.jwt.algorithms[0]: ES256 needs public_key_file, not a secret",
+            "2:15 auth.jwt.algorithms[0]: ES256 needs public_key_file or jwks_url, not a secret",
         ),
         (
             "[auth.jwt]\nalgorithms = []\nsecret = \"${SOCKWAY_JWT_SECRET}\"",

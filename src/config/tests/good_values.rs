@@ -195,3 +195,12 @@ fn a_public_key_is_read_from_its_file() {
     let key = &auth.jwt_settings().unwrap().key;
     assert!(matches!(key, KeySource::PublicKeyPem(pem) if pem == PUBLIC_KEY.as_bytes()));
 }
+
+#[test]
+fn keys_of_an_issuer_may_be_of_several_kinds_and_are_not_fetched_by_a_check() {
+    let jwt = "[auth.jwt]\nalgorithms = [\"RS256\", \"ES256\"]\njwks_url = \"https://192.0.2.1/keys?k=1\"";
+    let auth = loaded(&format!("{jwt}\n{LEAST}")).config.auth;
+    let key = &auth.jwt_settings().unwrap().key;
+    assert!(matches!(key, KeySource::Jwks(url) if url.target == "/keys?k=1" && url.tls));
+    assert_eq!(auth.key_set().unwrap().missing().as_deref(), Some("not fetched yet"));
+}

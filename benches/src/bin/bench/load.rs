@@ -4,6 +4,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
 use serde::de::DeserializeOwned;
+use sockway_benches::report::Window;
 
 use crate::Outcome;
 use crate::processes::{self, Process};
@@ -12,9 +13,11 @@ use crate::servers::{Kind, Place, Redis, Server, Settings};
 /// A server with a Redis and a load generator of its own: who shared a Redis would get the others' messages.
 pub(crate) struct Bench {
     pub(crate) kind: Kind,
-    pub(crate) redis: Redis,
+    // Dropped in this order: whoever lost its other side first would complain.
     load: Load,
-    _server: Server,
+    server: Server,
+    pub(crate) redis: Redis,
+    deliveries: u64,
 }
 
 struct Load {
@@ -43,7 +46,13 @@ impl Bench {
         let mut process = Process::start(&mut command, place.load_cores())?;
         let input = process.0.stdin.take().ok_or("no pipe")?;
         let output = BufReader::new(process.0.stdout.take().ok_or("no pipe")?);
-        Ok(Self { kind, redis, load: Load { input, output, _process: process }, _server: server })
+        Ok(Self {
+            kind,
+            redis,
+            load: Load { input, output, _process: process },
+            server,
+            deliveries: 0,
+        })
     }
 
     /// Lets the load generator take a step. It fails when the load generator does: a delivery was missing,
@@ -58,5 +67,33 @@ impl Bench {
             );
         }
         Ok(serde_json::from_str(&answer)?)
+    }
+
+    /// A step that publishes.
+    pub(crate) fn window(&mut self, line: &str) -> Outcome<Window> {
+        let window: Window = self.step(line)?;
+        self.deliveries += window.deliveries;
+        Ok(window)
+    }
+
+    /// The sum of a metric of Sockway, over all series whose labels contain this.
+    pub(crate) fn metric(&self, name: &str, label: &str) -> Outcome<u64> {
+        let admin = self.server.admin.ok_or("it has no metrics")?;
+        let text = processes::http_get(admin, "/metrics")?;
+        let series = text.lines().filter(|line| line.starts_with(name) && line.contains(label));
+        let values = series.filter_map(|line| line.rsplit(' ').next()?.parse::<f64>().ok());
+        Ok(values.sum::<f64>() as u64)
+    }
+
+    /// Sockway's own count of deliveries against that of the load generator.
+    pub(crate) fn compare_counts(&self) -> Outcome<()> {
+        if self.kind != Kind::Sockway {
+            return Ok(());
+        }
+        let (counted, came) = (self.metric("sockway_deliveries_total", "")?, self.deliveries);
+        if counted != came {
+            return Err(format!("Sockway counted {counted} deliveries, but {came} came").into());
+        }
+        Ok(())
     }
 }

@@ -1,6 +1,6 @@
 //! Children that are pinned to cores and end when they are dropped, or with this program.
 
-use std::io;
+use std::io::{self, Read as _, Write as _};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -64,6 +64,21 @@ pub(crate) fn wait_for(address: SocketAddr, what: &str) -> Outcome<()> {
     wait_until(&format!("{what} does not listen at {address}"), || {
         TcpStream::connect(address).is_ok()
     })
+}
+
+/// The answer to a GET, head included.
+///
+/// # Errors
+/// When nobody answers, or anything but 200.
+pub(crate) fn http_get(address: SocketAddr, path: &str) -> Outcome<String> {
+    let mut stream = TcpStream::connect(address)?;
+    stream.set_read_timeout(Some(START))?;
+    stream.write_all(
+        format!("GET {path} HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n").as_bytes(),
+    )?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer)?;
+    if answer.starts_with("HTTP/1.1 200 ") { Ok(answer) } else { Err(answer.into()) }
 }
 
 /// Asks every few milliseconds until it is so.

@@ -25,6 +25,10 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    pub(crate) fn is_peer(self) -> bool {
+        matches!(self, Self::Node | Self::Nchan)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
@@ -73,8 +77,7 @@ impl<'a> Place<'a> {
     pub(crate) fn everybody(&self) -> Vec<Kind> {
         let mut kinds = vec![Kind::Limit, Kind::Sockway];
         if !self.options.no_peers {
-            let peers =
-                [(Kind::Node, "installed/node_modules"), (Kind::Nchan, NCHAN)];
+            let peers = [(Kind::Node, "installed/node_modules"), (Kind::Nchan, NCHAN)];
             let installed = |path: &str| self.options.peers.join(path).exists();
             kinds.extend(
                 peers.into_iter().filter(|(_, path)| installed(path)).map(|(kind, _)| kind),
@@ -193,6 +196,8 @@ impl Settings {
 
 pub(crate) struct Server {
     pub(crate) address: SocketAddr,
+    /// Sockway's admin port.
+    pub(crate) admin: Option<SocketAddr>,
     process: Process,
     /// nginx's worker is a child of what was started.
     worker: Option<u32>,
@@ -208,7 +213,7 @@ impl Server {
         let address = processes::free_address()?;
         let (listen, redis_at) = (address.to_string(), redis.address.to_string());
         let peers = &place.options.peers;
-        let mut ready_at = None;
+        let mut admin = None;
         let mut command = match kind {
             Kind::Limit => {
                 let mut command = processes::command(&place.program("limit"));
@@ -216,7 +221,7 @@ impl Server {
                 command
             }
             Kind::Sockway => {
-                let admin = *ready_at.insert(processes::free_address()?);
+                let admin = *admin.insert(processes::free_address()?);
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
                 fs::write(&file, configuration(address, admin, redis.address, settings))?;
                 let mut command = processes::command(&place.options.sockway.to_string_lossy());
@@ -235,25 +240,18 @@ impl Server {
         let log = place.path("server.log");
         processes::wait_for(address, kind.name())
             .map_err(|error| format!("{error}\n{}", fs::read_to_string(log).unwrap_or_default()))?;
-        if let Some(admin) = ready_at {
-            processes::wait_until("Sockway does not become ready", || is_ready(admin))?;
+        if let Some(admin) = admin {
+            let ready = || processes::http_get(admin, "/readyz").is_ok();
+            processes::wait_until("Sockway does not become ready", ready)?;
         }
         let worker = (kind == Kind::Nchan).then(|| child_of(process.pid())).transpose()?;
-        Ok(Self { address, process, worker })
+        Ok(Self { address, admin, process, worker })
     }
 
     /// The processes whose CPU time and memory count.
     pub(crate) fn pids(&self) -> Vec<u32> {
         std::iter::once(self.process.pid()).chain(self.worker).collect()
     }
-}
-
-fn is_ready(admin: SocketAddr) -> bool {
-    let mut answer = String::new();
-    TcpStream::connect(admin).is_ok_and(|mut stream| {
-        let request = b"GET /readyz HTTP/1.1\r\nHost: bench\r\nConnection: close\r\n\r\n";
-        stream.write_all(request).is_ok() && stream.read_to_string(&mut answer).is_ok()
-    }) && answer.starts_with("HTTP/1.1 200 ")
 }
 
 fn child_of(pid: u32) -> Outcome<u32> {

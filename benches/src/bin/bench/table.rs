@@ -123,7 +123,7 @@ pub(crate) fn text(rows: &[Row]) -> String {
         let target = format!("target {} {}", row.target_in_words(), row.verdict());
         text += &format!("\n{} [{}]  {}\n", row.what, row.unit, target.trim_end());
         for (kind, _) in &row.figures {
-            let figure = row.of(*kind).map(|figure| spread(&figure)).unwrap_or_default();
+            let figure = row.of(*kind).map_or("failed".to_owned(), |figure| spread(&figure));
             text += &format!("  {:<20} {figure:<34}", kind.name());
             if *kind != Kind::Limit
                 && let Some(ratio) = row.ratio_to_limit(*kind)

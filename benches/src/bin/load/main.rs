@@ -18,11 +18,16 @@ mod windows;
 use std::error::Error;
 use std::io::{self, Write as _};
 use std::process::ExitCode;
+use std::sync::mpsc::{self, TryRecvError};
+use std::time::Duration;
 
 use clap::Parser as _;
 
 use crate::options::{Options, Step, StepLine};
 use crate::run::Run;
+
+/// How soon a step is noticed.
+const BETWEEN_STEPS: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
     match load(&Options::parse()) {
@@ -39,14 +44,25 @@ fn load(options: &Options) -> Result<(), Box<dyn Error>> {
     let mut run = Run::new(options)?;
     for step in &options.steps {
         if step == "-" {
-            for line in io::stdin().lines() {
-                perform(&mut run, &line?)?;
-            }
+            steps_of_input(&mut run)?;
         } else {
             perform(&mut run, step)?;
         }
     }
     Ok(())
+}
+
+/// Between two steps pings are answered, too: a server may close who does not.
+fn steps_of_input(run: &mut Run) -> Result<(), Box<dyn Error>> {
+    let (sender, lines) = mpsc::sync_channel(1);
+    std::thread::spawn(move || io::stdin().lines().try_for_each(|line| sender.send(line).ok()));
+    loop {
+        match lines.try_recv() {
+            Ok(line) => perform(run, &line?)?,
+            Err(TryRecvError::Empty) => run.turn_for(BETWEEN_STEPS)?,
+            Err(TryRecvError::Disconnected) => return Ok(()),
+        }
+    }
 }
 
 fn perform(run: &mut Run, line: &str) -> Result<(), Box<dyn Error>> {

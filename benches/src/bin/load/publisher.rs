@@ -52,12 +52,12 @@ impl Publisher {
         Ok(self.unsent.is_empty())
     }
 
-    /// Reads the answers. Redis says how many subscribers there were: no one is a lost message.
-    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<(), Box<dyn Error>> {
+    /// Reads the answers; `false` when the connection has ended. Redis says how many subscribers there were: no one is a lost message.
+    pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<bool, Box<dyn Error>> {
         match rustix::io::read(&self.socket, &mut *buffer) {
-            Ok(0) => return Err("the publishing connection was closed".into()),
+            Ok(0) | Err(Errno::CONNRESET) => return Ok(false),
             Ok(length) => self.arrived.extend_from_slice(&buffer[..length]),
-            Err(Errno::AGAIN) => return Ok(()),
+            Err(Errno::AGAIN) => return Ok(true),
             Err(error) => return Err(error.into()),
         }
         let mut at = 0;
@@ -65,7 +65,7 @@ impl Publisher {
             at += length;
         }
         self.arrived.drain(..at);
-        Ok(())
+        Ok(true)
     }
 
     fn answer(&self, at: usize) -> Result<Option<usize>, Box<dyn Error>> {

@@ -30,7 +30,8 @@ pub(crate) struct Run<'a> {
     options: &'a Options,
     started: Instant,
     poll: Poll,
-    publisher: Publisher,
+    /// `None` after Redis has closed it, as it does when it is restarted.
+    publisher: Option<Publisher>,
     publisher_waits: bool,
     sockets: Vec<Socket>,
     shaking_hands: usize,
@@ -60,7 +61,7 @@ impl<'a> Run<'a> {
             options,
             started: Instant::now(),
             poll,
-            publisher,
+            publisher: Some(publisher),
             publisher_waits: false,
             sockets: Vec::new(),
             shaking_hands: 0,
@@ -260,7 +261,9 @@ impl<'a> Run<'a> {
         };
         let mut payload = Vec::with_capacity(content.size);
         Stamp { sequence, channel, nanos }.write(content.size, &mut payload);
-        self.publisher.add(&name, &payload);
+        if let Some(publisher) = &mut self.publisher {
+            publisher.add(&name, &payload);
+        }
         self.tally.publish(sockets);
     }
 
@@ -279,7 +282,7 @@ impl<'a> Run<'a> {
         self.turn_for(SETTLE)
     }
 
-    fn turn_for(&mut self, time: Duration) -> Outcome<()> {
+    pub(crate) fn turn_for(&mut self, time: Duration) -> Outcome<()> {
         let end = Instant::now() + time;
         loop {
             let left = end.saturating_duration_since(Instant::now());
@@ -298,7 +301,7 @@ impl<'a> Run<'a> {
         ready.extend(self.poll.wait(self.at_most_until_slow_reads(timeout))?);
         for &token in &ready {
             if token == PUBLISHER {
-                self.publisher.read(&mut self.buffer)?;
+                self.read_publisher()?;
             } else {
                 self.read(token as usize)?;
             }
@@ -313,10 +316,25 @@ impl<'a> Run<'a> {
         Some(timeout.map_or(left, |timeout| timeout.min(left)))
     }
 
+    /// It may end while nothing is in flight.
+    fn read_publisher(&mut self) -> Outcome<()> {
+        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+        if publisher.read(&mut self.buffer)? {
+            return Ok(());
+        }
+        self.publisher = None;
+        if self.tally.in_flight > 0 {
+            Err("the publishing connection was closed".into())
+        } else {
+            Ok(())
+        }
+    }
+
     fn flush(&mut self) -> Outcome<()> {
-        let waits = !self.publisher.flush()?;
+        let Some(publisher) = &mut self.publisher else { return Ok(()) };
+        let waits = !publisher.flush()?;
         if waits != self.publisher_waits {
-            self.poll.also_writable(&self.publisher.socket, PUBLISHER, waits)?;
+            self.poll.also_writable(&publisher.socket, PUBLISHER, waits)?;
             self.publisher_waits = waits;
         }
         Ok(())

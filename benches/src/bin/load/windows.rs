@@ -182,3 +182,79 @@ fn others(redis: &[u32]) -> io::Result<(u64, u64)> {
     let sum = |pids: &[u32]| Ok::<u64, io::Error>(process::cpu_of_threads(pids)?.values().sum());
     Ok((sum(&[std::process::id()])?, sum(redis)?))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::fd::OwnedFd;
+
+    use sockway_benches::stamp::LENGTH;
+
+    use super::*;
+
+    fn socket(first_channel: u32) -> Socket {
+        let socket = OwnedFd::from(std::fs::File::open("/dev/null").expect("it is there"));
+        Socket {
+            socket,
+            open: true,
+            rest: Vec::new(),
+            first_channel,
+            next_sequence: 0,
+            last_arrival: 0,
+        }
+    }
+
+    fn payload(sequence: u32, channel: u32) -> Vec<u8> {
+        let mut payload = Vec::new();
+        Stamp { sequence, channel, nanos: 0 }.write(LENGTH, &mut payload);
+        payload
+    }
+
+    /// Two messages to everybody, who are two sockets.
+    fn two_messages() -> (Tally, [Socket; 2]) {
+        let mut tally = Tally::new(LENGTH, 0);
+        tally.publish(2);
+        tally.publish(2);
+        (tally, [socket(0), socket(1)])
+    }
+
+    #[test]
+    fn every_message_at_every_socket_once_is_complete() {
+        let (mut tally, mut sockets) = two_messages();
+        for socket in &mut sockets {
+            for sequence in 0..2 {
+                tally.deliver(socket, 1, &payload(sequence, EVERYBODY), 1).expect("it is due");
+            }
+        }
+        assert_eq!((tally.in_flight, tally.deliveries), (0, 4));
+    }
+
+    #[test]
+    fn a_missing_delivery_keeps_its_message_in_flight() {
+        let (mut tally, mut sockets) = two_messages();
+        tally.deliver(&mut sockets[0], 1, &payload(0, EVERYBODY), 1).expect("it is due");
+        tally.deliver(&mut sockets[0], 1, &payload(1, EVERYBODY), 1).expect("it is due");
+        tally.deliver(&mut sockets[1], 1, &payload(1, EVERYBODY), 1).expect("it is due");
+        assert_eq!(tally.in_flight, 1);
+        assert!(
+            tally.complaint().starts_with("1 deliveries of 1 messages are missing"),
+            "{}",
+            tally.complaint()
+        );
+    }
+
+    #[test]
+    fn twice_and_out_of_order_and_too_often_are_refused() {
+        let (mut tally, [mut one, mut two]) = two_messages();
+        tally.deliver(&mut one, 1, &payload(1, EVERYBODY), 1).expect("it is due");
+        assert!(tally.deliver(&mut one, 1, &payload(1, EVERYBODY), 1).is_err(), "twice");
+        assert!(tally.deliver(&mut one, 1, &payload(0, EVERYBODY), 1).is_err(), "out of order");
+        assert!(tally.deliver(&mut two, 1, &payload(2, EVERYBODY), 1).is_err(), "never published");
+    }
+
+    #[test]
+    fn what_is_damaged_or_for_another_is_refused() {
+        let (mut tally, [mut one, _]) = two_messages();
+        assert!(tally.deliver(&mut one, 1, &payload(0, 1), 1).is_err(), "another's channel");
+        assert!(tally.deliver(&mut one, 1, &payload(0, EVERYBODY)[1..], 1).is_err(), "cut");
+    }
+}
