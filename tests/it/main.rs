@@ -26,6 +26,7 @@ mod origins;
 mod outage;
 mod peers;
 mod reload;
+mod reload_issuer;
 mod reload_refused;
 mod reverse_proxy;
 mod rig;
