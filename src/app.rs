@@ -4,7 +4,11 @@
 //! unasked, by a panic too, ends [`Gateway::run`] with an error instead of leaving a gateway that
 //! looks alive. Holds no logic of its own beyond that.
 
+mod keys;
 mod open_files;
+mod reload;
+
+pub use reload::Reloader;
 
 pub use open_files::room_for_connections;
 
@@ -13,7 +17,6 @@ use crate::{
     config::{Config, ListenAddress},
     exchange,
     front::Front,
-    jwks::Keeper,
     lifecycle::{self, Ending, Stopper},
     metrics::Metrics,
     phase::Phase,
@@ -34,7 +37,7 @@ use tracing::info;
 
 /// A gateway whose addresses are bound and which serves nobody yet.
 pub struct Gateway {
-    config: Arc<Config>,
+    config: watch::Sender<Arc<Config>>,
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
     upstream: Upstream,
@@ -77,9 +80,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound, or a thread cannot be made.
     pub fn bind(mut config: Config) -> Result<Self, BindError> {
-        let server = &mut config.server;
-        server.max_connections =
-            open_files::fit(server.max_connections, open_files::raise(), server.shards);
+        reload::fit(&mut config);
         let config = Arc::new(config);
 
         let address = config.admin.listen;
@@ -99,6 +100,7 @@ impl Gateway {
         let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
+        let config = watch::Sender::new(config);
         Ok(Self {
             config,
             metrics,
@@ -144,33 +146,51 @@ impl Gateway {
         self.stopper.clone()
     }
 
+    /// What this gateway's configuration can be changed by.
+    #[must_use]
+    pub fn reloader(&self) -> Reloader {
+        Reloader {
+            config: self.config.clone(),
+            gates: self.front.gates(),
+            shards: self.shards.iter().map(ShardThread::handle).collect(),
+            metrics: Arc::clone(&self.metrics),
+            phase: self.phase.subscribe(),
+        }
+    }
+
+    /// Every series.
+    #[must_use]
+    pub fn metrics(&self) -> Arc<Metrics> {
+        Arc::clone(&self.metrics)
+    }
+
     /// Serves until `shutdown` resolves, or the [`Stopper`] or the admin port asks for the end;
     /// then goes through the whole stop sequence.
     ///
     /// # Errors
     /// When a part ended unasked.
     pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
-        let address = self.address().map_or_else(|| public(&self.config), |one| one.to_string());
+        let address =
+            self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
         let state = self.admin_state();
-        let keys = self.keeper();
+        let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
-        let keys = AbortOnDropHandle::new(tokio::spawn(keep_keys(keys)));
+        let keys = AbortOnDropHandle::new(tokio::spawn(keys));
         let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
 
-        let spread = config.shutdown.spread;
         let result = {
             let mut parts = pin!(async {
                 tokio::select! {
                     // The Redis side first: its end takes the shards along, and it is the cause.
                     biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
-                    result = close(front, shards, spread, phase.subscribe()) => result,
+                    result = close(front, shards, &config, phase.subscribe()) => result,
                     result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
@@ -178,19 +198,14 @@ impl Gateway {
             tokio::select! {
                 result = parts.as_mut() => result.map(|()| Ending::Clean),
                 () = asked(shutdown, &stopper) => {
-                    lifecycle::stop(&phase, &config.shutdown, &stopper.now, parts).await
+                    let settings = config.borrow().shutdown.clone();
+                    lifecycle::stop(&phase, &settings, &stopper.now, parts).await
                 }
             }
         };
         // Last, so that the admin port answers until there is nothing left to ask about.
         admin.stop().await;
         result
-    }
-
-    /// What fetches the issuer's keys, when there is an issuer.
-    fn keeper(&self) -> Option<Keeper> {
-        let keys = self.config.auth.key_set()?;
-        Some(Keeper::new(Arc::clone(keys), self.metrics.jwks.clone()))
     }
 
     fn admin_state(&mut self) -> admin::State {
@@ -200,15 +215,13 @@ impl Gateway {
         };
         admin::State {
             metrics: Arc::clone(&self.metrics),
-            endpoints: self.config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect(),
+            config: self.config.subscribe(),
             shards: self.shards.iter().map(tell).collect(),
             upstream: self.status.clone(),
             phase: self.phase.subscribe(),
-            keys: self.config.auth.key_set().map(Arc::clone),
-            proof_expires: proof_expires(&self.config),
+            proof_expires: proof_expires(&self.config.borrow()),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
-            drain_timeout: self.config.shutdown.timeout,
             address: self.admin.address(),
             playground: self.playground.take(),
         }
@@ -227,14 +240,6 @@ fn public(config: &Config) -> String {
     }
 }
 
-/// Never ends: without an issuer there is nothing to fetch, and with one no end to it.
-async fn keep_keys(keeper: Option<Keeper>) {
-    match keeper {
-        Some(keeper) => keeper.run().await,
-        None => future::pending().await,
-    }
-}
-
 /// Resolves when anyone asks for the end.
 async fn asked(shutdown: impl Future<Output = ()>, stopper: &Stopper) {
     tokio::select! {
@@ -249,7 +254,7 @@ async fn asked(shutdown: impl Future<Output = ()>, stopper: &Stopper) {
 async fn close(
     front: AbortOnDropHandle<()>,
     mut shards: Vec<ShardThread>,
-    spread: Duration,
+    config: &watch::Sender<Arc<Config>>,
     phase: watch::Receiver<Phase>,
 ) -> Result<(), RunError> {
     let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
@@ -258,6 +263,8 @@ async fn close(
         if result.is_err() || *phase.borrow() < Phase::Draining {
             return Err(unasked("the public port", result.err()));
         }
+        // As it is by now.
+        let spread = config.borrow().shutdown.spread;
         handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
         Ok(())
     };
@@ -335,7 +342,7 @@ mod tests {
         // One whose shards have gone before it begins: there is nothing left that it could do.
         let (end, shards) = exchange::queues(2);
         drop(shards);
-        let redis = gateway.config.redis.clone();
+        let redis = gateway.config.borrow().redis.clone();
         let without_shards = Upstream::new(redis, end, Arc::clone(&gateway.metrics)).0;
         let _real = std::mem::replace(&mut gateway.upstream, without_shards);
         let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");

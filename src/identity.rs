@@ -12,6 +12,8 @@ pub struct Identity {
     pub claims: BTreeMap<String, String>,
     /// The token's own name (`jti`), by which one token can be revoked.
     pub token_id: Option<Arc<str>>,
+    /// The SHA-256 of the static token; `None` for a JWT. A reload may take that token away.
+    pub static_token: Option<Arc<[u8; 32]>>,
     /// When the session must end: the token's `exp` plus the leeway. Static tokens never expire.
     pub expires: Option<SystemTime>,
 }

@@ -20,10 +20,7 @@ mod tests;
 pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
-use crate::{
-    auth::KeySet, endpoint::EndpointName, metrics::Metrics, phase::Phase, shard::Command,
-    upstream::Status,
-};
+use crate::{config::Config, metrics::Metrics, phase::Phase, shard::Command, upstream::Status};
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -38,19 +35,16 @@ pub type Tell = Box<dyn Fn(Command) + Send + Sync>;
 /// What the private port shows, and what it may set off.
 pub struct State {
     pub metrics: Arc<Metrics>,
-    pub endpoints: Vec<EndpointName>,
+    /// As it is now: a reload changes it.
+    pub config: watch::Receiver<Arc<Config>>,
     pub shards: Vec<Tell>,
     pub upstream: watch::Receiver<Status>,
     pub phase: watch::Receiver<Phase>,
-    /// The issuer's keys, when tokens are verified by them.
-    pub keys: Option<Arc<KeySet>>,
     /// A proof of the Redis link older than this proves nothing any more.
     pub proof_expires: Duration,
     pub started: Instant,
     /// Cancelled to ask for the stop sequence.
     pub drain: CancellationToken,
-    /// How long the stop sequence takes at most.
-    pub drain_timeout: Duration,
     /// The private port's own.
     pub address: SocketAddr,
     /// Only in `sockway dev`.

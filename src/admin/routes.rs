@@ -83,6 +83,7 @@ fn drain<B>(state: &State, request: &Request<B>) -> Answer {
         );
     }
     state.drain.cancel();
-    let body = json!({"draining": true, "timeout_seconds": state.drain_timeout.as_secs_f64()});
+    let timeout = state.config.borrow().shutdown.timeout;
+    let body = json!({"draining": true, "timeout_seconds": timeout.as_secs_f64()});
     answer::json(StatusCode::ACCEPTED, &body)
 }

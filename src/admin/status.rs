@@ -42,7 +42,7 @@ struct Channels {
 
 impl State {
     pub(super) fn readiness(&self, now: Instant) -> Readiness {
-        let keys_missing = self.keys.as_ref().and_then(|keys| keys.missing());
+        let keys_missing = self.config.borrow().auth.key_set().and_then(|keys| keys.missing());
         let (phase, upstream) = (*self.phase.borrow(), self.upstream.borrow());
         Readiness::of(phase, &upstream, keys_missing, self.proof_expires, now)
     }
@@ -50,6 +50,7 @@ impl State {
     pub(super) fn summary(&self, now: Instant) -> Summary {
         let Readiness { ready, reasons } = self.readiness(now);
         let status = self.upstream.borrow().clone();
+        let endpoints = self.config.borrow().endpoints.clone();
         let open = |name: &EndpointName| (String::from(&**name), self.metrics.sessions_open(name));
         Summary {
             version: VERSION,
@@ -58,7 +59,7 @@ impl State {
             ready,
             reasons,
             uptime_seconds: millis(now, self.started),
-            sessions: self.endpoints.iter().map(open).collect(),
+            sessions: endpoints.iter().map(|endpoint| open(&endpoint.name)).collect(),
             channels: Channels { wanted: status.wanted, held: status.held },
             redis: Redis {
                 seconds_since_proof: status.verified.map(|verified| millis(now, verified)),

@@ -3,6 +3,7 @@
 use super::{Admin, Running, State, Tell};
 use crate::{
     channel::ChannelName,
+    config,
     metrics::Metrics,
     phase::Phase,
     shard::{Busy, Command},
@@ -39,7 +40,15 @@ impl Rig {
     }
 
     fn with_shards(shards: Vec<Tell>) -> Self {
-        let endpoints = vec![Arc::from("notifications"), Arc::from("rooms")];
+        let text = r#"
+            shutdown = { timeout = "20s" }
+            endpoint = [
+                { name = "notifications", path = "/ws", channels = ["all"], auth = "none" },
+                { name = "rooms", path = "/rooms", channels = ["rooms"], auth = "none" },
+            ]
+        "#;
+        let config = config::parse(text, "test").expect("a good configuration").config;
+        let endpoints: Vec<_> = config.endpoints.iter().map(|it| Arc::clone(&it.name)).collect();
         let down = Link::Down("connection refused".to_owned());
         let (upstream, status) =
             watch::channel(Status { link: down, verified: None, wanted: 0, held: 0 });
@@ -50,15 +59,13 @@ impl Rig {
         let running = admin
             .start(State {
                 metrics: Arc::new(Metrics::new(1, &endpoints)),
-                endpoints,
+                config: watch::Sender::new(Arc::new(config)).subscribe(),
                 shards,
                 upstream: status,
                 phase: phases,
-                keys: None,
                 proof_expires: Duration::from_secs(9),
                 started: Instant::now(),
                 drain: drain.clone(),
-                drain_timeout: Duration::from_secs(20),
                 address,
                 playground: None,
             })

@@ -351,3 +351,45 @@ async fn while_the_issuer_is_down_known_keys_serve_and_unknown_ones_are_not_call
     assert_eq!(verified, Err(TokenError::KeyUnknown));
     assert_eq!(auth.verify_in_time(&unknown).await, Err(TokenError::KeyUnknown));
 }
+
+/// Another one that was put together from the configuration since, with nothing fetched.
+fn reread(settings: JwtSettings) -> Arc<Auth> {
+    let verifier = JwtVerifier::new(settings).unwrap();
+    Arc::new(Auth::new(Vec::new(), Reject::Close, Some(verifier), Vec::new()))
+}
+
+#[test]
+fn what_was_fetched_is_kept_for_the_same_issuer_and_algorithms_only() {
+    let before = auth(&[ES256]);
+    publish(&before, &[shared(ES256, r#""kid":"a""#)]);
+    let token = made(ES256, r#""kid":"a""#);
+    let strict = JwtSettings { audience: vec!["us".to_owned()], ..settings(&[ES256]) };
+    let kept = reread(settings(&[ES256])).with_keys_of(&before);
+    assert!(Arc::ptr_eq(keys(&kept), keys(&before)));
+    assert!(verify(&kept, &token).is_ok());
+    assert_eq!(kept.reject, Reject::Close, "all else is the new one's");
+    let kept = reread(strict).with_keys_of(&before);
+    assert_eq!(verify(&kept, &token), Err(TokenError::Invalid));
+
+    let elsewhere = KeySource::Jwks("https://id.example/other".parse().unwrap());
+    let elsewhere = JwtSettings { key: elsewhere, ..settings(&[ES256]) };
+    for other in [settings(&[ES256, EdDSA]), elsewhere] {
+        let anew = reread(other).with_keys_of(&before);
+        assert!(keys(&anew).missing().is_some());
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_for_keys_is_told_when_nobody_fetches_them_any_more() {
+    let without_keys = auth(&[ES256]);
+    let with_keys = auth(&[ES256]);
+    publish(&with_keys, &[shared(ES256, r#""kid":"a""#)]);
+    let unknown = made(ES256, r#""kid":"b""#);
+    for auth in [without_keys, with_keys] {
+        let stopped = async { keys(&auth).stop() };
+        let (verified, ()) = tokio::join!(auth.verify_in_time(&unknown), stopped);
+        assert_eq!(verified, Err(TokenError::KeyUnknown));
+        advance(2 * ASKED_APART).await;
+        assert_eq!(auth.verify_in_time(&unknown).await, Err(TokenError::KeyUnknown));
+    }
+}

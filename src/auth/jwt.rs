@@ -83,6 +83,13 @@ impl JwtVerifier {
         }
     }
 
+    /// The same with these keys, which may have been fetched already; `None` when they are not those
+    /// that it would fetch itself.
+    pub(super) fn with_keys(&self, keys: &Arc<KeySet>) -> Option<Self> {
+        let same = self.key_set()?.is_of_same(keys);
+        same.then(|| Self { settings: self.settings.clone(), keys: Keys::Issuer(Arc::clone(keys)) })
+    }
+
     /// Finds out who a token says the client is. `exp` is judged last, so that [`TokenError::Expired`]
     /// is only said of tokens that were once right.
     pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
@@ -137,7 +144,13 @@ impl JwtVerifier {
         let user = claims.user(&settings.user_claim)?;
         let claims = claims.texts();
         let token_id = claims.get("jti").map(|id| Arc::from(id.as_str()));
-        accepted.then_some(Identity { user, claims, token_id, expires: Some(expires) })
+        accepted.then_some(Identity {
+            user,
+            claims,
+            token_id,
+            static_token: None,
+            expires: Some(expires),
+        })
     }
 }
 

@@ -41,6 +41,8 @@ struct State {
     ended: u64,
     /// Why the last one that ended failed; `None` when it did not.
     failure: Option<String>,
+    /// Nobody fetches any more.
+    stopped: bool,
 }
 
 #[derive(Debug, Default)]
@@ -72,6 +74,11 @@ impl KeySet {
     pub(super) fn new(url: JwksUrl, algorithms: Vec<Algorithm>) -> Self {
         let state = watch::Sender::new(State::default());
         Self { url, algorithms, state, asked: Mutex::default(), ask: Notify::new() }
+    }
+
+    /// Whether both come from the same place and are picked in the same way.
+    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+        self.url == other.url && self.algorithms == other.algorithms
     }
 
     /// Where the keys come from.
@@ -118,6 +125,12 @@ impl KeySet {
         self.end(Some(reason), |_| {});
     }
 
+    /// Ends the fetching for good, and with it every wait for a fetch that is under way or was granted.
+    pub fn stop(&self) {
+        self.begin();
+        self.end(Some("no longer fetched".to_owned()), |state| state.stopped = true);
+    }
+
     fn end(&self, failure: Option<String>, change: impl FnOnce(&mut State)) {
         self.state.send_modify(|state| {
             change(state);
@@ -158,6 +171,9 @@ impl KeySet {
         let mut asked = self.lock();
         let (began, ended, empty) = {
             let state = self.state.borrow();
+            if state.stopped {
+                return None;
+            }
             (state.began, state.ended, state.keys.is_none())
         };
         if empty {

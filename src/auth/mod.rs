@@ -84,10 +84,33 @@ impl Auth {
         self.jwt.as_ref().map(JwtVerifier::settings)
     }
 
+    /// Who the static token with this SHA-256 stands for; `None` when there is none any more.
+    #[must_use]
+    pub fn static_identity(&self, sha256: &[u8; 32]) -> Option<&Identity> {
+        self.tokens.by_hash(sha256)
+    }
+
+    /// Whether both know the same static tokens.
+    #[must_use]
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        self.tokens == other.tokens
+    }
+
     /// The keys of the issuer, when `auth.jwt.jwks_url` is set.
     #[must_use]
     pub fn key_set(&self) -> Option<&Arc<KeySet>> {
         self.jwt.as_ref().and_then(JwtVerifier::key_set)
+    }
+
+    /// Goes on with the keys that were fetched for another one, when it would fetch the same ones.
+    #[must_use]
+    pub fn with_keys_of(self: Arc<Self>, other: &Self) -> Arc<Self> {
+        let kept =
+            self.jwt.as_ref().zip(other.key_set()).and_then(|(jwt, keys)| jwt.with_keys(keys));
+        let Some(jwt) = kept else { return self };
+        let Self { sources, reject, tokens, .. } = &*self;
+        let (sources, tokens) = (sources.clone(), tokens.clone());
+        Arc::new(Self { sources, reject: *reject, jwt: Some(jwt), tokens })
     }
 
     /// [`Auth::verify`], but for a key that is not here it waits for the fetch that may bring it. It

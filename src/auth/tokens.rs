@@ -17,7 +17,7 @@ pub struct StaticToken {
 
 /// Every static token. Looked up by the hash of what a client sent, so that the time a look-up
 /// takes says nothing about the tokens.
-#[derive(Debug)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct StaticTokens(HashMap<[u8; 32], Identity>);
 
 impl StaticTokens {
@@ -33,12 +33,23 @@ impl StaticTokens {
         }
         self.0.get(digest(&SHA256, token.as_bytes()).as_ref()).cloned()
     }
+
+    /// Who the token with this SHA-256 stands for.
+    pub(super) fn by_hash(&self, sha256: &[u8; 32]) -> Option<&Identity> {
+        self.0.get(sha256)
+    }
 }
 
 impl StaticToken {
     fn identity(self) -> Identity {
         let user = Arc::from(self.user);
-        Identity { user, claims: self.claims, token_id: None, expires: None }
+        Identity {
+            user,
+            claims: self.claims,
+            token_id: None,
+            static_token: Some(Arc::new(self.sha256)),
+            expires: None,
+        }
     }
 }
 

@@ -11,21 +11,34 @@ use std::{
     thread,
 };
 use tracing::{error, level_filters::LevelFilter};
-use tracing_subscriber::{Layer, Registry, filter::Targets, fmt, layer::SubscriberExt};
+use tracing_subscriber::{Layer, Registry, filter::Targets, fmt, layer::SubscriberExt, reload};
+
+/// The level of the records, to be changed while they are written.
+pub(super) struct Level(reload::Handle<Targets, Registry>);
+
+impl Level {
+    pub(super) fn set(&self, level: LevelFilter) {
+        if let Err(error) = self.0.reload(targets(level)) {
+            error!(%error, "the log level cannot be changed");
+        }
+    }
+}
 
 /// Sends all records of this process to stderr from now on, panics included.
-pub(super) fn start(settings: &Log) {
+pub(super) fn start(settings: &Log) -> Level {
     let records = match settings.format {
         LogFormat::Json => fmt::layer().json().flatten_event(true).with_writer(io::stderr).boxed(),
         LogFormat::Text => {
             fmt::layer().with_ansi(io::stderr().is_terminal()).with_writer(io::stderr).boxed()
         }
     };
-    let subscriber = Registry::default().with(records.with_filter(targets(settings.level)));
+    let (filter, level) = reload::Layer::new(targets(settings.level));
+    let subscriber = Registry::default().with(records.with_filter(filter));
     // Only the first call counts; a second would be a defect that hurts nobody.
     if tracing::subscriber::set_global_default(subscriber).is_ok() {
         panic::set_hook(Box::new(panicked));
     }
+    Level(level)
 }
 
 fn targets(level: LevelFilter) -> Targets {

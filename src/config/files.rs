@@ -8,6 +8,9 @@ use std::{
 };
 use zeroize::Zeroizing;
 
+/// A chain of certificates, with room for the text that some tools write between them.
+const LARGEST_PEM: u64 = 1 << 20;
+
 /// More than any secret or key needs; a wrong path (`/dev/zero`, a log) must not fill the memory.
 const LARGEST_SECRET: u64 = 64 << 10;
 
@@ -38,9 +41,18 @@ pub(super) fn key(path: &Path) -> Result<Vec<u8>, String> {
     Ok(not_empty(path)?.to_vec())
 }
 
+/// Certificates or a private key from a file, as they are.
+pub(super) fn pem(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
+    not_empty_up_to(path, LARGEST_PEM)
+}
+
 fn not_empty(path: &Path) -> Result<Zeroizing<Vec<u8>>, String> {
-    let content = read(path, LARGEST_SECRET)
-        .map_err(|error| format!("cannot read {}: {error}", path.display()))?;
+    not_empty_up_to(path, LARGEST_SECRET)
+}
+
+fn not_empty_up_to(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, String> {
+    let content =
+        read(path, largest).map_err(|error| format!("cannot read {}: {error}", path.display()))?;
     if content.iter().all(|byte| matches!(byte, b'\r' | b'\n')) {
         return Err(format!("{} is empty", path.display()));
     }

@@ -11,17 +11,21 @@ mod env;
 mod files;
 mod grammar;
 mod load;
+mod plan;
 mod print;
 mod problem;
 mod reader;
 mod redis_url;
+mod tls;
 mod units;
 
 #[cfg(test)]
 mod tests;
 
 pub use load::{Loaded, effective, load, parse, parse_with};
+pub use plan::{Plan, plan};
 pub use problem::{ConfigError, Problem};
+pub use tls::Tls;
 pub use units::{UnitError, duration};
 
 use crate::{auth::Auth, endpoint::Endpoint, secret::Secret};
@@ -37,6 +41,7 @@ pub struct Config {
     pub auth: Arc<Auth>,
     pub endpoints: Vec<Arc<Endpoint>>,
     pub log: Log,
+    pub reload: Reload,
     pub shutdown: Shutdown,
 }
 
@@ -55,6 +60,8 @@ pub struct Server {
     pub handshakes_per_second: Option<NonZeroUsize>,
     pub allowed_origins: Vec<OriginRule>,
     pub trusted_proxies: Vec<IpNet>,
+    /// `None`: plain TCP.
+    pub tls: Option<Tls>,
 }
 
 /// Where the public port listens.
@@ -143,6 +150,13 @@ pub struct Log {
 pub enum LogFormat {
     Text,
     Json,
+}
+
+/// `[reload]`.
+#[derive(Debug, Clone)]
+pub struct Reload {
+    /// `None`: only on SIGHUP.
+    pub poll: Option<Duration>,
 }
 
 /// `[shutdown]`.

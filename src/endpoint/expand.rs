@@ -134,7 +134,13 @@ mod tests {
     fn identity(user: &str, claims: &[(&str, &str)]) -> Identity {
         let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
         let claims = BTreeMap::from_iter(claims);
-        Identity { user: Arc::from(user), claims, token_id: None, expires: None }
+        Identity {
+            user: Arc::from(user),
+            claims,
+            token_id: None,
+            static_token: None,
+            expires: None,
+        }
     }
 
     /// What a request to `url` gets, with this user, from an endpoint at `/r/{room}` or `/r`.

@@ -42,6 +42,20 @@ pub struct Endpoint {
     pub inbound: Inbound,
 }
 
+impl Endpoint {
+    /// Whether a session of this endpoint gets from `other` what it got when it opened: the same
+    /// channels, for the same people, in the same form. Queues, timers and the like are what a
+    /// session keeps from its opening to its end.
+    #[must_use]
+    pub fn continues_as(&self, other: &Self) -> bool {
+        self.name == other.name
+            && self.path == other.path
+            && self.channels == other.channels
+            && self.access == other.access
+            && self.format == other.format
+    }
+}
+
 /// Who may open a session here.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Access {

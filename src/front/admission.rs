@@ -62,6 +62,18 @@ impl Admission {
         }
     }
 
+    /// The same counts under the limits of another configuration. A limit that was off begins to
+    /// count now; the rate begins with a full bucket.
+    pub(super) fn adopting(&self, server: &Server) -> Self {
+        let mut adopted = Self::new(server);
+        adopted.connections.taken = Arc::clone(&self.connections.taken);
+        adopted.reserve.taken = Arc::clone(&self.reserve.taken);
+        adopted.pending = self.pending.adopting(server.max_pending_handshakes.get());
+        share(&mut adopted.addresses, self.addresses.as_ref());
+        share(&mut adopted.users, self.users.as_ref());
+        adopted
+    }
+
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     pub(super) fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
         let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
@@ -152,6 +164,13 @@ impl<K: Eq + Hash + Clone> Counts<K> {
     }
 }
 
+/// Has the new table count where the old one does, when there are both.
+fn share<K: Eq + Hash>(new: &mut Option<Counts<K>>, old: Option<&Counts<K>>) {
+    if let (Some(new), Some(old)) = (new, old) {
+        new.taken = Arc::clone(&old.taken);
+    }
+}
+
 /// One place of a key, given back when dropped. A key without places takes no memory.
 pub(super) struct KeyPermit<K: Eq + Hash> {
     taken: Arc<Mutex<HashMap<K, usize>>>,
@@ -218,6 +237,7 @@ mod tests {
             handshakes_per_second: None,
             allowed_origins: Vec::new(),
             trusted_proxies: Vec::new(),
+            tls: None,
         }
     }
 

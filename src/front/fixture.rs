@@ -274,6 +274,7 @@ fn config() -> Config {
             handshakes_per_second: None,
             allowed_origins: Vec::new(),
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
+            tls: None,
         },
         admin: config::Admin { listen: "127.0.0.1:0".parse().unwrap() },
         redis: config::Redis {
@@ -297,6 +298,7 @@ fn config() -> Config {
             endpoint("rooms", "/open/{room}", "room:{path.room}", Access::None),
         ],
         log: config::Log { format: config::LogFormat::Text, level: LevelFilter::INFO },
+        reload: config::Reload { poll: None },
         shutdown: config::Shutdown {
             readiness_delay: Duration::ZERO,
             spread: Duration::ZERO,

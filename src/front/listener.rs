@@ -5,7 +5,7 @@
 //! it pauses instead of spinning: a loop that tries again at once burns a whole core.
 
 use super::{
-    Gate,
+    Gates,
     handshake::{self, Caller},
     socket::{Accepted, Bound, Listener, Watched},
 };
@@ -19,7 +19,6 @@ use rustix::io::Errno;
 use std::{
     fs::File,
     io,
-    sync::Arc,
     time::{Duration, Instant},
 };
 use tokio::{task::consume_budget, time::sleep};
@@ -32,18 +31,20 @@ const PAUSE: Duration = Duration::from_millis(100);
 const BURST: Duration = Duration::from_secs(10);
 
 /// Accepts until the phase is `Draining`; the listener is closed on return.
-pub(super) async fn run(bound: Bound, gate: Arc<Gate>, shards: &[ShardHandle]) {
+pub(super) async fn run(bound: Bound, gates: Gates, shards: &[ShardHandle]) {
     let Bound { listener, file } = bound;
     let acceptor = match Acceptor::new(listener) {
         Ok(acceptor) => acceptor,
         Err(e) => return error!(error = %e, "the public port cannot be watched"),
     };
+    let gate = gates.current();
     let mut phase = gate.phase.clone();
     let mut next = shards.iter().cycle();
     let troubles = Troubles::new(gate.metrics.accept_errors.clone());
+    drop(gate);
     let hand_over = |accepted| {
         if let Some(shard) = next.next() {
-            hand_over(&gate, shard, accepted);
+            hand_over(&gates, shard, accepted);
         }
     };
     tokio::select! {
@@ -88,13 +89,14 @@ fn is_the_client_s(error: &io::Error) -> bool {
 }
 
 /// Counts a connection in and gives it to a shard.
-fn hand_over(gate: &Arc<Gate>, shard: &ShardHandle, accepted: Accepted) {
-    let Some(caller) = Caller::arrive(gate, accepted.peer()) else { return };
-    let gate = Arc::clone(gate);
-    shard.tell(Command::Run(Box::new(move |shard: &Shard| match accepted.into_transport() {
+fn hand_over(gates: &Gates, shard: &ShardHandle, accepted: Accepted) {
+    let gate = gates.current();
+    let Some(caller) = Caller::arrive(&gate, accepted.peer()) else { return };
+    let work = move |shard: &Shard| match accepted.into_transport(gate.config.server.tls.as_ref()) {
         Ok(transport) => shard.spawn(handshake::run(gate, shard.clone(), transport, caller)),
         Err(e) => debug!(error = %e, "a connection broke before its handshake"),
-    })));
+    };
+    shard.tell(Command::Run(Box::new(work)));
 }
 
 /// A listener and the descriptor that is kept for the day when none is left.

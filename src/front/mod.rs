@@ -35,8 +35,23 @@ use tokio::sync::watch;
 /// The bound public port.
 pub struct Front {
     bound: Bound,
-    gate: Arc<Gate>,
+    gates: Gates,
     shards: Vec<ShardHandle>,
+}
+
+/// The current gate: swapped as a whole by a reload, and looked at once by each connection.
+#[derive(Clone)]
+pub struct Gates(watch::Sender<Arc<Gate>>);
+
+impl Gates {
+    /// Has connections from now on judged by this configuration. What is counted stays counted.
+    pub fn adopt(&self, config: Arc<Config>) {
+        self.0.send_modify(|gate| *gate = Arc::new(gate.adopting(config)));
+    }
+
+    fn current(&self) -> Arc<Gate> {
+        Arc::clone(&self.0.borrow())
+    }
 }
 
 /// What every handshake looks at, on whichever shard.
@@ -58,6 +73,16 @@ impl Gate {
             phase,
         }
     }
+
+    fn adopting(&self, config: Arc<Config>) -> Self {
+        Self {
+            routes: Routes::new(config.endpoints.clone()),
+            admission: self.admission.adopting(&config.server),
+            config,
+            metrics: Arc::clone(&self.metrics),
+            phase: self.phase.clone(),
+        }
+    }
 }
 
 impl Front {
@@ -72,7 +97,14 @@ impl Front {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let bound = Bound::bind(&config.server.listen)?;
-        Ok(Self { bound, gate: Arc::new(Gate::new(config, metrics, phase)), shards })
+        let gate = Arc::new(Gate::new(config, metrics, phase));
+        Ok(Self { bound, gates: Gates(watch::Sender::new(gate)), shards })
+    }
+
+    /// What a reload swaps.
+    #[must_use]
+    pub fn gates(&self) -> Gates {
+        self.gates.clone()
     }
 
     /// The address that was bound; `None` for a unix socket.
@@ -83,6 +115,6 @@ impl Front {
 
     /// Accepts until the phase is `Draining`, then closes the listener and returns.
     pub async fn run(self) {
-        listener::run(self.bound, self.gate, &self.shards).await;
+        listener::run(self.bound, self.gates, &self.shards).await;
     }
 }

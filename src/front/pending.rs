@@ -49,6 +49,11 @@ impl PendingHandshakes {
         Self { places: Arc::default(), limit }
     }
 
+    /// The same places under another limit.
+    pub(super) fn adopting(&self, limit: usize) -> Self {
+        Self { places: Arc::clone(&self.places), limit }
+    }
+
     /// Takes a place for a handshake that begins to read; `None` when all are taken.
     pub(super) fn take(&self, now: Instant) -> Option<Pending> {
         let mut places = lock(&self.places);

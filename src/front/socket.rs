@@ -1,6 +1,9 @@
 //! The listening socket: TCP, or a unix socket with its file.
 
-use crate::{config::ListenAddress, shard::Transport};
+use crate::{
+    config::{ListenAddress, Tls},
+    shard::Transport,
+};
 use socket2::{Domain, Socket, Type};
 use std::{
     fs, io,
@@ -106,15 +109,22 @@ impl Accepted {
         }
     }
 
-    /// Gives the connection to the runtime of the calling thread.
+    /// Gives the connection to the runtime of the calling thread. Under TLS its first read begins
+    /// to shake hands; a unix socket never leaves the machine and stays plain.
     ///
     /// # Errors
     /// When the runtime cannot watch it.
-    pub(super) fn into_transport(self) -> io::Result<Transport> {
-        Ok(match self {
-            Self::Tcp(stream, _) => Transport::Tcp(tokio::net::TcpStream::from_std(stream)?),
-            Self::Unix(stream) => Transport::Unix(tokio::net::UnixStream::from_std(stream)?),
-        })
+    pub(super) fn into_transport(self, tls: Option<&Tls>) -> io::Result<Transport> {
+        match self {
+            Self::Tcp(stream, _) => {
+                let stream = tokio::net::TcpStream::from_std(stream)?;
+                match tls {
+                    Some(tls) => Transport::tls(stream, tls.config()),
+                    None => Ok(Transport::Tcp(stream)),
+                }
+            }
+            Self::Unix(stream) => Ok(Transport::Unix(tokio::net::UnixStream::from_std(stream)?)),
+        }
     }
 }
 

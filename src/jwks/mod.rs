@@ -27,7 +27,7 @@ const FRESH_FOR: Duration = Duration::from_secs(300);
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Keeps the keys of one issuer fresh.
+/// Keeps the keys of one issuer fresh. When it is dropped nobody waits for them any longer.
 pub struct Keeper {
     keys: Arc<KeySet>,
     metrics: JwksMetrics,
@@ -105,6 +105,12 @@ impl Keeper {
             failures => RETRY_MIN.saturating_mul(1 << (failures - 1).min(10)).min(RETRY_MAX),
         };
         pause.mul_f64(0.8 + 0.2 * fastrand::f64())
+    }
+}
+
+impl Drop for Keeper {
+    fn drop(&mut self) {
+        self.keys.stop();
     }
 }
 

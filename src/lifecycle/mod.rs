@@ -1,4 +1,4 @@
-//! From running to stopped: who may ask, in which order things end, and by when.
+//! Reload, and from running to stopped: who may ask, in which order things end, and by when.
 //!
 //! Promises: whatever asks for the stop (a signal, `POST /drain`, the caller of `Gateway::run`)
 //! starts the same sequence, once; it ends at `shutdown.timeout` whatever hangs; a second signal
@@ -6,9 +6,11 @@
 //! closed.
 
 mod notify;
+mod reload;
 mod signals;
 mod stop;
 
 pub use notify::ready;
+pub use reload::{Refused, Reloads};
 pub use signals::{OnHangup, Signals};
 pub use stop::{Ending, Stopper, stop};

@@ -19,6 +19,14 @@ pub fn ready() {
     tell("READY=1");
 }
 
+/// A reload has begun; [`ready`] says that it is over, whatever came of it.
+pub(super) fn reloading() {
+    // What systemd asks of `Type=notify-reload`: a time of its own clock, in microseconds.
+    let now = rustix::time::clock_gettime(rustix::time::ClockId::Monotonic);
+    let micros = now.tv_sec * 1_000_000 + now.tv_nsec / 1_000;
+    tell(&format!("RELOADING=1\nMONOTONIC_USEC={micros}"));
+}
+
 /// The stop sequence has begun.
 pub(super) fn stopping() {
     tell("STOPPING=1");

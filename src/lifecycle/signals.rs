@@ -1,9 +1,12 @@
 //! Signals: the first asks for the stop sequence, the second for a stop at once.
 
 use super::Stopper;
-use std::io;
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{info, warn};
+use std::{io, sync::Arc};
+use tokio::{
+    signal::unix::{Signal, SignalKind, signal},
+    sync::Notify,
+};
+use tracing::info;
 
 /// The signals that mean something to us, caught from the moment this exists.
 #[derive(Debug)]
@@ -15,10 +18,10 @@ pub struct Signals {
 }
 
 /// What SIGHUP means.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone)]
 pub enum OnHangup {
-    /// For a daemon: nothing, in a version that does not reload.
-    GoOn,
+    /// For a daemon: reload. Those that come while one is under way are one more.
+    Reload(Arc<Notify>),
     /// For a command in a terminal: the terminal has gone.
     Stop,
 }
@@ -47,11 +50,10 @@ impl Signals {
                 _ = self.terminate.recv() => "SIGTERM",
                 _ = self.interrupt.recv() => "SIGINT",
                 _ = self.hangup.recv() => {
-                    if self.on_hangup == OnHangup::Stop {
-                        stopper.drain.cancel();
-                        continue;
+                    match &self.on_hangup {
+                        OnHangup::Stop => stopper.drain.cancel(),
+                        OnHangup::Reload(asked) => asked.notify_one(),
                     }
-                    warn!("SIGHUP: this version does not reload; restart to change the configuration");
                     continue;
                 }
             };

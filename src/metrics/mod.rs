@@ -126,6 +126,13 @@ impl Metrics {
         Arc::clone(&self.shards[id])
     }
 
+    /// Shows the series of these endpoints too, at 0 when they are new.
+    pub fn show_endpoints(&self, names: &[Arc<str>]) {
+        for shard in &self.shards {
+            names.iter().for_each(|name| drop(shard.endpoint(name)));
+        }
+    }
+
     /// Counts a handshake that was refused.
     pub fn handshake_refused(&self, refusal: Refusal) {
         self.refused[refusal.index()].inc();

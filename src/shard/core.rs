@@ -9,6 +9,7 @@ use super::{
     wheel::{TICK, Wheel},
 };
 use crate::{
+    config::Config,
     exchange::{Event, ShardId},
     message::Message,
     metrics::ShardMetrics,
@@ -43,6 +44,8 @@ pub(super) struct Core {
     pub(super) left: Notify,
     pub(super) tasks: Cell<usize>,
     draining: Cell<bool>,
+    /// The latest that a reload brought; `None` before the first.
+    pub(super) config: RefCell<Option<Arc<Config>>>,
 }
 
 impl Core {
@@ -58,6 +61,7 @@ impl Core {
             left: Notify::new(),
             tasks: Cell::new(0),
             draining: Cell::new(false),
+            config: RefCell::default(),
         }
     }
 
@@ -122,7 +126,7 @@ impl Core {
         for (_, session) in self.sessions.borrow().iter() {
             let hit = match &revoked {
                 Revoked::User(user) => session.user.as_deref() == Some(user),
-                Revoked::Token(id) => session.token_id.borrow().as_deref() == Some(id),
+                Revoked::Token(id) => session.token.borrow().id.as_deref() == Some(id),
             };
             if hit {
                 session.end(CloseReason::Revoked);
@@ -158,6 +162,9 @@ impl Core {
         }
         let mut hub = self.hub.borrow_mut();
         session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
+        drop(hub);
+        // Its handshake may have begun before the latest reload.
+        self.hold_against_reload(session);
     }
 
     /// Lets a session go: it is in no channel any more, and its key is free.

@@ -120,7 +120,13 @@ impl Rig {
 }
 
 pub(super) fn identity() -> Identity {
-    Identity { user: "42".into(), claims: [].into(), token_id: None, expires: None }
+    Identity {
+        user: "42".into(),
+        claims: [].into(),
+        token_id: None,
+        static_token: None,
+        expires: None,
+    }
 }
 
 pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> Opening {

@@ -13,12 +13,15 @@ pub(crate) mod fuzz;
 mod hub;
 mod inbound;
 mod queue;
+mod reload;
 mod seat;
 mod session;
 mod task;
 #[cfg(test)]
 mod tests;
 mod thread;
+mod tls;
+mod tls_stream;
 mod transport;
 mod wheel;
 
@@ -27,9 +30,9 @@ pub use thread::{ShardDied, ShardThread};
 pub use transport::Transport;
 
 use self::core::Core;
-use crate::{channel::ChannelName, metrics::ShardMetrics};
+use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics};
 use futures_util::FutureExt as _;
-use std::{fmt, rc::Rc, time::Duration};
+use std::{fmt, rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Work that another thread hands to a shard: it runs there, and may [`Shard::spawn`].
@@ -42,6 +45,8 @@ pub enum Command {
     /// Close every session with 1012, each at a random moment within `spread`, and every session
     /// that opens later at once. Each session's queue is flushed first.
     Drain { spread: Duration },
+    /// Go on with this configuration, and close the sessions that it concerns.
+    Reload(Arc<Config>),
     /// Say which channels have the most sessions here.
     Busiest { prefix: String, limit: usize, reply: oneshot::Sender<Vec<Busy>> },
 }

@@ -54,9 +54,7 @@ pub(super) struct Session {
     metrics: Arc<EndpointMetrics>,
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
-    /// Of the token that the session lives by, which a refresh may change.
-    pub(super) token_id: RefCell<Option<Arc<str>>>,
-    pub(super) auth: Arc<Auth>,
+    pub(super) token: RefCell<Token>,
     /// Gives back what admission counted.
     _permit: Box<dyn Any>,
     /// Empty until the 101 is out; messages queue up meanwhile.
@@ -77,6 +75,16 @@ pub(super) struct Session {
     opened: Tick,
     delivered: Cell<u64>,
     missed: Cell<u64>,
+}
+
+/// The token that a session lives by, which a refresh may change.
+pub(super) struct Token {
+    /// Its `jti`.
+    pub(super) id: Option<Arc<str>>,
+    /// Its SHA-256, when it is a static one.
+    pub(super) sha256: Option<Arc<[u8; 32]>>,
+    /// What it was verified by.
+    pub(super) auth: Arc<Auth>,
 }
 
 /// How far a session's ending has come.
@@ -134,8 +142,7 @@ impl Session {
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
-            token_id: RefCell::new(identity.and_then(|identity| identity.token_id)),
-            auth,
+            token: RefCell::new(Token::new(identity, auth)),
             _permit: permit,
             transport: OnceCell::new(),
             queue: RefCell::default(),
@@ -407,7 +414,7 @@ impl Session {
             }
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
-        *self.token_id.borrow_mut() = newer.token_id;
+        *self.token.borrow_mut() = Token::new(Some(newer), self.core.auth_for(self));
     }
 
     fn expire_at(&self, expires: SystemTime) {
@@ -574,6 +581,13 @@ fn is_violation(reason: CloseReason) -> bool {
             | CloseReason::MessageTooBig
             | CloseReason::RateLimited
     )
+}
+
+impl Token {
+    fn new(identity: Option<Identity>, auth: Arc<Auth>) -> Self {
+        let (id, sha256) = identity.map(|it| (it.token_id, it.static_token)).unzip();
+        Self { id: id.flatten(), sha256: sha256.flatten(), auth }
+    }
 }
 
 impl Deadlines {

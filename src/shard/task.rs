@@ -121,11 +121,10 @@ impl SessionTask {
 
     /// A newer token of the same user lengthens the session's life.
     fn refresh(&mut self, token: String) {
-        let auth = Arc::clone(&self.session.auth);
-        match auth.verify(&token, SystemTime::now()) {
+        match self.session.core.auth_for(&self.session).verify(&token, SystemTime::now()) {
             Err(TokenError::KeyUnknown) => {
-                let verified = async move { auth.verify_in_time(&token).await };
-                self.refreshing = Some(Box::pin(verified));
+                let session = Rc::clone(&self.session);
+                self.refreshing = Some(Box::pin(verified_in_time(session, token)));
             }
             verified => self.refreshed(verified),
         }
@@ -154,6 +153,17 @@ impl SessionTask {
             Err(TokenError::Invalid) => session.end(CloseReason::TokenInvalid),
             // Nobody can say now whether the new token is good, and the former one still is.
             Err(TokenError::KeyUnknown) => debug!(session = %session.id, "a refresh had no key"),
+        }
+    }
+}
+
+/// Verifies a token whose key may be on its way; after a reload meanwhile, by what counts since then.
+async fn verified_in_time(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
+    loop {
+        let auth = session.core.auth_for(&session);
+        let verified = auth.verify_in_time(&token).await;
+        if Arc::ptr_eq(&auth, &session.core.auth_for(&session)) {
+            return verified;
         }
     }
 }

@@ -162,6 +162,7 @@ async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Com
         match command {
             Command::Run(job) => job(&shard),
             Command::Drain { spread } => shard.core.drain(spread),
+            Command::Reload(config) => shard.core.reload(config),
             Command::Busiest { prefix, limit, reply } => {
                 // Whoever asked may have stopped waiting; then nobody misses the answer.
                 drop(reply.send(shard.core.busiest(&prefix, limit)));

@@ -1,11 +1,14 @@
-//! The byte stream under a session: TCP or a unix socket.
+//! The byte stream under a session: TCP, TLS over TCP, or a unix socket.
 
+use super::tls_stream::TlsStream;
+use rustls::ServerConfig;
 use socket2::SockRef;
 use std::{
     io,
     net::Shutdown,
     pin::Pin,
-    task::{Context, Poll},
+    sync::Arc,
+    task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
@@ -18,14 +21,34 @@ use tokio::{
 #[derive(Debug)]
 pub enum Transport {
     Tcp(TcpStream),
+    /// Boxed: most connections are plain, and every session keeps one of these.
+    Tls(Box<TlsStream>),
     Unix(UnixStream),
 }
 
 impl Transport {
+    /// A TCP connection whose client will speak TLS.
+    ///
+    /// # Errors
+    /// When the configuration cannot be used.
+    pub fn tls(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+        Ok(Self::Tls(Box::new(TlsStream::new(stream, config)?)))
+    }
+
+    /// The TCP socket; `None` for a unix socket.
+    fn tcp(&self) -> Option<&TcpStream> {
+        match self {
+            Self::Tcp(stream) => Some(stream),
+            Self::Tls(tls) => Some(tls.tcp()),
+            Self::Unix(_) => None,
+        }
+    }
+
     /// Waits for something to read, or for the end of the stream.
     pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
+            Self::Tls(stream) => stream.poll_read_ready(cx),
             Self::Unix(stream) => stream.poll_read_ready(cx),
         }
     }
@@ -34,6 +57,7 @@ impl Transport {
     pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
+            Self::Tls(stream) => stream.tcp().poll_write_ready(cx),
             Self::Unix(stream) => stream.poll_write_ready(cx),
         }
     }
@@ -42,6 +66,7 @@ impl Transport {
     pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => stream.try_read(buf),
+            Self::Tls(stream) => stream.try_read(buf),
             Self::Unix(stream) => stream.try_read(buf),
         }
     }
@@ -52,6 +77,7 @@ impl Transport {
         match (self, slices) {
             (Self::Tcp(stream), [only]) => stream.try_write(only),
             (Self::Tcp(stream), _) => stream.try_write_vectored(slices),
+            (Self::Tls(stream), _) => stream.try_write_vectored(slices),
             (Self::Unix(stream), [only]) => stream.try_write(only),
             (Self::Unix(stream), _) => stream.try_write_vectored(slices),
         }
@@ -60,7 +86,7 @@ impl Transport {
     /// Lets the kernel buffer this much unsent data at the most: what a slow client does not take
     /// waits in its session's bounded queue instead, where `on_slow` sees it.
     pub(super) fn bound_unsent(&self, bytes: u32) {
-        if let Self::Tcp(stream) = self
+        if let Some(stream) = self.tcp()
             && let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes)
         {
             tracing::debug!(%error, "TCP_NOTSENT_LOWAT is not to be had");
@@ -71,6 +97,10 @@ impl Transport {
     pub(super) fn shut_down_writing(&self) {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
+            Self::Tls(stream) => {
+                stream.say_goodbye();
+                SockRef::from(stream.tcp())
+            }
             Self::Unix(stream) => SockRef::from(stream),
         };
         if let Err(error) = socket.shutdown(Shutdown::Write) {
@@ -80,7 +110,7 @@ impl Transport {
 
     /// Throws away what the kernel has not sent when the socket is dropped.
     pub(super) fn reset_on_drop(&self) {
-        if let Self::Tcp(stream) = self
+        if let Some(stream) = self.tcp()
             && let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO))
         {
             tracing::debug!(%error, "SO_LINGER is not to be had");
@@ -96,6 +126,11 @@ impl AsyncRead for Transport {
     ) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => {
+                let read = ready!(stream.poll_read(cx, buf.initialize_unfilled()))?;
+                buf.advance(read);
+                Poll::Ready(Ok(()))
+            }
             Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
@@ -109,6 +144,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write(cx, buf),
+            Self::Tls(stream) => stream.poll_write_vectored(cx, &[io::IoSlice::new(buf)]),
             Self::Unix(stream) => Pin::new(stream).poll_write(cx, buf),
         }
     }
@@ -120,6 +156,7 @@ impl AsyncWrite for Transport {
     ) -> Poll<io::Result<usize>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
+            Self::Tls(stream) => stream.poll_write_vectored(cx, bufs),
             Self::Unix(stream) => Pin::new(stream).poll_write_vectored(cx, bufs),
         }
     }
@@ -131,6 +168,8 @@ impl AsyncWrite for Transport {
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_flush(cx),
+            // A write is reported whole only when everything is out.
+            Self::Tls(_) => Poll::Ready(Ok(())),
             Self::Unix(stream) => Pin::new(stream).poll_flush(cx),
         }
     }
@@ -138,6 +177,7 @@ impl AsyncWrite for Transport {
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self.get_mut() {
             Self::Tcp(stream) => Pin::new(stream).poll_shutdown(cx),
+            Self::Tls(stream) => stream.poll_shutdown(cx),
             Self::Unix(stream) => Pin::new(stream).poll_shutdown(cx),
         }
     }

@@ -78,10 +78,10 @@ fn a_gateway_without_redis_is_alive_and_not_ready_and_stops_as_asked() {
 }
 
 #[test]
-fn a_hangup_is_noted_and_ends_nothing() {
+fn a_hangup_reloads_and_ends_nothing() {
     let mut gateway = Gateway::start("0s");
     gateway.process.signal(Signal::HUP);
-    gateway.process.noted("the hangup", |line| line.contains("SIGHUP").then_some(()));
+    gateway.process.noted("the reload", |line| line.contains("reloaded").then_some(()));
     assert!(gateway.process.is_running());
     assert_eq!(gateway.ask(&["health"]).exit_status(), Some(0));
 }

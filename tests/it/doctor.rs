@@ -1,7 +1,7 @@
 //! `sockway doctor` against real Redis servers in every state, and through a real gateway.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Certificate, Gateway, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
 };
@@ -287,6 +287,21 @@ fn a_refusal_by_close_frame_and_a_missing_claim_are_refusals() {
     let said = doctor(&settings, &["--url", &url, "--token", "wrong"]);
     assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
     said.assert("fail", "url session", &["3000 token_invalid"]);
+}
+
+#[test]
+fn the_public_port_s_certificate_is_told_with_the_days_it_has_left() {
+    let redis = Redis::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let made = Certificate::make(directory.path(), "server");
+    let path = |file: &std::path::Path| file.to_str().expect("UTF-8").to_owned();
+    let with_tls = settings(&redis)
+        .set("server.tls.cert_file", path(&made.certificate))
+        .set("server.tls.key_file", path(&made.key));
+    // Made for one day.
+    let said = doctor(&with_tls, &[]);
+    said.assert("warn", "certificate", &["expires in", "-> renew it"]);
+    assert!(doctor(&settings(&redis), &[]).about("certificate").is_empty());
 }
 
 #[test]

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-fn settings(redis: &Redis, url: &str) -> Settings {
+pub(crate) fn settings(redis: &Redis, url: &str) -> Settings {
     Settings::new(redis)
         .without("auth.jwt.secret")
         .set("auth.jwt.algorithms", vec!["EdDSA"])
@@ -58,12 +58,12 @@ fn certified(file: &Path) -> ServerConfig {
     config.with_single_cert(vec![certificate], key).expect("a certificate and its key")
 }
 
-fn with(token: &str) -> Request {
+pub(crate) fn with(token: &str) -> Request {
     Request::upgrade("/ws/me").bearer(token)
 }
 
 /// The codes of the reasons why the gateway is not ready.
-fn reasons(gateway: &Gateway) -> Vec<String> {
+pub(crate) fn reasons(gateway: &Gateway) -> Vec<String> {
     let reasons = gateway.admin("/readyz").json()["reasons"].clone();
     let reasons = reasons.as_array().expect("a list").iter();
     reasons.map(|reason| reason["code"].as_str().expect("text").to_owned()).collect()

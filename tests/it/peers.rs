@@ -3,7 +3,7 @@
 //! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` makes one.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Certificate, Gateway, Redis, Settings,
     process::Process,
     settings::{notifications, rooms},
     token,
@@ -59,6 +59,35 @@ fn python_websockets_gets_every_message_and_the_close() {
     assert_eq!(said[1], "text 5 hello");
     assert_eq!(said[2], "binary 2 b'\\xff\\xfe'");
     assert_eq!(said[4], "closed 1012 restarting");
+    assert_eq!(gateway.process.exit_code(), 0);
+}
+
+#[test]
+fn python_websockets_does_the_same_over_tls() {
+    let Some(python) = python() else { return left_out() };
+    let redis = Redis::start();
+    let files = tempfile::tempdir().expect("a directory");
+    let certificate = Certificate::make(files.path(), "peer");
+    let path = |path: &std::path::Path| path.to_str().expect("UTF-8").to_owned();
+    let settings = Settings::new(&redis)
+        .endpoint(rooms())
+        .set("server.tls.cert_file", path(&certificate.certificate))
+        .set("server.tls.key_file", path(&certificate.key));
+    let mut gateway = Gateway::start(&settings);
+    let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/peers/receive.py");
+    let url = format!("wss://localhost:{}/ws/rooms/1", gateway.address.port());
+    let mut command = Command::new(python);
+    // Where Python's ssl looks for whom to trust.
+    command.env("SSL_CERT_FILE", &certificate.certificate).args([script, &url]);
+    let mut peer = Process::start(&mut command);
+    peer.stdout.wait_for("the handshake", |line| (line == "open None").then_some(()));
+    redis.publish("room:1", "hello");
+    redis.publish("room:1", "x".repeat(300_000));
+    peer.stdout.wait_for("the large one", |line| line.starts_with("text 300000").then_some(()));
+    gateway.terminate();
+    assert_eq!(peer.exit_code(), 0, "{}", peer.stderr.text());
+    assert_eq!(peer.stdout.all()[1], "text 5 hello");
+    assert_eq!(peer.stdout.all()[3], "closed 1012 restarting");
     assert_eq!(gateway.process.exit_code(), 0);
 }
 

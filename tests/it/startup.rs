@@ -100,8 +100,6 @@ fn contradictions_and_ambiguities_exit_78() {
 #[test]
 fn what_this_version_cannot_do_yet_is_refused_and_not_silently_accepted() {
     for (key, value) in [
-        ("server.tls.cert_file", "cert.pem"),
-        ("reload.poll", "5s"),
         ("redis.url", "redis-sentinel://127.0.0.1:26379/mymaster"),
         ("redis.url", "redis-cluster://127.0.0.1:7000"),
     ] {

@@ -56,7 +56,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Result<(), Failure> {
     let text = settings::text(args.port, args.admin_port, redis.port());
     let config = config::parse(&text, "sockway dev")?.config;
-    logging::start(&config.log);
+    let _level = logging::start(&config.log);
     let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");
     let token = auth::mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now())
         .map_err(|error| Failure::Running(chain(&error)))?;

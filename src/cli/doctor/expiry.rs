@@ -2,15 +2,34 @@
 //!
 //! Reads no more of the DER than it must, and trusts nothing in it.
 
+use super::report::{Report, count};
 use std::time::{Duration, SystemTime};
+
+/// Whoever renews certificates by a program has done so when this few days are left.
+const FEW_DAYS: u64 = 14;
 
 const SEQUENCE: u8 = 0x30;
 const VERSION: u8 = 0xa0;
 const UTC_TIME: u8 = 0x17;
 const GENERALIZED_TIME: u8 = 0x18;
 
+/// Says for how many more days a certificate (DER) will do, behind what else is known of it.
+pub(super) fn examine(subject: &str, known: &str, der: &[u8], report: &mut Report) {
+    let Some(expires) = not_after(der) else { return };
+    let days = days_left(expires, SystemTime::now());
+    let said = format!("{known}expires in {}", count(days, "day"));
+    let advice = "renew it; is whatever should have done so still running?";
+    if expires <= SystemTime::now() {
+        report.fail(subject, &format!("{known}has expired"), advice);
+    } else if days < FEW_DAYS {
+        report.warn(subject, &said, advice);
+    } else {
+        report.ok(subject, &said);
+    }
+}
+
 /// From when on a certificate (DER) is not valid any more; `None` when it is no certificate.
-pub(super) fn not_after(der: &[u8]) -> Option<SystemTime> {
+fn not_after(der: &[u8]) -> Option<SystemTime> {
     let (certificate, _) = expect(der, SEQUENCE)?;
     let (mut rest, _) = expect(certificate, SEQUENCE)?;
     if rest.first() == Some(&VERSION) {
@@ -26,7 +45,7 @@ pub(super) fn not_after(der: &[u8]) -> Option<SystemTime> {
 }
 
 /// Whole days from now until then; 0 on the last day and after it.
-pub(super) fn days_left(then: SystemTime, now: SystemTime) -> u64 {
+fn days_left(then: SystemTime, now: SystemTime) -> u64 {
     then.duration_since(now).map_or(0, |left| left.as_secs() / 86_400)
 }
 

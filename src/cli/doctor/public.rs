@@ -1,9 +1,6 @@
 //! The way that clients come: name, connection, TLS and handshake of a public URL.
 
-use super::{
-    expiry::{days_left, not_after},
-    report::{Report, count},
-};
+use super::{expiry, report::Report};
 use crate::{
     auth::{Source, mint},
     cli::failure::chain,
@@ -40,9 +37,6 @@ const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// For TLS and the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
-
-/// Whoever renews certificates by a program has done so when this few days are left.
-const FEW_DAYS: u64 = 14;
 
 /// With `auth.reject = "close"` a refusal comes within a second after the 101.
 const REFUSAL: Duration = Duration::from_millis(1_200);
@@ -207,13 +201,8 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> (String, &'static str) {
 fn certificate(socket: &Socket, report: &mut Report) {
     let MaybeTlsStream::Rustls(stream) = socket.get_ref() else { return };
     let certificates = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let Some(expires) = certificates.first().and_then(|first| not_after(first)) else { return };
-    let days = days_left(expires, SystemTime::now());
-    let said = format!("trusted by this machine, expires in {}", count(days, "day"));
-    if days < FEW_DAYS {
-        report.warn("url tls", &said, "renew it; is whatever should have done so still running?");
-    } else {
-        report.ok("url tls", &said);
+    if let Some(first) = certificates.first() {
+        expiry::examine("url tls", "trusted by this machine, ", first, report);
     }
 }
 

@@ -8,10 +8,13 @@ mod jwt;
 mod redis;
 mod server;
 
-use super::{Config, Log, LogFormat, Shutdown, reader::Table, units};
+use super::{Config, Log, LogFormat, Reload, Shutdown, reader::Table, units};
 use endpoint::Surroundings;
 use std::{fmt::Display, time::Duration};
 use tracing::level_filters::LevelFilter;
+
+/// Looking at the files more often would cost more than it gains.
+const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
 /// Reads the whole document. `None` only after a problem was recorded.
 pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
@@ -27,7 +30,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
     };
     let endpoints = endpoint::endpoints(root, &surroundings);
     let log = root.table("log", log);
-    root.table("reload", reload);
+    let reload = root.table("reload", reload);
     let shutdown = root.table("shutdown", shutdown);
     Some(Config {
         server: server?,
@@ -36,6 +39,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         auth: auth.checked?,
         endpoints: endpoints?,
         log: log?,
+        reload: reload?,
         shutdown: shutdown?,
     })
 }
@@ -60,11 +64,12 @@ fn log(table: &mut Table<'_, '_>) -> Option<Log> {
     Some(Log { format: format?, level: level? })
 }
 
-fn reload(table: &mut Table<'_, '_>) {
-    let poll = table.text("poll", "0s", units::wait);
-    if poll.is_some_and(|poll| poll > Duration::ZERO) {
-        table.problem("poll", not_yet("looking at the file by itself"));
+fn reload(table: &mut Table<'_, '_>) -> Option<Reload> {
+    let poll = table.text("poll", "0s", units::wait)?;
+    if poll > Duration::ZERO && poll < SHORTEST_POLL {
+        table.problem("poll", "must be \"0s\" or at least \"1s\"");
     }
+    Some(Reload { poll: (poll > Duration::ZERO).then_some(poll) })
 }
 
 fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
@@ -77,11 +82,6 @@ fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
         table.problem("timeout", "must be at least readiness_delay + spread");
     }
     Some(shutdown)
-}
-
-/// What CONTRACT names and this version lacks is refused, never silently accepted.
-fn not_yet(what: &str) -> String {
-    format!("{what} is not supported by this version of Sockway yet")
 }
 
 /// A parser that knows some words, and says which when it meets another.

@@ -1,8 +1,7 @@
 //! `[server]`, `[server.tls]` and `[admin]`.
 
-use super::{any_text, not_yet};
 use crate::{
-    config::{Admin, Server, address, reader::Table, units},
+    config::{Admin, Server, Tls, address, files, reader::Table, tls, units},
     exchange::MAX_SHARDS,
 };
 use std::{num::NonZeroUsize, thread};
@@ -22,7 +21,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let allowed_origins = table.list("allowed_origins", &[], address::origin);
     let trusted_proxies =
         table.list("trusted_proxies", &["127.0.0.0/8", "::1/128"], address::network);
-    table.optional_table("tls", tls);
+    let tls = table.optional_table("tls", tls);
     Some(Server {
         listen: listen?,
         shards: NonZeroUsize::new(shards?).unwrap_or_else(cores),
@@ -34,6 +33,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
         handshakes_per_second: handshakes_per_second?,
         allowed_origins: allowed_origins.into_iter().map(|origin| origin.value).collect(),
         trusted_proxies: trusted_proxies.into_iter().map(|network| network.value).collect(),
+        tls: tls.unwrap_or(Some(None))?,
     })
 }
 
@@ -43,11 +43,26 @@ fn cores() -> NonZeroUsize {
     thread::available_parallelism().unwrap_or(NonZeroUsize::MIN).min(most)
 }
 
-fn tls(table: &mut Table<'_, '_>) {
-    for key in ["cert_file", "key_file"] {
-        let value = table.text(key, "", any_text);
-        if value.is_some_and(|value| !value.is_empty()) {
-            table.problem(key, not_yet("TLS on the public port"));
+/// `None` after a problem was recorded; `Some(None)`: plain TCP.
+fn tls(table: &mut Table<'_, '_>) -> Option<Option<Tls>> {
+    let chain = table.file("cert_file", |path| tls::chain(&files::pem(path)?));
+    let key = table.file("key_file", |path| tls::key(&files::pem(path)?));
+    match (chain?, key?) {
+        (None, None) => Some(None),
+        (Some(chain), Some(key)) => match Tls::new(chain, key) {
+            Ok(tls) => Some(Some(tls)),
+            Err(problem) => {
+                table.problem("key_file", problem);
+                None
+            }
+        },
+        (Some(_), None) => {
+            table.problem("key_file", "is missing: the key of cert_file");
+            None
+        }
+        (None, Some(_)) => {
+            table.problem("cert_file", "is missing: the certificate of key_file");
+            None
         }
     }
 }

@@ -77,6 +77,8 @@ fn files_named_in_vain_are_told_with_the_key_that_names_them() {
             "redis.password_file: cannot read DIR/.: Is a directory (os error 21)",
         ),
         ("auth.jwt.secret_file = \"empty\"", "auth.jwt.secret_file: DIR/empty is empty"),
+        ("server.tls.cert_file = \"empty\"", "server.tls.cert_file: DIR/empty is empty"),
+        ("server.tls.key_file = \"bytes\"", "server.tls.key_file: holds no private key in PEM"),
         (
             "auth.jwt.algorithms = [\"RS256\"]\nauth.jwt.public_key_file = \"empty\"",
             "auth.jwt.public_key_file: DIR/empty is empty",

@@ -83,6 +83,14 @@ fn wrong_server_values() {
 }
 
 #[test]
+fn a_poll_that_would_be_busy_is_refused() {
+    for poll in ["1ms", "999ms"] {
+        let text = format!("[reload]\npoll = \"{poll}\"");
+        refuses(&[(&text, "2:1 reload.poll: must be \"0s\" or at least \"1s\"")]);
+    }
+}
+
+#[test]
 fn wrong_places_of_an_issuers_keys() {
     let url = "must be a URL such as \"https://id.example.com/.well-known/jwks.json\"";
     let secure = "must begin with https://; http:// is for localhost and loopback addresses only, \
@@ -110,18 +118,6 @@ fn wrong_places_of_an_issuers_keys() {
 fn what_this_version_lacks_is_refused_as_such() {
     let yet = "is not supported by this version of Sockway yet";
     refuses(&[
-        (
-            "[server.tls]\ncert_file = \"a\"",
-            &format!("2:1 server.tls.cert_file: TLS on the public port {yet}"),
-        ),
-        (
-            "[server.tls]\nkey_file = \"a\"",
-            &format!("2:1 server.tls.key_file: TLS on the public port {yet}"),
-        ),
-        (
-            "[reload]\npoll = \"1s\"",
-            &format!("2:1 reload.poll: looking at the file by itself {yet}"),
-        ),
         (
             "[redis]\nurl = \"redis-sentinel://a:1,b:2/x\"",
             &format!(

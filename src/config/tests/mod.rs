@@ -4,6 +4,7 @@ mod bad_endpoints;
 mod bad_files;
 mod bad_values;
 mod good_values;
+mod plan;
 mod reference;
 
 use super::{ConfigError, Loaded, parse_with};

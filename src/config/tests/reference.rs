@@ -7,7 +7,7 @@ use std::{collections::BTreeSet, fs, path::Path};
 pub(super) const REFERENCE: &str = include_str!("../../../config/sockway.toml");
 
 /// The reference with its commented tables and keys, except the ones that contradict another.
-fn whole_reference() -> String {
+pub(super) fn whole_reference() -> String {
     uncommented(|line| !line.contains("_file ="))
 }
 

@@ -125,6 +125,49 @@ impl Gateway {
         request.send(self.address)
     }
 
+    /// Writes these settings into its file, sends SIGHUP, and waits for the outcome: whether they
+    /// were applied.
+    #[track_caller]
+    pub(crate) fn reload(&self, settings: &Settings) -> bool {
+        self.reload_text(settings.text())
+    }
+
+    /// … with any content of the file.
+    #[track_caller]
+    pub(crate) fn reload_text(&self, text: impl AsRef<[u8]>) -> bool {
+        let file = self.config_file();
+        std::fs::write(&file, text).unwrap_or_else(|error| panic!("{}: {error}", file.display()));
+        self.hang_up()
+    }
+
+    /// Sends SIGHUP and waits for the outcome: whether the file was applied.
+    #[track_caller]
+    pub(crate) fn hang_up(&self) -> bool {
+        let before = self.reloads();
+        self.process.signal(Signal::HUP);
+        wait::until("the reload is counted", || self.reloads() != before);
+        let (applied, refused) = self.reloads();
+        assert_eq!(applied + refused, before.0 + before.1 + 1.0, "one reload, one outcome");
+        applied > before.0
+    }
+
+    /// How many reloads were applied, and how many refused.
+    #[track_caller]
+    pub(crate) fn reloads(&self) -> (f64, f64) {
+        let metrics = self.metrics();
+        let count =
+            |result| metrics.get(&format!("sockway_config_reloads_total{{result=\"{result}\"}}"));
+        (count("applied"), count("refused"))
+    }
+
+    /// Waits for the record of a reload that was refused and has this in it.
+    #[track_caller]
+    pub(crate) fn refused_because(&self, reason: &str) {
+        self.process.stderr.wait_for(reason, |line| {
+            (line.contains("reload refused") && line.contains(reason)).then_some(())
+        });
+    }
+
     /// What the process holds now.
     pub(crate) fn vitals(&self) -> Vitals {
         Vitals::of(self.process.id())

@@ -1,5 +1,6 @@
 //! What the tests stand on: real children, real sockets, deadlines everywhere, nothing left behind.
 
+pub(crate) mod certificate;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod crowd;
@@ -16,10 +17,13 @@ pub(crate) mod settings;
 pub(crate) mod token;
 pub(crate) mod vitals;
 pub(crate) mod wait;
+pub(crate) mod wss;
 
+pub(crate) use certificate::Certificate;
 pub(crate) use client::{Client, Frame};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::Request;
 pub(crate) use issuer::{Issuer, Key};
 pub(crate) use redis::Redis;
 pub(crate) use settings::{Endpoint, Settings};
+pub(crate) use wss::Wss;

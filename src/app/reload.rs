@@ -1,0 +1,61 @@
+//! Swaps the configuration of a running gateway.
+//!
+//! The order matters. The gate first: from then on every new connection is judged by the new
+//! configuration. The shards after it: each closes what the change concerns, and holds a session
+//! that opens later, by a handshake that began before, against the same configuration. The rest last:
+//! when the keys of a former issuer are given up, every shard has been told of the new one.
+
+use super::open_files;
+use crate::{
+    config::{Config, Plan, plan},
+    front::Gates,
+    lifecycle::Refused,
+    metrics::Metrics,
+    phase::Phase,
+    shard::{Command, ShardHandle},
+};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// The end of a gateway that takes new configurations.
+pub struct Reloader {
+    pub(super) config: watch::Sender<Arc<Config>>,
+    pub(super) gates: Gates,
+    pub(super) shards: Vec<ShardHandle>,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl Reloader {
+    /// Goes on with another configuration, or refuses it as a whole.
+    ///
+    /// # Errors
+    /// When a key changed that needs a restart, or the gateway is stopping.
+    pub fn apply(&self, mut config: Config) -> Result<Plan, Refused> {
+        if *self.phase.borrow() != Phase::Running {
+            return Err(Refused::Stopping);
+        }
+        fit(&mut config);
+        let plan = plan(&self.config.borrow(), &config);
+        if !plan.restart.is_empty() {
+            return Err(Refused::NeedsRestart(plan.restart));
+        }
+        config.auth = config.auth.with_keys_of(&self.config.borrow().auth);
+        let config = Arc::new(config);
+        let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
+        self.metrics.show_endpoints(&names);
+        self.gates.adopt(Arc::clone(&config));
+        for shard in &self.shards {
+            shard.tell(Command::Reload(Arc::clone(&config)));
+        }
+        self.config.send_replace(config);
+        Ok(plan)
+    }
+}
+
+/// Lowers `server.max_connections` to what the open-files limit allows.
+pub(super) fn fit(config: &mut Config) {
+    let server = &mut config.server;
+    server.max_connections =
+        open_files::fit(server.max_connections, open_files::raise(), server.shards);
+}
