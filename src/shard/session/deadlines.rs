@@ -1,0 +1,145 @@
+//! When a session must do something though nothing happens: ping, give up waiting, end.
+
+use super::{Session, Stage, Token};
+use crate::{
+    identity::Identity,
+    message::{Opcode, frame},
+    reason::CloseReason,
+    shard::wheel::{Tick, Wheel},
+};
+use std::{
+    cell::Cell,
+    time::{Duration, Instant, SystemTime},
+};
+
+/// Sessions whose tokens end together end within so long before that moment.
+const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
+
+/// A session's deadlines, in ticks of the wheel; 0 is never.
+#[derive(Debug, Default)]
+pub(super) struct Deadlines {
+    /// The place in the wheel that counts.
+    due: Cell<Tick>,
+    ping: Cell<Tick>,
+    pong: Cell<Tick>,
+    pub(super) write: Cell<Tick>,
+    drain: Cell<Tick>,
+    expiry: Cell<Tick>,
+    pub(super) close: Cell<Tick>,
+}
+
+impl Session {
+    /// The client has been heard: it is alive.
+    pub(in crate::shard) fn heard(&self) {
+        self.deadlines.pong.set(0);
+    }
+
+    /// Does what is due at this tick, and takes the next place in the wheel. `at` is the place that
+    /// brought us here; one that does not count any more is passed over.
+    pub(in crate::shard) fn on_tick(&self, at: Tick, now: Tick) {
+        let deadlines = &self.deadlines;
+        if deadlines.due.get() != at {
+            return;
+        }
+        deadlines.due.set(0);
+        let is_due = |deadline: &Cell<Tick>| deadline.get() != 0 && deadline.get() <= now;
+        if is_due(&deadlines.close) {
+            self.abort();
+        } else if is_due(&deadlines.write) {
+            deadlines.write.set(0);
+            self.end(CloseReason::WriteTimeout);
+        } else if is_due(&deadlines.pong) {
+            self.end(CloseReason::PingTimeout);
+        } else if is_due(&deadlines.expiry) {
+            self.end(CloseReason::TokenExpired);
+        } else if is_due(&deadlines.drain) {
+            self.end(CloseReason::Restarting);
+        } else if is_due(&deadlines.ping) {
+            self.ping();
+        }
+        if self.stage.get() != Stage::Over {
+            self.schedule();
+        }
+    }
+
+    /// Closes the session with 1012 this much later.
+    pub(in crate::shard) fn drain_after(&self, delay: Duration) {
+        self.set_deadline(&self.deadlines.drain, delay);
+    }
+
+    /// A newer token takes the place of the one that the session lives by, unless it would shorten
+    /// the session's life: then nothing changes.
+    pub(in crate::shard) fn lengthen(&self, newer: Identity) {
+        let before = self.deadlines.expiry.get();
+        match newer.expires {
+            _ if before == 0 => return,
+            None => self.deadlines.expiry.set(0),
+            Some(expires) => {
+                self.expire_at(expires);
+                if before > self.deadlines.expiry.get() {
+                    return self.deadlines.expiry.set(before);
+                }
+            }
+        }
+        // Revoking the former token must not end what now lives by this one, nor the other way.
+        *self.token.borrow_mut() = Token::new(Some(newer), self.core.auth_for(self));
+    }
+
+    pub(super) fn expire_at(&self, expires: SystemTime) {
+        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        self.set_deadline(&self.deadlines.expiry, left - jitter(left));
+    }
+
+    fn ping(&self) {
+        self.set_deadline(&self.deadlines.ping, self.endpoint.ping_interval);
+        // Behind a full socket a ping proves nothing; the write timeout watches that one.
+        if self.stage.get() == Stage::Open && !self.has_output() && self.transport.get().is_some() {
+            if self.deadlines.pong.get() == 0 {
+                self.set_deadline(&self.deadlines.pong, self.endpoint.ping_timeout);
+            }
+            self.push_frame(frame(Opcode::Ping, &[]));
+            self.flush(Instant::now());
+        }
+    }
+
+    /// At a random moment of the interval, so that sessions opened together are not pinged
+    /// together.
+    pub(super) fn schedule_first_ping(&self) {
+        let first = self.endpoint.ping_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.set_deadline(&self.deadlines.ping, first);
+    }
+
+    pub(super) fn set_deadline(&self, deadline: &Cell<Tick>, delay: Duration) {
+        deadline.set(self.core.wheel.borrow().after(delay));
+        self.schedule();
+    }
+
+    fn schedule(&self) {
+        let mut wheel = self.core.wheel.borrow_mut();
+        self.deadlines.schedule(self.key, &mut wheel);
+    }
+}
+
+/// How much earlier a session ends that has this long left: at random, so that those whose tokens were
+/// made together do not come back together. Never later, since then the token is not good any more.
+fn jitter(left: Duration) -> Duration {
+    (left / 10).min(EXPIRY_SPREAD).mul_f64(fastrand::f64())
+}
+
+impl Deadlines {
+    /// Forgets all deadlines; the place in the wheel stays.
+    pub(super) fn clear(&self) {
+        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        all.iter().for_each(|at| at.set(0));
+    }
+
+    /// Takes a place in the wheel at the earliest deadline, unless one as early is taken already.
+    fn schedule(&self, key: u32, wheel: &mut Wheel) {
+        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        let Some(next) = all.iter().map(|at| at.get()).filter(|&at| at != 0).min() else { return };
+        if self.due.get() == 0 || next < self.due.get() {
+            self.due.set(next);
+            wheel.insert(key, next);
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! How a session ends: who says so, what may still be sent, how long the client has to take its
+//! leave, and the one record of it all.
+
+use super::Session;
+use crate::{
+    message::{Opcode, frame},
+    reason::{CloseReason, MissedReason},
+    shard::wheel::TICK,
+};
+use std::time::Duration;
+
+/// How long a client has to answer our close frame, and to take what is queued before it.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a client that broke the protocol has to take our close frame: nothing it says can be
+/// understood any more.
+const VIOLATION_WAIT: Duration = Duration::from_millis(500);
+
+/// How far a session's ending has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shard) enum Stage {
+    Open,
+    /// Our close frame is queued; the client's answer is awaited.
+    AwaitingClose,
+    /// The client broke the protocol: what it sends is thrown away.
+    Discarding,
+    /// … and it has been told so; we have hung up our side. Closing the other side as well while
+    /// it still sends would reset the connection, and could take our close frame along.
+    HungUp,
+    /// The client has closed too: what is queued goes out, then it is over.
+    Flushing,
+    /// The socket may be dropped now.
+    Over,
+}
+
+impl Session {
+    /// Ends the session for a reason of ours: the close frame goes out behind what may still be
+    /// sent, and the client has [`CLOSE_WAIT`] to answer it.
+    pub(in crate::shard) fn end(&self, reason: CloseReason) {
+        if self.stage.get() != Stage::Open {
+            return;
+        }
+        self.ending.set(Some(reason));
+        if !flushes_first(reason) {
+            self.drop_queue();
+        }
+        self.queue_close(reason);
+        self.deadlines.clear();
+        let (stage, wait) = if is_violation(reason) {
+            (Stage::Discarding, VIOLATION_WAIT)
+        } else {
+            (Stage::AwaitingClose, CLOSE_WAIT)
+        };
+        self.stage.set(stage);
+        self.set_deadline(&self.deadlines.close, wait);
+        self.wake();
+    }
+
+    /// The client has closed: by a close frame of its own, or by answering ours.
+    pub(in crate::shard) fn peer_closed(&self) {
+        if self.stage.get() == Stage::Open {
+            self.ending.set(Some(CloseReason::Bye));
+            self.deadlines.clear();
+            self.set_deadline(&self.deadlines.close, CLOSE_WAIT);
+        }
+        self.stage.set(Stage::Flushing);
+    }
+
+    /// The connection is gone; nothing can be sent any more.
+    pub(in crate::shard) fn gone(&self) {
+        if self.stage.get() == Stage::Open {
+            self.ending.set(Some(CloseReason::PeerGone));
+        }
+        self.stage.set(Stage::Over);
+        self.wake();
+    }
+
+    /// Whether the client may still get answers: we have not said close ourselves.
+    pub(in crate::shard) fn may_reply(&self) -> bool {
+        matches!(self.ending.get(), None | Some(CloseReason::Bye))
+    }
+
+    /// How far the ending has come. What only waited for the queue to empty goes on here.
+    pub(in crate::shard) fn stage(&self) -> Stage {
+        if !self.has_output() {
+            match self.stage.get() {
+                Stage::Flushing => self.stage.set(Stage::Over),
+                Stage::Discarding => self.hang_up(),
+                Stage::Open | Stage::AwaitingClose | Stage::HungUp | Stage::Over => {}
+            }
+        }
+        self.stage.get()
+    }
+
+    /// Ends the bookkeeping: counters and the one log record. The socket is dropped after this.
+    pub(in crate::shard) fn finish(&self) {
+        let reason = self.ending.get().unwrap_or(if std::thread::panicking() {
+            CloseReason::InternalError
+        } else {
+            CloseReason::PeerGone
+        });
+        self.drop_queue_as(MissedReason::SessionEnded);
+        self.metrics.closed[reason.index()].add(1);
+        let ticks = self.core.wheel.borrow().now().saturating_sub(self.opened);
+        let open = TICK * ticks;
+        self.core.metrics.session_seconds.observe(open);
+        tracing::info!(
+            session = %self.id,
+            endpoint = &*self.endpoint.name,
+            reason = reason.label(),
+            delivered = self.delivered.get(),
+            missed = self.missed.get(),
+            open_secs = open.as_secs_f64(),
+            "session closed"
+        );
+    }
+
+    /// The client did not take its leave in time. What it did not take is not worth the kernel's
+    /// memory.
+    pub(super) fn abort(&self) {
+        if self.has_output()
+            && let Some(transport) = self.transport.get()
+        {
+            transport.reset_on_drop();
+        }
+        self.gone();
+    }
+
+    fn hang_up(&self) {
+        self.stage.set(Stage::HungUp);
+        if let Some(transport) = self.transport.get() {
+            transport.shut_down_writing();
+        }
+    }
+
+    fn queue_close(&self, reason: CloseReason) {
+        let Some(code) = reason.code() else { return };
+        let payload = [&code.to_be_bytes()[..], reason.label().as_bytes()].concat();
+        self.push_frame(frame(Opcode::Close, &payload));
+    }
+
+    fn drop_queue(&self) {
+        self.drop_queue_as(match self.ending.get() {
+            Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
+            _ => MissedReason::SessionEnded,
+        });
+    }
+
+    fn drop_queue_as(&self, reason: MissedReason) {
+        let dropped = self.queue.borrow_mut().clear(self.endpoint.format);
+        self.count_missed(reason, dropped as u64);
+    }
+}
+
+/// Whether what is queued is still worth sending before the close frame: not to one who is too
+/// slow for it, or who may not have it any more.
+fn flushes_first(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::SlowConsumer
+            | CloseReason::WriteTimeout
+            | CloseReason::PingTimeout
+            | CloseReason::TokenExpired
+            | CloseReason::TokenInvalid
+            | CloseReason::Revoked
+            | CloseReason::Forbidden
+    )
+}
+
+/// Whether the client's stream cannot be parsed any further after this.
+fn is_violation(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::ProtocolError
+            | CloseReason::InvalidUtf8
+            | CloseReason::MessageTooBig
+            | CloseReason::RateLimited
+    )
+}
