@@ -1,0 +1,161 @@
+//! The gateway as a whole: bound as a whole, ended as a whole, whatever part of it dies.
+
+use super::*;
+use crate::{config, shard::Shard};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream as StdStream,
+    sync::mpsc,
+    thread,
+};
+use tokio::{net::TcpStream, time};
+
+const DEADLINE: Duration = Duration::from_secs(20);
+
+fn gateway() -> Gateway {
+    let text = r#"
+        server = { listen = "127.0.0.1:0", shards = 2, max_connections = 10 }
+        admin = { listen = "127.0.0.1:0" }
+        redis = { url = "redis://127.0.0.1:1/0" }
+        shutdown = { spread = "100ms", timeout = "10s" }
+        endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
+    "#;
+    let loaded = config::parse(text, "test").map_err(|error| error.report());
+    Gateway::bind(loaded.expect("a good configuration").config).expect("free ports")
+}
+
+#[tokio::test]
+async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end() {
+    let gateway = gateway();
+    let addresses = [gateway.address().unwrap(), gateway.admin_address()];
+    for address in addresses {
+        TcpStream::connect(address).await.expect("bound");
+    }
+    let end = time::timeout(DEADLINE, gateway.run(async {})).await.expect("in time");
+    assert_eq!(end.expect("as asked"), Ending::Clean);
+    for address in addresses {
+        assert!(TcpStream::connect(address).await.is_err(), "{address} is still open");
+    }
+}
+
+#[tokio::test]
+async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
+    let gateway = gateway();
+    let shard = gateway.shards[1].handle();
+    shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+    let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+    assert_eq!(end.expect_err("nobody asked").to_string(), "shard 1 died");
+}
+
+#[tokio::test]
+async fn a_redis_side_that_ends_ends_the_gateway_with_an_error_that_names_it() {
+    let mut gateway = gateway();
+    // One whose shards have gone before it begins: there is nothing left that it could do.
+    let (end, shards) = exchange::queues(2);
+    drop(shards);
+    let redis = gateway.config.borrow().redis.clone();
+    let without_shards = Upstream::new(redis, end, Arc::clone(&gateway.metrics)).0;
+    let _real = std::mem::replace(&mut gateway.upstream, without_shards);
+    let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+    assert_eq!(end.expect_err("nobody asked").to_string(), "the Redis side ended unasked");
+}
+
+#[tokio::test]
+async fn the_last_shard_is_named_as_the_cause_though_the_redis_side_ends_with_it() {
+    let gateway = gateway();
+    for shard in &gateway.shards {
+        shard.handle().tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+    }
+    let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+    let text = end.expect_err("nobody asked").to_string();
+    assert!(["shard 0 died", "shard 1 died"].contains(&text.as_str()), "{text}");
+}
+
+#[tokio::test]
+async fn a_redis_side_that_panics_is_told_with_its_panic() {
+    let gateway = gateway();
+    let died = AbortOnDropHandle::new(tokio::spawn(async { panic!("on purpose") }));
+    let error = upstream_failed(died, gateway.phase.subscribe()).await;
+    let text = std::error::Error::source(&error).expect("a cause").to_string();
+    assert!(text.contains("on purpose"), "{text}");
+}
+
+#[tokio::test]
+async fn a_shard_that_dies_while_it_drains_is_an_error_all_the_same() {
+    let gateway = gateway();
+    let shard = gateway.shards[0].handle();
+    let phases = gateway.phase.subscribe();
+    let dies = async move {
+        let mut phases = phases;
+        let _ = phases.wait_for(|phase| *phase >= Phase::Leaving).await;
+        shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+    };
+    let run = time::timeout(DEADLINE, gateway.run(async {}));
+    let (end, ()) = tokio::join!(run, dies);
+    assert_eq!(end.expect("in time").expect_err("it died").to_string(), "shard 0 died");
+}
+
+#[tokio::test]
+async fn a_panic_in_one_connection_s_task_leaves_the_gateway_serving() {
+    let gateway = gateway();
+    let address = gateway.address().unwrap();
+    let shard = gateway.shards[0].handle();
+    let stopper = gateway.stopper();
+    let panics = async {
+        for _ in 0..10 {
+            let job = |shard: &Shard| shard.spawn(async { panic!("on purpose") });
+            shard.tell(Command::Run(Box::new(job)));
+        }
+        let (told, heard) = tokio::sync::oneshot::channel();
+        shard.tell(Command::Run(Box::new(|_| told.send(()).expect("somebody waits"))));
+        time::timeout(DEADLINE, heard).await.expect("in time").expect("the shard lives");
+        TcpStream::connect(address).await.expect("still open");
+        stopper.drain.cancel();
+    };
+    let run = time::timeout(DEADLINE, gateway.run(future::pending()));
+    let (end, ()) = tokio::join!(run, panics);
+    assert_eq!(end.expect("in time").expect("as asked"), Ending::Clean);
+}
+
+#[tokio::test]
+async fn a_stop_at_once_is_a_stop_as_asked() {
+    let gateway = gateway();
+    gateway.stopper().now.cancel();
+    let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+    assert_eq!(end.expect("as asked"), Ending::Forced);
+}
+
+/// The whole answer to a plain GET.
+fn get(address: SocketAddr, path: &str) -> String {
+    let mut stream = StdStream::connect(address).expect("it listens");
+    stream.set_read_timeout(Some(DEADLINE)).expect("a socket can be told");
+    write!(stream, "GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n")
+        .expect("it reads");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("it answers");
+    answer
+}
+
+#[tokio::test]
+async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_still() {
+    let gateway = gateway();
+    let (admin, stopper) = (gateway.admin_address(), gateway.stopper());
+    let mut held = Vec::new();
+    for shard in &gateway.shards {
+        let (release, stuck) = mpsc::channel::<()>();
+        shard.handle().tell(Command::Run(Box::new(move |_| drop(stuck.recv()))));
+        held.push(release);
+    }
+    let asks = async {
+        for path in ["/livez", "/metrics", "/status"] {
+            // Waiting for this stops the thread of the Redis side and the listener as well.
+            let answer = thread::spawn(move || get(admin, path)).join().expect("an answer");
+            assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
+        }
+        drop(held);
+        stopper.drain.cancel();
+    };
+    let run = time::timeout(DEADLINE, gateway.run(future::pending()));
+    let (end, ()) = tokio::join!(run, asks);
+    assert_eq!(end.expect("in time").expect("as asked"), Ending::Clean);
+}
