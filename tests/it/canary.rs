@@ -156,6 +156,8 @@ fn refresh_and_revoke(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries)
         client.send(TEXT, frame.as_bytes());
     }
     said += &format!("{:?}", client.until_closed());
+    // Before the user is sent away, which may arrive at any time after it was published.
+    last_words(gateway, canaries);
     let mut chatty = gateway.open_with(&canaries.good(), "/ws/me");
     chatty.send(TEXT, canaries.bad("inbound").as_bytes());
     redis.publish("user:ann", canaries.bad("payload"));
@@ -166,7 +168,6 @@ fn refresh_and_revoke(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries)
         redis.publish("sockway:control", payload);
     }
     redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
-    last_words(gateway, canaries);
     said
 }
 
