@@ -42,6 +42,10 @@ impl Bench {
         if kind == Kind::Nchan {
             command.arg("--publish-over-http");
         }
+        if settings.tls {
+            let [certificate, _] = place.certificate()?;
+            command.arg("--tls-ca").arg(certificate);
+        }
         command.stdin(Stdio::piped()).stdout(Stdio::piped());
         let mut process = Process::start(&mut command, place.load_cores())?;
         let input = process.0.stdin.take().ok_or("no pipe")?;

@@ -37,7 +37,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "memory",
-        what: "10,000 idle connections, fresh and after a burst and pings",
+        what: "10,000 idle connections, fresh and after a burst and pings, with TLS too",
         run: memory,
     },
     Scenario { name: "latency", what: "half the rate that saturates the limit", run: latency },
@@ -49,7 +49,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "slow", what: "one reader of 1 KB/s among fast ones", run: slow },
 ];
 
-/// Each of these in turn, as many times as there are pairs. A peer that fails has no figure; when the limit or
+/// Each of these in turn, as many times as there are pairs, after a turn that warms up and is not counted. A peer that fails has no figure; when the limit or
 /// Sockway fails, so does the scenario. Sockway must itself have counted as many deliveries as came.
 fn in_turn<T>(
     place: &Place,
@@ -59,13 +59,14 @@ fn in_turn<T>(
     let mut figures: Vec<(Kind, Vec<T>)> =
         benches.iter().map(|bench| (bench.kind, Vec::new())).collect();
     let mut failed = Vec::new();
-    for _ in 0..place.pairs() {
+    for warm in std::iter::once(false).chain(std::iter::repeat_n(true, place.pairs())) {
         for (bench, (kind, values)) in benches.iter_mut().zip(&mut figures) {
             if failed.contains(kind) {
                 continue;
             }
             match turn(bench) {
-                Ok(value) => values.push(value),
+                Ok(value) if warm => values.push(value),
+                Ok(_) => {}
                 Err(error) if kind.is_peer() => {
                     eprintln!("    left out: {error}");
                     failed.push(*kind);
@@ -250,33 +251,60 @@ fn storm(place: &Place) -> Outcome<Vec<Row>> {
 
 fn memory(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(10_000);
-    let grown = each(place, |kind| memory_of(place, kind, sockets))?;
-    let row = |what: &str, most, of: fn(&(f64, f64)) -> f64, note: &str| Row {
+    let plain = each(place, |kind| memory_of(place, kind, sockets, false))?;
+    let tls = vec![(Kind::Sockway, vec![memory_of(place, Kind::Sockway, sockets, true)?])];
+    let row = |grown: &[(Kind, Vec<Grown>)], what: &str, most, of: fn(&Grown) -> f64, note| Row {
         what: format!("idle connection with its own channel and a common one, {what}: PSS"),
         unit: "bytes",
         target: Target::AtMost(most),
         figures: grown.iter().map(|(kind, both)| (*kind, both.iter().map(of).collect())).collect(),
-        note: note.to_owned(),
+        note,
     };
-    let pings =
-        "Pinged every 2 s, 5 s (short form) or 60 s long, instead of every 25 s for 10 minutes.";
+    let used = "after a burst of 100 messages and pings";
+    let (plain_pings, tls_pings) = (pings(place, false), pings(place, true));
+    let note = |pings: &Pings| {
+        format!("Sockway: pinged every {} for {} s, then weighed.", pings.interval, pings.seconds)
+    };
     Ok(vec![
-        row("fresh", 1536.0, |(fresh, _)| *fresh, ""),
-        row("after a burst of 100 messages and pings", 1700.0, |(_, used)| *used, pings),
+        row(&plain, "fresh", 1536.0, |grown| grown.fresh, String::new()),
+        row(&plain, used, 1700.0, |grown| grown.used, note(&plain_pings)),
+        row(&tls, "TLS, fresh", 10_240.0, |grown| grown.fresh, String::new()),
+        row(&tls, &format!("TLS, {used}"), 10_240.0, |grown| grown.used, note(&tls_pings)),
     ])
 }
 
-/// Bytes a connection when it is fresh, and when it has seen messages and pings.
-fn memory_of(place: &Place, kind: Kind, sockets: usize) -> Outcome<(f64, f64)> {
-    let settings = Settings { ping_interval: "2s", ..Settings::usual(place) };
+/// Bytes a connection.
+struct Grown {
+    fresh: f64,
+    used: f64,
+}
+
+struct Pings {
+    interval: &'static str,
+    seconds: u32,
+}
+
+/// Ten minutes of them, once: as many come in a shorter time where that is enough.
+fn pings(place: &Place, tls: bool) -> Pings {
+    match (place.options.short, tls) {
+        (true, _) => Pings { interval: "2s", seconds: 5 },
+        (false, true) => Pings { interval: "2s", seconds: 60 },
+        (false, false) => Pings { interval: "25s", seconds: 600 },
+    }
+}
+
+fn memory_of(place: &Place, kind: Kind, sockets: usize, tls: bool) -> Outcome<Grown> {
+    let Pings { interval, seconds } = pings(place, tls);
+    let settings = Settings { ping_interval: interval, tls, ..Settings::usual(place) };
     let mut bench = Bench::start(place, kind, &settings)?;
     let connected = connect(&mut bench, sockets, "/both/{ids}")?;
     let grown =
         |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
     closed(&mut bench, place, 100, 100, "all")?;
-    let seconds = if place.options.short { 5 } else { 60 };
+    // The others do not ping, or not as they are told: a minute is enough.
+    let seconds = if kind == Kind::Sockway { seconds } else { seconds.min(60) };
     let idle = bench.window(&format!("idle --seconds {seconds}"))?;
-    Ok((grown(connected.memory_after.pss), grown(idle.memory.pss)))
+    Ok(Grown { fresh: grown(connected.memory_after.pss), used: grown(idle.memory.pss) })
 }
 
 fn latency(place: &Place) -> Outcome<Vec<Row>> {

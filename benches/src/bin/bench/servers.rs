@@ -73,6 +73,17 @@ impl<'a> Place<'a> {
         self.directory.0.join(name)
     }
 
+    /// The files of a certificate for the loopback address and of its key.
+    pub(crate) fn certificate(&self) -> Outcome<[PathBuf; 2]> {
+        let files = ["certificate.pem", "key.pem"].map(|name| self.path(name));
+        if !files[0].exists() {
+            let made = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()])?;
+            fs::write(&files[0], made.cert.pem())?;
+            fs::write(&files[1], made.signing_key.serialize_pem())?;
+        }
+        Ok(files)
+    }
+
     /// The limit and Sockway, and the peers that are installed.
     pub(crate) fn everybody(&self) -> Vec<Kind> {
         let mut kinds = vec![Kind::Limit, Kind::Sockway];
@@ -186,11 +197,18 @@ pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     pub(crate) ping_interval: &'static str,
     pub(crate) queue_messages: u32,
+    /// Of Sockway alone.
+    pub(crate) tls: bool,
 }
 
 impl Settings {
     pub(crate) fn usual(place: &Place) -> Self {
-        Self { cores: place.server_cores().to_vec(), ping_interval: "25s", queue_messages: 256 }
+        Self {
+            cores: place.server_cores().to_vec(),
+            ping_interval: "25s",
+            queue_messages: 256,
+            tls: false,
+        }
     }
 }
 
@@ -223,7 +241,13 @@ impl Server {
             Kind::Sockway => {
                 let admin = *admin.insert(processes::free_address()?);
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
-                fs::write(&file, configuration(address, admin, redis.address, settings))?;
+                let mut text = configuration(address, admin, redis.address, settings);
+                if settings.tls {
+                    let [certificate, key] = place.certificate()?;
+                    text +=
+                        &format!("[server.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n");
+                }
+                fs::write(&file, text)?;
                 let mut command = processes::command(&place.options.sockway.to_string_lossy());
                 command.args(["serve", "--config", &file.to_string_lossy()]);
                 command

@@ -14,6 +14,7 @@ mod publisher;
 mod run;
 mod sockets;
 mod windows;
+mod wire;
 
 use std::error::Error;
 use std::io::{self, Write as _};

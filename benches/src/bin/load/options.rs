@@ -1,6 +1,7 @@
 //! The command line and the steps.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
@@ -17,6 +18,9 @@ pub(crate) struct Options {
     /// own protocol there.
     #[arg(long)]
     pub(crate) publish_over_http: bool,
+    /// Speak TLS, and trust the certificate in this file alone.
+    #[arg(long)]
+    pub(crate) tls_ca: Option<PathBuf>,
     /// Processes of the server: their CPU time and memory are reported.
     #[arg(long, value_delimiter = ',')]
     pub(crate) pid: Vec<u32>,

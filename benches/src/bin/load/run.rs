@@ -1,10 +1,11 @@
 //! The steps, one after the other, over one set of sockets.
 
 use std::error::Error;
-use std::os::fd::OwnedFd;
+use std::io::ErrorKind;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rustix::io::Errno;
+use rustls::ClientConfig;
 use sockway_benches::poll::Poll;
 use sockway_benches::report::{Connected, Window};
 use sockway_benches::stamp::{self, EVERYBODY, Stamp};
@@ -14,6 +15,7 @@ use crate::options::{Closed, Connect, Content, Idle, Open, Options, Target};
 use crate::publisher::Publisher;
 use crate::sockets::{self, Frame, Socket};
 use crate::windows::{Meter, Tally};
+use crate::wire::{self, Wire};
 
 const PUBLISHER: u64 = u64::MAX;
 const BUFFER: usize = 1024 * 1024;
@@ -29,6 +31,7 @@ type Outcome<T> = Result<T, Box<dyn Error>>;
 pub(crate) struct Run<'a> {
     options: &'a Options,
     started: Instant,
+    tls: Option<Arc<ClientConfig>>,
     poll: Poll,
     /// `None` after Redis has closed it, as it does when it is restarted.
     publisher: Option<Publisher>,
@@ -45,7 +48,7 @@ pub(crate) struct Run<'a> {
 /// Sockets that read a few bytes at a time.
 #[derive(Default)]
 struct Slow {
-    sockets: Vec<OwnedFd>,
+    sockets: Vec<Wire>,
     bytes_at_a_time: usize,
     next_read: Option<Instant>,
     closed: u64,
@@ -60,6 +63,7 @@ impl<'a> Run<'a> {
         Ok(Self {
             options,
             started: Instant::now(),
+            tls: options.tls_ca.as_deref().map(wire::trusting).transpose()?,
             poll,
             publisher: Some(publisher),
             publisher_waits: false,
@@ -118,11 +122,11 @@ impl<'a> Run<'a> {
 
     fn connect_one(&mut self, path: &str) -> Outcome<()> {
         let index = self.sockets.len();
-        let socket = sockets::connect(self.options.server, index, path, false)?;
-        self.poll.add(&socket, index as u64)?;
+        let wire = sockets::connect(self.options.server, index, path, false, self.tls.as_ref())?;
+        self.poll.add(&wire, index as u64)?;
         self.shaking_hands += 1;
         self.sockets.push(Socket {
-            socket,
+            wire,
             open: false,
             rest: Vec::new(),
             first_channel: index as u32 * self.channels_of_a_socket,
@@ -134,18 +138,21 @@ impl<'a> Run<'a> {
 
     fn connect_slow(&mut self, step: &Connect, bytes_per_second: u64) -> Outcome<Connected> {
         for _ in 0..step.sockets {
-            let socket =
-                sockets::connect(self.options.server, self.sockets.len(), &step.path, true)?;
+            let index = self.sockets.len();
+            let mut socket =
+                sockets::connect(self.options.server, index, &step.path, true, self.tls.as_ref())?;
             let (start, mut arrived) = (Instant::now(), Vec::new());
             while sockets::answered(&arrived)?.is_none() {
                 if start.elapsed() > STALLED {
                     return Err("a slow socket gets no answer".into());
                 }
                 let mut byte = [0];
-                match rustix::io::read(&socket, &mut byte) {
+                match socket.read(&mut byte) {
                     Ok(0) => return Err("a slow socket was closed".into()),
                     Ok(_) => arrived.push(byte[0]),
-                    Err(Errno::AGAIN) => self.turn(Some(Duration::from_millis(1)))?,
+                    Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                        self.turn(Some(Duration::from_millis(1)))?
+                    }
                     Err(error) => return Err(error.into()),
                 }
             }
@@ -344,14 +351,14 @@ impl<'a> Run<'a> {
         let socket = &mut self.sockets[index];
         let rest = socket.rest.len();
         self.buffer[..rest].copy_from_slice(&socket.rest);
-        let end = match rustix::io::read(&socket.socket, &mut self.buffer[rest..]) {
+        let end = match socket.wire.read(&mut self.buffer[rest..]) {
             Ok(0) => {
                 return Err(
                     format!("the server closed socket {index} without a close frame").into()
                 );
             }
             Ok(length) => rest + length,
-            Err(Errno::AGAIN) => return Ok(()),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
             Err(error) => return Err(format!("socket {index}: {error}").into()),
         };
         let now = self.started.elapsed().as_nanos() as u64;
@@ -373,7 +380,7 @@ impl<'a> Run<'a> {
                 }
                 Frame::Ping(payload) => {
                     self.tally.pings += 1;
-                    sockets::pong(&socket.socket, payload)?;
+                    sockets::pong(&mut socket.wire, payload)?;
                 }
                 Frame::Close(code) => {
                     return Err(format!("the server closed socket {index} with {code}").into());
@@ -399,8 +406,9 @@ impl Slow {
         self.next_read = Some(now + SLOW_READS);
         let before = self.sockets.len();
         let bytes = &mut buffer[..self.bytes_at_a_time];
-        self.sockets.retain(|socket| {
-            !matches!(rustix::io::read(socket, &mut *bytes), Ok(0) | Err(Errno::CONNRESET))
+        self.sockets.retain_mut(|socket| match socket.read(bytes) {
+            Ok(length) => length > 0,
+            Err(error) => error.kind() != ErrorKind::ConnectionReset,
         });
         self.closed += (before - self.sockets.len()) as u64;
         Ok(())

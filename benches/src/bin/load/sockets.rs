@@ -1,13 +1,16 @@
 //! The sockets: handshake, reading, frames, pongs.
 
 use std::error::Error;
+use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::fd::OwnedFd;
+use std::sync::Arc;
 use std::time::Duration;
 
-use rustix::io::Errno;
-use rustix::net::{AddressFamily, SendFlags, SocketType, sockopt};
+use rustix::net::{AddressFamily, SocketType, sockopt};
+use rustls::ClientConfig;
 use sockway_benches::upgrade;
+
+use crate::wire::Wire;
 
 /// A source address has 28,000 ports on a usual machine; the next 10,000 sockets come from the next address.
 const SOCKETS_OF_AN_ADDRESS: usize = 10_000;
@@ -21,7 +24,7 @@ pub(crate) enum Frame<'a> {
 }
 
 pub(crate) struct Socket {
-    pub(crate) socket: OwnedFd,
+    pub(crate) wire: Wire,
     pub(crate) open: bool,
     /// The beginning of a frame whose end has not come yet.
     pub(crate) rest: Vec<u8>,
@@ -39,7 +42,8 @@ pub(crate) fn connect(
     index: usize,
     path: &str,
     slow: bool,
-) -> Result<OwnedFd, Errno> {
+    tls: Option<&Arc<ClientConfig>>,
+) -> io::Result<Wire> {
     let socket = rustix::net::socket(AddressFamily::INET, SocketType::STREAM, None)?;
     // Ends without TIME_WAIT, so that the next run has its ports.
     sockopt::set_socket_linger(&socket, Some(Duration::ZERO))?;
@@ -55,10 +59,10 @@ pub(crate) fn connect(
     }
     rustix::net::connect(&socket, &server)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    let request = upgrade::request(&server.to_string(), path);
-    let sent = rustix::net::send(&socket, request.as_bytes(), SendFlags::NOSIGNAL)?;
-    if sent == request.len() { Ok(socket) } else { Err(Errno::NOBUFS) }
+    let mut wire = Wire::new(socket, server, tls)?;
+    wire.write_all(upgrade::request(&server.to_string(), path).as_bytes())?;
+    wire.set_nonblocking()?;
+    Ok(wire)
 }
 
 /// Checks the answer to an upgrade; `None` when it is not there whole, else its length.
@@ -99,8 +103,8 @@ pub(crate) fn frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Box<dyn 
 }
 
 /// Answers a ping. Masked with zeros, which is a mask like any other.
-pub(crate) fn pong(socket: &OwnedFd, payload: &[u8]) -> Result<(), Errno> {
+pub(crate) fn pong(wire: &mut Wire, payload: &[u8]) -> io::Result<()> {
     let mut frame = vec![0x8a, 0x80 | payload.len() as u8, 0, 0, 0, 0];
     frame.extend_from_slice(payload);
-    rustix::net::send(socket, &frame, SendFlags::NOSIGNAL).map(drop)
+    wire.write_all(&frame)
 }

@@ -190,11 +190,12 @@ mod tests {
     use sockway_benches::stamp::LENGTH;
 
     use super::*;
+    use crate::wire::Wire;
 
     fn socket(first_channel: u32) -> Socket {
-        let socket = OwnedFd::from(std::fs::File::open("/dev/null").expect("it is there"));
+        let file = OwnedFd::from(std::fs::File::open("/dev/null").expect("it is there"));
         Socket {
-            socket,
+            wire: Wire::Plain(file.into()),
             open: true,
             rest: Vec::new(),
             first_channel,
