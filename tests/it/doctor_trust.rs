@@ -62,7 +62,11 @@ fn the_way_of_clients_by_tls_is_tried_as_one_who_trusts_the_certificate_and_as_o
 
     let said = said_to(None);
     assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
-    said.assert("fail", "url tls", &["UnknownIssuer", "-> its authority", "SSL_CERT_FILE"]);
+    said.assert(
+        "fail",
+        "url tls",
+        &["UnknownIssuer", "-> the certificate must be", "SSL_CERT_FILE"],
+    );
     assert_eq!(said.text.matches("UnknownIssuer").count(), 1, "told twice: {said:#?}");
 
     certificate.let_expire();

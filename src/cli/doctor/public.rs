@@ -179,11 +179,9 @@ fn certificate_advice(said: &str) -> &'static str {
     if said.contains("CaUsedAsEndEntity") {
         "it is an authority's certificate: make a server's own, with basicConstraints CA:FALSE \
          (docs/operations.md, TLS)"
-    } else if said.contains("UnknownIssuer") {
-        "its authority is not among those that this machine trusts, or the chain lacks the \
-         certificate in between; SSL_CERT_FILE names an authority of your own (PEM)"
     } else {
-        "the certificate must be valid now, and for this host name"
+        "the certificate must be valid now, for this host name, and from an authority that this \
+         machine trusts, with those in between; SSL_CERT_FILE names an authority of your own (PEM)"
     }
 }
 
