@@ -127,6 +127,28 @@ fn series_named_in_other_documents_and_in_deploy_exist() {
     }
 }
 
+/// The figures in a table: what is made of digits, commas and points.
+fn figures(text: &str) -> BTreeSet<String> {
+    let cells = rows(text).into_iter().flat_map(|row| row.into_iter().skip(1));
+    let digits = |cell: String| {
+        let figure = cell.trim_matches(|c: char| !c.is_ascii_digit());
+        figure.split(' ').next().unwrap_or_default().to_owned()
+    };
+    cells.map(digits).filter(|figure| !figure.is_empty()).collect()
+}
+
+#[test]
+fn figures_in_the_readme_are_those_of_the_benchmarks() {
+    let (readme, benchmarks) = (read("README.md"), read("docs/benchmarks.md"));
+    let shown = figures(section(&readme, "Measured"));
+    assert!(shown.len() > 10, "the test looks at nothing: {shown:?}");
+    let is_figure = |c: char| c.is_ascii_digit() || c == ',' || c == '.';
+    let measured: BTreeSet<_> =
+        benchmarks.split(|c| !is_figure(c)).map(|it| it.trim_matches(['.', ','])).collect();
+    let other: Vec<_> = shown.iter().filter(|it| !measured.contains(it.as_str())).collect();
+    assert!(other.is_empty(), "not in docs/benchmarks.md: {other:?}");
+}
+
 /// Where the links of a Markdown text lead.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))

@@ -373,6 +373,9 @@ fn what_was_fetched_is_kept_for_the_same_issuer_and_algorithms_only() {
 
     let elsewhere = KeySource::Jwks("https://id.example/other".parse().unwrap());
     let elsewhere = JwtSettings { key: elsewhere, ..settings(&[ES256]) };
+    let both = auth(&[ES256, EdDSA]);
+    let reordered = reread(settings(&[EdDSA, ES256])).with_keys_of(&both);
+    assert!(Arc::ptr_eq(keys(&reordered), keys(&both)), "an order is no other choice");
     for other in [settings(&[ES256, EdDSA]), elsewhere] {
         let anew = reread(other).with_keys_of(&before);
         assert!(keys(&anew).missing().is_some());

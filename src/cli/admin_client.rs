@@ -1,6 +1,7 @@
 //! Asks the admin port of a gateway that runs somewhere.
 
-use super::{Failure, failure::chain};
+use super::Failure;
+use crate::causes::chain;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Method, Request, client::conn::http1, header::HOST};

@@ -1,8 +1,8 @@
 //! Why a command failed, and with which exit status.
 
 use super::{WRONG_USAGE, output};
-use crate::config::ConfigError;
-use std::{error::Error, fmt::Write as _, process::ExitCode};
+use crate::{causes::chain, config::ConfigError};
+use std::{error::Error, process::ExitCode};
 
 /// A command's failure: what the person who typed it gets to read.
 #[derive(Debug)]
@@ -47,35 +47,5 @@ impl Failure {
 impl From<ConfigError> for Failure {
     fn from(error: ConfigError) -> Self {
         Self::Configuration(error.report())
-    }
-}
-
-/// An error and its causes, the outermost first.
-pub(super) fn chain(error: &dyn Error) -> String {
-    let mut text = error.to_string();
-    let mut source = error.source();
-    while let Some(cause) = source {
-        let _ = write!(text, ": {cause}");
-        source = cause.source();
-    }
-    text
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::app::BindError;
-    use std::io;
-
-    #[test]
-    fn an_error_is_told_with_its_causes_on_one_line() {
-        let error = BindError::Public {
-            address: "127.0.0.1:80".to_owned(),
-            source: io::Error::from(io::ErrorKind::PermissionDenied),
-        };
-        assert_eq!(
-            chain(&error),
-            "cannot listen on 127.0.0.1:80 (server.listen): permission denied"
-        );
     }
 }

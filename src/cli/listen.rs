@@ -1,7 +1,7 @@
 //! `sockway listen`: a WebSocket client that prints what arrives.
 
-use super::{Failure, failure::chain, output, runtime};
-use crate::secret::Secret;
+use super::{Failure, output, runtime};
+use crate::{causes::chain, secret::Secret};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::{env, time::Duration};
@@ -19,14 +19,21 @@ use tokio_tungstenite::{
 
 /// Open a WebSocket and print every message on a line of its own.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 pub(super) struct Args {
-    /// ws:// or wss://
+    /// ws:// or wss://. A certificate of your own authority is trusted when the environment variable
+    /// `SSL_CERT_FILE` names that (PEM)
     url: String,
     /// Sent as `Authorization: Bearer …`; the environment variable `SOCKWAY_TOKEN` does the same
     /// and is not seen by other users of this machine
     #[arg(long)]
     token: Option<String>,
 }
+
+const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, or the reader of its output \
+leaves), 1 when it is refused, when the server closes the session, whatever the code (a revoked \
+token: `closed: 3000 revoked`), or when the connection breaks; the reason is the last line of \
+stderr. 64 for wrong usage.";
 
 /// Until the server has answered the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);

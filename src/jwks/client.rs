@@ -35,7 +35,7 @@ const MAX_BODY_BYTES: usize = 64 * 1024;
 
 /// Why a fetch failed.
 #[derive(Debug, thiserror::Error)]
-pub(super) enum FetchError {
+pub enum FetchError {
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     Timeout,
     #[error("the host's name cannot be resolved")]

@@ -10,12 +10,15 @@ mod client;
 #[cfg(test)]
 mod tests;
 
+pub use client::FetchError;
+
 use crate::{
-    auth::{KeySet, PassedOver, Replaced},
+    auth::{JwksError, KeySet, PassedOver, Replaced},
+    causes::chain,
     metrics::JwksMetrics,
 };
-use client::{Client, FetchError};
-use std::{error::Error, sync::Arc, time::Duration};
+use client::Client;
+use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
@@ -26,6 +29,25 @@ const FRESH_FOR: Duration = Duration::from_secs(300);
 /// The pauses after a failure: the first, then each twice the one before, up to the last.
 const RETRY_MIN: Duration = Duration::from_secs(1);
 const RETRY_MAX: Duration = Duration::from_secs(60);
+
+/// Why no keys came of a fetch.
+#[derive(Debug, thiserror::Error)]
+pub enum NoKeys {
+    #[error(transparent)]
+    NotFetched(#[from] FetchError),
+    #[error(transparent)]
+    NotUsable(#[from] JwksError),
+}
+
+/// Fetches the keys once, as a [`Keeper`] would, for whoever wants to know whether that works.
+///
+/// # Errors
+/// When they cannot be fetched, or what was fetched has no key that can be used.
+pub async fn try_once(keys: &KeySet) -> Result<Replaced, NoKeys> {
+    keys.begin();
+    let document = Client::default().fetch(keys.url()).await?;
+    Ok(keys.replace(&document)?)
+}
 
 /// Keeps the keys of one issuer fresh. When it is dropped nobody waits for them any longer.
 pub struct Keeper {
@@ -112,14 +134,4 @@ impl Drop for Keeper {
     fn drop(&mut self) {
         self.keys.stop();
     }
-}
-
-/// An error and its causes, the outermost first.
-fn chain(error: &dyn Error) -> String {
-    let (mut text, mut source) = (error.to_string(), error.source());
-    while let Some(cause) = source {
-        text = format!("{text}: {cause}");
-        source = cause.source();
-    }
-    text
 }

@@ -5,6 +5,7 @@ use super::{
     Busy,
     control::Revoked,
     hub::Hub,
+    reload::Leaving,
     session::Session,
     wheel::{TICK, Wheel},
 };
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) left: Notify,
     pub(super) tasks: Cell<usize>,
     draining: Cell<bool>,
+    /// Whom a reload still has to close.
+    pub(super) leaving: RefCell<Leaving>,
     /// The latest that a reload brought; `None` before the first.
     pub(super) config: RefCell<Option<Arc<Config>>>,
 }
@@ -61,6 +64,7 @@ impl Core {
             left: Notify::new(),
             tasks: Cell::new(0),
             draining: Cell::new(false),
+            leaving: RefCell::default(),
             config: RefCell::default(),
         }
     }
@@ -144,6 +148,7 @@ impl Core {
                 session.on_tick(at, now);
             }
         }
+        self.close_leaving();
     }
 
     /// Closes every session at a random moment within `spread`, and later ones at once.

@@ -22,7 +22,11 @@ mod task;
 mod tests;
 mod thread;
 mod tls;
+#[cfg(test)]
+mod tls_fixture;
 mod tls_stream;
+#[cfg(test)]
+mod tls_tests;
 mod transport;
 mod wheel;
 

@@ -96,7 +96,10 @@ fn run(
         tokio::select! {
             () = drained(&core) => true,
             ended = tasks.join_next() => {
-                tracing::error!(shard = core.id, ?ended, "a task of the shard ended");
+                // Else the other ends are gone: a stop at once, or the Redis side, which says why.
+                if let Some(Err(error)) = ended {
+                    tracing::error!(shard = core.id, %error, "a task of the shard ended");
+                }
                 false
             }
         }

@@ -141,17 +141,11 @@ impl Tls {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-    use rustls::{
-        ClientConfig, ClientConnection, RootCertStore, SupportedProtocolVersion,
-        crypto::aws_lc_rs,
-        pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject},
-        version,
+    use super::{
+        super::tls_fixture::{TlsEnds, tls_ends},
+        *,
     };
-    use std::{
-        path::Path,
-        process::{Command, Stdio},
-    };
+    use rustls::{ClientConnection, SupportedProtocolVersion, version};
 
     const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
@@ -205,46 +199,15 @@ mod tests {
         config: Arc<ServerConfig>,
     }
 
-    fn openssl(directory: &Path) {
-        let made = Command::new("openssl")
-            .current_dir(directory)
-            .args(["req", "-x509", "-nodes", "-subj", "/CN=test", "-newkey", "ec", "-pkeyopt"])
-            .args(["ec_paramgen_curve:prime256v1", "-addext", "subjectAltName=DNS:localhost"])
-            .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-            .args(["-keyout", "key.pem", "-out", "cert.pem"])
-            .stderr(Stdio::null())
-            .status();
-        assert!(made.expect("openssl is installed").success());
-    }
-
     impl Pair {
         /// Two sides that have shaken hands.
         fn connected(version: &'static SupportedProtocolVersion) -> Self {
-            let directory = tempfile::tempdir().unwrap();
-            openssl(directory.path());
-            let chain = CertificateDer::from_pem_file(directory.path().join("cert.pem")).unwrap();
-            let key = PrivateKeyDer::from_pem_file(directory.path().join("key.pem")).unwrap();
-            let provider = Arc::new(aws_lc_rs::default_provider());
-            let server = ServerConfig::builder_with_provider(Arc::clone(&provider))
-                .with_safe_default_protocol_versions()
-                .unwrap()
-                .with_no_client_auth()
-                .with_single_cert(vec![chain.clone()], key)
-                .unwrap();
-            let mut roots = RootCertStore::empty();
-            roots.add(chain).unwrap();
-            let client = ClientConfig::builder_with_provider(provider)
-                .with_protocol_versions(&[version])
-                .unwrap()
-                .with_root_certificates(roots)
-                .with_no_client_auth();
-            let config = Arc::new(server);
-            let name = ServerName::try_from("localhost").unwrap();
+            let TlsEnds { server: config, client } = tls_ends(version);
             let mut pair = Self {
                 tls: Tls::new(Arc::clone(&config)).unwrap(),
                 config,
                 socket: Socket { room: usize::MAX, ..Socket::default() },
-                client: ClientConnection::new(Arc::new(client), name).unwrap(),
+                client,
             };
             while pair.client.is_handshaking() || pair.tls.connection.is_handshaking() {
                 pair.client_sends(b"");

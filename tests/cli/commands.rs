@@ -80,6 +80,7 @@ fn help_and_version_are_results() {
         &["check", "--help"],
         &["token", "--help"],
         &["listen", "--help"],
+        &["doctor", "--help"],
         &["health", "--help"],
         &["drain", "--help"],
         &["dev", "--help"],

@@ -105,8 +105,21 @@ fn listen_prints_what_arrives_and_how_it_ended() {
     listen.stdout.wait_for("the second message", |line| (line == "second").then_some(()));
     assert_eq!(listen.stdout.text(), "first\nsecond");
     gateway.terminate();
-    assert_ne!(listen.exit_code(), 0, "it did not end by itself");
+    assert_eq!(listen.exit_code(), 1, "it did not end by itself");
     assert!(listen.stderr.text().contains("1012"), "{}", listen.stderr.text());
+}
+
+#[test]
+fn listen_ends_with_1_and_the_code_when_its_user_is_revoked() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/me", gateway.address);
+    let mut listen = listening(&["listen", &url, "--token", &crate::rig::token::of("ann")]);
+    redis.wait_numsub("sockway:control", 1);
+    redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    assert_eq!(listen.exit_code(), 1);
+    assert!(listen.stderr.text().ends_with("closed: 3000 revoked"), "{}", listen.stderr.text());
+    let (code, help, _) = run(&["listen", "--help"]);
+    assert!(code == 0 && help.contains("Exit status: 0 when you end it"), "{help}");
 }
 
 #[test]

@@ -19,6 +19,8 @@ struct Printed {
     url: String,
     /// `redis-cli … publish …`
     publish: String,
+    /// `redis-cli … publish sockway:control …`
+    revoke: String,
     /// The page.
     page: String,
 }
@@ -29,10 +31,15 @@ impl Printed {
             let mut words = text.split([' ', '\n', '"', '\'']);
             words.find(|word| word.starts_with(start) && word.contains(with)).map(str::to_owned)
         };
-        let line = text.lines().map(str::trim).find(|line| line.starts_with("redis-cli"));
+        let line = |with: &str| {
+            let mut lines = text.lines().map(str::trim);
+            let line = lines.find(|line| line.starts_with("redis-cli") && line.contains(with));
+            line.expect(with).to_owned()
+        };
         Self {
             url: word("ws://", "token=").expect("a URL with its token"),
-            publish: line.expect("a redis-cli line").to_owned(),
+            publish: line(" publish user:"),
+            revoke: line(" publish sockway:control"),
             page: word("http://", "").expect("the page"),
         }
     }
@@ -87,6 +94,10 @@ fn the_printed_lines_work_and_at_ctrl_c_everything_is_gone() {
     assert_eq!(shell(&printed.publish).trim(), "1", "one subscriber got it");
     let message = client.text();
     assert!(printed.publish.contains(&message), "{message} was not in {}", printed.publish);
+
+    assert_eq!(shell(&printed.revoke).trim(), "1", "one gateway got it");
+    client.assert_closed(3000, "revoked");
+    let mut client = Client::open(address(&printed.url), &Request::upgrade("/ws/rooms/lobby"));
 
     let page = Request::get("/").header("Connection", "close").send(address(&printed.page));
     assert_eq!(page.status, 200);

@@ -56,12 +56,11 @@ fn a_revoked_user_is_closed_everywhere_and_nobody_else_is() {
     ];
     let mut bob = open(&gateway, &token::of("bob"));
     redis.wait_numsub("sockway:control", 2);
-    let at = std::time::Instant::now();
     redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    // Within a second, which tests/soak/bounds.rs holds: here other tests may have the processor.
     for tab in &mut tabs {
         tab.assert_closed(3000, "revoked");
     }
-    assert!(at.elapsed() < Duration::from_secs(2), "took {:?}", at.elapsed());
     assert_delivers(&redis, &mut bob, "bob");
     let series = "sockway_sessions_closed_total{endpoint=\"notifications\",reason=\"revoked\"}";
     gateway.wait_metric(series, 2.0);

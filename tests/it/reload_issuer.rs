@@ -41,6 +41,25 @@ fn a_reload_of_something_else_keeps_the_keys_while_their_issuer_is_down() {
 }
 
 #[test]
+fn algorithms_in_another_order_keep_the_keys_and_one_more_fetches_them_anew() {
+    let key = Key::new("a");
+    let issuer = Issuer::of(&[&key]);
+    let redis = Redis::start();
+    let algorithms =
+        |list: &[&str]| settings(&redis, &issuer.url()).set("auth.jwt.algorithms", list.to_vec());
+    let gateway = Gateway::start(&algorithms(&["EdDSA", "ES256"]));
+    issuer.hang_up();
+    assert!(gateway.reload(&algorithms(&["ES256", "EdDSA"])));
+    assert!(gateway.is_ready());
+    gateway.open_with(&key.token("ann"), "/ws/me");
+    assert_eq!(issuer.asked(), 1);
+    issuer.publish(&[&key]);
+    assert!(gateway.reload(&algorithms(&["ES256", "EdDSA", "RS256"])));
+    gateway.open_with(&key.token("ann"), "/ws/me");
+    assert_eq!(issuer.asked(), 2);
+}
+
+#[test]
 fn another_issuer_takes_over_at_once_and_the_former_is_asked_no_more() {
     let (old, new) = (Key::new("old"), Key::new("new"));
     let (former, next) = (Issuer::of(&[&old]), Issuer::of(&[&new]));

@@ -97,6 +97,8 @@ fn a_draining_gateway_takes_nobody_new_and_a_second_signal_ends_it_at_once() {
     gateway.terminate();
     let status = gateway.process.exit_within(Duration::from_secs(5));
     assert_eq!(status.code(), Some(0));
+    let log = gateway.process.stderr.text();
+    assert!(!log.contains("ERROR"), "what was asked for is no error: {log}");
     for client in &mut clients {
         match client.event() {
             Frame::End => {}

@@ -6,7 +6,7 @@ use crate::{
         Client, Gateway, Redis, Request, Settings,
         crowd::{Crowd, Manner, Member},
         oracle::Source,
-        settings::rooms,
+        settings::{notifications, rooms},
     },
     say,
 };
@@ -76,6 +76,26 @@ fn a_hundred_of_200_read_a_kilobyte_a_second() {
     assert_all_kept(&fast);
     assert!(fast.iter().all(|one| one.look(|ledger| ledger.missing == 0)));
     assert!(worst < Some(Duration::from_millis(100)));
+}
+
+#[test]
+fn a_revoked_user_is_gone_from_every_instance_within_a_second() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(notifications());
+    let gateways = [Gateway::start(&settings), Gateway::start(&settings)];
+    redis.wait_numsub("sockway:control", 2);
+    let tabs = |gateway: &Gateway| {
+        let tabs: Vec<_> = (0..500).map(|_| gateway.open_as("ann", "/ws/me")).collect();
+        tabs
+    };
+    let tabs: Vec<_> = gateways.iter().flat_map(tabs).collect();
+    let start = Instant::now();
+    redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    for mut tab in tabs {
+        tab.assert_closed(3000, "revoked");
+    }
+    say(&format!("1000 sessions on two instances were told after {:?}", start.elapsed()));
+    assert!(start.elapsed() <= Duration::from_secs(1));
 }
 
 #[test]

@@ -36,6 +36,10 @@ impl Banner {
 
   redis-cli -p {redis_port} publish user:{user}:notifications '{{"hello":"world"}}'
 
+3. Send the user away, from every instance:
+
+  redis-cli -p {redis_port} publish sockway:control '{{"disconnect":{{"user":"{user}"}}}}'
+
 Rooms need no token: ws://{address}/ws/rooms/lobby
 
   redis-cli -p {redis_port} publish room:lobby '{{"hello":"room"}}'

@@ -10,10 +10,12 @@ mod redis;
 mod scratch;
 mod settings;
 
-use super::{Failure, failure::chain, logging, output, runtime};
+use super::{Failure, logging, output, runtime};
 use crate::{
     app::Gateway,
-    auth, config,
+    auth,
+    causes::chain,
+    config,
     lifecycle::{OnHangup, Signals},
     upstream::{Link, Status},
 };

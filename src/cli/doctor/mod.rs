@@ -4,6 +4,7 @@
 //! nothing but one canary on the probe's channel; every wait has an end; no secret is printed.
 
 mod expiry;
+mod issuer;
 mod machine;
 mod public;
 mod redis;
@@ -14,13 +15,18 @@ use crate::{config, secret::Secret};
 use report::{Report, count};
 use std::{env, path::PathBuf};
 
-/// Try everything that a configuration needs: Redis, rights, limits, and the public URL.
+const EXIT_STATUS: &str = "Exit status: 0 when nothing failed (a warning is no failure), 1 when \
+something did, 64 for wrong usage, 78 for a wrong configuration.";
+
+/// Try everything that a configuration needs: Redis, rights, limits, keys, and the public URL.
 #[derive(Debug, clap::Args)]
+#[command(after_help = EXIT_STATUS)]
 pub(super) struct Args {
     /// The configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Also open a socket through the public URL of an endpoint, ws:// or wss://
+    /// Also open a socket through the public URL of an endpoint, ws:// or wss://. A certificate of
+    /// your own authority is trusted when the environment variable `SSL_CERT_FILE` names that (PEM)
     #[arg(long)]
     url: Option<String>,
     /// For --url; the environment variable `SOCKWAY_TOKEN` does the same and is not seen by other
@@ -41,6 +47,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = &loaded.config;
     machine::examine(config, &mut report);
     let failed = runtime::block_on(async {
+        issuer::examine(config, &mut report).await;
         redis::examine(config, &mut report).await;
         if let Some(url) = &args.url {
             public::examine(config, url, token.as_ref(), &mut report).await;

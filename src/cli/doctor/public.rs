@@ -3,7 +3,7 @@
 use super::{expiry, report::Report};
 use crate::{
     auth::{Source, mint},
-    cli::failure::chain,
+    causes::chain,
     config::Config,
     secret::Secret,
 };
@@ -145,8 +145,9 @@ async fn shake_hands(request: Request, stream: TcpStream, report: &mut Report) -
             ("url handshake", said, advice)
         }
         Ok(Err(error)) if is_tls(&error) => {
-            let advice = "the certificate must be valid, for this host name, and from an authority that clients trust";
-            ("url tls", chain(&error), advice)
+            let said = chain(&error);
+            let advice = certificate_advice(&said);
+            ("url tls", said, advice)
         }
         Ok(Err(error)) => {
             let advice =
@@ -170,6 +171,17 @@ fn is_tls(error: &tungstenite::Error) -> bool {
             error.get_ref().is_some_and(<dyn std::error::Error + Send + Sync>::is::<rustls::Error>)
         }
         _ => false,
+    }
+}
+
+/// What to do about a certificate that was not accepted, by what rustls says of it.
+fn certificate_advice(said: &str) -> &'static str {
+    if said.contains("CaUsedAsEndEntity") {
+        "it is an authority's certificate: make a server's own, with basicConstraints CA:FALSE \
+         (docs/operations.md, TLS)"
+    } else {
+        "the certificate must be valid now, for this host name, and from an authority that this \
+         machine trusts, with those in between; SSL_CERT_FILE names an authority of your own (PEM)"
     }
 }
 
