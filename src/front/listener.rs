@@ -5,12 +5,13 @@
 //! it pauses instead of spinning: a loop that tries again at once burns a whole core.
 
 use super::{
-    Gates,
+    Gate, Gates, answer, farewell,
     handshake::{self, Caller},
     socket::{Accepted, Bound, Listener, Watched},
 };
 use crate::{
     phase::Phase,
+    reason::Refusal,
     shard::{Command, Shard, ShardHandle},
 };
 use futures_util::FutureExt as _;
@@ -19,7 +20,9 @@ use rustix::io::Errno;
 use std::{
     fs::File,
     io,
-    time::{Duration, Instant},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{task::consume_budget, time::sleep};
 use tracing::{debug, error, warn};
@@ -91,12 +94,29 @@ fn is_the_client_s(error: &io::Error) -> bool {
 /// Counts a connection in and gives it to a shard.
 fn hand_over(gates: &Gates, shard: &ShardHandle, accepted: Accepted) {
     let gate = gates.current();
-    let Some(caller) = Caller::arrive(&gate, accepted.peer()) else { return };
+    let caller = match Caller::arrive(&gate, accepted.peer()) {
+        Ok(caller) => caller,
+        Err(refusal) => return turn_away(&gate, &accepted, refusal),
+    };
     let work = move |shard: &Shard| match accepted.into_transport(gate.config.server.tls.as_ref()) {
         Ok(transport) => shard.spawn(handshake::run(gate, shard.clone(), transport, caller)),
         Err(e) => debug!(error = %e, "a connection broke before its handshake"),
     };
     shard.tell(Command::Run(Box::new(work)));
+}
+
+/// Answers a connection over the limits for which the reserve has no place either: here and now, so
+/// that it costs no task, no memory and no descriptor beyond this call.
+fn turn_away(gate: &Gate, accepted: &Accepted, refusal: Refusal) {
+    gate.metrics.handshake_refused(refusal);
+    let answer = answer::refused(refusal, None, SystemTime::now());
+    // That it is not whole, or not taken, changes nothing: the connection ends now.
+    let _ = match accepted {
+        // Keys would have to be agreed on for an answer, which is what a flood is after.
+        Accepted::Tcp(..) if gate.config.server.tls.is_some() => Ok(()),
+        Accepted::Tcp(stream, _) => farewell::at_once(stream, &answer, TcpStream::shutdown),
+        Accepted::Unix(stream) => farewell::at_once(stream, &answer, UnixStream::shutdown),
+    };
 }
 
 /// A listener and the descriptor that is kept for the day when none is left.
@@ -168,7 +188,7 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::config::ListenAddress;
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::SocketAddr;
     use tokio::time::timeout;
 
     /// Fails so many times, and then has no connection any more.

@@ -14,6 +14,7 @@ mod crowds;
 mod delivery;
 mod dev;
 mod doctor;
+mod drippers;
 mod examples;
 mod expiry;
 mod frames;
