@@ -18,6 +18,7 @@ pub(crate) mod settings;
 pub(crate) mod token;
 pub(crate) mod vitals;
 pub(crate) mod wait;
+pub(crate) mod wire;
 pub(crate) mod wss;
 
 pub(crate) use certificate::Certificate;
