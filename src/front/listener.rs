@@ -10,6 +10,7 @@ use super::{
     socket::{Accepted, Bound, Listener, Watched},
 };
 use crate::{
+    burst::Bursts,
     phase::Phase,
     reason::Refusal,
     shard::{Command, Shard, ShardHandle},
@@ -29,9 +30,6 @@ use tracing::{debug, error, warn};
 
 /// How long to leave the listener alone after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Failed accepts with less than this between them are one burst, and logged once.
-const BURST: Duration = Duration::from_secs(10);
 
 /// Accepts until the phase is `Draining`; the listener is closed on return.
 pub(super) async fn run(bound: Bound, gates: Gates, shards: &[ShardHandle]) {
@@ -160,27 +158,23 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 /// Failed accepts: every one counted, every burst logged once.
 struct Troubles {
     counter: IntCounter,
-    latest: Option<Instant>,
+    bursts: Bursts,
 }
 
 impl Troubles {
     fn new(counter: IntCounter) -> Self {
-        Self { counter, latest: None }
+        Self { counter, bursts: Bursts::default() }
     }
 
     fn count(&self) {
         self.counter.inc();
     }
 
-    /// Returns whether this one began a burst, and so was logged.
-    fn report(&mut self, error: &io::Error, now: Instant) -> bool {
+    fn report(&mut self, error: &io::Error, now: Instant) {
         self.count();
-        let latest = self.latest.replace(now);
-        let begins = latest.is_none_or(|latest| now.duration_since(latest) >= BURST);
-        if begins {
-            warn!(%error, "accepting fails; trying again every {PAUSE:?}");
+        if let Some(before) = self.bursts.begins(now) {
+            warn!(%error, before, "accepting fails; trying again every {PAUSE:?}");
         }
-        begins
     }
 }
 
@@ -208,10 +202,6 @@ mod tests {
         IntCounter::new("errors", "errors").unwrap()
     }
 
-    fn full() -> io::Error {
-        Errno::MFILE.into()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_listener_that_fails_is_left_alone_for_a_while_and_every_failure_counts() {
         let errors = counter();
@@ -228,15 +218,6 @@ mod tests {
         let accepting = accept_all(source, |_| (), Troubles::new(errors.clone()));
         assert!(timeout(Duration::from_millis(1), accepting).await.is_err());
         assert_eq!(errors.get(), 1000);
-    }
-
-    #[test]
-    fn a_burst_of_failures_is_logged_once() {
-        let mut troubles = Troubles::new(counter());
-        let start = Instant::now();
-        let logged = [0, 1, 9, 12, 21, 31, 60]
-            .map(|seconds| troubles.report(&full(), start + Duration::from_secs(seconds)));
-        assert_eq!(logged, [true, false, false, false, false, true, true]);
     }
 
     #[tokio::test]

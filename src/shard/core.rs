@@ -9,6 +9,7 @@ use super::{
     wheel::{TICK, Wheel},
 };
 use crate::{
+    burst::Bursts,
     config::Config,
     exchange::{Event, ShardId},
     message::Message,
@@ -44,6 +45,8 @@ pub(super) struct Core {
     pub(super) left: Notify,
     pub(super) tasks: Cell<usize>,
     draining: Cell<bool>,
+    /// Control messages that mean nothing.
+    nonsense: RefCell<Bursts>,
     /// The latest that a reload brought; `None` before the first.
     pub(super) config: RefCell<Option<Arc<Config>>>,
 }
@@ -61,6 +64,7 @@ impl Core {
             left: Notify::new(),
             tasks: Cell::new(0),
             draining: Cell::new(false),
+            nonsense: RefCell::default(),
             config: RefCell::default(),
         }
     }
@@ -120,8 +124,7 @@ impl Core {
 
     fn control(&self, payload: &[u8]) {
         let Some(revoked) = super::control::parse(payload) else {
-            tracing::warn!("a message on the control channel means nothing; it was passed over");
-            return;
+            return self.pass_over_control();
         };
         for (_, session) in self.sessions.borrow().iter() {
             let hit = match &revoked {
@@ -131,6 +134,17 @@ impl Core {
             if hit {
                 session.end(CloseReason::Revoked);
             }
+        }
+    }
+
+    fn pass_over_control(&self) {
+        let begins = self.nonsense.borrow_mut().begins(Instant::now());
+        // Every shard gets every control message; the first speaks for all.
+        if let (0, Some(before)) = (self.id, begins) {
+            tracing::warn!(
+                before,
+                "a message on the control channel means nothing; it was passed over"
+            );
         }
     }
 
