@@ -398,40 +398,6 @@ fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
 }
 
 #[test]
-fn a_client_that_floods_behind_our_close_frame_is_soon_not_listened_to() {
-    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
-    for flood in [&pings[..], &[0x81, 0x01, b'x']] {
-        run(async move {
-            let mut rig = Rig::new();
-            let mut client = rig.connect(endpoint()).await;
-            rig.event(Event::Control(message(
-                "sockway:control",
-                r#"{"disconnect":{"user":"42"}}"#,
-            )));
-            assert_eq!(client.next().await, close(CloseReason::Revoked));
-            let told = tokio::time::Instant::now();
-            client.send_bytes(flood).await;
-            assert_eq!(client.next().await, Frame::End);
-            assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
-            assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
-            assert_eq!(rig.metrics().closed[CloseReason::Revoked.index()].load(), 1);
-        });
-    }
-}
-
-#[test]
-fn a_client_that_answers_no_ping_has_half_a_second_for_our_close_frame() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        while client.next().await == Frame::Ping {}
-        let told = tokio::time::Instant::now();
-        assert_eq!(client.next().await, Frame::End);
-        assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
-    });
-}
-
-#[test]
 fn inbound_decides_what_a_message_that_means_nothing_does() {
     run(async {
         let mut rig = Rig::new();

@@ -186,3 +186,52 @@ fn is_violation(reason: CloseReason) -> bool {
             | CloseReason::RateLimited
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::ChannelName,
+        exchange::{Change, Event},
+        shard::fixture::{Frame, Rig, endpoint, message, run},
+    };
+    use tokio::time::Instant;
+
+    fn close(reason: CloseReason) -> Frame {
+        Frame::Close(reason.code().unwrap(), reason.label().to_owned())
+    }
+
+    #[test]
+    fn a_client_that_floods_behind_our_close_frame_is_soon_not_listened_to() {
+        let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
+        for flood in [&pings[..], &[0x81, 0x01, b'x']] {
+            run(async move {
+                let mut rig = Rig::new();
+                let mut client = rig.connect(endpoint()).await;
+                rig.event(Event::Control(message(
+                    "sockway:control",
+                    r#"{"disconnect":{"user":"42"}}"#,
+                )));
+                assert_eq!(client.next().await, close(CloseReason::Revoked));
+                let told = Instant::now();
+                client.send_bytes(flood).await;
+                assert_eq!(client.next().await, Frame::End);
+                assert_eq!(rig.demanded().await, [Change::Leave(ChannelName::new("orders"))]);
+                assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+                assert_eq!(rig.metrics().closed[CloseReason::Revoked.index()].load(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_client_that_answers_no_ping_has_half_a_second_for_our_close_frame() {
+        run(async {
+            let mut rig = Rig::new();
+            let mut client = rig.connect(endpoint()).await;
+            while client.next().await == Frame::Ping {}
+            let told = Instant::now();
+            assert_eq!(client.next().await, Frame::End);
+            assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+        });
+    }
+}
