@@ -119,7 +119,7 @@ mod tests {
             .finish();
         let code = subscriber::with_default(subscriber, || {
             let served = runtime::block_on(async {
-                let mut gateway = Gateway::for_tests();
+                let mut gateway = Gateway::for_tests(2);
                 let _until_the_end = break_it(&mut gateway);
                 run_to_its_end(gateway, pending::<()>()).await
             });
@@ -154,7 +154,7 @@ mod tests {
     #[test]
     fn reloads_that_end_end_the_command_with_status_1_and_one_line() {
         let served = runtime::block_on(async {
-            run_to_its_end(Gateway::for_tests(), std::future::ready(())).await
+            run_to_its_end(Gateway::for_tests(2), std::future::ready(())).await
         });
         let Err(Failure::Running(why)) = served else { panic!("{served:?}") };
         assert_eq!(why, "the reloads ended unasked");
