@@ -12,27 +12,48 @@ use tokio::{net::TcpStream, time};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn gateway() -> Gateway {
-    gateway_of(2)
+/// What tests of this layer and of the commands do to a gateway.
+impl Gateway {
+    /// One on free ports, whose Redis is not there.
+    pub(crate) fn for_tests(shards: usize) -> Self {
+        let text = r#"
+            server = { listen = "127.0.0.1:0", shards = SHARDS, max_connections = 10 }
+            admin = { listen = "127.0.0.1:0" }
+            redis = { url = "redis://127.0.0.1:1/0" }
+            shutdown = { spread = "100ms", timeout = "10s" }
+            endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
+        "#;
+        let text = text.replace("SHARDS", &shards.to_string());
+        let loaded = config::parse(&text, "test").map_err(|error| error.report());
+        Self::bind(loaded.expect("a good configuration").config).expect("free ports")
+    }
+
+    /// Has a shard's thread panic.
+    pub(crate) fn kill_shard(&self, shard: usize) {
+        self.shards[shard].handle().tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+    }
+
+    /// Puts a Redis side in the place of the real one that ends at once: its shards have gone before
+    /// it begins, so that there is nothing left that it could do. The real shards live as long as what
+    /// is returned.
+    #[must_use]
+    pub(crate) fn end_redis_side(&mut self) -> Upstream {
+        let (end, shards) = exchange::queues(2);
+        drop(shards);
+        let redis = self.config.borrow().redis.clone();
+        let ending = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;
+        std::mem::replace(&mut self.upstream, ending)
+    }
 }
 
-fn gateway_of(shards: usize) -> Gateway {
-    let text = r#"
-        server = { listen = "127.0.0.1:0", shards = SHARDS, max_connections = 10 }
-        admin = { listen = "127.0.0.1:0" }
-        redis = { url = "redis://127.0.0.1:1/0" }
-        shutdown = { spread = "100ms", timeout = "10s" }
-        endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
-    "#;
-    let text = text.replace("SHARDS", &shards.to_string());
-    let loaded = config::parse(&text, "test").map_err(|error| error.report());
-    Gateway::bind(loaded.expect("a good configuration").config).expect("free ports")
+fn gateway() -> Gateway {
+    Gateway::for_tests(2)
 }
 
 #[tokio::test]
 async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end() {
     for shards in [1, 2] {
-        let gateway = gateway_of(shards);
+        let gateway = Gateway::for_tests(shards);
         let addresses = [gateway.address().unwrap(), gateway.admin_address()];
         for address in addresses {
             TcpStream::connect(address).await.expect("bound");
@@ -48,9 +69,8 @@ async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end()
 #[tokio::test]
 async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
     for last in [0, 1] {
-        let gateway = gateway_of(last + 1);
-        let shard = gateway.shards[last].handle();
-        shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        let gateway = Gateway::for_tests(last + 1);
+        gateway.kill_shard(last);
         let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
         assert_eq!(end.expect_err("nobody asked").to_string(), format!("shard {last} died"));
     }
@@ -59,12 +79,7 @@ async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
 #[tokio::test]
 async fn a_redis_side_that_ends_ends_the_gateway_with_an_error_that_names_it() {
     let mut gateway = gateway();
-    // One whose shards have gone before it begins: there is nothing left that it could do.
-    let (end, shards) = exchange::queues(2);
-    drop(shards);
-    let redis = gateway.config.borrow().redis.clone();
-    let without_shards = Upstream::new(redis, end, Arc::clone(&gateway.metrics)).0;
-    let _real = std::mem::replace(&mut gateway.upstream, without_shards);
+    let _real = gateway.end_redis_side();
     let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
     assert_eq!(end.expect_err("nobody asked").to_string(), "the Redis side ended unasked");
 }
@@ -72,9 +87,7 @@ async fn a_redis_side_that_ends_ends_the_gateway_with_an_error_that_names_it() {
 #[tokio::test]
 async fn the_last_shard_is_named_as_the_cause_though_the_redis_side_ends_with_it() {
     let gateway = gateway();
-    for shard in &gateway.shards {
-        shard.handle().tell(Command::Run(Box::new(|_| panic!("on purpose"))));
-    }
+    (0..2).for_each(|shard| gateway.kill_shard(shard));
     let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
     let text = end.expect_err("nobody asked").to_string();
     assert!(["shard 0 died", "shard 1 died"].contains(&text.as_str()), "{text}");

@@ -2,7 +2,7 @@
 //!
 //! Whatever is counted is given back by dropping a permit, however a connection ends. Nothing here
 //! waits, and no lock is held longer than one look into a table. Who comes over the limits is
-//! still answered, out of a small reserve; beyond the reserve a socket is just closed.
+//! still answered: with a moment to send and to read, out of a small reserve; beyond it on the spot.
 
 use super::{
     client::AddressKey,
@@ -21,7 +21,7 @@ use std::{
     time::Instant,
 };
 
-/// Refusals over the limits that are answered at once.
+/// Refusals over the limits that wait for their request, and for the client to read the answer.
 const RESERVE: usize = 64;
 
 /// Everything that is counted at the public port.
@@ -86,7 +86,7 @@ impl Admission {
         Ok(Admitted { connection, pending, address })
     }
 
-    /// Takes a place to answer a connection over the limits. `None`: it is closed unanswered.
+    /// Takes a place to refuse a connection over the limits. `None`: it must be refused on the spot.
     pub(super) fn overflow(&self, refusal: Refusal) -> Option<Overflow> {
         Some(Overflow { refusal, place: self.reserve.take()? })
     }

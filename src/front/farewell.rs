@@ -6,7 +6,8 @@
 use crate::shard::Transport;
 use std::{
     future::poll_fn,
-    io,
+    io::{self, Read, Write},
+    net::Shutdown,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -24,6 +25,26 @@ const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes discarded at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
+
+/// Answers a connection at once, waiting for nothing: writes as much as it takes, stops writing, and
+/// discards what has come in, which would otherwise make the kernel reset the connection.
+///
+/// # Errors
+/// When the client has gone.
+pub(super) fn at_once<'a, S>(
+    mut stream: &'a S,
+    answer: &[u8],
+    shut_down: impl FnOnce(&'a S, Shutdown) -> io::Result<()>,
+) -> io::Result<()>
+where
+    &'a S: Read + Write,
+{
+    // An answer is smaller than the buffer of a connection that nothing was written to.
+    let _ = stream.write(answer)?;
+    shut_down(stream, Shutdown::Write)?;
+    let _ = stream.read(&mut [0; CHUNK_BYTES])?;
+    Ok(())
+}
 
 /// Writes a last answer and stops writing.
 ///

@@ -47,20 +47,20 @@ pub(super) struct Caller {
 }
 
 impl Caller {
-    /// Counts a connection in. `None`: it must be closed without an answer.
-    pub(super) fn arrive(gate: &Gate, peer: Option<IpAddr>) -> Option<Self> {
+    /// Counts a connection in.
+    ///
+    /// # Errors
+    /// Why it must be turned away at once: it is over the limits, and the reserve is taken.
+    pub(super) fn arrive(gate: &Gate, peer: Option<IpAddr>) -> Result<Self, Refusal> {
         let accepted = Instant::now();
         let proxied = client::is_proxy(peer, &gate.config.server.trusted_proxies);
         // A proxy says only in the request whose connection it is.
         let address = peer.filter(|_| !proxied);
         let standing = match gate.admission.admit(address, accepted) {
             Ok(admitted) => Ok(admitted),
-            Err(refusal) => Err(gate.admission.overflow(refusal).or_else(|| {
-                gate.metrics.handshake_refused(refusal);
-                None
-            })?),
+            Err(refusal) => Err(gate.admission.overflow(refusal).ok_or(refusal)?),
         };
-        Some(Self { peer, accepted, standing })
+        Ok(Self { peer, accepted, standing })
     }
 }
 
@@ -136,7 +136,8 @@ impl Handshake {
             }
             (Ok(mut admitted), Ok((request, matched))) => {
                 admitted.pending.wait();
-                self.proceed(request, matched, admitted, line).await;
+                // Boxed: whoever is slow with a request must not pay for what comes behind it.
+                Box::pin(self.proceed(request, matched, admitted, line)).await;
             }
         }
     }
@@ -303,5 +304,21 @@ impl Handshake {
                 () = sleep_until(deadline.into()) => late,
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function of these arguments returns.
+    fn future_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_handshake_that_waits_for_its_request_is_small() {
+        let bytes = future_bytes(run);
+        assert!(bytes <= 3_500, "{bytes} bytes for each client that says nothing");
     }
 }

@@ -1,30 +1,49 @@
-//! The connection as hyper sees it while it reads one request: measured, and mute.
+//! The head of a request as it comes in: kept in one small buffer, and measured.
 //!
-//! *Measured*: the request line and the headers may be 8 KiB each, counted on the wire, so that
-//! the answer (414 or 431) does not depend on how a parser uses its buffer. *Mute*: what hyper
-//! writes is dropped, since it answers a request it cannot parse by itself and without a body;
-//! every answer of ours is a problem document and is written when the socket is back.
+//! A client that sends a byte now and then costs what it has sent, not a parser and its buffers: the
+//! parser is only asked when a line has ended. *Measured*: the request line and the headers may be
+//! 8 KiB each, counted on the wire, so that the answer (414 or 431) does not depend on a parser.
 
 use crate::{reason::Refusal, shard::Transport};
 use std::{
+    future::poll_fn,
     io,
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead as _, ReadBuf};
 
 /// Bytes that the request line may have, and the headers, each with its line ends.
 const MAX_BYTES: usize = 8 * 1024;
 
-/// A transport under hyper.
+/// The most one read takes: as many bytes may have come in behind a head.
+const CHUNK_BYTES: usize = 4 * 1024;
+
+/// What has come in so far.
+#[derive(Debug, Default)]
 pub(super) struct Intake {
-    pub(super) transport: Transport,
+    pub(super) bytes: Vec<u8>,
     pub(super) meter: Meter,
 }
 
 impl Intake {
-    pub(super) fn new(transport: Transport) -> Self {
-        Self { transport, meter: Meter::default() }
+    /// Reads once; 0 bytes are the end of what the client sends. Cancel-safe.
+    pub(super) async fn read(&mut self, transport: &mut Transport) -> io::Result<usize> {
+        poll_fn(|cx| self.poll_read(transport, cx)).await
+    }
+
+    /// Reads by way of the stack, so that nothing is reserved for what has not come.
+    fn poll_read(
+        &mut self,
+        transport: &mut Transport,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<usize>> {
+        let mut chunk = [0; CHUNK_BYTES];
+        let mut read = ReadBuf::new(&mut chunk);
+        ready!(Pin::new(transport).poll_read(cx, &mut read))?;
+        self.bytes.extend_from_slice(read.filled());
+        self.meter.count(read.filled());
+        Poll::Ready(Ok(read.filled().len()))
     }
 }
 
@@ -36,6 +55,10 @@ pub(super) struct Meter {
     bytes: usize,
     /// Bytes of the current line so far, without a carriage return.
     line: usize,
+    /// Lines that have ended, empty ones before the request left out.
+    lines: usize,
+    /// Whether there is a byte that no head can have, such as the first of a TLS hello.
+    foreign: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -58,6 +81,16 @@ impl Meter {
         }
     }
 
+    /// How many lines a parser could look at.
+    pub(super) fn lines(&self) -> usize {
+        self.lines
+    }
+
+    /// Whether nothing that may still come can change what the head is.
+    pub(super) fn is_decided(&self) -> bool {
+        self.foreign || self.section == Section::Behind
+    }
+
     /// Counts what was received; stops at the first excess, or at the head's end.
     fn count(&mut self, received: &[u8]) {
         for &byte in received {
@@ -68,7 +101,10 @@ impl Meter {
             match byte {
                 b'\n' => self.end_line(),
                 b'\r' => {}
-                _ => self.line += 1,
+                byte => {
+                    self.line += 1;
+                    self.foreign |= byte.is_ascii_control() && byte != b'\t';
+                }
             }
         }
     }
@@ -77,7 +113,7 @@ impl Meter {
         let empty = std::mem::take(&mut self.line) == 0;
         match self.section {
             // Empty lines before a request are passed over, as hyper does. They count.
-            Section::RequestLine if empty => {}
+            Section::RequestLine if empty => return,
             _ if self.excess().is_some() => {}
             Section::RequestLine => {
                 self.section = Section::Headers;
@@ -86,42 +122,7 @@ impl Meter {
             Section::Headers if empty => self.section = Section::Behind,
             Section::Headers | Section::Behind => {}
         }
-    }
-}
-
-impl AsyncRead for Intake {
-    fn poll_read(
-        self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-        buf: &mut ReadBuf<'_>,
-    ) -> Poll<io::Result<()>> {
-        let this = self.get_mut();
-        let before = buf.filled().len();
-        ready!(Pin::new(&mut this.transport).poll_read(cx, buf))?;
-        this.meter.count(&buf.filled()[before..]);
-        Poll::Ready(match this.meter.excess() {
-            // Ends hyper's reading; the reason is asked of the meter, not of this error.
-            Some(refusal) => Err(io::Error::other(refusal.label())),
-            None => Ok(()),
-        })
-    }
-}
-
-impl AsyncWrite for Intake {
-    fn poll_write(
-        self: Pin<&mut Self>,
-        _: &mut Context<'_>,
-        buf: &[u8],
-    ) -> Poll<io::Result<usize>> {
-        Poll::Ready(Ok(buf.len()))
-    }
-
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
-    }
-
-    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Poll::Ready(Ok(()))
+        self.lines += 1;
     }
 }
 

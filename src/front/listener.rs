@@ -5,12 +5,14 @@
 //! it pauses instead of spinning: a loop that tries again at once burns a whole core.
 
 use super::{
-    Gates,
+    Gate, Gates, answer, farewell,
     handshake::{self, Caller},
     socket::{Accepted, Bound, Listener, Watched},
 };
 use crate::{
+    burst::Bursts,
     phase::Phase,
+    reason::Refusal,
     shard::{Command, Shard, ShardHandle},
 };
 use futures_util::FutureExt as _;
@@ -19,16 +21,15 @@ use rustix::io::Errno;
 use std::{
     fs::File,
     io,
-    time::{Duration, Instant},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::{task::consume_budget, time::sleep};
 use tracing::{debug, error, warn};
 
 /// How long to leave the listener alone after a failed accept.
 const PAUSE: Duration = Duration::from_millis(100);
-
-/// Failed accepts with less than this between them are one burst, and logged once.
-const BURST: Duration = Duration::from_secs(10);
 
 /// Accepts until the phase is `Draining`; the listener is closed on return.
 pub(super) async fn run(bound: Bound, gates: Gates, shards: &[ShardHandle]) {
@@ -91,12 +92,29 @@ fn is_the_client_s(error: &io::Error) -> bool {
 /// Counts a connection in and gives it to a shard.
 fn hand_over(gates: &Gates, shard: &ShardHandle, accepted: Accepted) {
     let gate = gates.current();
-    let Some(caller) = Caller::arrive(&gate, accepted.peer()) else { return };
+    let caller = match Caller::arrive(&gate, accepted.peer()) {
+        Ok(caller) => caller,
+        Err(refusal) => return turn_away(&gate, &accepted, refusal),
+    };
     let work = move |shard: &Shard| match accepted.into_transport(gate.config.server.tls.as_ref()) {
         Ok(transport) => shard.spawn(handshake::run(gate, shard.clone(), transport, caller)),
         Err(e) => debug!(error = %e, "a connection broke before its handshake"),
     };
     shard.tell(Command::Run(Box::new(work)));
+}
+
+/// Answers a connection over the limits for which the reserve has no place either: here and now, so
+/// that it costs no task, no memory and no descriptor beyond this call.
+fn turn_away(gate: &Gate, accepted: &Accepted, refusal: Refusal) {
+    gate.metrics.handshake_refused(refusal);
+    let answer = answer::refused(refusal, None, SystemTime::now());
+    // That it is not whole, or not taken, changes nothing: the connection ends now.
+    let _ = match accepted {
+        // Keys would have to be agreed on for an answer, which is what a flood is after.
+        Accepted::Tcp(..) if gate.config.server.tls.is_some() => Ok(()),
+        Accepted::Tcp(stream, _) => farewell::at_once(stream, &answer, TcpStream::shutdown),
+        Accepted::Unix(stream) => farewell::at_once(stream, &answer, UnixStream::shutdown),
+    };
 }
 
 /// A listener and the descriptor that is kept for the day when none is left.
@@ -140,27 +158,23 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 /// Failed accepts: every one counted, every burst logged once.
 struct Troubles {
     counter: IntCounter,
-    latest: Option<Instant>,
+    bursts: Bursts,
 }
 
 impl Troubles {
     fn new(counter: IntCounter) -> Self {
-        Self { counter, latest: None }
+        Self { counter, bursts: Bursts::default() }
     }
 
     fn count(&self) {
         self.counter.inc();
     }
 
-    /// Returns whether this one began a burst, and so was logged.
-    fn report(&mut self, error: &io::Error, now: Instant) -> bool {
+    fn report(&mut self, error: &io::Error, now: Instant) {
         self.count();
-        let latest = self.latest.replace(now);
-        let begins = latest.is_none_or(|latest| now.duration_since(latest) >= BURST);
-        if begins {
-            warn!(%error, "accepting fails; trying again every {PAUSE:?}");
+        if let Some(before) = self.bursts.begins(now) {
+            warn!(%error, before, "accepting fails; trying again every {PAUSE:?}");
         }
-        begins
     }
 }
 
@@ -168,7 +182,7 @@ impl Troubles {
 mod tests {
     use super::*;
     use crate::config::ListenAddress;
-    use std::net::{SocketAddr, TcpStream};
+    use std::net::SocketAddr;
     use tokio::time::timeout;
 
     /// Fails so many times, and then has no connection any more.
@@ -188,10 +202,6 @@ mod tests {
         IntCounter::new("errors", "errors").unwrap()
     }
 
-    fn full() -> io::Error {
-        Errno::MFILE.into()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn a_listener_that_fails_is_left_alone_for_a_while_and_every_failure_counts() {
         let errors = counter();
@@ -208,15 +218,6 @@ mod tests {
         let accepting = accept_all(source, |_| (), Troubles::new(errors.clone()));
         assert!(timeout(Duration::from_millis(1), accepting).await.is_err());
         assert_eq!(errors.get(), 1000);
-    }
-
-    #[test]
-    fn a_burst_of_failures_is_logged_once() {
-        let mut troubles = Troubles::new(counter());
-        let start = Instant::now();
-        let logged = [0, 1, 9, 12, 21, 31, 60]
-            .map(|seconds| troubles.report(&full(), start + Duration::from_secs(seconds)));
-        assert_eq!(logged, [true, false, false, false, false, true, true]);
     }
 
     #[tokio::test]

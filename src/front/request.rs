@@ -1,8 +1,9 @@
-//! One request, read by hyper from a connection that is taken back afterwards.
+//! One request: read from a connection, parsed by hyper.
 //!
-//! hyper parses (strictly, and well tried), and that is all it does here: its service puts the
-//! request aside and never answers, and as soon as the request is there the socket is taken back.
-//! So nothing of hyper is left behind in a session, and no answer depends on hyper's.
+//! hyper parses (strictly, and well tried), and that is all it does here: it is given the bytes that
+//! have come in, never the connection. Its service puts the request aside, what it would write is
+//! dropped. So nothing of hyper is kept while a client is slow, nothing of it is left behind in a
+//! session, and no answer depends on hyper's.
 
 use super::intake::Intake;
 use crate::{reason::Refusal, shard::Transport};
@@ -16,15 +17,18 @@ use hyper_util::rt::TokioIo;
 use std::{
     cell::Cell,
     convert::Infallible,
-    future::{Future, pending, poll_fn},
-    task::Poll,
+    future::{Future, pending},
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker},
 };
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
 /// Header lines that a request may have.
 const MAX_HEADERS: usize = 64;
 
-/// Bytes of a head that hyper may buffer: more than the intake lets through, so that the intake's
-/// limits are always the ones that are met.
+/// Bytes of a head that hyper may buffer: more than the intake takes, so that the intake's limits
+/// are always the ones that are met.
 const MAX_BUFFER_BYTES: usize = 24 * 1024;
 
 /// What came in on a connection, and the connection itself.
@@ -45,37 +49,110 @@ pub(super) enum NoRequest {
 }
 
 /// Reads one request's head. When `end` comes first, its value is the refusal.
-pub(super) async fn receive(transport: Transport, end: impl Future<Output = Refusal>) -> Received {
+pub(super) async fn receive(
+    mut transport: Transport,
+    end: impl Future<Output = Refusal>,
+) -> Received {
+    let mut intake = Intake::default();
+    let parsed = tokio::select! {
+        biased;
+        parsed = read(&mut transport, &mut intake) => parsed,
+        refusal = end => Err(NoRequest::Refused(refusal)),
+    };
+    let (request, early) = match parsed {
+        Ok((request, early)) => (Ok(request), early),
+        Err(why) => (Err(why), 0),
+    };
+    let early = Bytes::copy_from_slice(&intake.bytes[intake.bytes.len() - early..]);
+    Received { transport, early, request }
+}
+
+/// A request, and how many of the bytes that have come in stand behind it.
+type Parsed = Result<(Parts, usize), NoRequest>;
+
+/// Reads until what has come in is a request, or can be none any more. Asks the parser at the end of
+/// each line, of which there are [`MAX_HEADERS`] and one at the most.
+async fn read(transport: &mut Transport, intake: &mut Intake) -> Parsed {
+    loop {
+        let lines = intake.meter.lines();
+        let read = intake.read(transport).await.map_err(|_broken| NoRequest::Gone)?;
+        if let Some(excess) = intake.meter.excess() {
+            return Err(NoRequest::Refused(excess));
+        }
+        let (ended, decided) = (read == 0, intake.meter.is_decided());
+        if !ended && !decided && intake.meter.lines() == lines {
+            continue;
+        }
+        match parse(&intake.bytes, ended) {
+            Some(parsed) => return parsed,
+            None if decided => return Err(NoRequest::Refused(Refusal::BadHandshake)),
+            None => {}
+        }
+    }
+}
+
+/// Has hyper parse what has come in; `None`: something is missing yet.
+fn parse(bytes: &[u8], ended: bool) -> Option<Parsed> {
     let arrived = Cell::new(None);
     let service = service_fn(|request: Request<Incoming>| {
         arrived.set(Some(request));
         pending::<Result<Response<Empty<Bytes>>, Infallible>>()
     });
-    let io = TokioIo::new(Intake::new(transport));
-    let mut connection = builder().serve_connection(io, service);
-    let reading = poll_fn(|cx| {
-        let polled = connection.poll_without_shutdown(cx);
-        match arrived.take() {
-            Some(request) => Poll::Ready(Ok(Some(request))),
-            None => polled.map_ok(|()| None),
-        }
-    });
-    let read = tokio::select! {
-        biased;
-        read = reading => Ok(read),
-        refusal = end => Err(refusal),
-    };
+    let replay = Replay { bytes, ended };
+    let mut connection = builder().serve_connection(TokioIo::new(replay), service);
+    // Nobody is to be woken: more comes only with the next read.
+    let polled = connection.poll_without_shutdown(&mut Context::from_waker(Waker::noop()));
     let parts = connection.into_parts();
-    let Intake { transport, meter } = parts.io.into_inner();
-    let request = match (meter.excess(), read) {
-        (Some(excess), _) => Err(NoRequest::Refused(excess)),
-        (None, Err(refusal)) => Err(NoRequest::Refused(refusal)),
-        (None, Ok(Ok(Some(request)))) => Ok(request.into_parts().0),
-        (None, Ok(Ok(None))) => Err(NoRequest::Gone),
-        (None, Ok(Err(error))) => Err(NoRequest::because(&error)),
-    };
-    // A copy, since the original would pin hyper's whole buffer.
-    Received { transport, early: Bytes::copy_from_slice(&parts.read_buf), request }
+    let early = parts.read_buf.len() + parts.io.into_inner().bytes.len();
+    match (arrived.take(), polled) {
+        (Some(request), _) => Some(Ok((request.into_parts().0, early))),
+        (None, Poll::Pending) => None,
+        (None, Poll::Ready(Ok(()))) => Some(Err(NoRequest::Gone)),
+        (None, Poll::Ready(Err(error))) => Some(Err(NoRequest::because(&error))),
+    }
+}
+
+/// What has come in, as a connection that hyper can read; what it writes is dropped, since it answers
+/// a request that it cannot parse by itself and without a body.
+struct Replay<'a> {
+    bytes: &'a [u8],
+    /// Whether nothing follows.
+    ended: bool,
+}
+
+impl AsyncRead for Replay<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        if this.bytes.is_empty() && !this.ended {
+            return Poll::Pending;
+        }
+        let (now, later) = this.bytes.split_at(this.bytes.len().min(buf.remaining()));
+        buf.put_slice(now);
+        this.bytes = later;
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Replay<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Poll::Ready(Ok(buf.len()))
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
 }
 
 impl NoRequest {

@@ -218,14 +218,20 @@ async fn a_full_gateway_answers_503_until_there_is_room() {
 }
 
 #[tokio::test]
-async fn beyond_the_reserve_sockets_are_just_closed() {
+async fn beyond_the_reserve_a_refusal_is_answered_on_the_spot() {
     let rig = Rig::start(Redis::Confirms, |config| config.server.max_connections = number(1));
     let mut silent = Vec::new();
     for _ in 0..65 {
         silent.push(rig.connect().await);
     }
-    assert_eq!(rig.connect().await.rest().await, b"");
-    rig.wait_for_metric(r#"sockway_handshakes_refused_total{reason="at_capacity"} 1"#).await;
+    for sent in [&handshake("/open/a", &[])[..], b"", b"GET /o", &[0; 100_000]] {
+        let mut client = rig.connect().await;
+        client.send(sent).await;
+        let refused = client.answer().await;
+        assert_eq!((refused.status(), &*refused.code()), (503, "at_capacity"));
+        assert_eq!(refused.header("retry-after"), Some("2"));
+    }
+    rig.wait_for_metric(r#"sockway_handshakes_refused_total{reason="at_capacity"} 4"#).await;
 }
 
 #[tokio::test]

@@ -10,6 +10,7 @@ use super::{
     wheel::{TICK, Wheel},
 };
 use crate::{
+    burst::Bursts,
     config::Config,
     exchange::{Event, ShardId},
     message::Message,
@@ -47,6 +48,8 @@ pub(super) struct Core {
     draining: Cell<bool>,
     /// Whom a reload still has to close.
     pub(super) leaving: RefCell<Leaving>,
+    /// Control messages that mean nothing.
+    nonsense: RefCell<Bursts>,
     /// The latest that a reload brought; `None` before the first.
     pub(super) config: RefCell<Option<Arc<Config>>>,
 }
@@ -65,6 +68,7 @@ impl Core {
             tasks: Cell::new(0),
             draining: Cell::new(false),
             leaving: RefCell::default(),
+            nonsense: RefCell::default(),
             config: RefCell::default(),
         }
     }
@@ -124,8 +128,7 @@ impl Core {
 
     fn control(&self, payload: &[u8]) {
         let Some(revoked) = super::control::parse(payload) else {
-            tracing::warn!("a message on the control channel means nothing; it was passed over");
-            return;
+            return self.pass_over_control();
         };
         for (_, session) in self.sessions.borrow().iter() {
             let hit = match &revoked {
@@ -135,6 +138,17 @@ impl Core {
             if hit {
                 session.end(CloseReason::Revoked);
             }
+        }
+    }
+
+    fn pass_over_control(&self) {
+        let begins = self.nonsense.borrow_mut().begins(Instant::now());
+        // Every shard gets every control message; the first speaks for all.
+        if let (0, Some(before)) = (self.id, begins) {
+            tracing::warn!(
+                before,
+                "a message on the control channel means nothing; it was passed over"
+            );
         }
     }
 

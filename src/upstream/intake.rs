@@ -4,8 +4,8 @@
 
 use super::{outlet::Outlet, probe::Probe, table::Table};
 use crate::{
-    channel::ChannelName, config, exchange::Event, message::Message, metrics::UpstreamMetrics,
-    reason::GapReason,
+    burst::Bursts, channel::ChannelName, config, exchange::Event, message::Message,
+    metrics::UpstreamMetrics, reason::GapReason,
 };
 use std::{sync::Arc, time::Instant};
 use tracing::{debug, warn};
@@ -17,6 +17,8 @@ pub(super) struct Intake {
     probe: Option<String>,
     control: Option<ChannelName>,
     max_payload: usize,
+    /// Control messages that are larger.
+    oversized: Bursts,
     received: Instant,
     /// Since the last [`Intake::count`].
     messages: u64,
@@ -37,6 +39,7 @@ impl Intake {
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.as_deref().map(ChannelName::new),
             max_payload: settings.max_payload.get(),
+            oversized: Bursts::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
@@ -76,20 +79,23 @@ impl Intake {
             }
         } else if self.probe.as_deref() == Some(channel) {
             to.probe.arrived(payload);
-        } else if let Some(control) = self.control.as_ref().filter(|name| name.as_str() == channel)
-        {
+        } else if self.control.as_ref().is_some_and(|name| name.as_str() == channel) {
             self.messages += 1;
             self.bytes += payload.len() as u64;
-            self.control(control, payload, to.outlet);
+            self.control(payload, to.outlet);
         }
     }
 
-    fn control(&self, control: &ChannelName, payload: &[u8], outlet: &Outlet) {
-        if payload.len() > self.max_payload {
-            warn!(bytes = payload.len(), "control message is larger than redis.max_payload");
+    fn control(&mut self, payload: &[u8], outlet: &Outlet) {
+        let Some(control) = self.control.clone() else { return };
+        let bytes = payload.len();
+        if bytes > self.max_payload {
+            if let Some(before) = self.oversized.begins(self.received) {
+                warn!(bytes, before, "control message is larger than redis.max_payload");
+            }
             return;
         }
-        let message = Message::new(control.clone(), payload, self.received);
+        let message = Message::new(control, payload, self.received);
         outlet.send_all(&Event::Control(Arc::new(message)));
     }
 }

@@ -79,6 +79,19 @@ fn a_revoked_token_is_closed_and_the_users_other_tokens_are_not() {
 }
 
 #[test]
+fn a_flood_of_control_messages_that_mean_nothing_is_one_line_in_the_log() {
+    let (redis, gateway) = start(|settings| settings.set("server.shards", 4));
+    let mut client = open(&gateway, &token::of("ann"));
+    redis.wait_numsub("sockway:control", 1);
+    redis.publish_all("sockway:control", vec!["nonsense"; 500]);
+    redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
+    client.assert_closed(3000, "revoked");
+    let log = gateway.process.stderr.all();
+    let lines = log.iter().filter(|line| line.contains("on the control channel means nothing"));
+    assert_eq!(lines.count(), 1);
+}
+
+#[test]
 fn control_messages_that_say_nothing_known_change_nothing() {
     let (redis, gateway) = start(|settings| settings);
     let mut client = open(&gateway, &token::of("ann"));

@@ -47,6 +47,19 @@ impl Tls {
 }
 
 #[test]
+fn beyond_the_reserve_a_connection_over_the_limit_is_closed_without_keys_being_agreed_on() {
+    let tls = start(|it| it.set("server.max_connections", 1));
+    let _only = tls.open(&tls.certificate);
+    let connect = || crate::rig::http::connect(tls.gateway.address);
+    // Nobody of these says a word, so each keeps its place of the reserve for a second.
+    let _silent: Vec<_> = (0..64).map(|_| connect()).collect();
+    let mut refused = connect();
+    assert_eq!(refused.read(&mut [0; 1]).expect("closed, not reset"), 0);
+    let full = "sockway_handshakes_refused_total{reason=\"at_capacity\"}";
+    assert!(tls.gateway.metrics().get(full) >= 1.0);
+}
+
+#[test]
 fn messages_large_and_small_arrive_over_both_versions_in_order() {
     // The client reads only when all is published.
     let tls = start(|it| it.without("endpoint").endpoint(rooms().set("queue_messages", 2_000)));

@@ -5,6 +5,7 @@ use crate::{
     rig::{
         Client, Gateway, Redis, Request, Settings,
         crowd::{Crowd, Manner, Member},
+        drip::Drippers,
         oracle::Source,
         settings::{notifications, rooms},
     },
@@ -126,6 +127,36 @@ fn handshakes_in_a_flood_for_nobody_here() {
     say(&format!("{rate:.0} messages/s taken; handshake p99 {:?}", times[times.len() * 99 / 100]));
     assert!(times[times.len() * 99 / 100] <= Duration::from_secs(1));
     assert_eq!(metrics.get("sockway_redis_reconnects_total"), 0.0, "a false death");
+}
+
+#[test]
+fn handshakes_while_two_thousand_drip() {
+    const COUNT: usize = 2_000;
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).set("server.max_pending_handshakes", 2 * COUNT as i64);
+    let gateway = Gateway::start(&settings.endpoint(rooms()));
+    let before = gateway.vitals().memory_bytes;
+    let mut drippers = Drippers::come(gateway.address, COUNT);
+    let mut times = Vec::new();
+    for _ in 0..6 {
+        drippers.drip();
+        for turn in 0..50 {
+            let began = Instant::now();
+            let request = Request::upgrade(&format!("/ws/rooms/{turn}"));
+            Client::open(gateway.address, &request).bye();
+            times.push(began.elapsed());
+            thread::sleep(Duration::from_millis(15));
+        }
+    }
+    assert!(drippers.wait_still(), "cut off before its time");
+    let each = gateway.vitals().memory_bytes.saturating_sub(before) / COUNT as u64;
+    let cut = drippers.until_all_are("408");
+    times.sort_unstable();
+    let p99 = times[times.len() * 99 / 100];
+    say(&format!("handshake p99 {p99:?}; {each} bytes for each that drips, cut off after {cut:?}"));
+    assert!(p99 <= Duration::from_millis(50));
+    assert!(each <= 16 << 10);
+    assert!(cut <= Duration::from_secs(11));
 }
 
 #[test]

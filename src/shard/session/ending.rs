@@ -12,9 +12,9 @@ use std::time::Duration;
 /// How long a client has to answer our close frame, and to take what is queued before it.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a client that broke the protocol has to take our close frame: nothing it says can be
-/// understood any more.
-const VIOLATION_WAIT: Duration = Duration::from_millis(500);
+/// How long a client has to take our close frame from which nothing more is expected: it broke the
+/// protocol, so that nothing it says can be understood, or it is most likely gone.
+const HOPELESS_WAIT: Duration = Duration::from_millis(500);
 
 /// How far a session's ending has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,7 +22,7 @@ pub(in crate::shard) enum Stage {
     Open,
     /// Our close frame is queued; the client's answer is awaited.
     AwaitingClose,
-    /// The client broke the protocol: what it sends is thrown away.
+    /// The client broke the protocol, or floods us: what it sends is thrown away.
     Discarding,
     /// … and it has been told so; we have hung up our side. Closing the other side as well while
     /// it still sends would reset the connection, and could take our close frame along.
@@ -35,10 +35,13 @@ pub(in crate::shard) enum Stage {
 
 impl Session {
     /// Ends the session for a reason of ours: the close frame goes out behind what may still be
-    /// sent, and the client has [`CLOSE_WAIT`] to answer it.
+    /// sent, and the client has [`CLOSE_WAIT`] to answer it. One that breaks the protocol behind
+    /// our close frame, or floods us, is not listened to any more.
     pub(in crate::shard) fn end(&self, reason: CloseReason) {
-        if self.stage.get() != Stage::Open {
-            return;
+        match self.stage.get() {
+            Stage::Open => {}
+            Stage::AwaitingClose if is_violation(reason) => return self.discard(),
+            _ => return,
         }
         self.ending.set(Some(reason));
         if !flushes_first(reason) {
@@ -46,13 +49,19 @@ impl Session {
         }
         self.queue_close(reason);
         self.deadlines.clear();
-        let (stage, wait) = if is_violation(reason) {
-            (Stage::Discarding, VIOLATION_WAIT)
-        } else {
-            (Stage::AwaitingClose, CLOSE_WAIT)
-        };
-        self.stage.set(stage);
+        if is_violation(reason) {
+            return self.discard();
+        }
+        self.stage.set(Stage::AwaitingClose);
+        let wait = if reason == CloseReason::PingTimeout { HOPELESS_WAIT } else { CLOSE_WAIT };
         self.set_deadline(&self.deadlines.close, wait);
+        self.wake();
+    }
+
+    /// What the client sends is thrown away from now on, and it has little time left.
+    fn discard(&self) {
+        self.stage.set(Stage::Discarding);
+        self.set_deadline(&self.deadlines.close, HOPELESS_WAIT);
         self.wake();
     }
 
@@ -176,4 +185,53 @@ fn is_violation(reason: CloseReason) -> bool {
             | CloseReason::MessageTooBig
             | CloseReason::RateLimited
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::ChannelName,
+        exchange::{Change, Event},
+        shard::fixture::{Frame, Rig, endpoint, message, run},
+    };
+    use tokio::time::Instant;
+
+    fn close(reason: CloseReason) -> Frame {
+        Frame::Close(reason.code().unwrap(), reason.label().to_owned())
+    }
+
+    #[test]
+    fn a_client_that_floods_behind_our_close_frame_is_soon_not_listened_to() {
+        let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
+        for flood in [&pings[..], &[0x81, 0x01, b'x']] {
+            run(async move {
+                let mut rig = Rig::new();
+                let mut client = rig.connect(endpoint()).await;
+                rig.event(Event::Control(message(
+                    "sockway:control",
+                    r#"{"disconnect":{"user":"42"}}"#,
+                )));
+                assert_eq!(client.next().await, close(CloseReason::Revoked));
+                let told = Instant::now();
+                client.send_bytes(flood).await;
+                assert_eq!(client.next().await, Frame::End);
+                assert_eq!(rig.demanded().await, [Change::Leave(ChannelName::new("orders"))]);
+                assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+                assert_eq!(rig.metrics().closed[CloseReason::Revoked.index()].load(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_client_that_answers_no_ping_has_half_a_second_for_our_close_frame() {
+        run(async {
+            let mut rig = Rig::new();
+            let mut client = rig.connect(endpoint()).await;
+            while client.next().await == Frame::Ping {}
+            let told = Instant::now();
+            assert_eq!(client.next().await, Frame::End);
+            assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+        });
+    }
 }

@@ -4,6 +4,7 @@ pub(crate) mod certificate;
 pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod crowd;
+pub(crate) mod drip;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod issuer;
@@ -17,6 +18,7 @@ pub(crate) mod settings;
 pub(crate) mod token;
 pub(crate) mod vitals;
 pub(crate) mod wait;
+pub(crate) mod wire;
 pub(crate) mod wss;
 
 pub(crate) use certificate::Certificate;

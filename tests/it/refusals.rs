@@ -1,0 +1,97 @@
+//! A Redis that is there and refuses: it is asked again now and then, and what it says is told.
+
+use crate::rig::{Gateway, Redis, Request, Settings, proxy::Proxy, settings::rooms, wait::until};
+use std::{fs, thread, time::Duration};
+use tempfile::NamedTempFile;
+
+/// What a Redis refuses with, and how to bring one to it.
+struct Refusal {
+    says: &'static str,
+    redis: Redis,
+    /// Of an account, when the gateway has one.
+    password: Option<&'static str>,
+}
+
+fn wants_a_password() -> Refusal {
+    let redis = Redis::start();
+    // The test's own connection must have been made before.
+    redis.command(&["PING"]);
+    redis.command(&["ACL", "SETUSER", "default", "resetpass", ">needed"]);
+    Refusal { says: "NOAUTH", redis, password: None }
+}
+
+fn knows_another_password() -> Refusal {
+    let redis = Redis::start();
+    redis.command(&["ACL", "SETUSER", "gateway", "on", ">right", "allchannels", "+@all"]);
+    Refusal { says: "WRONGPASS", redis, password: Some("wrong") }
+}
+
+fn permits_nothing() -> Refusal {
+    let redis = Redis::start();
+    redis.command(&["ACL", "SETUSER", "gateway", "on", ">right", "-@all", "+hello", "+auth"]);
+    Refusal { says: "NOPERM", redis, password: Some("right") }
+}
+
+fn is_full() -> Refusal {
+    let redis = Redis::start();
+    redis.command(&["CONFIG", "SET", "maxclients", "1"]);
+    Refusal { says: "max number of clients", redis, password: None }
+}
+
+fn is_loading() -> Refusal {
+    let mut redis = Redis::start_with(&["--enable-debug-command", "local"]);
+    redis.command(&["DEBUG", "POPULATE", "60000", "key", "100"]);
+    redis.command(&["SAVE"]);
+    redis.kill();
+    // A minute's worth of keys, with a look at the clients after every few.
+    let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
+    redis.begin_loading(&slowly);
+    Refusal { says: "LOADING", redis, password: None }
+}
+
+/// A gateway with the default back-off, whose dials are counted on the way to its Redis.
+struct Refused {
+    refusal: Refusal,
+    proxy: Proxy,
+    gateway: Gateway,
+    _file: NamedTempFile,
+}
+
+impl Refused {
+    fn start(refusal: Refusal) -> Self {
+        let (proxy, file) = (Proxy::to(&refusal.redis.address()), NamedTempFile::new());
+        let file = file.expect("a temporary file");
+        let mut settings = Settings::with_url(&proxy.url())
+            .without("redis.reconnect_min")
+            .without("redis.reconnect_max");
+        if let Some(password) = refusal.password {
+            fs::write(file.path(), password).expect("written");
+            let path = file.path().to_str().expect("UTF-8");
+            settings = settings.set("redis.username", "gateway").set("redis.password_file", path);
+        }
+        let gateway = Gateway::start_unready(&settings.endpoint(rooms()));
+        Self { refusal, proxy, gateway, _file: file }
+    }
+}
+
+#[test]
+fn a_redis_that_refuses_is_dialled_ten_times_in_ten_seconds_at_most() {
+    let kinds = [wants_a_password, knows_another_password, permits_nothing, is_full, is_loading];
+    let all: Vec<Refused> = kinds.into_iter().map(|kind| Refused::start(kind())).collect();
+    let dials = |one: &Refused| one.proxy.dials();
+    let says = |one: &Refused| one.refusal.says;
+    for one in &all {
+        until(says(one), || one.gateway.admin("/readyz").text().contains(says(one)));
+    }
+    let before: Vec<usize> = all.iter().map(dials).collect();
+    thread::sleep(Duration::from_secs(10));
+    for (one, before) in all.iter().zip(before) {
+        let more = dials(one) - before;
+        assert!((1..=10).contains(&more), "{}: {more} dials", says(one));
+        let readiness = one.gateway.admin("/readyz");
+        assert_eq!(readiness.status, 503);
+        assert!(readiness.text().contains(says(one)), "{}", readiness.text());
+        let request = Request::upgrade("/ws/rooms/1");
+        one.gateway.send(&request).assert_refused(503, "redis_unavailable");
+    }
+}

@@ -1,0 +1,66 @@
+//! A network of its own for some clients, joined to ours by one wire that can be pulled. Needs root.
+
+use std::{net::Ipv4Addr, process::Command};
+
+/// A network namespace with one end of a pair of virtual cards in it. Deleted at drop.
+pub(crate) struct Wire {
+    name: String,
+    /// Our end.
+    card: String,
+    /// The address of our end, where a gateway can listen.
+    pub(crate) ours: Ipv4Addr,
+}
+
+impl Wire {
+    /// Lays the wire.
+    ///
+    /// # Errors
+    /// What `ip` says where this is not permitted, or not to be had.
+    pub(crate) fn lay() -> Result<Self, String> {
+        // From the network that is set apart for measurements; two test runs should not meet.
+        let [third, fourth] = [fastrand::u8(..), fastrand::u8(..) & 0xFC];
+        let address = |last: u8| Ipv4Addr::new(198, 18, third, fourth | last);
+        let (name, card) =
+            (format!("sockway-{}", std::process::id()), format!("sw{third}-{fourth}"));
+        ip(&format!("netns add {name}"))?;
+        // From here on what there is goes, whatever fails.
+        let wire = Self { name, card, ours: address(1) };
+        let Self { name, card, .. } = &wire;
+        ip(&format!("link add {card} type veth peer name wire netns {name}"))?;
+        ip(&format!("address add {}/30 dev {card}", address(1)))?;
+        ip(&format!("link set {card} up"))?;
+        ip(&format!("-n {name} address add {}/30 dev wire", address(2)))?;
+        ip(&format!("-n {name} link set wire up"))?;
+        Ok(wire)
+    }
+
+    /// A command that runs at the other end.
+    pub(crate) fn far(&self, command: &Command) -> Command {
+        let mut far = Command::new("ip");
+        far.args(["netns", "exec", &self.name]).arg(command.get_program());
+        far.args(command.get_args());
+        far
+    }
+
+    /// From now on nothing arrives in either direction, and nobody is told.
+    #[track_caller]
+    pub(crate) fn pull(&self) {
+        ip(&format!("-n {} link set wire down", self.name)).expect("it was laid");
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        // Both cards go, which the namespace alone would keep while a connection in it is not over.
+        // Nothing more can be done than to leave them to the next restart.
+        let _ = ip(&format!("link delete {}", self.card));
+        let _ = ip(&format!("netns delete {}", self.name));
+    }
+}
+
+fn ip(arguments: &str) -> Result<(), String> {
+    let done = Command::new("ip").args(arguments.split(' ')).output();
+    let done = done.map_err(|error| format!("ip: {error}"))?;
+    let said = || format!("ip {arguments}: {}", String::from_utf8_lossy(&done.stderr).trim());
+    if done.status.success() { Ok(()) } else { Err(said()) }
+}
