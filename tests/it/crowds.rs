@@ -8,7 +8,6 @@ use crate::rig::{
     settings::rooms,
     wait::{LIMIT, until, within},
 };
-use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use std::{
     io::Read,
     net::{IpAddr, Ipv4Addr, TcpStream},
@@ -276,21 +275,13 @@ fn with_few_descriptors_some_are_kept_for_the_rest_which_lives() {
     });
 }
 
-/// Sets how many files the gateway may have open; fewer than it counted on when it started.
-fn limit_files(gateway: &Gateway, most: usize) {
-    let most = Some(most as u64);
-    let process = Pid::from_raw(gateway.process.id().cast_signed());
-    let maximum = getrlimit(Resource::Nofile).maximum;
-    prlimit(process, Resource::Nofile, Rlimit { current: most, maximum }).expect("it is ours");
-}
-
 #[test]
 fn without_a_descriptor_accepting_pauses_instead_of_spinning_and_then_recovers() {
     let redis = Redis::start();
     let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
     let mut inside = gateway.open("/ws/rooms/1");
     let before = gateway.vitals();
-    limit_files(&gateway, before.descriptors + 3);
+    gateway.limit_files(before.descriptors + 3);
     let start = Instant::now();
     let mut silent: Vec<_> =
         (0..40).map(|_| TcpStream::connect(gateway.address).expect("the kernel accepts")).collect();
@@ -302,7 +293,7 @@ fn without_a_descriptor_accepting_pauses_instead_of_spinning_and_then_recovers()
     let (passed, spent) = (start.elapsed(), gateway.vitals().cpu - before.cpu);
     assert!(passed > Duration::from_secs(1), "a dozen were sent away within {passed:?}");
     assert!(spent < passed / 4, "{spent:?} of {passed:?} spent on nothing");
-    limit_files(&gateway, 1_000);
+    gateway.limit_files(1_000);
     assert!(gateway.metrics().get("sockway_accept_errors_total") >= 10.0);
     gateway.open("/ws/rooms/2").bye();
     redis.publish("room:1", "still here");

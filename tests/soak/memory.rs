@@ -2,8 +2,8 @@
 //!
 //! A sampler reads the anonymous memory twice a second; what comes from files is shared with other
 //! processes, and no growth of this one. Queues that fill in a fault and empty again are no growth
-//! either, so what counts is the *floor*: the least of each of [`BLOCKS`] equal spans of time,
-//! through which a line is laid. Half a percent an hour of 30 MiB is some twenty kilobytes in what is
+//! either, so what counts is the *floor*: the lower quartile of each of [`BLOCKS`] equal spans
+//! of time, through which a line is laid. Half a percent an hour of 30 MiB is some twenty kilobytes in what is
 //! left of ten minutes after the warm-up, less than a burst of reconnections leaves for a while: too
 //! little to be seen for sure. So the line comes with its uncertainty, the promise is broken when the
 //! slope is above the bound with all of that taken off, and what could have been overlooked is
@@ -81,7 +81,11 @@ impl Slope {
     /// The samples' first `warm_up` of a whole are passed over.
     pub(crate) fn of(samples: &[Sample], warm_up: f64) -> Self {
         let warm = (samples.len() as f64 * warm_up) as usize;
-        Self::through(&floors(&samples[warm..]))
+        let floors = floors(&samples[warm..]);
+        let kibibytes = |of: &Sample| format!("{:.0}", of.1 / 1024.0);
+        let shown: Vec<String> = floors.iter().map(kibibytes).collect();
+        say(&format!("floors of the memory in KiB: {}", shown.join(" ")));
+        Self::through(&floors)
     }
 
     /// Least squares.
@@ -124,10 +128,15 @@ impl fmt::Display for Slope {
     }
 }
 
+/// A quarter of a block's samples are below its floor. The very lowest would not do: one look at
+/// pages that are just being handed back or split sees too few.
 fn floors(samples: &[Sample]) -> Vec<Sample> {
-    let blocks = samples.chunks(samples.len().div_ceil(BLOCKS).max(1));
-    let floor = |block: &[Sample]| block.iter().copied().min_by(|a, b| a.1.total_cmp(&b.1));
-    blocks.filter_map(floor).collect()
+    let floor = |block: &[Sample]| {
+        let mut bytes: Vec<f64> = block.iter().map(|sample| sample.1).collect();
+        bytes.sort_by(f64::total_cmp);
+        (block[block.len() / 2].0, bytes[bytes.len() / 4])
+    };
+    samples.chunks(samples.len().div_ceil(BLOCKS).max(1)).map(floor).collect()
 }
 
 /// Ten minutes of samples around 60 MiB, with spikes, and a leak of so many bytes an hour.
