@@ -32,7 +32,11 @@ use std::{
     sync::Arc,
     time::{Duration, Instant},
 };
-use tokio::{sync::watch, task::JoinError, time::sleep};
+use tokio::{
+    sync::watch,
+    task::{JoinError, JoinHandle},
+    time::sleep,
+};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
 
@@ -179,7 +183,7 @@ impl Gateway {
         let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
-        let upstream = AbortOnDropHandle::new(tokio::spawn(upstream.run()));
+        let upstream = AbortOnDropHandle::new(start_upstream(upstream, &shards));
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
         let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
         info!(address, admin = %admin_address, "listening");
@@ -274,14 +278,24 @@ async fn close(
     Ok(())
 }
 
+/// Starts the Redis side on this thread; with one shard alone on that shard's, where it has nobody
+/// to wake for a message.
+fn start_upstream(upstream: Upstream, shards: &[ShardThread]) -> JoinHandle<()> {
+    match shards {
+        [only] => only.host(upstream.run()),
+        _ => tokio::spawn(upstream.run()),
+    }
+}
+
 /// Resolves when the Redis side ends although it is still needed.
 async fn upstream_failed(
     upstream: AbortOnDropHandle<()>,
     phase: watch::Receiver<Phase>,
 ) -> RunError {
     let result = upstream.await;
-    if result.is_ok() {
-        // Every shard has gone. In a drain that is as it should be; else the shards say why.
+    if result.as_ref().map_or_else(JoinError::is_cancelled, |()| true) {
+        // Every shard has gone, or the one whose thread it was on. In a drain that is as it should
+        // be; else the shards say why.
         if *phase.borrow() >= Phase::Draining {
             return future::pending().await;
         }

@@ -25,10 +25,19 @@ pub enum Opcode {
 /// Control frames (close, ping, pong) must carry at most 125 bytes; the caller sees to it.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut buffer = BytesMut::with_capacity(payload.len() + 10);
+    // Exactly as much as is needed, or sharing it would cost an allocation more.
+    let mut buffer = BytesMut::with_capacity(header_len(payload.len()) + payload.len());
     put_header(&mut buffer, opcode, payload.len());
     buffer.put_slice(payload);
     buffer.freeze()
+}
+
+fn header_len(payload: usize) -> usize {
+    match payload {
+        0..=125 => 2,
+        126..=0xFFFF => 4,
+        _ => 10,
+    }
 }
 
 fn put_header(buffer: &mut BytesMut, opcode: Opcode, len: usize) {

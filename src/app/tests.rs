@@ -13,38 +13,47 @@ use tokio::{net::TcpStream, time};
 const DEADLINE: Duration = Duration::from_secs(20);
 
 fn gateway() -> Gateway {
+    gateway_of(2)
+}
+
+fn gateway_of(shards: usize) -> Gateway {
     let text = r#"
-        server = { listen = "127.0.0.1:0", shards = 2, max_connections = 10 }
+        server = { listen = "127.0.0.1:0", shards = SHARDS, max_connections = 10 }
         admin = { listen = "127.0.0.1:0" }
         redis = { url = "redis://127.0.0.1:1/0" }
         shutdown = { spread = "100ms", timeout = "10s" }
         endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
     "#;
-    let loaded = config::parse(text, "test").map_err(|error| error.report());
+    let text = text.replace("SHARDS", &shards.to_string());
+    let loaded = config::parse(&text, "test").map_err(|error| error.report());
     Gateway::bind(loaded.expect("a good configuration").config).expect("free ports")
 }
 
 #[tokio::test]
 async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end() {
-    let gateway = gateway();
-    let addresses = [gateway.address().unwrap(), gateway.admin_address()];
-    for address in addresses {
-        TcpStream::connect(address).await.expect("bound");
-    }
-    let end = time::timeout(DEADLINE, gateway.run(async {})).await.expect("in time");
-    assert_eq!(end.expect("as asked"), Ending::Clean);
-    for address in addresses {
-        assert!(TcpStream::connect(address).await.is_err(), "{address} is still open");
+    for shards in [1, 2] {
+        let gateway = gateway_of(shards);
+        let addresses = [gateway.address().unwrap(), gateway.admin_address()];
+        for address in addresses {
+            TcpStream::connect(address).await.expect("bound");
+        }
+        let end = time::timeout(DEADLINE, gateway.run(async {})).await.expect("in time");
+        assert_eq!(end.expect("as asked"), Ending::Clean);
+        for address in addresses {
+            assert!(TcpStream::connect(address).await.is_err(), "{address} is still open");
+        }
     }
 }
 
 #[tokio::test]
 async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
-    let gateway = gateway();
-    let shard = gateway.shards[1].handle();
-    shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
-    let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
-    assert_eq!(end.expect_err("nobody asked").to_string(), "shard 1 died");
+    for last in [0, 1] {
+        let gateway = gateway_of(last + 1);
+        let shard = gateway.shards[last].handle();
+        shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
+        assert_eq!(end.expect_err("nobody asked").to_string(), format!("shard {last} died"));
+    }
 }
 
 #[tokio::test]
@@ -74,10 +83,13 @@ async fn the_last_shard_is_named_as_the_cause_though_the_redis_side_ends_with_it
 #[tokio::test]
 async fn a_redis_side_that_panics_is_told_with_its_panic() {
     let gateway = gateway();
-    let died = AbortOnDropHandle::new(tokio::spawn(async { panic!("on purpose") }));
-    let error = upstream_failed(died, gateway.phase.subscribe()).await;
-    let text = std::error::Error::source(&error).expect("a cause").to_string();
-    assert!(text.contains("on purpose"), "{text}");
+    let here = tokio::spawn(async { panic!("on purpose") });
+    let hosted = gateway.shards[0].host(async { panic!("on purpose") });
+    for died in [here, hosted].map(AbortOnDropHandle::new) {
+        let error = upstream_failed(died, gateway.phase.subscribe()).await;
+        let text = std::error::Error::source(&error).expect("a cause").to_string();
+        assert!(text.contains("on purpose"), "{text}");
+    }
 }
 
 #[tokio::test]

@@ -26,7 +26,6 @@ use crate::{
 use futures_util::FutureExt as _;
 use hyper::{Method, http::request::Parts};
 use std::{
-    any::Any,
     future::{Future, pending},
     net::IpAddr,
     panic::AssertUnwindSafe,
@@ -232,7 +231,7 @@ impl Handshake {
             endpoint: matched.endpoint,
             identity,
             auth: Arc::clone(&self.gate.config.auth),
-            permit: permit(connection, address, user),
+            permit: (connection, address, user),
         });
         let answer = answer::switching(&upgrade);
         let written = timeout_at(self.deadline.into(), line.write(&answer)).await;
@@ -304,17 +303,5 @@ impl Handshake {
                 () = sleep_until(deadline.into()) => late,
             }
         }
-    }
-}
-
-/// What the session holds to its end: only what was counted, since every session keeps it.
-fn permit(
-    connection: Permit,
-    address: Option<KeyPermit<AddressKey>>,
-    user: Option<KeyPermit<Arc<str>>>,
-) -> Box<dyn Any> {
-    match (address, user) {
-        (None, None) => Box::new(connection),
-        (address, user) => Box::new((connection, address, user)),
     }
 }

@@ -129,12 +129,12 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> Opening {
+pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> Opening<()> {
     Opening {
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
-        permit: Box::new(()),
+        permit: (),
     }
 }
 
@@ -154,7 +154,7 @@ pub(super) enum Frame {
 
 impl Client {
     /// Starts a session over one end of a socket pair; the client is the other.
-    pub(super) fn start(opened: Opened) -> Self {
+    pub(super) fn start(opened: Opened<()>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         opened.start(Transport::Unix(ours), &Bytes::new());
         Self(theirs)

@@ -9,6 +9,7 @@ use crate::{
     reason::Refusal,
 };
 use hashbrown::{HashMap, hash_map::Entry};
+use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
 /// Which sessions are in which channel.
@@ -21,23 +22,30 @@ pub(super) struct Hub {
     sequence: u64,
 }
 
+/// Small on purpose: often there is one for each session.
 #[derive(Debug)]
 struct Channel {
     state: State,
     /// Seats, those of sessions included. At 0 the channel is left.
     seats: u32,
-    /// Keys of the sessions that messages go to.
-    members: Vec<u32>,
-    /// Handshakes that wait for a verdict.
-    waiting: Vec<Waker>,
+    /// Keys of the sessions that messages go to. Up to four need no memory of their own.
+    members: SmallVec<[u32; 4]>,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug)]
 enum State {
-    /// Asked for in the demand of this number.
-    Asked(u64),
+    Asked(Box<Asked>),
     Held,
     NotHeld(RefusedBy),
+}
+
+/// A channel that has no verdict yet.
+#[derive(Debug)]
+struct Asked {
+    /// The number of the demand that it was asked for in.
+    sequence: u64,
+    /// Handshakes that wait for the verdict.
+    waiting: Vec<Waker>,
 }
 
 impl Hub {
@@ -50,11 +58,11 @@ impl Hub {
         match self.channels.entry(name.clone()) {
             Entry::Occupied(mut channel) => channel.get_mut().seats += 1,
             Entry::Vacant(vacant) => {
+                let asked = Asked { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
-                    state: State::Asked(self.sequence),
+                    state: State::Asked(Box::new(asked)),
                     seats: 1,
-                    members: Vec::new(),
-                    waiting: Vec::new(),
+                    members: SmallVec::new(),
                 });
                 self.changes.push(Change::Join(name.clone()));
             }
@@ -79,7 +87,7 @@ impl Hub {
     ) -> Poll<Result<(), Refusal>> {
         for name in names {
             let Some(channel) = self.channels.get_mut(name) else { continue };
-            match channel.state {
+            match &mut channel.state {
                 State::Held => {}
                 State::NotHeld(RefusedBy::Redis) => {
                     return Poll::Ready(Err(Refusal::ChannelRefused));
@@ -87,11 +95,11 @@ impl Hub {
                 State::NotHeld(RefusedBy::LinkDown) => {
                     return Poll::Ready(Err(Refusal::RedisUnavailable));
                 }
-                State::Asked(_) => {
+                State::Asked(asked) => {
                     // A handshake is polled for other reasons too, such as each byte that its client
                     // sends early; it waits here once all the same.
-                    if !channel.waiting.iter().any(|known| known.will_wake(cx.waker())) {
-                        channel.waiting.push(cx.waker().clone());
+                    if !asked.waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                        asked.waiting.push(cx.waker().clone());
                     }
                     return Poll::Pending;
                 }
@@ -113,16 +121,18 @@ impl Hub {
 
     fn judge(&mut self, name: &ChannelName, state: State, read_up_to: u64) {
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if matches!(channel.state, State::Asked(sequence) if sequence > read_up_to) {
+        if matches!(&channel.state, State::Asked(asked) if asked.sequence > read_up_to) {
             return; // It speaks of an earlier stay in this channel.
         }
-        channel.settle(state);
+        if let State::Asked(asked) = std::mem::replace(&mut channel.state, state) {
+            asked.waiting.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// Channels asked for stay as they are: each gets a verdict of its own.
     fn link_lost(&mut self) {
         for channel in self.channels.values_mut() {
-            if channel.state == State::Held {
+            if matches!(channel.state, State::Held) {
                 channel.state = State::NotHeld(RefusedBy::LinkDown);
             }
         }
@@ -177,13 +187,6 @@ impl Hub {
     }
 }
 
-impl Channel {
-    fn settle(&mut self, state: State) {
-        self.state = state;
-        std::mem::take(&mut self.waiting).into_iter().for_each(Waker::wake);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -196,6 +199,7 @@ mod tests {
         for _ in 0..100 {
             assert!(hub.poll_held(&names, &Context::from_waker(&waker)).is_pending());
         }
-        assert_eq!(hub.channels[&names[0]].waiting.len(), 1);
+        let State::Asked(asked) = &hub.channels[&names[0]].state else { panic!("no verdict came") };
+        assert_eq!(asked.waiting.len(), 1);
     }
 }

@@ -12,6 +12,7 @@ mod fixture;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+mod lane;
 mod queue;
 mod reload;
 mod seat;

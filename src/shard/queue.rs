@@ -1,9 +1,9 @@
 //! What a session has still to be sent, in order, and what happens when it is too much.
 //!
 //! Messages are shared with every other session; only their place in line is this session's own.
-//! Whatever is taken out of line leaves a gap notice exactly where it stood. An empty queue owns no
-//! memory.
+//! Whatever is taken out of line leaves a gap notice exactly where it stood.
 
+use super::lane::Lane;
 use crate::{
     channel::ChannelName,
     endpoint::{Endpoint, Format},
@@ -12,13 +12,7 @@ use crate::{
 };
 use bytes::Bytes;
 use serde::Serialize;
-use std::{
-    array,
-    collections::{HashSet, VecDeque},
-    io::IoSlice,
-    mem,
-    sync::Arc,
-};
+use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
 
 /// How many items one write takes at the most.
 pub(super) const MAX_SLICES: usize = 64;
@@ -26,7 +20,7 @@ pub(super) const MAX_SLICES: usize = 64;
 /// One session's queue.
 #[derive(Debug, Default)]
 pub(super) struct OutQueue {
-    items: VecDeque<Item>,
+    items: Lane<Item>,
     /// How much of the first item is already in the socket. It must then stay where it is.
     written: usize,
     messages: usize,
@@ -39,7 +33,7 @@ enum Item {
     Message(Arc<Message>),
     Gap(Box<Gap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
-    Frame(Bytes),
+    Frame(Box<Bytes>),
 }
 
 /// Messages that this session will not get. Encoded only when its turn comes, so that further
@@ -67,11 +61,11 @@ impl OutQueue {
     pub(super) fn push_message(&mut self, message: Arc<Message>, format: Format) {
         self.messages += 1;
         self.bytes += encoded(&message, format).len();
-        self.items.push_back(Item::Message(message));
+        self.items.push(Item::Message(message));
     }
 
     pub(super) fn push_frame(&mut self, frame: Bytes) {
-        self.items.push_back(Item::Frame(frame));
+        self.items.push(Item::Frame(Box::new(frame)));
     }
 
     /// Marks that messages may have been missed upstream just here.
@@ -79,7 +73,7 @@ impl OutQueue {
         let end = self.items.len();
         if self.gap_before(end, channel, reason, format).is_none() {
             let gap = Gap { channel: channel.clone(), reason, missed: None };
-            self.items.push_back(Item::Gap(Box::new(gap)));
+            self.items.push(Item::Gap(Box::new(gap)));
         }
     }
 
@@ -113,9 +107,10 @@ impl OutQueue {
 
     /// Drops all that is not yet partly written. Returns how many messages that were.
     pub(super) fn clear(&mut self, format: Format) -> usize {
-        let keep = self.movable().start;
+        let mut cleared =
+            if self.written > 0 { self.items.take_rest() } else { mem::take(&mut self.items) };
         let mut dropped = 0;
-        for item in self.items.drain(keep..) {
+        while let Some(item) = cleared.pop() {
             if let Item::Message(message) = item {
                 dropped += 1;
                 self.bytes -= encoded(&message, format).len();
@@ -133,7 +128,7 @@ impl OutQueue {
     ) -> R {
         for item in self.items.iter_mut().take(MAX_SLICES) {
             if let Item::Gap(gap) = item {
-                *item = Item::Frame(gap.encode(endpoint));
+                *item = Item::Frame(Box::new(gap.encode(endpoint)));
             }
         }
         let frames = self.items.iter().map(|item| item.bytes(endpoint.format));
@@ -162,16 +157,13 @@ impl OutQueue {
                 break;
             }
             written -= len;
-            if let Some(Item::Message(message)) = self.items.pop_front() {
+            if let Some(Item::Message(message)) = self.items.pop() {
                 self.messages -= 1;
                 self.bytes -= len;
                 delivered(&message, len);
             }
         }
         self.written = written;
-        if self.items.is_empty() {
-            self.items = VecDeque::new();
-        }
     }
 
     /// Places whose items may still be moved: all but a partly written first.
@@ -410,10 +402,11 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_queue_owns_no_memory() {
+    fn a_queue_that_was_written_is_empty_again() {
         let mut queue = queue_of(&[("a", "1"), ("a", "2")], Format::Raw);
         drain(&mut queue, &endpoint());
-        assert_eq!((queue.items.capacity(), queue.bytes, queue.messages), (0, 0, 0));
+        assert!(queue.is_empty());
+        assert_eq!((queue.bytes, queue.messages), (0, 0));
     }
 
     trait ConcatBytes {

@@ -10,7 +10,7 @@ use crate::{
     auth::Auth, channel::ChannelName, endpoint::Endpoint, identity::Identity, reason::Refusal,
 };
 use bytes::Bytes;
-use std::{any::Any, future::poll_fn, mem, rc::Rc, sync::Arc};
+use std::{future::poll_fn, mem, rc::Rc, sync::Arc};
 
 /// What the kernel may hold of a client's unsent bytes.
 const UNSENT_BYTES: u32 = 128 * 1024;
@@ -22,21 +22,22 @@ pub struct Seat {
 }
 
 /// What a session is made of, besides its seat and its transport.
-pub struct Opening {
+pub struct Opening<P> {
     pub endpoint: Arc<Endpoint>,
     /// `None` on an endpoint with `auth = "none"`.
     pub identity: Option<Identity>,
     /// Verifies the token of a `refresh` frame.
     pub auth: Arc<Auth>,
     /// Dropped when the session has ended: gives back what admission counted.
-    pub permit: Box<dyn Any>,
+    pub permit: P,
 }
 
 /// A session whose 101 is on its way. Dropping it instead of [`Opened::start`] ends the session as
 /// `peer_gone`.
-pub struct Opened {
+pub struct Opened<P> {
     session: Rc<Session>,
-    started: bool,
+    /// `None` once the session's task has it.
+    permit: Option<P>,
 }
 
 impl Shard {
@@ -67,7 +68,7 @@ impl Seat {
     /// # Panics
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
     #[must_use]
-    pub fn open(mut self, opening: Opening) -> Opened {
+    pub fn open<P>(mut self, opening: Opening<P>) -> Opened<P> {
         // The seats pass to the session, which gives them back when it is dismissed.
         let channels = mem::take(&mut self.channels);
         let core = Rc::clone(&self.core);
@@ -75,12 +76,12 @@ impl Seat {
         let place = sessions.vacant_entry();
         let key = u32::try_from(place.key()).expect("a shard has fewer sessions than descriptors");
         let Opening { endpoint, identity, auth, permit } = opening;
-        let parts = Parts { key, core, endpoint, channels, identity, auth, permit };
+        let parts = Parts { key, core, endpoint, channels, identity, auth };
         let session = Rc::new(Session::new(parts));
         place.insert(Rc::clone(&session));
         drop(sessions);
         self.core.admit(&session);
-        Opened { session, started: false }
+        Opened { session, permit: Some(permit) }
     }
 }
 
@@ -91,7 +92,7 @@ impl Drop for Seat {
     }
 }
 
-impl Opened {
+impl<P: Unpin + 'static> Opened<P> {
     /// The session's name in logs and in the `ready` frame.
     #[must_use]
     pub fn id(&self) -> SessionId {
@@ -100,19 +101,19 @@ impl Opened {
 
     /// Runs the session over its transport. `early` is what the client sent behind its request.
     pub fn start(mut self, transport: Transport, early: &Bytes) {
-        self.started = true;
+        let Some(permit) = self.permit.take() else { return };
         transport.bound_unsent(UNSENT_BYTES);
         let unused = self.session.transport.set(transport);
         debug_assert!(unused.is_ok(), "a session starts once");
-        let mut task = SessionTask::new(Rc::clone(&self.session));
+        let mut task = SessionTask::new(Rc::clone(&self.session), permit);
         task.take_early(early);
         tokio::task::spawn_local(task);
     }
 }
 
-impl Drop for Opened {
+impl<P> Drop for Opened<P> {
     fn drop(&mut self) {
-        if !self.started {
+        if self.permit.is_some() {
             self.session.core.dismiss(&self.session);
         }
     }

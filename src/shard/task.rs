@@ -1,6 +1,6 @@
 //! The task of one session: waits for its socket, reads, and ends it.
 //!
-//! Small on purpose, since there is one for each connection: four words, and what they point to only
+//! Small on purpose, since there is one for each connection: four words and what admission counted, and what they point to only
 //! while a client's frame is incomplete or its new token waits for a key.
 
 use super::{
@@ -26,19 +26,21 @@ use tracing::debug;
 use tungstenite::Message;
 
 /// Runs a session over its transport; dismisses it when dropped, however it ends.
-pub(super) struct SessionTask {
+pub(super) struct SessionTask<P> {
     session: Rc<Session>,
     /// Only while a client's frame or fragmented message is incomplete.
     parser: Option<Box<Parser>>,
     /// Only while the key of a client's new token is being fetched. A newer token takes its place.
     refreshing: Option<Refreshing>,
+    /// Gives back what admission counted.
+    _permit: P,
 }
 
 type Refreshing = Pin<Box<dyn Future<Output = Result<Identity, TokenError>>>>;
 
-impl SessionTask {
-    pub(super) fn new(session: Rc<Session>) -> Self {
-        Self { session, parser: None, refreshing: None }
+impl<P> SessionTask<P> {
+    pub(super) fn new(session: Rc<Session>, permit: P) -> Self {
+        Self { session, parser: None, refreshing: None, _permit: permit }
     }
 
     /// Takes what the client sent behind its request, before the first read.
@@ -179,7 +181,7 @@ fn refresh_token(text: &str) -> Option<String> {
     (refresh.r#type == "refresh").then_some(refresh.token)
 }
 
-impl Future for SessionTask {
+impl<P: Unpin> Future for SessionTask<P> {
     type Output = ();
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
@@ -199,7 +201,7 @@ impl Future for SessionTask {
     }
 }
 
-impl Drop for SessionTask {
+impl<P> Drop for SessionTask<P> {
     fn drop(&mut self) {
         self.session.core.dismiss(&self.session);
     }

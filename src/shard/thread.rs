@@ -8,12 +8,12 @@ use crate::{
 };
 use std::{io, rc::Rc, sync::Arc, thread};
 use tokio::{
-    runtime::{Builder, LocalOptions, LocalRuntime},
+    runtime::{Builder, Handle, LocalOptions, LocalRuntime},
     sync::{
         broadcast::{self, error::RecvError, error::TryRecvError},
         mpsc, oneshot,
     },
-    task::JoinSet,
+    task::{JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 
@@ -24,6 +24,7 @@ const EVENTS_AT_ONCE: usize = 256;
 pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
+    runtime: Handle,
     drained: oneshot::Receiver<()>,
 }
 
@@ -50,20 +51,26 @@ impl ShardThread {
                 Ok(runtime) => runtime,
                 Err(error) => return drop(ready.send(Err(error))),
             };
-            drop(ready.send(Ok(())));
+            drop(ready.send(Ok(runtime.handle().clone())));
             if run(&runtime, end, metrics, inbox) {
                 // Nobody waits for the drain any more when the process is already going.
                 let _ = done.send(());
             }
         })?;
-        started.recv().map_err(io::Error::other)??;
-        Ok(Self { id, handle: ShardHandle { commands }, drained })
+        let runtime = started.recv().map_err(io::Error::other)??;
+        Ok(Self { id, handle: ShardHandle { commands }, runtime, drained })
     }
 
     /// The outside's end of this shard.
     #[must_use]
     pub fn handle(&self) -> ShardHandle {
         self.handle.clone()
+    }
+
+    /// Runs a task on this shard's thread that is not the shard's own: no drain waits for it, and
+    /// it is cancelled when the thread ends.
+    pub fn host(&self, task: impl Future<Output = ()> + Send + 'static) -> JoinHandle<()> {
+        self.runtime.spawn(task)
     }
 
     /// Resolves when no session and no spawned task is left after a [`Command::Drain`].

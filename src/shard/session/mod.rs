@@ -27,7 +27,6 @@ use crate::{
 use deadlines::Deadlines;
 use serde::Serialize;
 use std::{
-    any::Any,
     cell::{Cell, OnceCell, RefCell},
     io,
     rc::Rc,
@@ -51,8 +50,6 @@ pub(super) struct Session {
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
     pub(super) token: RefCell<Token>,
-    /// Gives back what admission counted.
-    _permit: Box<dyn Any>,
     /// Empty until the 101 is out; messages queue up meanwhile.
     pub(super) transport: OnceCell<Transport>,
     queue: RefCell<OutQueue>,
@@ -91,12 +88,11 @@ pub(super) struct Parts {
     pub(super) channels: Box<[ChannelName]>,
     pub(super) identity: Option<Identity>,
     pub(super) auth: Arc<Auth>,
-    pub(super) permit: Box<dyn Any>,
 }
 
 impl Session {
     pub(super) fn new(parts: Parts) -> Self {
-        let Parts { key, core, endpoint, channels, identity, auth, permit } = parts;
+        let Parts { key, core, endpoint, channels, identity, auth } = parts;
         let metrics = core.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
         let opened = core.wheel.borrow().now();
@@ -109,7 +105,6 @@ impl Session {
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
             token: RefCell::new(Token::new(identity, auth)),
-            _permit: permit,
             transport: OnceCell::new(),
             queue: RefCell::default(),
             waker: Cell::new(None),

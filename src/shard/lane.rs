@@ -1,0 +1,165 @@
+//! A lane of items, first in, first out, that mostly has none or one.
+//!
+//! It owns memory only while it has more than one: with one for each session, and most messages
+//! written before the next one comes, what an allocation costs would be paid for every delivery.
+
+use std::{
+    collections::VecDeque,
+    ops::{Index, IndexMut},
+};
+
+/// See the module.
+#[derive(Debug)]
+pub(super) struct Lane<T> {
+    first: Option<T>,
+    /// Never empty, and `None` without a first.
+    #[expect(clippy::box_collection, reason = "every session has a lane, and hardly one a rest")]
+    rest: Option<Box<VecDeque<T>>>,
+}
+
+impl<T> Lane<T> {
+    pub(super) fn is_empty(&self) -> bool {
+        self.first.is_none()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
+    }
+
+    pub(super) fn push(&mut self, item: T) {
+        if self.first.is_none() {
+            self.first = Some(item);
+        } else {
+            self.rest.get_or_insert_default().push_back(item);
+        }
+    }
+
+    pub(super) fn front(&self) -> Option<&T> {
+        self.first.as_ref()
+    }
+
+    pub(super) fn pop(&mut self) -> Option<T> {
+        let next = self.remove_from_rest(0);
+        std::mem::replace(&mut self.first, next)
+    }
+
+    /// Takes out the item at this place, if there is one; those behind it move up.
+    pub(super) fn remove(&mut self, at: usize) -> Option<T> {
+        if at == 0 { self.pop() } else { self.remove_from_rest(at - 1) }
+    }
+
+    /// Takes out all but the first.
+    pub(super) fn take_rest(&mut self) -> Self {
+        let mut rest = Self { first: None, rest: self.rest.take() };
+        rest.pop();
+        rest
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = &T> {
+        self.first.iter().chain(self.rest.as_deref().into_iter().flatten())
+    }
+
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = &mut T> {
+        self.first.iter_mut().chain(self.rest.as_deref_mut().into_iter().flatten())
+    }
+
+    fn remove_from_rest(&mut self, at: usize) -> Option<T> {
+        let rest = self.rest.as_mut()?;
+        let item = rest.remove(at);
+        if rest.is_empty() {
+            self.rest = None;
+        }
+        item
+    }
+}
+
+impl<T> Default for Lane<T> {
+    fn default() -> Self {
+        Self { first: None, rest: None }
+    }
+}
+
+impl<T> Index<usize> for Lane<T> {
+    type Output = T;
+
+    fn index(&self, at: usize) -> &T {
+        match (at.checked_sub(1), &self.first, &self.rest) {
+            (None, Some(first), _) => first,
+            (Some(at), _, Some(rest)) => &rest[at],
+            _ => panic!("{at} is not in the lane"),
+        }
+    }
+}
+
+impl<T> IndexMut<usize> for Lane<T> {
+    fn index_mut(&mut self, at: usize) -> &mut T {
+        match (at.checked_sub(1), &mut self.first, &mut self.rest) {
+            (None, Some(first), _) => first,
+            (Some(at), _, Some(rest)) => &mut rest[at],
+            _ => panic!("{at} is not in the lane"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn lane_of(items: std::ops::Range<u32>) -> Lane<u32> {
+        let mut lane = Lane::default();
+        items.for_each(|item| lane.push(item));
+        lane
+    }
+
+    fn contents(lane: &Lane<u32>) -> Vec<u32> {
+        assert_eq!(lane.len(), lane.iter().count());
+        assert_eq!(lane.is_empty(), lane.front().is_none());
+        assert_eq!(lane.front(), lane.iter().next());
+        (0..lane.len()).for_each(|at| assert_eq!(Some(&lane[at]), lane.iter().nth(at)));
+        lane.iter().copied().collect()
+    }
+
+    #[test]
+    fn what_came_first_goes_first() {
+        let mut lane = lane_of(0..5);
+        assert_eq!(contents(&lane), [0, 1, 2, 3, 4]);
+        assert_eq!(std::iter::from_fn(|| lane.pop()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert!(contents(&lane).is_empty());
+    }
+
+    #[test]
+    fn whoever_leaves_is_followed_by_those_behind() {
+        for (at, left) in [(0, [1, 2, 3]), (1, [0, 2, 3]), (3, [0, 1, 2])] {
+            let mut lane = lane_of(0..4);
+            assert_eq!(lane.remove(at), Some(u32::try_from(at).unwrap()));
+            assert_eq!(contents(&lane), left);
+            assert_eq!(lane.remove(3), None);
+        }
+    }
+
+    #[test]
+    fn all_but_the_first_leave_as_a_lane_of_their_own() {
+        let mut lane = lane_of(0..4);
+        assert_eq!(contents(&lane.take_rest()), [1, 2, 3]);
+        assert_eq!(contents(&lane), [0]);
+        assert!(lane.take_rest().is_empty());
+    }
+
+    #[test]
+    fn a_place_is_written_to_as_it_is_read() {
+        let mut lane = lane_of(0..3);
+        lane[0] = 7;
+        lane[2] = 9;
+        lane.iter_mut().for_each(|item| *item += 1);
+        assert_eq!(contents(&lane), [8, 2, 10]);
+    }
+
+    #[test]
+    fn one_item_alone_owns_no_memory() {
+        let mut lane = lane_of(0..3);
+        assert!(lane.rest.is_some());
+        lane.pop();
+        lane.pop();
+        assert!(lane.rest.is_none());
+    }
+}
