@@ -2,12 +2,12 @@
 //!
 //! A sampler reads the anonymous memory twice a second; what comes from files is shared with other
 //! processes, and no growth of this one. Queues that fill in a fault and empty again are no growth
-//! either, so what counts is the *floor*: the lower quartile of each of [`BLOCKS`] equal spans
-//! of time, through which a line is laid. Half a percent an hour of 30 MiB is some twenty kilobytes in what is
-//! left of ten minutes after the warm-up, less than a burst of reconnections leaves for a while: too
-//! little to be seen for sure. So the line comes with its uncertainty, the promise is broken when the
-//! slope is above the bound with all of that taken off, and what could have been overlooked is
-//! printed. It is less the longer the run: `SOAK_SECONDS=3600` sees some fifteen times as sharply.
+//! either, so what counts is the *floor*: the lower quartile of each of [`BLOCKS`] equal spans of
+//! time, through which a line is laid. Half a percent an hour of 30 MiB is some twenty kilobytes in
+//! what is left of ten minutes after the warm-up, less than a burst of reconnections leaves for a
+//! while: too little to be seen for sure. So the line comes with its uncertainty, the promise is
+//! broken when the slope is above the bound with all of that taken off, and what could have been
+//! overlooked is printed: the less, the longer the run.
 
 use crate::say;
 use std::{
