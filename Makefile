@@ -17,7 +17,7 @@ help:
 	@echo 'make bench        measure Sockway beside the limit and the installed peers, under five minutes'
 	@echo '                  (ARGS="--help" says what can be changed; ARGS="--write" runs the long form and writes docs/)'
 	@echo 'make bench-peers  install what Sockway is compared with: Node ws + ioredis, nginx + Nchan'
-	@echo 'make soak         a quarter of an hour of faults and load, with the rows of time and memory'
+	@echo 'make soak         a quarter of an hour of faults and load, held against bounds of time and memory'
 	@echo '                  (SEED=n replays, SOAK_SECONDS=n shortens or lengthens the mix)'
 	@echo 'make fmt          format the code'
 	@echo 'make advisories   ask the RustSec database about the dependencies (needs the network)'

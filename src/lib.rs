@@ -2,7 +2,8 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `channel` `secret` `identity` `phase` `burst` `causes`: closed vocabularies and plain values
+//! 0. `reason` `channel` `secret` `identity` `phase` `burst` `causes`: closed vocabularies and plain
+//!    values
 //! 1. `message` `metrics`: a message and its frames; every series
 //! 2. `exchange` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
 //!    channels; token → identity

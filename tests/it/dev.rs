@@ -7,7 +7,8 @@ use crate::rig::{
 };
 use rustix::process::Signal;
 use std::{
-    net::{SocketAddr, TcpStream},
+    collections::BTreeSet,
+    net::{SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::Command,
 };
@@ -52,16 +53,24 @@ fn address(url: &str) -> SocketAddr {
 
 /// Starts `sockway dev` with a directory of its own for temporary files.
 fn start() -> (Process, TempDir, Printed) {
+    let (mut dev, temporary) = launch(&["--port", "0", "--admin-port", "0"]);
+    let printed = wait_ready(&mut dev);
+    (dev, temporary, printed)
+}
+
+fn launch(arguments: &[&str]) -> (Process, TempDir) {
     let temporary = tempfile::tempdir().expect("a temporary directory");
     let mut command = sockway();
-    command.args(["dev", "--port", "0", "--admin-port", "0"]).env("TMPDIR", temporary.path());
-    let mut dev = Process::start(&mut command);
+    command.arg("dev").args(arguments).env("TMPDIR", temporary.path());
+    (Process::start(&mut command), temporary)
+}
+
+fn wait_ready(dev: &mut Process) -> Printed {
     until("it says ready", || {
         assert!(dev.is_running(), "it ended: {}", dev.stderr.text());
         dev.stdout.text().contains("ready")
     });
-    let printed = Printed::of(&dev.stdout.text());
-    (dev, temporary, printed)
+    Printed::of(&dev.stdout.text())
 }
 
 fn shell(line: &str) -> String {
@@ -128,6 +137,29 @@ fn two_of_them_run_side_by_side_and_do_not_share_a_redis() {
     let (_two, _others, second) = start();
     assert_ne!(first.url, second.url);
     assert_ne!(redis_process(&first), redis_process(&second));
+}
+
+#[test]
+fn four_that_start_at_once_without_a_word_of_ports_do_not_get_in_each_others_way() {
+    let mut all = [(); 4].map(|()| launch(&[]));
+    let addresses: BTreeSet<SocketAddr> = all
+        .iter_mut()
+        .map(|(dev, _)| wait_ready(dev))
+        .flat_map(|printed| [address(&printed.url), address(&printed.page)])
+        .collect();
+    assert_eq!(addresses.len(), 8);
+}
+
+#[test]
+fn a_port_that_was_asked_for_and_is_taken_is_told() {
+    let taken = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("bound");
+    let port = address.port().to_string();
+    for option in ["--port", "--admin-port"] {
+        let (mut dev, _files) = launch(&[option, &port]);
+        assert_eq!(dev.exit_code(), 1);
+        assert!(dev.stderr.text().contains(&format!("cannot listen on {address}")), "{option}");
+    }
 }
 
 #[test]

@@ -2,12 +2,12 @@
 //! Caddy before the gateway, and no token in anything that they write.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, process::Process, settings::notifications, token,
-    wait,
+    Client, Gateway, Redis, Request, Settings, process::Process, redis::free_port,
+    settings::notifications, token, wait,
 };
 use std::{
     env, fs,
-    net::{SocketAddr, TcpListener, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
 };
@@ -38,8 +38,18 @@ fn replace(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|it| it.local_addr()).expect("a free port")
+/// A proxy that listens, and where. Neither program can say which port the system gave it, so one is
+/// kept free for it until it starts.
+fn listening(start: Start, directory: &Path, gateway: SocketAddr) -> (Process, SocketAddr) {
+    let (port, kept) = free_port();
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+    drop(kept);
+    let mut proxy = start(directory, address, gateway);
+    wait::until("the proxy listens", || {
+        assert!(proxy.is_running(), "it ended: {}", proxy.stderr.text());
+        TcpStream::connect(address).is_ok()
+    });
+    (proxy, address)
 }
 
 /// nginx with the file of `deploy/`, its TLS taken off, its logs in the directory.
@@ -91,12 +101,14 @@ fn written(directory: &TempDir, proxy: &Process) -> String {
     text
 }
 
-fn carries_a_session_and_logs_no_token(start: fn(&Path, SocketAddr, SocketAddr) -> Process) {
+/// Starts a proxy at the first address, before a gateway at the second.
+type Start = fn(&Path, SocketAddr, SocketAddr) -> Process;
+
+fn carries_a_session_and_logs_no_token(start: Start) {
     let redis = Redis::start();
     let mut gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
-    let (directory, address) = (tempfile::tempdir().expect("a directory"), free_address());
-    let proxy = start(directory.path(), address, gateway.address);
-    wait::until("the proxy listens", || TcpStream::connect(address).is_ok());
+    let directory = tempfile::tempdir().expect("a directory");
+    let (proxy, address) = listening(start, directory.path(), gateway.address);
 
     let token = token::of("ann");
     let by_query = Request::upgrade(&format!("/ws/me?token={token}"));

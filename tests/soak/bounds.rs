@@ -1,18 +1,26 @@
 //! What the others notice of one bad client, and what a flood does to handshakes, in milliseconds.
 
 use crate::{
-    assert_all_kept, in_room,
+    in_room,
     rig::{
         Client, Gateway, Redis, Request, Settings,
-        crowd::{Crowd, Manner, Member},
+        crowd::{Crowd, Manner, Member, Refused},
         drip::Drippers,
         oracle::Source,
-        settings::{notifications, rooms},
+        settings::{Endpoint, notifications, rooms},
+        vitals::Vitals,
+        wait::until,
     },
     say,
+    truth::{
+        Seen, assert_balanced, assert_counted, assert_ends_well, assert_subscribed,
+        assert_unsubscribed, wait_all_have,
+    },
 };
 use std::{
+    net::TcpStream,
     process::Command,
+    sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
 };
@@ -28,55 +36,121 @@ fn p99(members: &[Member]) -> Duration {
     delays[delays.len() * 99 / 100]
 }
 
-fn publish(source: &mut Source, rounds: usize) {
-    for _ in 0..rounds {
-        source.round(&["room:hall".to_owned()]);
-        thread::sleep(Duration::from_millis(20));
+fn hall() -> Vec<String> {
+    vec!["room:hall".to_owned()]
+}
+
+/// Two hundred clients of one channel, some of whom will be slow.
+struct Hall {
+    redis: Redis,
+    gateway: Gateway,
+    source: Source,
+    fast: Vec<Member>,
+    slow: Vec<Member>,
+    _crowd: Crowd,
+}
+
+impl Hall {
+    /// 200 clients at fifty messages a second are ten thousand deliveries a second, each of which a
+    /// client on the same two cores reads, parses and times. 5,000 a second would be a million.
+    fn new(slow: usize, ballast: usize, endpoint: Endpoint) -> Self {
+        let redis = Redis::start();
+        let patient = endpoint.set("on_slow", "skip").set("write_timeout", "60s");
+        let gateway = Gateway::start(&Settings::new(&redis).endpoint(patient));
+        let crowd = Crowd::gather();
+        let fast = crowd.all_in(vec![in_room(&gateway, "hall").timed(); 200 - slow]);
+        let slow = crowd.all_in(vec![in_room(&gateway, "hall").narrow(); slow]);
+        let mut source = Source::new(&redis);
+        source.ballast = ballast;
+        Self { redis, gateway, source, fast, slow, _crowd: crowd }
     }
-    thread::sleep(Duration::from_secs(1));
+
+    fn publish(&mut self, rounds: usize) {
+        for _ in 0..rounds {
+            self.source.round(&hall());
+            thread::sleep(Duration::from_millis(20));
+        }
+        wait_all_have(&self.fast, "room:hall", self.source.next("room:hall") - 1);
+    }
+
+    /// The slow ones read again, and then all is accounted for, to the last message.
+    fn settle(self, before: Vitals) {
+        let published = self.source.next("room:hall");
+        self.slow.iter().for_each(|one| one.behave(Manner::Reads));
+        wait_all_have(&self.slow, "room:hall", published - 1);
+        let (fast, slow) = (Seen::by(&self.fast), Seen::by(&self.slow));
+        say(&format!("{} of {} messages were skipped", slow.missing, 200 * published));
+        assert_eq!((fast.missing, fast.gaps), (0, 0), "the fast ones miss nothing");
+        let seen = [fast, slow].into_iter().sum();
+        assert_counted(&self.gateway, "rooms", &seen, slow.missing);
+        assert_balanced(&self.gateway, published, 200);
+        assert_subscribed(&self.gateway, &self.redis, &hall());
+        self.gateway.wait_back_to(before);
+        assert_ends_well(self.gateway);
+    }
 }
 
 #[test]
 fn one_of_200_stops_reading() {
-    let redis = Redis::start();
-    let slow = rooms().set("queue_bytes", "256KiB").set("on_slow", "skip");
-    let gateway = Gateway::start(&Settings::new(&redis).endpoint(slow.set("write_timeout", "60s")));
-    let crowd = Crowd::gather();
-    let others = crowd.all_in(vec![in_room(&gateway, "hall").timed(); 199]);
-    let one = crowd.all_in(vec![in_room(&gateway, "hall").narrow()]);
-    let mut source = Source::new(&redis);
-    source.ballast = 1024;
-    publish(&mut source, 250);
-    p99(&others);
-    publish(&mut source, 250);
-    let (before, memory) = (p99(&others), gateway.vitals().memory_bytes);
-    one[0].behave(Manner::Stops);
-    publish(&mut source, 250);
-    let (during, grown) = (p99(&others), gateway.vitals().memory_bytes.saturating_sub(memory));
+    let mut hall = Hall::new(1, 8 * 1024, rooms().set("queue_bytes", "256KiB"));
+    hall.publish(250);
+    p99(&hall.fast);
+    hall.publish(250);
+    let (before, vitals) = (p99(&hall.fast), hall.gateway.vitals());
+    hall.slow[0].behave(Manner::Stops);
+    hall.publish(250);
+    let (during, now) = (p99(&hall.fast), hall.gateway.vitals().memory_bytes);
+    let grown = now.saturating_sub(vitals.memory_bytes);
     say(&format!("p99 {before:?} before, {during:?} during; {grown} bytes more"));
     assert!(during <= before * 3 / 2 + JITTER);
     assert!(grown <= 2 << 20);
-    assert_all_kept(&others);
-    assert!(others.iter().all(|other| other.look(|ledger| ledger.missing == 0)));
+    let skipped = hall.gateway.metrics().sum("sockway_missed_messages_total");
+    assert!(skipped > 0.0, "its queue was full");
+    hall.settle(vitals);
 }
 
 #[test]
 fn a_hundred_of_200_read_a_kilobyte_a_second() {
-    let redis = Redis::start();
-    let skipping = rooms().set("on_slow", "skip").set("write_timeout", "60s");
-    let gateway = Gateway::start(&Settings::new(&redis).endpoint(skipping));
-    let crowd = Crowd::gather();
-    let fast = crowd.all_in(vec![in_room(&gateway, "hall").timed(); 100]);
-    let slow = crowd.all_in(vec![in_room(&gateway, "hall").narrow(); 100]);
-    slow.iter().for_each(|one| one.behave(Manner::Slow(1_000)));
-    let mut source = Source::new(&redis);
-    source.ballast = 500;
-    publish(&mut source, 500);
-    let worst = fast.iter().flat_map(Member::take_delays).max();
+    let mut hall = Hall::new(100, 500, rooms());
+    hall.publish(50);
+    let vitals = hall.gateway.vitals();
+    hall.slow.iter().for_each(|one| one.behave(Manner::Slow(1_000)));
+    p99(&hall.fast);
+    hall.publish(450);
+    let worst = hall.fast.iter().flat_map(Member::take_delays).max();
     say(&format!("the slowest message of a fast client took {worst:?}"));
-    assert_all_kept(&fast);
-    assert!(fast.iter().all(|one| one.look(|ledger| ledger.missing == 0)));
     assert!(worst < Some(Duration::from_millis(100)));
+    let behind = |one: &Member| one.look(|ledger| ledger.delivered < 400);
+    assert!(hall.slow.iter().all(behind), "they were slow");
+    hall.settle(vitals);
+}
+
+/// Sets its flag when it goes, by a panic too: a scope waits for its threads.
+struct Stop<'a>(&'a AtomicBool);
+
+impl Drop for Stop<'_> {
+    fn drop(&mut self) {
+        self.0.store(true, SeqCst);
+    }
+}
+
+/// Messages under way at the most.
+const UNDER_WAY: f64 = 50_000.0;
+
+/// Publishes as fast as the gateway takes it, and says how many messages that were. Redis confirms
+/// a subscription behind all that it has sent before. Who publishes faster than the gateway takes
+/// makes that backlog, and so the time of a handshake, longer without end, whatever the gateway
+/// does; on two cores with Redis and the publisher on them anybody is faster.
+fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) -> u64 {
+    let (mut source, mut sent) = (Source::new(redis), 0);
+    let round = vec!["room:flood".to_owned(); 5_000];
+    while !stop.load(SeqCst) {
+        if sent as f64 - received() < UNDER_WAY {
+            assert!(source.round(&round).iter().all(|&reached| reached == 1));
+            sent += round.len() as u64;
+        }
+    }
+    sent
 }
 
 #[test]
@@ -102,31 +176,55 @@ fn a_revoked_user_is_gone_from_every_instance_within_a_second() {
 #[test]
 fn handshakes_in_a_flood_for_nobody_here() {
     let redis = Redis::start();
-    // Redis itself must not hang up on us: 32 MB of its default are a second of this flood.
+    // Redis itself must not hang up on us: 32 MB of its default are less than what is under way.
     redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 512mb 0 0"]);
     let settings = Settings::new(&redis).set("redis.linger", "60s");
     let gateway = Gateway::start(&settings.endpoint(rooms()));
     gateway.open("/ws/rooms/flood").bye();
-    let before = gateway.metrics().get("sockway_redis_messages_total");
-    let flood = vec!["room:flood".to_owned(); 500];
-    let chatter = Source::new(&redis).keep_on(flood, Duration::from_micros(100));
-    thread::sleep(Duration::from_secs(1));
-    let start = Instant::now();
-    let mut times: Vec<Duration> = (0..200)
-        .map(|turn| {
-            let began = Instant::now();
-            Client::open(gateway.address, &Request::upgrade(&format!("/ws/rooms/{turn}"))).bye();
-            began.elapsed()
-        })
-        .collect();
-    let lasted = start.elapsed() + Duration::from_secs(1);
-    let metrics = gateway.metrics();
-    chatter.stop();
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
+    let received = || gateway.metrics().get("sockway_redis_messages_total");
+    let stop = AtomicBool::new(false);
+    let (mut times, rate, sent) = thread::scope(|scope| {
+        let flood = scope.spawn(|| flood(&redis, received, &stop));
+        let stop = Stop(&stop);
+        until("the flood has come", || received() > 2.0 * UNDER_WAY);
+        let (start, before) = (Instant::now(), received());
+        let times: Vec<Duration> = (0..200)
+            .map(|turn| {
+                let began = Instant::now();
+                gateway.open(&format!("/ws/rooms/{turn}")).bye();
+                began.elapsed()
+            })
+            .collect();
+        let rate = (received() - before) / start.elapsed().as_secs_f64();
+        drop(stop);
+        (times, rate, flood.join().expect("it does not panic"))
+    });
     times.sort();
-    let rate = (metrics.get("sockway_redis_messages_total") - before) / lasted.as_secs_f64();
-    say(&format!("{rate:.0} messages/s taken; handshake p99 {:?}", times[times.len() * 99 / 100]));
-    assert!(times[times.len() * 99 / 100] <= Duration::from_secs(1));
+    let [p50, p99] = [50, 99].map(|percent| times[times.len() * percent / 100]);
+    say(&format!("{rate:.0} messages/s taken; handshake p50 {p50:?}, p99 {p99:?}"));
+    assert!(p99 <= Duration::from_secs(1));
+    // Every message was received, and nobody was there to get or to miss it.
+    gateway.wait_metric("sockway_redis_messages_total", sent as f64);
+    let seen = Seen { came: 201, ended: 201, ..Seen::default() };
+    assert_counted(&gateway, "rooms", &seen, 0);
+    let metrics = gateway.metrics();
     assert_eq!(metrics.get("sockway_redis_reconnects_total"), 0.0, "a false death");
+    assert_eq!(metrics.sum("sockway_gaps_total"), 0.0);
+    assert_ends_well(gateway);
+}
+
+/// Connections that say nothing, as many as the kernel takes.
+fn silent_ones(gateway: &Gateway) -> Vec<TcpStream> {
+    (0..200).filter_map(|_| TcpStream::connect(gateway.address).ok()).collect()
+}
+
+fn assert_idle(when: &str, gateway: &Gateway) {
+    let before = gateway.vitals().cpu;
+    thread::sleep(Duration::from_secs(10));
+    let spent = gateway.vitals().cpu - before;
+    say(&format!("{when}: {spent:?} of processor time in ten seconds"));
+    assert!(spent <= Duration::from_millis(500));
 }
 
 #[test]
@@ -169,18 +267,45 @@ fn without_descriptors_the_processor_is_idle_and_it_recovers_within_a_second() {
     command.arg("--nofile=256").arg(env!("CARGO_BIN_EXE_sockway"));
     let gateway = Gateway::from_command(command.arg("serve").arg("--config").arg(&file), directory);
     gateway.wait_ready();
+    let vitals = gateway.vitals();
     let crowd = Crowd::gather();
-    let inside: Vec<_> = crowd.come(vec![in_room(&gateway, "hall"); 400]);
-    let silent: Vec<_> =
-        (0..200).filter_map(|_| std::net::TcpStream::connect(gateway.address).ok()).collect();
-    let before = gateway.vitals().cpu;
-    thread::sleep(Duration::from_secs(10));
-    let spent = gateway.vitals().cpu - before;
-    say(&format!("{spent:?} of processor time in ten seconds"));
-    assert!(spent <= Duration::from_millis(500));
-    assert_eq!(gateway.admin("/livez").status, 200);
-    drop((inside, silent, crowd));
+    let mut inside = Vec::new();
+    for result in crowd.come(vec![in_room(&gateway, "hall"); 400]) {
+        match result {
+            Ok(member) => inside.push(member),
+            Err(Refused::Status { status: 503, retry_after: true } | Refused::NoAnswer) => {}
+            Err(other) => panic!("{other:?}"),
+        }
+    }
+    say(&format!("{} of 400 are in", inside.len()));
+    let start = Instant::now();
+    let mut silent = silent_ones(&gateway);
+    assert_idle("with a few kept for the rest", &gateway);
+    assert_eq!(gateway.admin("/metrics").status, 200);
+    // Now there is really none: each failed accept is followed by a pause.
+    gateway.limit_files(gateway.vitals().descriptors);
+    silent.extend(silent_ones(&gateway));
+    assert_idle("with none at all", &gateway);
+    gateway.limit_files(256);
+    let failed = gateway.metrics().get("sockway_accept_errors_total");
+    let most = start.elapsed().as_secs_f64() * 10.0;
+    say(&format!(
+        "{failed} failed accepts; a pause of 100 ms behind each makes {most:.0} at the most"
+    ));
+    assert!(failed >= 10.0 && failed <= most);
+    Source::new(&redis).round(&hall());
+    wait_all_have(&inside, "room:hall", 0);
+    let mut seen = Seen::by(&inside);
+    assert_counted(&gateway, "rooms", &seen, 0);
+    assert_balanced(&gateway, 1, seen.came);
+    assert_subscribed(&gateway, &redis, &hall());
+    drop((silent, crowd));
     crate::time_until("somebody is let in", Duration::from_secs(1), || {
         Client::try_open(gateway.address, &Request::upgrade("/ws/rooms/1")).is_ok()
     });
+    seen.came += 1;
+    assert_counted(&gateway, "rooms", &seen.all_left(), 0);
+    assert_unsubscribed(&redis, &[hall(), vec!["room:1".to_owned()]].concat());
+    gateway.wait_back_to(vitals);
+    assert_ends_well(gateway);
 }

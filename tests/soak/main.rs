@@ -4,6 +4,7 @@
 
 mod bounds;
 mod masses;
+mod memory;
 mod mix;
 mod outages;
 #[path = "../it/rig/mod.rs"]
@@ -13,23 +14,15 @@ mod outages;
     reason = "the rig of tests/it, of which this binary needs a part"
 )]
 mod rig;
+mod truth;
 
-use crate::rig::{
-    Gateway, Request,
-    crowd::{Member, Plan},
-    oracle::Ledger,
-};
+use crate::rig::{Gateway, Request, crowd::Plan, oracle::Ledger};
 use std::time::{Duration, Instant};
 
 /// A client of one room, which is one channel.
 fn in_room(gateway: &Gateway, room: &str) -> Plan {
     let ledger = Ledger::of(&[(&format!("room:{room}"), None)]);
     Plan::new(gateway.address, Request::upgrade(&format!("/ws/rooms/{room}")), ledger)
-}
-
-#[track_caller]
-fn assert_all_kept(members: &[Member]) {
-    members.iter().for_each(|member| member.look(Ledger::assert_kept));
 }
 
 /// Asks every millisecond until it is so, and says how long that took.

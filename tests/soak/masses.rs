@@ -2,17 +2,25 @@
 //! minute, and one that is told to leave.
 
 use crate::{
-    assert_all_kept, in_room,
+    in_room,
     rig::{
         Gateway, Redis, Settings,
-        crowd::{Crowd, Manner, Plan, Refused},
-        oracle::{Ledger, Source, seeded, wait_numsub},
+        crowd::{Crowd, Manner, Member, Plan, Refused},
+        oracle::{Source, seeded},
         settings::rooms,
+        vitals::Vitals,
+        wait::until,
     },
     say, time_until,
+    truth::{
+        Seen, assert_balanced, assert_counted, assert_ends_well, assert_subscribed,
+        assert_unsubscribed, wait_all_have,
+    },
 };
 use std::{
+    collections::BTreeSet,
     net::{IpAddr, Ipv4Addr},
+    thread,
     time::{Duration, Instant},
 };
 
@@ -20,18 +28,41 @@ fn from(n: usize) -> IpAddr {
     IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (n % 4) as u8))
 }
 
-#[test]
-fn ten_thousand_come_back_within_a_second() {
-    const CROWD: usize = 9_000; // and both ends within 20,000 descriptors
-    let redis = Redis::start();
-    let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
-    let crowd = Crowd::gather();
-    let residents = crowd.all_in(vec![in_room(&gateway, "hall"); 200]);
-    let mut waiting: Vec<Plan> =
-        (0..CROWD).map(|n| in_room(&gateway, &n.to_string()).from(from(n))).collect();
-    let (mut inside, mut refused, mut unanswered) = (Vec::new(), 0, 0);
-    let (start, mut source) = (Instant::now(), Source::new(&redis));
+fn hall() -> Vec<String> {
+    vec!["room:hall".to_owned()]
+}
+
+fn have_ended(members: &[Member]) -> bool {
+    members.iter().all(|one| one.look(|ledger| ledger.ended))
+}
+
+/// What it holds when nothing happens: memory goes back to the system a while after it is free.
+fn at_rest(gateway: &Gateway) -> Vitals {
+    let (mut least, mut since) = (gateway.vitals(), Instant::now());
+    while since.elapsed() < Duration::from_secs(3) {
+        thread::sleep(Duration::from_millis(20));
+        let now = gateway.vitals();
+        if now.memory_bytes < least.memory_bytes {
+            (least, since) = (now, Instant::now());
+        }
+    }
+    least
+}
+
+/// Refusals on the way.
+#[derive(Debug, Default)]
+struct Refusals {
+    told: u64,
+    /// Beyond the reserve for answers a socket is just closed.
+    unanswered: u64,
+}
+
+/// Lets all of them try again and again, without a pause, until they are in; one message is published
+/// for the residents before each try.
+fn all_come(crowd: &Crowd, mut waiting: Vec<Plan>, source: &mut Source) -> (Vec<Member>, Refusals) {
+    let (mut inside, mut refusals, start) = (Vec::new(), Refusals::default(), Instant::now());
     while !waiting.is_empty() {
+        source.round(&hall());
         let results = crowd.come(waiting.clone());
         let mut again = Vec::new();
         for (plan, result) in waiting.into_iter().zip(results) {
@@ -40,69 +71,132 @@ fn ten_thousand_come_back_within_a_second() {
                     inside.push(member);
                     continue;
                 }
-                Err(Refused::Status { status: 503, retry_after: true }) => refused += 1,
-                // Beyond the reserve for answers a socket is just closed.
-                Err(Refused::NoAnswer) => unanswered += 1,
+                Err(Refused::Status { status: 503, retry_after: true }) => refusals.told += 1,
+                Err(Refused::NoAnswer) => refusals.unanswered += 1,
                 Err(other) => panic!("{other:?}"),
             }
             again.push(plan);
         }
         waiting = again;
-        source.round(&["room:hall".to_owned()]);
+        assert!(start.elapsed() < Duration::from_secs(60), "{} wait still", waiting.len());
     }
-    say(&format!("all in after {:?}; {refused} × 503, {unanswered} unanswered", start.elapsed()));
-    assert!(start.elapsed() < Duration::from_secs(60));
-    let last = source.next("room:hall") - 1;
-    time_until("residents have everything", Duration::from_secs(5), || {
-        residents.iter().all(|one| one.look(|ledger| ledger.last("room:hall") == Some(last)))
+    say(&format!("{} in after {:?}; {refusals:?}", inside.len(), start.elapsed()));
+    (inside, refusals)
+}
+
+#[test]
+fn ten_thousand_come_back_within_a_second() {
+    const CROWD: usize = 10_000;
+    const RESIDENTS: usize = 200;
+    let redis = Redis::start();
+    // A quarter of the default, so that admission has something to do.
+    let settings = Settings::new(&redis).set("server.max_pending_handshakes", 256);
+    let gateway = Gateway::start(&settings.endpoint(rooms()));
+    let crowd = Crowd::gather();
+    let residents = crowd.all_in(vec![in_room(&gateway, "hall"); RESIDENTS]);
+    let plan = |n: usize| in_room(&gateway, &n.to_string()).from(from(n));
+    let plans: Vec<Plan> = (0..CROWD).map(plan).collect();
+    let rooms: Vec<String> = (0..CROWD).map(|n| format!("room:{n}")).collect();
+    let (mut source, cold) = (Source::new(&redis), gateway.vitals());
+    let (once, refused_once) = all_come(&crowd, plans.clone(), &mut source);
+    once.iter().for_each(|one| one.behave(Manner::Leaves));
+    until("they have gone", || have_ended(&once));
+    assert_unsubscribed(&redis, &rooms);
+    // Tables stay as large as they once were; what comes on top of that would be a leak.
+    let before = at_rest(&gateway);
+    let [cold, warm] = [cold, before].map(|vitals| vitals.memory_bytes >> 10);
+    say(&format!("{cold} KiB with {RESIDENTS} residents, {warm} when a crowd had come and gone"));
+
+    let (first, refused) = all_come(&crowd, plans.clone(), &mut source);
+    first.iter().for_each(|one| one.behave(Manner::Resets));
+    let (second, refused_again) = all_come(&crowd, plans, &mut source);
+    until("the first crowd has gone", || have_ended(&first));
+    assert_subscribed(&gateway, &redis, &[hall(), rooms.clone()].concat());
+    assert!(source.round(&rooms).iter().all(|&reached| reached == 1));
+    until("all of them deliver", || {
+        second.iter().all(|one| one.look(|ledger| ledger.delivered == 1))
     });
-    assert_all_kept(&residents);
-    assert_eq!(gateway.metrics().sum("sockway_sessions_closed_total"), 0.0);
+    let published = source.next("room:hall");
+    wait_all_have(&residents, "room:hall", published - 1);
+    let here = Seen::by(&residents);
+    assert_eq!((here.ended, here.missing, here.gaps), (0, 0, 0), "residents notice nothing");
+    let crowds = [&once, &first, &second].map(Seen::by);
+    let mut seen: Seen = crowds.into_iter().chain([here]).sum();
+    assert_counted(&gateway, "rooms", &seen, 0);
+    let metrics = gateway.metrics();
+    let received = published + CROWD as u64;
+    assert_eq!(metrics.get("sockway_redis_messages_total"), received as f64);
+    let refusals = [refused_once, refused, refused_again].map(|one| one.told + one.unanswered);
+    let counted = metrics.sum("sockway_handshakes_refused_total");
+    assert_eq!(counted, refusals.iter().sum::<u64>() as f64);
+
+    second.iter().for_each(|one| one.behave(Manner::Leaves));
+    until("the second crowd has gone", || have_ended(&second));
+    seen.ended = 3 * CROWD as u64;
+    assert_counted(&gateway, "rooms", &seen, 0);
+    assert_unsubscribed(&redis, &rooms);
+    gateway.wait_back_to(before);
+    assert_ends_well(gateway);
+}
+
+/// A hundred come at once, each gets the message that is published when it is in, and leaves.
+fn one_turn(
+    gateway: &Gateway,
+    crowd: &Crowd,
+    source: &mut Source,
+    rng: &mut fastrand::Rng,
+) -> (Seen, u64) {
+    let rooms: Vec<String> = (0..100).map(|_| rng.usize(..300).to_string()).collect();
+    let members = crowd.all_in(rooms.iter().map(|room| in_room(gateway, room)).collect());
+    let channels: BTreeSet<String> = rooms.iter().map(|room| format!("room:{room}")).collect();
+    let channels: Vec<String> = channels.into_iter().collect();
+    assert!(source.round(&channels).iter().all(|&reached| reached == 1), "101 means subscribed");
+    until("everybody has got one", || {
+        members.iter().all(|one| one.look(|ledger| ledger.delivered == 1))
+    });
+    for member in &members {
+        member.behave([Manner::Leaves, Manner::Resets][rng.usize(..2)]);
+    }
+    until("all have left", || have_ended(&members));
+    (Seen::by(&members), channels.len() as u64)
 }
 
 #[test]
 fn a_thousand_a_second_come_and_leave_for_a_minute() {
-    const AT_ONCE: usize = 100;
-    let mut rng = seeded();
-    let redis = Redis::start();
+    const MINUTE: Duration = Duration::from_secs(60);
+    let (mut rng, redis) = (seeded(), Redis::start());
     let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
-    let crowd = Crowd::gather();
-    let mut turn = || {
-        let plans = (0..AT_ONCE).map(|_| in_room(&gateway, &rng.usize(..300).to_string()));
-        let members = crowd.all_in(plans.collect());
-        for member in &members {
-            member.behave([Manner::Leaves, Manner::Resets][rng.usize(..2)]);
-        }
-        let ended = || members.iter().all(|one| one.look(|ledger| ledger.ended));
-        let start = Instant::now();
-        while !ended() {
-            assert!(start.elapsed() < Duration::from_secs(10));
-            std::thread::sleep(Duration::from_millis(1));
-        }
-        assert_all_kept(&members);
-    };
-    let (mut turns, mut before) = (0, None);
+    let (crowd, mut source) = (Crowd::gather(), Source::new(&redis));
+    let (mut seen, mut received, mut before) = (Seen::default(), 0, None);
     let start = Instant::now();
-    while start.elapsed() < Duration::from_secs(60) {
-        turn();
-        turns += 1;
+    while start.elapsed() < MINUTE {
+        let (some, published) = one_turn(&gateway, &crowd, &mut source, &mut rng);
+        seen += some;
+        received += published;
         // Ten seconds warm up what stays.
-        if before.is_none() && start.elapsed() > Duration::from_secs(10) {
+        if before.is_none() && start.elapsed() > MINUTE / 6 {
             gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
             before = Some(gateway.vitals());
         }
     }
-    say(&format!("{} came and left in {:?}", turns * AT_ONCE, start.elapsed()));
+    let rate = seen.came as f64 / start.elapsed().as_secs_f64();
+    say(&format!("{} came, got a message and left; {rate:.0} a second", seen.came));
+    assert!(rate >= 1_000.0);
     gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    gateway.wait_metric("sockway_channels{state=\"wanted\"}", 0.0);
     let channels: Vec<String> = (0..300).map(|n| format!("room:{n}")).collect();
-    wait_numsub(&redis, &channels, 0);
-    gateway.metrics().assert_balanced();
+    assert_unsubscribed(&redis, &channels);
+    assert_counted(&gateway, "rooms", &seen, 0);
+    assert_eq!(seen.delivered, seen.came);
+    assert_eq!(gateway.metrics().get("sockway_redis_messages_total"), received as f64);
     gateway.wait_back_to(before.expect("warmed up"));
+    assert_ends_well(gateway);
 }
 
 #[test]
 fn five_thousand_are_told_to_leave_one_after_another() {
     const CROWD: usize = 5_000;
+    const MESSAGES: u64 = 10;
     let redis = Redis::start();
     let settings = Settings::new(&redis)
         .set("shutdown.spread", "5s")
@@ -113,15 +207,18 @@ fn five_thousand_are_told_to_leave_one_after_another() {
     let members: Vec<_> =
         (0..5).flat_map(|_| crowd.all_in(vec![in_room(&gateway, "hall"); CROWD / 5])).collect();
     let mut source = Source::new(&redis);
-    (0..10).for_each(|_| drop(source.round(&["room:hall".to_owned()])));
+    (0..MESSAGES).for_each(|_| drop(source.round(&hall())));
     time_until("all have everything", Duration::from_secs(20), || {
-        members.iter().all(|one| one.look(|ledger| ledger.delivered == 10))
+        members.iter().all(|one| one.look(|ledger| ledger.delivered == MESSAGES))
     });
+    assert_counted(&gateway, "rooms", &Seen::by(&members), 0);
+    assert_balanced(&gateway, MESSAGES, CROWD as u64);
+    assert_subscribed(&gateway, &redis, &hall());
     gateway.terminate();
     let start = Instant::now();
     let (mut told, mut seconds) = (0, Vec::new());
     while told < CROWD {
-        std::thread::sleep(Duration::from_secs(1));
+        thread::sleep(Duration::from_secs(1));
         let now = members.iter().filter(|one| one.look(|ledger| ledger.close.is_some())).count();
         seconds.push(now - told);
         told = now;
@@ -130,10 +227,17 @@ fn five_thousand_are_told_to_leave_one_after_another() {
     say(&format!("told by the second: {seconds:?}"));
     assert!(seconds.iter().all(|&some| some <= 2 * CROWD / 5), "not twice a second's mean");
     for member in &members {
-        let ledger: Ledger = member.ledger();
-        ledger.assert_kept();
-        assert_eq!(ledger.delivered, 10);
-        assert_eq!(ledger.close, Some((1012, "restarting".to_owned())));
+        member.look(|ledger| {
+            ledger.assert_kept();
+            assert_eq!((ledger.delivered, ledger.gaps), (MESSAGES, 0));
+            assert_eq!(ledger.close, Some((1012, "restarting".to_owned())));
+        });
     }
     assert_eq!(gateway.process.exit_code(), 0);
+    // Its metrics have gone with it; its log has a record of each session.
+    let log = gateway.process.stderr.all();
+    let closed =
+        |line: &&String| line.contains("\"session closed\"") && line.contains("\"restarting\"");
+    assert_eq!(log.iter().filter(closed).count(), CROWD);
+    assert!(!log.iter().any(|line| line.contains("panic")));
 }

@@ -15,12 +15,13 @@ use crate::{
     app::Gateway,
     auth,
     causes::chain,
-    config,
+    config::{self, Config},
     lifecycle::{OnHangup, Signals},
     upstream::{Link, Status},
 };
 use banner::Banner;
 use redis::PrivateRedis;
+use settings::Ports;
 use std::{
     future::pending,
     time::{Duration, SystemTime},
@@ -56,13 +57,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Result<(), Failure> {
-    let text = settings::text(args.port, args.admin_port, redis.port());
-    let config = config::parse(&text, "sockway dev")?.config;
-    let _level = logging::start(&config.log);
-    let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");
-    let token = auth::mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now())
-        .map_err(|error| Failure::Running(chain(&error)))?;
-    let gateway = Gateway::bind(config).map_err(|error| Failure::running(&error))?;
+    let ports = Ports::of(args.port, args.admin_port);
+    let _level = logging::start(&demo(ports, redis.port())?.log);
+    let (gateway, token) = bind(ports, redis.port())?;
     let _signals = AbortOnDropHandle::new(tokio::spawn(signals.run(gateway.stopper())));
     let address = gateway.address().expect("the demo configuration listens on TCP");
     let gateway = gateway.with_playground(playground::of(address, redis.port(), token.clone()));
@@ -79,6 +76,26 @@ async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Resul
         result = gateway.run(pending()) => result.map(drop).map_err(|error| Failure::running(&error)),
         failure = say_ready(status) => Err(failure),
         () = redis.ended() => Err(Failure::Running("the private redis-server has ended".to_owned())),
+    }
+}
+
+fn demo(ports: Ports, redis_port: u16) -> Result<Config, Failure> {
+    Ok(config::parse(&settings::text(ports, redis_port), "sockway dev")?.config)
+}
+
+/// The gateway, on the usual ports or, where they are taken, on free ones, and a token for it. A port
+/// is known to be free only when it is bound: another `sockway dev` may start at the same time.
+fn bind(mut ports: Ports, redis_port: u16) -> Result<(Gateway, String), Failure> {
+    loop {
+        let config = demo(ports, redis_port)?;
+        let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");
+        let token = auth::mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now())
+            .map_err(|error| Failure::Running(chain(&error)))?;
+        match Gateway::bind(config) {
+            Ok(gateway) => return Ok((gateway, token)),
+            Err(error) if ports.give_way(&error) => {}
+            Err(error) => return Err(Failure::running(&error)),
+        }
     }
 }
 

@@ -10,7 +10,7 @@ use super::{
     vitals::Vitals,
     wait,
 };
-use rustix::process::Signal;
+use rustix::process::{Pid, Resource, Rlimit, Signal, prlimit};
 use serde_json::Value;
 use std::{net::SocketAddr, path::PathBuf, process::Command};
 use tempfile::TempDir;
@@ -177,6 +177,18 @@ impl Gateway {
     #[track_caller]
     pub(crate) fn wait_back_to(&self, before: Vitals) {
         before.wait_back(self.process.id());
+    }
+
+    /// Sets how many files the process may have open: fewer than it counted on when it started. The
+    /// hard limit stays, so that this can be taken back.
+    #[track_caller]
+    pub(crate) fn limit_files(&self, most: usize) {
+        let id = self.process.id();
+        let limits = std::fs::read_to_string(format!("/proc/{id}/limits")).expect("it lives");
+        let line = limits.lines().find_map(|line| line.strip_prefix("Max open files"));
+        let hard = line.and_then(|line| line.split_whitespace().nth(1)).expect("Linux says it");
+        let limit = Rlimit { current: Some(most as u64), maximum: hard.parse().ok() };
+        prlimit(Pid::from_raw(id.cast_signed()), Resource::Nofile, limit).expect("it is ours");
     }
 
     pub(crate) fn terminate(&self) {

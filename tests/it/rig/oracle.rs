@@ -215,8 +215,9 @@ impl Source {
                 if stopped.load(SeqCst) {
                     break;
                 }
+                let begun = Instant::now();
                 let _ = self.try_round(turn);
-                thread::sleep(pause);
+                thread::sleep(pause.saturating_sub(begun.elapsed()));
             }
             self
         });

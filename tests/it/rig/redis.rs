@@ -220,9 +220,9 @@ impl Redis {
 }
 
 /// A port that nobody has, and the socket that keeps it so. Below the range from which the kernel
-/// takes the ports of outgoing connections: a killed Redis must find its port free when it comes
-/// back.
-fn free_port() -> (u16, Socket) {
+/// takes ports by itself, so that nobody is given it between the end of that socket and the start of
+/// a child, or while a killed Redis is away.
+pub(crate) fn free_port() -> (u16, Socket) {
     loop {
         let port = fastrand::u16(12_000..32_000);
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");

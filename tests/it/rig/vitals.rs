@@ -1,10 +1,15 @@
 //! What a process holds, as the kernel sees it: for I6, that a fault leaves nothing behind.
 
-use super::wait;
-use std::{fs, time::Duration};
+use std::{
+    fs, thread,
+    time::{Duration, Instant},
+};
 
 /// How long a gateway may take to give back what a fault cost.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
+
+/// Between two looks.
+const PAUSE: Duration = Duration::from_millis(5);
 
 /// Memory that an allocator may keep or the kernel may count late; 5 % of a small process is less.
 const SLACK_BYTES: u64 = 4 << 20;
@@ -47,12 +52,15 @@ impl Vitals {
     #[track_caller]
     pub(crate) fn wait_back(self, process: u32) {
         let bound = self.memory_bytes + self.memory_bytes / 20 + SLACK_BYTES;
-        let mut now = self;
-        let back = || {
+        let mut now = Self::of(process);
+        let start = Instant::now();
+        while now.descriptors > self.descriptors
+            || now.threads > self.threads
+            || now.memory_bytes > bound
+        {
+            assert!(start.elapsed() < GIVEN_BACK, "{now:?} has not come back to {self:?}");
+            thread::sleep(PAUSE);
             now = Self::of(process);
-            let same = now.descriptors <= self.descriptors && now.threads <= self.threads;
-            (same && now.memory_bytes <= bound).then_some(())
-        };
-        wait::within(GIVEN_BACK, &format!("back to {self:?}"), back);
+        }
     }
 }

@@ -1,0 +1,145 @@
+//! What a gateway says of itself, held against what its clients saw: I1 to I8 of the promises, with
+//! every counter exact to the last message.
+
+use crate::rig::{
+    Gateway, Redis,
+    crowd::Member,
+    metrics::Metrics,
+    oracle::{Ledger, wait_numsub},
+    wait::until,
+};
+use std::{iter::Sum, ops::AddAssign};
+
+/// What some clients of one endpoint saw, added up.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Clients that were let in …
+    pub(crate) came: u64,
+    /// … and those of them whose connection has ended.
+    pub(crate) ended: u64,
+    pub(crate) delivered: u64,
+    /// Messages that never came; each of these holes was told.
+    pub(crate) missing: u64,
+    pub(crate) gaps: u64,
+}
+
+impl Seen {
+    /// No client may have seen a stranger's message, a wrong order, a second copy, or a hole that
+    /// nobody told (I1 to I4).
+    #[track_caller]
+    pub(crate) fn by<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
+        members.into_iter().map(|member| member.look(Self::of)).sum()
+    }
+
+    #[track_caller]
+    fn of(ledger: &Ledger) -> Self {
+        ledger.assert_kept();
+        Self {
+            came: 1,
+            ended: ledger.ended.into(),
+            delivered: ledger.delivered,
+            missing: ledger.missing,
+            gaps: ledger.gaps,
+        }
+    }
+
+    /// … all of which have left by now, though nobody looked.
+    pub(crate) fn all_left(self) -> Self {
+        Self { ended: self.came, ..self }
+    }
+}
+
+impl AddAssign for Seen {
+    fn add_assign(&mut self, other: Self) {
+        self.came += other.came;
+        self.ended += other.ended;
+        self.delivered += other.delivered;
+        self.missing += other.missing;
+        self.gaps += other.gaps;
+    }
+}
+
+impl Sum for Seen {
+    fn sum<I: Iterator<Item = Self>>(all: I) -> Self {
+        all.fold(Self::default(), |mut sum, one| {
+            sum += one;
+            sum
+        })
+    }
+}
+
+/// The sum over all series of one name and one endpoint.
+pub(crate) fn of_endpoint(metrics: &Metrics, name: &str, endpoint: &str) -> u64 {
+    let label = format!("endpoint=\"{endpoint}\"");
+    metrics.all(name).filter(|(series, _)| series.contains(&label)).map(|(_, n)| n as u64).sum()
+}
+
+/// These clients are all that an endpoint ever had, and they have read all that was sent to them: its
+/// counters say what they saw, and say that `missed` messages were missed.
+#[track_caller]
+pub(crate) fn assert_counted(gateway: &Gateway, endpoint: &str, seen: &Seen, missed: u64) {
+    let counted = |gateway: &Gateway| {
+        let metrics = gateway.metrics();
+        let count = |name| of_endpoint(&metrics, name, endpoint);
+        [
+            count("sockway_sessions_opened_total"),
+            count("sockway_sessions_closed_total"),
+            count("sockway_sessions"),
+            count("sockway_deliveries_total"),
+            count("sockway_missed_messages_total"),
+        ]
+    };
+    let expected = [seen.came, seen.ended, seen.came - seen.ended, seen.delivered, missed];
+    let mut last = [0; 5];
+    let mut tries = 0;
+    // A client may see its message or its end before the gateway has counted them.
+    while last != expected && tries < 100 {
+        std::thread::sleep(std::time::Duration::from_millis(50));
+        (last, tries) = (counted(gateway), tries + 1);
+    }
+    assert_eq!(last, expected, "opened, closed, open, delivered, missed of {endpoint}");
+}
+
+/// Redis has one subscription for each of these channels, and the gateway knows of no other (I7).
+#[track_caller]
+pub(crate) fn assert_subscribed(gateway: &Gateway, redis: &Redis, channels: &[String]) {
+    wait_numsub(redis, channels, 1);
+    for state in ["wanted", "held"] {
+        let series = format!("sockway_channels{{state=\"{state}\"}}");
+        gateway.wait_metric(&series, channels.len() as f64);
+    }
+}
+
+/// … and none for these.
+#[track_caller]
+pub(crate) fn assert_unsubscribed(redis: &Redis, channels: &[String]) {
+    wait_numsub(redis, channels, 0);
+}
+
+/// What came from Redis was `received`; all of it was delivered or missed, by `each` sessions (I8).
+#[track_caller]
+pub(crate) fn assert_balanced(gateway: &Gateway, received: u64, each: u64) {
+    let metrics = gateway.metrics();
+    assert_eq!(metrics.get("sockway_redis_messages_total"), received as f64, "all was received");
+    let ended =
+        metrics.sum("sockway_deliveries_total") + metrics.sum("sockway_missed_messages_total");
+    assert_eq!(ended, (received * each) as f64, "received = delivered + missed");
+}
+
+/// It lived without a panic, stops when it is asked to, and says so with its status (I5).
+#[track_caller]
+pub(crate) fn assert_ends_well(mut gateway: Gateway) {
+    assert!(gateway.process.is_running(), "it has ended");
+    gateway.terminate();
+    assert_eq!(gateway.process.exit_code(), 0);
+    let panics = gateway.process.stderr.find(|line| line.contains("panic").then(|| line.clone()));
+    assert_eq!(panics, None);
+}
+
+/// Waits until each of these clients has message `last` of this channel.
+#[track_caller]
+pub(crate) fn wait_all_have(members: &[Member], channel: &str, last: u64) {
+    until(&format!("all have {last} of {channel}"), || {
+        members.iter().all(|one| one.look(|ledger| ledger.last(channel) == Some(last)))
+    });
+}
