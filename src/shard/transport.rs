@@ -4,7 +4,7 @@ use super::tls_stream::TlsStream;
 use rustls::ServerConfig;
 use socket2::SockRef;
 use std::{
-    io,
+    io::{self, ErrorKind, Read as _},
     net::Shutdown,
     pin::Pin,
     sync::Arc,
@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead, AsyncWrite, ReadBuf},
+    io::{AsyncRead, AsyncWrite, Interest, ReadBuf},
     net::{TcpStream, UnixStream},
 };
 
@@ -62,10 +62,10 @@ impl Transport {
         }
     }
 
-    /// Reads what is there.
+    /// Reads what is there. `WouldBlock`, or less than the buffer holds: nothing more is.
     pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
-            Self::Tcp(stream) => stream.try_read(buf),
+            Self::Tcp(stream) => read_tcp(stream, buf),
             Self::Tls(stream) => stream.try_read(buf),
             Self::Unix(stream) => stream.try_read(buf),
         }
@@ -116,6 +116,19 @@ impl Transport {
             tracing::debug!(%error, "SO_LINGER is not to be had");
         }
     }
+}
+
+/// Reads, and when that has emptied the socket clears its readiness: `try_read` alone leaves it to
+/// another system call, for every pong of every client, to find that nothing is there.
+fn read_tcp(stream: &TcpStream, buf: &mut [u8]) -> io::Result<usize> {
+    let mut read = None;
+    let outcome = stream.try_io(Interest::READABLE, || {
+        let length = (&*SockRef::from(stream)).read(buf)?;
+        read = Some(length);
+        // A whole buffer may be followed by more, and the end of the stream stays readable.
+        if length == buf.len() || length == 0 { Ok(()) } else { Err(ErrorKind::WouldBlock.into()) }
+    });
+    read.map_or_else(|| outcome.map(|()| 0), Ok)
 }
 
 impl AsyncRead for Transport {

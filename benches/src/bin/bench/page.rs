@@ -25,6 +25,7 @@ const METHOD: &str = "
 - Servers are pinned to one core, Redis and the load generator to the others. Everything runs on loopback.
 - The load generator ([its source](../benches/src/bin/load)) counts every delivery, and the run fails when one is missing, damaged,
   doubled, out of order or at the wrong socket.
+- Each server has a turn that is not counted before the first that is.
 - CPU time is what the scheduler says (`/proc/PID/task/*/schedstat`) for exactly the measured window; memory is PSS of
   `smaps_rollup`, without the kernel's socket buffers. Latency runs from a stamp in the payload, at a constant rate from when the message
   was due.
@@ -37,11 +38,12 @@ const METHOD: &str = "
 
 pub(crate) fn write(docs: &Path, place: &Place, rows: &[Row]) -> Outcome<()> {
     let mut text = INTRODUCTION.to_owned();
-    let form = if place.options.short { "short" } else { "full" };
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
     text += &format!(
-        "\n## Figures\n\n{}; {form} form; messages of {} bytes.\n",
+        "\n## Figures\n\n{}; messages of {} bytes; made by `make bench ARGS='{}'`.\n",
         machine(place),
-        place.options.size
+        place.options.size,
+        arguments.join(" ")
     );
     text += "\n| | unit | target | limit | Sockway | Sockway ÷ limit | peers |\n|---|---|---|---|---|---|---|\n";
     rows.iter().for_each(|row| text += &line(row));
