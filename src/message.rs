@@ -25,7 +25,7 @@ pub enum Opcode {
 /// Control frames (close, ping, pong) must carry at most 125 bytes; the caller sees to it.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    // Exactly as much as is needed, or sharing it would cost an allocation more.
+    // Exactly as much as is needed: freezing a buffer with room to spare costs an allocation more.
     let mut buffer = BytesMut::with_capacity(header_len(payload.len()) + payload.len());
     put_header(&mut buffer, opcode, payload.len());
     buffer.put_slice(payload);

@@ -4,8 +4,9 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::num::NonZeroUsize;
 use tracing::warn;
 
-/// Files that are open for other purposes: logs, Redis, the admin port, answers of "at capacity".
-const RESERVE: u64 = 64;
+/// Files that are open for other purposes: 64 answers to those over the limits, and as many for
+/// logs, Redis, the main and the admin thread, and who asks at the admin port.
+const RESERVE: u64 = 128;
 
 /// Files that each shard's runtime keeps open.
 const RESERVE_PER_SHARD: u64 = 8;
@@ -67,7 +68,7 @@ mod tests {
     fn connections_are_lowered_to_what_the_limit_leaves_and_never_raised() {
         assert_eq!(fitting(100_000, None), 100_000);
         assert_eq!(fitting(100, Some(1_024)), 100);
-        assert_eq!(fitting(100_000, Some(1_024)), 1_024 - 64 - 16);
+        assert_eq!(fitting(100_000, Some(1_024)), 1_024 - 128 - 16);
         assert_eq!(fitting(100_000, Some(u64::MAX)), 100_000);
     }
 

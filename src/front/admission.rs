@@ -2,7 +2,8 @@
 //!
 //! Whatever is counted is given back by dropping a permit, however a connection ends. Nothing here
 //! waits, and no lock is held longer than one look into a table. Who comes over the limits is
-//! still answered: with a moment to send and to read, out of a small reserve; beyond it on the spot.
+//! still answered: with a moment to send and to read, out of a small reserve; beyond it on the spot,
+//! or under TLS not at all.
 
 use super::{
     client::AddressKey,

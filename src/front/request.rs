@@ -71,7 +71,7 @@ pub(super) async fn receive(
 type Parsed = Result<(Parts, usize), NoRequest>;
 
 /// Reads until what has come in is a request, or can be none any more. Asks the parser at the end of
-/// each line, of which there are [`MAX_HEADERS`] and one at the most.
+/// each line, of which there are [`MAX_HEADERS`] and two at the most.
 async fn read(transport: &mut Transport, intake: &mut Intake) -> Parsed {
     loop {
         let lines = intake.meter.lines();
@@ -80,6 +80,10 @@ async fn read(transport: &mut Transport, intake: &mut Intake) -> Parsed {
             return Err(NoRequest::Refused(excess));
         }
         let (ended, decided) = (read == 0, intake.meter.is_decided());
+        // Of a long head the parser sees only whether it is complete: it cannot hold this bound.
+        if !decided && intake.meter.lines() > MAX_HEADERS + 1 {
+            return Err(NoRequest::Refused(Refusal::HeadersTooLarge));
+        }
         if !ended && !decided && intake.meter.lines() == lines {
             continue;
         }

@@ -120,6 +120,12 @@ impl OutQueue {
         dropped
     }
 
+    /// Drops everything, what is partly written as well: it will not be whole any more.
+    pub(super) fn abandon(&mut self, format: Format) -> usize {
+        self.written = 0;
+        self.clear(format)
+    }
+
     /// Hands the next frames to `write` as one vectored write; returns what `write` returned.
     pub(super) fn write_with<R>(
         &mut self,
@@ -131,7 +137,7 @@ impl OutQueue {
                 *item = Item::Frame(Box::new(gap.encode(endpoint)));
             }
         }
-        let frames = self.items.iter().map(|item| item.bytes(endpoint.format));
+        let frames = self.items.iter().map_while(|item| item.frame(endpoint.format));
         // Most of the time there is one frame, and 64 slices are worth not being set up for it.
         if self.items.len() == 1 {
             let only: [IoSlice<'_>; 1] = slices(frames, self.written);
@@ -151,11 +157,11 @@ impl OutQueue {
         mut delivered: impl FnMut(&Message, usize),
     ) {
         let mut written = self.written + written;
-        while let Some(item) = self.items.front() {
-            let len = item.bytes(format).len();
-            if written < len {
-                break;
-            }
+        // A gap that has not been encoded was in no write; it stays for the next.
+        while let Some(len) =
+            self.items.front().and_then(|item| item.frame(format)).map(<[u8]>::len)
+            && len <= written
+        {
             written -= len;
             if let Some(Item::Message(message)) = self.items.pop() {
                 self.messages -= 1;
@@ -238,11 +244,11 @@ fn encoded(message: &Message, format: Format) -> &Bytes {
 
 impl Item {
     /// The frame; a gap has none before [`OutQueue::write_with`] encodes it.
-    fn bytes(&self, format: Format) -> &[u8] {
+    fn frame(&self, format: Format) -> Option<&[u8]> {
         match self {
-            Self::Message(message) => encoded(message, format),
-            Self::Frame(frame) => frame,
-            Self::Gap(_) => &[],
+            Self::Message(message) => Some(encoded(message, format)),
+            Self::Frame(frame) => Some(frame),
+            Self::Gap(_) => None,
         }
     }
 }
@@ -370,6 +376,8 @@ mod tests {
         assert_eq!(queue.clear(Format::Raw), 1);
         let rest = queue.write_with(&endpoint, |slices| slices.concat_bytes());
         assert_eq!(rest, b"irst");
+        assert_eq!(queue.abandon(Format::Raw), 1, "nobody will get the rest of it");
+        assert!(queue.is_empty());
     }
 
     #[test]
@@ -399,6 +407,17 @@ mod tests {
         let messages: Vec<_> = payloads.iter().map(|payload| ("a", payload.as_str())).collect();
         let mut queue = queue_of(&messages, Format::Raw);
         assert_eq!(drain(&mut queue, &endpoint()), payloads);
+    }
+
+    #[test]
+    fn a_notice_behind_as_much_as_one_write_takes_is_told_by_the_next() {
+        let payloads: Vec<String> = (0..=MAX_SLICES).map(|n| n.to_string()).collect();
+        let messages: Vec<_> = payloads.iter().map(|payload| ("a", payload.as_str())).collect();
+        let mut queue = queue_of(&messages[..MAX_SLICES], Format::Raw);
+        queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected, Format::Raw);
+        queue.push_message(message("a", &payloads[MAX_SLICES]), Format::Raw);
+        let drained = drain(&mut queue, &endpoint());
+        assert_eq!(drained[MAX_SLICES..], [r#"{"type":"gap"}"#, "64"]);
     }
 
     #[test]

@@ -101,11 +101,10 @@ impl<P: Unpin + 'static> Opened<P> {
 
     /// Runs the session over its transport. `early` is what the client sent behind its request.
     pub fn start(mut self, transport: Transport, early: &Bytes) {
-        let Some(permit) = self.permit.take() else { return };
         transport.bound_unsent(UNSENT_BYTES);
         let unused = self.session.transport.set(transport);
         debug_assert!(unused.is_ok(), "a session starts once");
-        let mut task = SessionTask::new(Rc::clone(&self.session), permit);
+        let mut task = SessionTask::new(Rc::clone(&self.session), self.permit.take());
         task.take_early(early);
         tokio::task::spawn_local(task);
     }

@@ -1,7 +1,7 @@
 //! The task of one session: waits for its socket, reads, and ends it.
 //!
-//! Small on purpose, since there is one for each connection: four words and what admission counted, and what they point to only
-//! while a client's frame is incomplete or its new token waits for a key.
+//! Small on purpose, since there is one for each connection: four words and what admission counted,
+//! and what they point to only while a client's frame is incomplete or its new token waits for a key.
 
 use super::{
     inbound::{Input, Parser},

@@ -295,6 +295,7 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
             "{waited:?}"
         );
         assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 1);
+        assert_eq!(rig.metrics().missed[MissedReason::SessionEnded.index()].load(), 1);
     });
 }
 

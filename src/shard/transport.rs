@@ -62,7 +62,7 @@ impl Transport {
         }
     }
 
-    /// Reads what is there. `WouldBlock`, or less than the buffer holds: nothing more is.
+    /// Reads what is there.
     pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => read_tcp(stream, buf),

@@ -34,6 +34,8 @@ impl Server {
         let mut process = Process::new("redis-server");
         process.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
         process.arg(directory.path().join("redis.sock")).arg("--dir").arg(directory.path());
+        // On every address it would clash with whoever has that port on any one.
+        process.args(["--bind", "127.0.0.1", "-::1"]);
         process.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         process.spawn().expect("redis-server is installed")
     }

@@ -78,7 +78,7 @@ impl Hall {
 #[test]
 fn one_of_200_stops_reading_and_the_others_miss_nothing() {
     let slow = rooms().set("queue_messages", 64).set("queue_bytes", "256KiB");
-    let mut hall = Hall::new(|settings| settings.endpoint(slow));
+    let mut hall = Hall::new(|settings| settings.set("server.shards", 1).endpoint(slow));
     let plans = (0..199).map(|_| in_room(&hall.gateway, "hall")).collect();
     let others = hall.crowd.all_in(plans);
     let stuck = hall.crowd.all_in(vec![in_room(&hall.gateway, "hall").narrow()]);

@@ -168,7 +168,7 @@ fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) {
 fn in_a_flood_for_nobody_here_handshakes_and_probes_go_through() {
     let redis = Redis::start();
     // The session has gone, but its channel lingers: the flood comes for nobody.
-    let settings = Settings::new(&redis).set("redis.linger", "60s");
+    let settings = Settings::new(&redis).set("redis.linger", "60s").set("server.shards", 1);
     let gateway = Gateway::start(&settings.endpoint(rooms()));
     gateway.open("/ws/rooms/flood").bye();
     gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);

@@ -45,9 +45,11 @@ impl Scene {
     fn new() -> Self {
         let redis = Redis::start();
         let crowd = Crowd::gather();
-        let sides = [(); 2].map(|()| {
+        // One shard alone has the Redis side on its own thread.
+        let sides = [2, 1].map(|shards| {
             let proxy = Proxy::to(&redis.address());
             let settings = Settings::with_url(&proxy.url())
+                .set("server.shards", shards)
                 .set("redis.probe_interval", "500ms")
                 .set("redis.probe_timeout", "400ms");
             let gateway = Gateway::start(&settings.endpoint(rooms().set("format", "json")));
@@ -232,6 +234,7 @@ fn clients_that_come_and_go_while_links_break_leave_nothing_behind() {
     let mut scene = Scene::new();
     let crowd = Crowd::gather();
     let address = scene.sides[0].gateway.address;
+    let mut inside = 0;
     for turn in 0..10 {
         let plans = (0..20).map(|_| {
             let room = format!("{}", 100 + scene.rng.usize(..10));
@@ -242,6 +245,7 @@ fn clients_that_come_and_go_while_links_break_leave_nothing_behind() {
         if turn % 3 == 1 {
             scene.sides[0].proxy.cut();
         }
+        inside += results.iter().filter(|result| result.is_ok()).count();
         for member in results.into_iter().flatten() {
             let manners = [Manner::Leaves, Manner::Resets];
             member.behave(manners[scene.rng.usize(..2)]);
@@ -249,6 +253,7 @@ fn clients_that_come_and_go_while_links_break_leave_nothing_behind() {
         }
         scene.sides[0].gateway.wait_ready();
     }
+    assert!(inside > 100, "only {inside} of 200 came in");
     let others: Vec<String> = (100..110).map(|room| format!("room:{room}")).collect();
     wait_numsub(&scene.redis, &others, 0);
     wait_numsub(&scene.redis, &channels(), 2);

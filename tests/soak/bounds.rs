@@ -3,7 +3,8 @@
 use crate::{
     in_room,
     rig::{
-        Client, Gateway, Redis, Request, Settings,
+        Client, Frame, Gateway, Redis, Request, Settings,
+        client::{BINARY, PING, encode, head},
         crowd::{Crowd, Manner, Member, Refused},
         drip::Drippers,
         oracle::Source,
@@ -18,7 +19,8 @@ use crate::{
     },
 };
 use std::{
-    net::TcpStream,
+    io::Write as _,
+    net::{SocketAddr, TcpStream},
     process::Command,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
@@ -123,6 +125,60 @@ fn a_hundred_of_200_read_a_kilobyte_a_second() {
     let behind = |one: &Member| one.look(|ledger| ledger.delivered < 400);
     assert!(hall.slow.iter().all(behind), "they were slow");
     hall.settle(vitals);
+}
+
+/// Floods with 50,000 pings a second for ten seconds, on a new connection whenever one is closed.
+/// Returns how many pings and connections that were.
+fn flood_with_pings(address: SocketAddr) -> (usize, usize) {
+    let pings: Vec<u8> = (0..500).flat_map(|_| encode(PING, b"flood")).collect();
+    let (start, mut sent, mut connections) = (Instant::now(), 0, 0);
+    while start.elapsed() < Duration::from_secs(10) {
+        let client = Client::open(address, &Request::upgrade("/ws/rooms/flood"));
+        let mut writer = client.writer();
+        connections += 1;
+        while start.elapsed() < Duration::from_secs(10) && writer.write_all(&pings).is_ok() {
+            sent += 500;
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+    (sent, connections)
+}
+
+#[test]
+fn a_flood_of_pings_costs_only_its_sender() {
+    let mut hall = Hall::new(0, 100, rooms());
+    hall.publish(100);
+    p99(&hall.fast);
+    hall.publish(250);
+    let (before, address) = (p99(&hall.fast), hall.gateway.address);
+    let flood = thread::spawn(move || flood_with_pings(address));
+    hall.publish(400);
+    let during = p99(&hall.fast);
+    let (pings, connections) = flood.join().expect("the flood ends by itself");
+    say(&format!(
+        "p99 {before:?} before, {during:?} during {pings} pings on {connections} sockets"
+    ));
+    assert!(during <= before * 2 + JITTER);
+    let closed = "sockway_sessions_closed_total{endpoint=\"rooms\",reason=\"rate_limited\"}";
+    hall.gateway.wait_metric(closed, connections as f64);
+    let seen = Seen::by(&hall.fast);
+    assert_eq!((seen.missing, seen.gaps), (0, 0));
+}
+
+#[test]
+fn a_gigabyte_that_is_only_announced_is_refused_at_once() {
+    let redis = Redis::start();
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
+    let mut client = gateway.open("/ws/rooms/1");
+    let before = gateway.vitals().memory_bytes;
+    let start = Instant::now();
+    client.send_bytes(&[head(BINARY, 0x80, 1 << 30), vec![0; 4]].concat());
+    assert_eq!(client.event(), Frame::Close(1009, "message_too_big".to_owned()));
+    let passed = start.elapsed();
+    let grown = gateway.vitals().memory_bytes.saturating_sub(before);
+    say(&format!("closed after {passed:?}, {grown} bytes more"));
+    assert!(passed <= Duration::from_millis(100));
+    assert!(grown <= 1 << 20);
 }
 
 /// Sets its flag when it goes, by a panic too: a scope waits for its threads.

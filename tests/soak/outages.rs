@@ -49,7 +49,8 @@ impl Scene {
     }
 
     fn at(redis: Redis, url: &str) -> Self {
-        let mut settings = Settings::with_url(url).endpoint(rooms());
+        // One shard alone has the Redis side on its own thread.
+        let mut settings = Settings::with_url(url).set("server.shards", 1).endpoint(rooms());
         for key in ["probe_interval", "probe_timeout", "reconnect_min", "reconnect_max"] {
             settings = settings.without(&format!("redis.{key}"));
         }

@@ -108,7 +108,8 @@ impl Session {
         } else {
             CloseReason::PeerGone
         });
-        self.drop_queue_as(MissedReason::SessionEnded);
+        let lost = self.queue.borrow_mut().abandon(self.endpoint.format);
+        self.count_missed(MissedReason::SessionEnded, lost as u64);
         self.metrics.closed[reason.index()].add(1);
         let ticks = self.core.wheel.borrow().now().saturating_sub(self.opened);
         let open = TICK * ticks;
@@ -149,13 +150,10 @@ impl Session {
     }
 
     fn drop_queue(&self) {
-        self.drop_queue_as(match self.ending.get() {
+        let reason = match self.ending.get() {
             Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
             _ => MissedReason::SessionEnded,
-        });
-    }
-
-    fn drop_queue_as(&self, reason: MissedReason) {
+        };
         let dropped = self.queue.borrow_mut().clear(self.endpoint.format);
         self.count_missed(reason, dropped as u64);
     }

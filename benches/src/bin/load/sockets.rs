@@ -52,10 +52,10 @@ pub(crate) fn connect(
     }
     if server.ip().is_loopback() {
         let last = 2 + (index / SOCKETS_OF_AN_ADDRESS) as u8;
-        rustix::net::bind(
-            &socket,
-            &SocketAddr::new(IpAddr::V4(Ipv4Addr::new(127, 0, 0, last)), 0),
-        )?;
+        // Another network for each of those who generate load beside each other.
+        let network = (std::process::id() % 256) as u8;
+        let address = Ipv4Addr::new(127, 0, network, last);
+        rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(address), 0))?;
     }
     rustix::net::connect(&socket, &server)?;
     sockopt::set_tcp_nodelay(&socket, true)?;
