@@ -23,7 +23,7 @@ use tokio::time::sleep;
 use tracing::{debug, info, warn};
 
 /// How long keys are used before they are fetched again. A key that the issuer takes back is refused
-/// after this time, at the latest.
+/// after this time, at the latest, while the issuer answers.
 const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// The pauses after a failure: the first, then each twice the one before, up to the last.

@@ -42,7 +42,7 @@ pub struct JwksMetrics {
     pub failed: IntCounter,
 }
 
-/// What the Redis side counts. All on the main thread.
+/// What the Redis side counts. All on one thread: the main one, or the only shard's.
 #[derive(Debug)]
 pub struct UpstreamMetrics {
     pub messages: IntCounter,

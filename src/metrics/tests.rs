@@ -7,7 +7,7 @@ use std::{
     sync::Arc,
 };
 
-/// CONTRACT.md's list: the sample's name, its labels, and how many samples there are from the start
+/// What others rely on: the sample's name, its labels, and how many samples there are from the start
 /// with two endpoints.
 fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
     vec![

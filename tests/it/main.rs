@@ -1,7 +1,8 @@
 //! Sockway from outside: the real binary, real Redis children, and clients that are not our code.
 //!
-//! Written from the contract alone. Every test starts what it needs on free ports, waits for facts
-//! with deadlines, and leaves nothing behind.
+//! Written from what is promised alone, not from the code; `docs/architecture.md` lists the promises
+//! I1 to I8. Every test starts what it needs on free ports, waits for facts with deadlines, and leaves
+//! nothing behind.
 
 mod acl;
 mod admin;

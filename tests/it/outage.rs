@@ -183,7 +183,7 @@ fn dials_are_few_while_redis_is_away() {
     let address: SocketAddr = gateway.admin;
     assert_eq!(Request::get("/livez").send(address).status, 200);
     let uptime = gateway.admin("/status").json()["uptime_seconds"].as_f64().expect("a number");
-    // Two connections, full jitter from 100 ms on: a tight loop would have made thousands.
+    // Two connections, at random from 50 ms on: a tight loop would have made thousands.
     let bound = 20.0 + 40.0 * uptime;
     assert!((proxy.dials() as f64) < bound, "{} dials in {uptime} s", proxy.dials());
 }

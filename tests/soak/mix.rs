@@ -36,7 +36,7 @@ const MESSAGES_PER_SECOND: usize = 2_000;
 /// The part of the time in which memory may still grow to what the work needs.
 const WARM_UP: f64 = 0.25;
 
-/// RELIABILITY's bound.
+/// The most that memory may grow.
 const PERCENT_AN_HOUR: f64 = 0.5;
 
 /// Nobody may be slow by accident here: a hole is then a defect, and not a busy machine.

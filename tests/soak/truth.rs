@@ -1,5 +1,5 @@
-//! What a gateway says of itself, held against what its clients saw: I1 to I8 of the promises, with
-//! every counter exact to the last message.
+//! What a gateway says of itself, held against what its clients saw: I1 to I8 of the promises in
+//! `docs/architecture.md`, with every counter exact to the last message.
 
 use crate::rig::{
     Gateway, Redis,

@@ -83,7 +83,9 @@ fn machine(place: &Place) -> String {
         let line = text.lines().find(|line| line.starts_with(key)).unwrap_or_default().to_owned();
         line.rsplit(": ").next().unwrap_or_default().trim().to_owned()
     };
-    let kernel = first("/proc/sys/kernel/osrelease", "");
+    let release = first("/proc/sys/kernel/osrelease", "");
+    // What follows names a build, which means nothing elsewhere.
+    let kernel = release.split('-').next().unwrap_or_default();
     format!(
         "{} cores of {}, Linux {kernel}",
         place.cores.len(),
