@@ -86,7 +86,9 @@ fn messages_large_and_small_arrive_over_both_versions_in_order() {
 #[test]
 fn a_client_that_does_not_read_is_bounded_over_tls_too_and_its_neighbour_misses_nothing() {
     let tls = start(|it| {
+        // One shard, so that what the neighbour has has been the slow one's turn as well.
         it.without("endpoint")
+            .set("server.shards", 1)
             .endpoint(rooms().set("queue_messages", 64).set("write_timeout", "60s"))
     });
     let mut slow = tls.open(&tls.certificate);
