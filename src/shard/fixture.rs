@@ -9,6 +9,7 @@ use crate::{
     identity::Identity,
     message::{Message, Opcode, frame},
     metrics::{EndpointMetrics, Metrics},
+    reason::CloseReason,
 };
 use bytes::Bytes;
 use std::{
@@ -117,6 +118,28 @@ impl Rig {
         let opened = seat.unwrap().open(opening(endpoint, identity));
         Client::start(opened)
     }
+}
+
+pub(super) fn orders() -> ChannelName {
+    ChannelName::new("orders")
+}
+
+pub(super) fn text(text: &str) -> Frame {
+    Frame::Text(text.to_owned())
+}
+
+pub(super) fn close(reason: CloseReason) -> Frame {
+    Frame::Close(reason.code().unwrap(), reason.label().to_owned())
+}
+
+/// Larger than any socket buffer of the pair together with its kernel's tolerance.
+pub(super) fn bulky() -> String {
+    "x".repeat(400_000)
+}
+
+/// Resolves when everything has been done that can be done without time passing.
+pub(super) async fn settle() {
+    tokio::time::sleep(Duration::from_nanos(1)).await;
 }
 
 pub(super) fn identity() -> Identity {

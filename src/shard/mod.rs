@@ -4,6 +4,8 @@
 //! share nothing; they are told things by [`Command`]s and by their ring, and ask upstream for
 //! channels. There is no lock on the path of a message.
 
+#[cfg(test)]
+mod client_tests;
 mod control;
 mod core;
 #[cfg(test)]

@@ -1,39 +1,20 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
 use super::{
-    fixture::{Client, Frame, Rig, endpoint, identity, message, opening, run},
+    fixture::{
+        Client, Frame, Rig, bulky, close, endpoint, identity, message, opening, orders, run,
+        settle, text,
+    },
     thread,
 };
 use crate::{
     channel::ChannelName,
-    endpoint::{Endpoint, Format, Inbound, OnGap, OnSlow},
+    endpoint::{Endpoint, Format, OnGap, OnSlow},
     exchange::{Change, Event, RefusedBy, Verdict, Verdicts},
     reason::{CloseReason, GapReason, MissedReason, Refusal},
 };
 use std::{num::NonZeroUsize, time::Duration};
 use tokio::time::timeout;
-
-fn orders() -> ChannelName {
-    ChannelName::new("orders")
-}
-
-fn text(text: &str) -> Frame {
-    Frame::Text(text.to_owned())
-}
-
-fn close(reason: CloseReason) -> Frame {
-    Frame::Close(reason.code().unwrap(), reason.label().to_owned())
-}
-
-/// Larger than any socket buffer of the pair together with its kernel's tolerance.
-fn bulky() -> String {
-    "x".repeat(400_000)
-}
-
-/// Resolves when everything has been done that can be done without time passing.
-async fn settle() {
-    tokio::time::sleep(Duration::from_nanos(1)).await;
-}
 
 #[test]
 fn a_seat_is_given_only_when_every_channel_is_held() {
@@ -296,120 +277,6 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
         );
         assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 1);
         assert_eq!(rig.metrics().missed[MissedReason::SessionEnded.index()].load(), 1);
-    });
-}
-
-#[test]
-fn a_clients_close_is_echoed_and_counted_as_bye() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        client.send(0x88, &[0x03, 0xE8, b'o', b'k']).await;
-        assert_eq!(client.next().await, Frame::Close(1000, "ok".to_owned()));
-        assert_eq!(client.next().await, Frame::End);
-        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
-        assert_eq!(rig.metrics().closed[CloseReason::Bye.index()].load(), 1);
-    });
-}
-
-#[test]
-fn what_a_client_sends_behind_its_close_is_not_answered() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        rig.publish("orders", &bulky());
-        settle().await;
-        // The echo of the close waits behind the message that the socket has not taken yet.
-        client.send(0x88, &1000_u16.to_be_bytes()).await;
-        settle().await;
-        client.send(0x89, b"late").await;
-        settle().await;
-        assert_eq!(client.next().await, text(&bulky()));
-        assert_eq!(client.next().await, Frame::Close(1000, String::new()));
-        assert_eq!(client.next().await, Frame::End);
-    });
-}
-
-#[test]
-fn pings_are_answered_also_when_they_come_in_pieces() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        client.send(0x89, b"whole").await;
-        assert_eq!(client.next().await, Frame::Pong(b"whole".to_vec()));
-        for byte in [0x89, 0x85, 0, 0, 0, 0, b'p', b'i', b'e', b'c', b'e'] {
-            client.send_bytes(&[byte]).await;
-            tokio::task::yield_now().await;
-        }
-        assert_eq!(client.next().await, Frame::Pong(b"piece".to_vec()));
-    });
-}
-
-#[test]
-fn a_burst_of_pings_is_answered_as_long_as_the_client_takes_the_answers() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        client.send_bytes(&[0x89, 0x80, 0, 0, 0, 0].repeat(500)).await;
-        for _ in 0..500 {
-            assert_eq!(client.next().await, Frame::Pong(vec![]));
-        }
-    });
-}
-
-#[test]
-fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
-    let oversized: &[u8] = &[0x82, 0xFE, 0x40, 0x01, 0, 0, 0, 0];
-    let announced: &[u8] = &[0x82, 0xFF, 0, 0, 0, 0, 0x40, 0, 0, 0, 0, 0, 0, 0];
-    let fragments: Vec<u8> = std::iter::once([0x01, 0x80, 0, 0, 0, 0])
-        .chain(std::iter::repeat_n([0x00, 0x80, 0, 0, 0, 0], 1_024))
-        .flatten()
-        .collect();
-    let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
-    let cases: [(&str, &[u8], CloseReason); 10] = [
-        ("a frame without mask", &[0x81, 0x01, b'x'], CloseReason::ProtocolError),
-        ("a reserved bit", &[0xC1, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
-        ("an unknown opcode", &[0x83, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
-        ("text that is not UTF-8", &[0x81, 0x81, 0, 0, 0, 0, 0xFF], CloseReason::InvalidUtf8),
-        ("one byte over the limit", oversized, CloseReason::MessageTooBig),
-        ("a gigabyte announced", announced, CloseReason::MessageTooBig),
-        ("1,025 fragments", &fragments, CloseReason::RateLimited),
-        ("a flood of pings", &pings, CloseReason::RateLimited),
-        ("a reserved close code", &[0x88, 0x82, 0, 0, 0, 0, 3, 0xE7], CloseReason::ProtocolError),
-        ("a fragmented ping", &[0x09, 0x80, 0, 0, 0, 0], CloseReason::ProtocolError),
-    ];
-    for (what, bytes, reason) in cases {
-        run(async move {
-            let mut rig = Rig::new();
-            let mut client = rig.connect(endpoint()).await;
-            client.send_bytes(bytes).await;
-            let end = loop {
-                match client.next().await {
-                    Frame::Pong(_) => {}
-                    end => break end,
-                }
-            };
-            assert_eq!(end, close(reason), "{what}");
-            assert_eq!(client.next().await, Frame::End, "{what}");
-            drop(client);
-            assert_eq!(rig.demanded().await, [Change::Leave(orders())], "{what}");
-            assert_eq!(rig.metrics().closed[reason.index()].load(), 1, "{what}");
-        });
-    }
-}
-
-#[test]
-fn inbound_decides_what_a_message_that_means_nothing_does() {
-    run(async {
-        let mut rig = Rig::new();
-        let mut client = rig.connect(endpoint()).await;
-        client.send(0x81, b"hello").await;
-        client.send(0x89, b"").await;
-        assert_eq!(client.next().await, Frame::Pong(vec![]), "ignored");
-
-        let mut client = rig.connect(Endpoint { inbound: Inbound::Close, ..endpoint() }).await;
-        client.send(0x81, b"hello").await;
-        assert_eq!(client.next().await, close(CloseReason::UnexpectedMessage));
     });
 }
 
