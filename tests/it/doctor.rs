@@ -230,7 +230,7 @@ fn too_few_files_for_all_connections_is_a_warning() {
     let mut process = Process::start(command.args(["doctor", "--config"]).arg(&file));
     let said = Said { status: process.exit_code(), text: process.stdout.text() };
     assert_eq!((said.status, said.failures()), (0, 0), "{said:#?}");
-    said.assert("warn", "open files", &["room for 176", "max_connections = 1000", "LimitNOFILE"]);
+    said.assert("warn", "open files", &["room for 112", "max_connections = 1000", "LimitNOFILE"]);
 }
 
 #[test]
