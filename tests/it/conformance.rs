@@ -3,7 +3,7 @@
 //!
 //! `kosoku` stands beside the Python that `SOCKWAY_PEER_PYTHON` names; `make test` installs it.
 
-use crate::rig::{Gateway, Redis, Settings, process::Process, settings::rooms};
+use crate::rig::{Gateway, Redis, Settings, left_out, process::Process, settings::rooms};
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -101,14 +101,9 @@ fn changes(outcomes: &BTreeMap<String, Outcome>) -> Vec<String> {
     changes
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
-fn left_out() {
-    eprintln!("left out: no `kosoku`; `make test` prepares one");
-}
-
 #[test]
 fn autobahn_s_cases_come_out_as_the_lists_say() {
-    let Some(kosoku) = kosoku() else { return left_out() };
+    let Some(kosoku) = kosoku() else { return left_out("no `kosoku`; `make test` prepares one") };
     let redis = Redis::start();
     let settings = Settings::new(&redis).endpoint(rooms().set("max_message", "1MiB"));
     let gateway = Gateway::start(&settings);

@@ -1,16 +1,13 @@
 //! Clients whose network is gone without a word: no FIN, no reset, no answer to anything.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Gateway, Redis, Settings, left_out,
     process::{Process, sockway},
     settings::rooms,
     wait::within,
     wire::Wire,
 };
-use std::{
-    io::{Write as _, stderr},
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
 const COUNT: usize = 8;
 
@@ -18,7 +15,11 @@ const COUNT: usize = 8;
 fn clients_whose_wire_is_pulled_are_all_reaped_by_their_ping_timeout() {
     let wire = match Wire::lay() {
         Ok(wire) => wire,
-        Err(why) => return left_out(&why),
+        Err(why) => {
+            return left_out(&format!(
+                "half-open clients need root and a network namespace: {why}"
+            ));
+        }
     };
     let redis = Redis::start();
     let (interval, timeout) = (Duration::from_secs(2), Duration::from_secs(1));
@@ -47,10 +48,4 @@ fn clients_whose_wire_is_pulled_are_all_reaped_by_their_ping_timeout() {
     gateway.wait_metric(reaped, COUNT as f64);
     redis.publish("room:1", "after");
     near.stdout.wait_for("the message", |line| (line == "after").then_some(()));
-}
-
-/// Past the test harness, which shows nothing of a test that passes.
-fn left_out(why: &str) {
-    let _ =
-        writeln!(stderr(), "LEFT OUT: half-open clients need root and a network namespace: {why}");
 }

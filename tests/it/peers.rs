@@ -3,7 +3,7 @@
 //! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` makes one.
 
 use crate::rig::{
-    Certificate, Gateway, Redis, Settings,
+    Certificate, Gateway, Redis, Settings, left_out,
     process::Process,
     settings::{notifications, rooms},
     token,
@@ -12,6 +12,8 @@ use std::{
     env,
     process::{Command, Stdio},
 };
+
+const NO_PYTHON: &str = "no Python with `websockets`; `make test` prepares one";
 
 /// A Python with `websockets`; `None` where there is none and nobody promised one.
 fn python() -> Option<String> {
@@ -35,14 +37,9 @@ fn receive(python: &str, arguments: &[&str]) -> (Process, String) {
     (peer, first)
 }
 
-#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
-fn left_out() {
-    eprintln!("left out: no Python with `websockets`; `make test` prepares one");
-}
-
 #[test]
 fn python_websockets_gets_every_message_and_the_close() {
-    let Some(python) = python() else { return left_out() };
+    let Some(python) = python() else { return left_out(NO_PYTHON) };
     let redis = Redis::start();
     let settings = Settings::new(&redis).endpoint(rooms().set("ping_interval", "100ms"));
     let mut gateway = Gateway::start(&settings);
@@ -64,7 +61,7 @@ fn python_websockets_gets_every_message_and_the_close() {
 
 #[test]
 fn python_websockets_does_the_same_over_tls() {
-    let Some(python) = python() else { return left_out() };
+    let Some(python) = python() else { return left_out(NO_PYTHON) };
     let redis = Redis::start();
     let files = tempfile::tempdir().expect("a directory");
     let certificate = Certificate::make(files.path(), "peer");
@@ -93,7 +90,7 @@ fn python_websockets_does_the_same_over_tls() {
 
 #[test]
 fn python_websockets_can_bring_its_token_as_a_subprotocol_and_is_refused_without() {
-    let Some(python) = python() else { return left_out() };
+    let Some(python) = python() else { return left_out(NO_PYTHON) };
     let redis = Redis::start();
     let gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
     let url = format!("ws://{}/ws/me", gateway.address);

@@ -2,7 +2,7 @@
 //! Caddy before the gateway, and no token in anything that they write.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, process::Process, redis::free_port,
+    Client, Gateway, Redis, Request, Settings, left_out, process::Process, redis::free_port,
     settings::notifications, token, wait,
 };
 use std::{
@@ -14,7 +14,6 @@ use std::{
 use tempfile::TempDir;
 
 /// Whether a program can be run here; where everything is promised, it must be.
-#[expect(clippy::print_stderr, reason = "whoever runs the tests must learn what was left out")]
 fn is_here(program: &str, argument: &str) -> bool {
     let mut command = Command::new(program);
     let status = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -22,7 +21,7 @@ fn is_here(program: &str, argument: &str) -> bool {
     let required = env::var("CI").is_ok_and(|ci| ci == "true");
     assert!(here || !required, "{program} is missing: `make test` prepares it");
     if !here {
-        eprintln!("left out: no {program}; `make test` prepares it where it can");
+        left_out(&format!("no {program}; `make test` prepares it where it can"));
     }
     here
 }
