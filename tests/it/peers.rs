@@ -20,7 +20,7 @@ fn python() -> Option<String> {
     let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
     let python = promised.clone().unwrap_or_else(|| "python3".to_owned());
     let works = Command::new(&python)
-        .args(["-c", "import websockets.sync.client"])
+        .args(["-c", "import websockets.asyncio.client"])
         .stderr(Stdio::null())
         .status()
         .is_ok_and(|status| status.success());
