@@ -2,7 +2,7 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `channel` `secret` `identity` `phase` `burst` `causes`: closed vocabularies and plain
+//! 0. `reason` `channel` `secret` `identity` `phase` `repeated` `causes`: closed vocabularies and plain
 //!    values
 //! 1. `message` `metrics`: a message and its frames; every series
 //! 2. `exchange` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
@@ -19,7 +19,6 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
-pub mod burst;
 pub mod causes;
 pub mod channel;
 pub mod cli;
@@ -36,6 +35,7 @@ pub mod message;
 pub mod metrics;
 pub mod phase;
 pub mod reason;
+pub mod repeated;
 pub mod secret;
 pub mod shard;
 pub mod upstream;

@@ -10,9 +10,9 @@ use super::{
     socket::{Accepted, Bound, Listener, Watched},
 };
 use crate::{
-    burst::Bursts,
     phase::Phase,
     reason::Refusal,
+    repeated::Repeated,
     shard::{Command, Shard, ShardHandle},
 };
 use futures_util::FutureExt as _;
@@ -158,12 +158,12 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 /// Failed accepts: every one counted, every burst logged once.
 struct Troubles {
     counter: IntCounter,
-    bursts: Bursts,
+    failures: Repeated,
 }
 
 impl Troubles {
     fn new(counter: IntCounter) -> Self {
-        Self { counter, bursts: Bursts::default() }
+        Self { counter, failures: Repeated::default() }
     }
 
     fn count(&self) {
@@ -172,7 +172,7 @@ impl Troubles {
 
     fn report(&mut self, error: &io::Error, now: Instant) {
         self.count();
-        if let Some(before) = self.bursts.begins(now) {
+        if let Some(before) = self.failures.to_log(now) {
             warn!(%error, before, "accepting fails; trying again every {PAUSE:?}");
         }
     }

@@ -10,12 +10,12 @@ use super::{
     wheel::{TICK, Wheel},
 };
 use crate::{
-    burst::Bursts,
     config::Config,
     exchange::{Event, ShardId},
     message::Message,
     metrics::ShardMetrics,
     reason::{CloseReason, GapReason},
+    repeated::Repeated,
 };
 use slab::Slab;
 use std::{
@@ -49,7 +49,7 @@ pub(super) struct Core {
     /// Whom a reload still has to close.
     pub(super) leaving: RefCell<Leaving>,
     /// Control messages that mean nothing.
-    nonsense: RefCell<Bursts>,
+    nonsense: RefCell<Repeated>,
     /// The latest that a reload brought; `None` before the first.
     pub(super) config: RefCell<Option<Arc<Config>>>,
 }
@@ -142,9 +142,9 @@ impl Core {
     }
 
     fn pass_over_control(&self) {
-        let begins = self.nonsense.borrow_mut().begins(Instant::now());
+        let to_log = self.nonsense.borrow_mut().to_log(Instant::now());
         // Every shard gets every control message; the first speaks for all.
-        if let (0, Some(before)) = (self.id, begins) {
+        if let (0, Some(before)) = (self.id, to_log) {
             tracing::warn!(
                 before,
                 "a message on the control channel means nothing; it was passed over"

@@ -4,8 +4,8 @@
 
 use super::{outlet::Outlet, probe::Probe, table::Table};
 use crate::{
-    burst::Bursts, channel::ChannelName, config, exchange::Event, message::Message,
-    metrics::UpstreamMetrics, reason::GapReason,
+    channel::ChannelName, config, exchange::Event, message::Message, metrics::UpstreamMetrics,
+    reason::GapReason, repeated::Repeated,
 };
 use std::{sync::Arc, time::Instant};
 use tracing::{debug, warn};
@@ -18,7 +18,7 @@ pub(super) struct Intake {
     control: Option<ChannelName>,
     max_payload: usize,
     /// Control messages that are larger.
-    oversized: Bursts,
+    oversized: Repeated,
     received: Instant,
     /// Since the last [`Intake::count`].
     messages: u64,
@@ -39,7 +39,7 @@ impl Intake {
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.as_deref().map(ChannelName::new),
             max_payload: settings.max_payload.get(),
-            oversized: Bursts::default(),
+            oversized: Repeated::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
@@ -90,7 +90,7 @@ impl Intake {
         let Some(control) = self.control.clone() else { return };
         let bytes = payload.len();
         if bytes > self.max_payload {
-            if let Some(before) = self.oversized.begins(self.received) {
+            if let Some(before) = self.oversized.to_log(self.received) {
                 warn!(bytes, before, "control message is larger than redis.max_payload");
             }
             return;

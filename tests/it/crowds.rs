@@ -3,7 +3,7 @@
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
-    crowd::{Crowd, Manner, Member, Plan, Refused},
+    crowd::{Crowd, Manner, Member, Plan, Refused, wait_all_have},
     oracle::{Ledger, Source, seeded},
     settings::rooms,
     wait::{LIMIT, until, within},
@@ -37,21 +37,7 @@ fn assert_all_kept(members: &[Member]) {
     members.iter().for_each(|member| member.look(Ledger::assert_kept));
 }
 
-#[track_caller]
-fn wait_all_have(members: &[Member], channel: &str, last: u64) {
-    let behind = || {
-        let waits = members.iter();
-        waits.filter(|one| one.look(|ledger| ledger.last(channel) != Some(last))).count()
-    };
-    let start = Instant::now();
-    while behind() > 0 {
-        let waited = start.elapsed();
-        assert!(waited < Duration::from_secs(60), "{} have not got {last}", behind());
-        thread::sleep(Duration::from_millis(5));
-    }
-}
-
-/// 200 clients of one room; the gateway has two shards.
+/// A gateway and those who come to its rooms.
 struct Hall {
     redis: Redis,
     gateway: Gateway,
@@ -261,14 +247,8 @@ fn coming_and_leaving_leaves_nothing_behind() {
 #[test]
 fn with_few_descriptors_some_are_kept_for_the_rest_which_lives() {
     let redis = Redis::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let file = directory.path().join("sockway.toml");
     let settings = Settings::new(&redis).set("server.max_connections", 100_000);
-    std::fs::write(&file, settings.endpoint(rooms()).text()).expect("written");
-    let mut command = std::process::Command::new("prlimit");
-    command.arg("--nofile=256").arg(env!("CARGO_BIN_EXE_sockway"));
-    let gateway = Gateway::from_command(command.arg("serve").arg("--config").arg(&file), directory);
-    gateway.wait_ready();
+    let gateway = Gateway::start_with_files(256, &settings.endpoint(rooms()));
     let crowd = Crowd::gather();
     let mut inside = Vec::new();
     for result in crowd.come(vec![in_room(&gateway, "hall"); 400]) {

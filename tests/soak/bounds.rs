@@ -5,7 +5,7 @@ use crate::{
     rig::{
         Client, Frame, Gateway, Redis, Request, Settings,
         client::{BINARY, PING, encode, head},
-        crowd::{Crowd, Manner, Member, Refused},
+        crowd::{Crowd, Manner, Member, Refused, wait_all_have},
         drip::Drippers,
         oracle::Source,
         settings::{Endpoint, notifications, rooms},
@@ -15,13 +15,12 @@ use crate::{
     say,
     truth::{
         Seen, assert_balanced, assert_counted, assert_ends_well, assert_subscribed,
-        assert_unsubscribed, wait_all_have,
+        assert_unsubscribed,
     },
 };
 use std::{
     io::Write as _,
     net::{SocketAddr, TcpStream},
-    process::Command,
     sync::atomic::{AtomicBool, Ordering::SeqCst},
     thread,
     time::{Duration, Instant},
@@ -316,13 +315,7 @@ fn handshakes_while_two_thousand_drip() {
 #[test]
 fn without_descriptors_the_processor_is_idle_and_it_recovers_within_a_second() {
     let redis = Redis::start();
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let file = directory.path().join("sockway.toml");
-    std::fs::write(&file, Settings::new(&redis).endpoint(rooms()).text()).expect("written");
-    let mut command = Command::new("prlimit");
-    command.arg("--nofile=256").arg(env!("CARGO_BIN_EXE_sockway"));
-    let gateway = Gateway::from_command(command.arg("serve").arg("--config").arg(&file), directory);
-    gateway.wait_ready();
+    let gateway = Gateway::start_with_files(256, &Settings::new(&redis).endpoint(rooms()));
     let vitals = gateway.vitals();
     let crowd = Crowd::gather();
     let mut inside = Vec::new();

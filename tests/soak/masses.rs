@@ -5,7 +5,7 @@ use crate::{
     in_room,
     rig::{
         Gateway, Redis, Settings,
-        crowd::{Crowd, Manner, Member, Plan, Refused},
+        crowd::{Crowd, Manner, Member, Plan, Refused, wait_all_have},
         oracle::{Source, seeded},
         settings::rooms,
         vitals::Vitals,
@@ -14,7 +14,7 @@ use crate::{
     say, time_until,
     truth::{
         Seen, assert_balanced, assert_counted, assert_ends_well, assert_subscribed,
-        assert_unsubscribed, wait_all_have,
+        assert_unsubscribed,
     },
 };
 use std::{

@@ -5,14 +5,14 @@ use crate::{
     in_room,
     rig::{
         Gateway, Redis, Settings,
-        crowd::{Crowd, Member},
+        crowd::{Crowd, Member, wait_all_have},
         oracle::Source,
         proxy::{Proxy, Weather},
         settings::rooms,
         vitals::Vitals,
     },
     say, time_until,
-    truth::{Seen, assert_counted, assert_ends_well, assert_subscribed, wait_all_have},
+    truth::{Seen, assert_counted, assert_ends_well, assert_subscribed},
 };
 use std::{thread, time::Duration};
 

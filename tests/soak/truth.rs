@@ -6,7 +6,6 @@ use crate::rig::{
     crowd::Member,
     metrics::Metrics,
     oracle::{Ledger, wait_numsub},
-    wait::until,
 };
 use std::{iter::Sum, ops::AddAssign};
 
@@ -134,12 +133,4 @@ pub(crate) fn assert_ends_well(mut gateway: Gateway) {
     assert_eq!(gateway.process.exit_code(), 0);
     let panics = gateway.process.stderr.find(|line| line.contains("panic").then(|| line.clone()));
     assert_eq!(panics, None);
-}
-
-/// Waits until each of these clients has message `last` of this channel.
-#[track_caller]
-pub(crate) fn wait_all_have(members: &[Member], channel: &str, last: u64) {
-    until(&format!("all have {last} of {channel}"), || {
-        members.iter().all(|one| one.look(|ledger| ledger.last(channel) == Some(last)))
-    });
 }

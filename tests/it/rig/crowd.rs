@@ -291,3 +291,12 @@ async fn read_some(stream: &mut TcpStream, inbox: &mut Vec<u8>, most: usize) -> 
     inbox.reserve(4096);
     stream.take(most as u64).read_buf(inbox).await
 }
+
+/// Waits until each of these has the message of this number from a channel.
+#[track_caller]
+pub(crate) fn wait_all_have(members: &[Member], channel: &str, last: u64) {
+    wait::within(Duration::from_secs(60), &format!("all have {last} of {channel}"), || {
+        let has = |one: &Member| one.look(|ledger| ledger.last(channel) == Some(last));
+        members.iter().all(has).then_some(())
+    });
+}

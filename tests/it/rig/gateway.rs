@@ -47,6 +47,19 @@ impl Gateway {
         Self::listening(Process::start(command), directory)
     }
 
+    /// Starts a gateway that may have so many files open.
+    #[track_caller]
+    pub(crate) fn start_with_files(files: u32, settings: &Settings) -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        let file = directory.path().join("sockway.toml");
+        std::fs::write(&file, settings.text()).expect("written");
+        let mut command = Command::new("prlimit");
+        command.arg(format!("--nofile={files}")).arg(env!("CARGO_BIN_EXE_sockway"));
+        let gateway = Self::from_command(command.args(["serve", "--config"]).arg(&file), directory);
+        gateway.wait_ready();
+        gateway
+    }
+
     #[track_caller]
     fn listening(mut process: Process, directory: TempDir) -> Self {
         let (address, admin) = wait::within(wait::LIMIT, "the gateway listens", || {

@@ -9,15 +9,15 @@ const PAUSE: Duration = Duration::from_secs(10);
 
 /// Things of one kind, as they come.
 #[derive(Debug, Default)]
-pub struct Bursts {
+pub struct Repeated {
     logged: Option<Instant>,
     unsaid: u64,
 }
 
-impl Bursts {
+impl Repeated {
     /// Takes one more. `Some`: it is to be logged, together with how many have come unsaid since the
     /// last one that was.
-    pub fn begins(&mut self, now: Instant) -> Option<u64> {
+    pub fn to_log(&mut self, now: Instant) -> Option<u64> {
         if self.logged.is_some_and(|logged| now.duration_since(logged) < PAUSE) {
             self.unsaid += 1;
             return None;
@@ -33,9 +33,9 @@ mod tests {
 
     #[test]
     fn what_keeps_coming_is_logged_now_and_then_with_how_much_it_was() {
-        let (mut bursts, start) = (Bursts::default(), Instant::now());
+        let (mut repeated, start) = (Repeated::default(), Instant::now());
         let logged = [0, 1, 9, 12, 21, 31, 60]
-            .map(|seconds| bursts.begins(start + Duration::from_secs(seconds)));
+            .map(|seconds| repeated.to_log(start + Duration::from_secs(seconds)));
         assert_eq!(logged, [Some(0), None, None, Some(2), None, Some(1), Some(0)]);
     }
 }
