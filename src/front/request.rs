@@ -317,6 +317,11 @@ mod tests {
             (uri(8 * 1024 - 10), Some(Refusal::UriTooLong)),
             (uri(9 * 1024), Some(Refusal::UriTooLong)),
             (vec![b'a'; 1_000_000], Some(Refusal::UriTooLong)),
+            // Behind so long a line the parser alone would wait for the end of the head.
+            (
+                [&uri(8 * 1024 - 11)[..8 * 1024 - 2], b"\r\n", &b"x: y\r\n".repeat(66)].concat(),
+                Some(Refusal::HeadersTooLarge),
+            ),
         ] {
             let refused = refusal(&bytes).await;
             assert_eq!(refused, expected.map(NoRequest::Refused), "{} bytes", bytes.len());
