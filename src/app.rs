@@ -15,12 +15,12 @@ pub use reload::Reloader;
 
 use crate::{
     admin::{self, Admin, Playground},
+    bus,
     config::{Config, ListenAddress},
-    exchange,
-    front::Front,
     lifecycle::{self, Ending, Stopper},
     metrics::Metrics,
     phase::Phase,
+    server::PublicServer,
     shard::{Command, ShardDied, ShardThread},
     upstream::{Status, Upstream},
 };
@@ -47,7 +47,7 @@ pub struct Gateway {
     shards: Vec<ShardThread>,
     upstream: Upstream,
     status: watch::Receiver<Status>,
-    front: Front,
+    server: PublicServer,
     admin: Admin,
     playground: Option<Playground>,
     phase: watch::Sender<Phase>,
@@ -92,8 +92,8 @@ impl Gateway {
         let admin = Admin::bind(address).map_err(|source| BindError::Admin { address, source })?;
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
-        let (end, ends) = exchange::queues(config.server.shards.get());
-        let start = |end: exchange::ShardEnd| {
+        let (end, ends) = bus::queues(config.server.shards.get());
+        let start = |end: bus::ShardEnd| {
             let metrics = metrics.shard(end.id);
             ShardThread::start(end, metrics)
         };
@@ -102,7 +102,7 @@ impl Gateway {
         let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
         let (phase, phases) = watch::channel(Phase::Running);
         let handles = shards.iter().map(ShardThread::handle).collect();
-        let front = Front::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
+        let server = PublicServer::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();
         let config = watch::Sender::new(config);
@@ -112,7 +112,7 @@ impl Gateway {
             shards,
             upstream,
             status,
-            front,
+            server,
             admin,
             playground: None,
             phase,
@@ -123,7 +123,7 @@ impl Gateway {
     /// The public address that was bound; `None` for a unix socket.
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
-        self.front.address()
+        self.server.address()
     }
 
     /// The private address that was bound.
@@ -156,7 +156,7 @@ impl Gateway {
     pub fn reloader(&self) -> Reloader {
         Reloader {
             config: self.config.clone(),
-            gates: self.front.gates(),
+            server_state: self.server.server_state(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.subscribe(),
@@ -180,12 +180,12 @@ impl Gateway {
         let admin_address = self.admin_address();
         let state = self.admin_state();
         let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
-        let Self { config, shards, upstream, front, admin, phase, stopper, .. } = self;
+        let Self { config, shards, upstream, server, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(state).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(start_upstream(upstream, &shards));
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
-        let front = AbortOnDropHandle::new(tokio::spawn(front.run()));
+        let server = AbortOnDropHandle::new(tokio::spawn(server.run()));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
 
@@ -195,7 +195,7 @@ impl Gateway {
                     // The Redis side first: its end takes the shards along, and it is the cause.
                     biased;
                     error = upstream_failed(upstream, phase.subscribe()) => Err(error),
-                    result = close(front, shards, &config, phase.subscribe()) => result,
+                    result = close(server, shards, &config, phase.subscribe()) => result,
                     result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
@@ -254,17 +254,17 @@ async fn asked(shutdown: impl Future<Output = ()>, stopper: &Stopper) {
     }
 }
 
-/// Waits for the front to close its listener, then has the shards close their sessions, and waits
+/// Waits for the server to close its listener, then has the shards close their sessions, and waits
 /// for the last one. In the other order a connection could be handed to a shard that has ended.
 async fn close(
-    front: AbortOnDropHandle<()>,
+    server: AbortOnDropHandle<()>,
     mut shards: Vec<ShardThread>,
     config: &watch::Sender<Arc<Config>>,
     phase: watch::Receiver<Phase>,
 ) -> Result<(), RunError> {
     let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
-    let front = async {
-        let result = front.await;
+    let server = async {
+        let result = server.await;
         if result.is_err() || *phase.borrow() < Phase::Draining {
             return Err(unasked("the public port", result.err()));
         }
@@ -274,7 +274,7 @@ async fn close(
         Ok(())
     };
     let ended = try_join_all(shards.iter_mut().map(ShardThread::ended));
-    tokio::try_join!(front, async { Ok(ended.await?) })?;
+    tokio::try_join!(server, async { Ok(ended.await?) })?;
     Ok(())
 }
 

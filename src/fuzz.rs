@@ -10,10 +10,9 @@ use crate::{
     channel::ChannelName,
     config,
     endpoint::{ChannelTemplate, RoutePath, Routes, Values},
-    front,
     identity::Identity,
     message::Message,
-    shard,
+    server, shard,
 };
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -70,7 +69,7 @@ fn now() -> SystemTime {
 /// # Panics
 /// When a rule of the handshake is broken.
 pub fn request(data: &[u8]) {
-    front::fuzz::request(&CONFIG, now(), data);
+    server::fuzz::request(&CONFIG, now(), data);
 }
 
 /// A client's frames; the first byte says in how large pieces they come.

@@ -2,14 +2,14 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `channel` `secret` `identity` `phase` `repeated` `causes`: closed vocabularies and plain
+//! 0. `reason` `channel` `secret` `identity` `phase` `log_throttle` `error_chain`: closed vocabularies and plain
 //!    values
 //! 1. `message` `metrics`: a message and its frames; every series
-//! 2. `exchange` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
+//! 2. `bus` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
 //!    channels; token → identity
 //! 3. `config`: what was written → what may run
 //! 4. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
-//! 5. `front` `admin` `lifecycle`: the public port; the private port; phases and signals
+//! 5. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
 //! 6. `app`: the composition root
 //! 7. `cli`: commands and exit statuses
 //! 8. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
@@ -19,24 +19,24 @@
 pub mod admin;
 pub mod app;
 pub mod auth;
-pub mod causes;
+pub mod bus;
 pub mod channel;
 pub mod cli;
 pub mod config;
 pub mod endpoint;
-pub mod exchange;
-pub mod front;
+pub mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod identity;
 pub mod jwks;
 pub mod lifecycle;
+pub mod log_throttle;
 pub mod message;
 pub mod metrics;
 pub mod phase;
 pub mod reason;
-pub mod repeated;
 pub mod secret;
+pub mod server;
 pub mod shard;
 pub mod upstream;
 

@@ -6,7 +6,7 @@ pub enum Phase {
     /// Serving. Readiness then depends on Redis alone.
     Running,
     /// Asked to stop: `readyz` is 503, new sockets are still accepted.
-    Leaving,
+    Terminating,
     /// The listener is closed and sessions are being closed.
     Draining,
     /// Everything is closed.
@@ -19,7 +19,7 @@ impl Phase {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Running => "running",
-            Self::Leaving => "leaving",
+            Self::Terminating => "leaving",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }

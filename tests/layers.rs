@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, fs, path::Path};
 
 type Layers = BTreeMap<String, usize>;
 
-/// Reads lines such as ``//! 2. `exchange` `auth`: what they are``.
+/// Reads lines such as ``//! 2. `bus` `auth`: what they are``.
 fn layers(lib: &str) -> Layers {
     let mut layers = Layers::new();
     for line in lib.lines().filter_map(|line| line.strip_prefix("//! ")) {

@@ -9,7 +9,7 @@ use crate::process::Memory;
 pub struct Connected {
     /// Open now, those of earlier steps included.
     pub sockets: usize,
-    /// Opened by this step.
+    /// PendingSession by this step.
     pub opened: usize,
     pub seconds: f64,
     pub server_cpu_micros_per_connection: f64,

@@ -48,7 +48,7 @@ impl Readiness {
 fn leaving(phase: Phase) -> Option<NotReady> {
     let detail = match phase {
         Phase::Running => return None,
-        Phase::Leaving => "asked to stop; new connections are still accepted",
+        Phase::Terminating => "asked to stop; new connections are still accepted",
         Phase::Draining => "sessions are being closed",
         Phase::Stopped => "stopped",
     };
@@ -117,7 +117,7 @@ mod tests {
             (Phase::Running, Link::Up, None, vec!["starting"]),
             (Phase::Running, down(), None, vec!["starting"]),
             (Phase::Running, down(), Some(1), vec!["redis_link_down"]),
-            (Phase::Leaving, Link::Up, Some(1), vec!["draining"]),
+            (Phase::Terminating, Link::Up, Some(1), vec!["draining"]),
             (Phase::Draining, down(), Some(1), vec!["draining", "redis_link_down"]),
             (Phase::Stopped, Link::Up, Some(1), vec!["draining"]),
         ] {

@@ -130,7 +130,7 @@ async fn ready_follows_the_redis_link_and_the_phase_and_says_why_not() {
     let reply = rig.ask("GET /readyz").await;
     assert_eq!((reply.status, reply.json()), (200, json!({"ready": true, "reasons": []})));
 
-    rig.phase.send_replace(Phase::Leaving);
+    rig.phase.send_replace(Phase::Terminating);
     let reply = rig.ask("GET /readyz").await;
     assert_eq!(reply.status, 503);
     assert_eq!(reply.json()["reasons"][0]["code"], "draining");

@@ -4,7 +4,7 @@
 //! of keys that were here. Another issuer's take their place at once; who still waits for the former
 //! one's is told that they will not come.
 
-use crate::{auth::KeySet, config::Config, jwks::Keeper, metrics::JwksMetrics};
+use crate::{auth::KeySet, config::Config, jwks::JwksRefresher, metrics::JwksMetrics};
 use futures_util::future;
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ pub(super) async fn keep(mut config: watch::Receiver<Arc<Config>>, metrics: Jwks
         let keys = config.borrow_and_update().auth.key_set().map(Arc::clone);
         let fetching = async {
             match &keys {
-                Some(keys) => Keeper::new(Arc::clone(keys), metrics.clone()).run().await,
+                Some(keys) => JwksRefresher::new(Arc::clone(keys), metrics.clone()).run().await,
                 None => future::pending().await,
             }
         };

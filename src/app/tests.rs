@@ -38,7 +38,7 @@ impl Gateway {
     /// is returned.
     #[must_use]
     pub(crate) fn end_redis_side(&mut self) -> Upstream {
-        let (end, shards) = exchange::queues(2);
+        let (end, shards) = bus::queues(2);
         drop(shards);
         let redis = self.config.borrow().redis.clone();
         let ending = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;
@@ -112,7 +112,7 @@ async fn a_shard_that_dies_while_it_drains_is_an_error_all_the_same() {
     let phases = gateway.phase.subscribe();
     let dies = async move {
         let mut phases = phases;
-        let _ = phases.wait_for(|phase| *phase >= Phase::Leaving).await;
+        let _ = phases.wait_for(|phase| *phase >= Phase::Terminating).await;
         shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
     };
     let run = time::timeout(DEADLINE, gateway.run(async {}));

@@ -22,15 +22,15 @@ pub(super) struct IssuerKey {
 
 /// A key of the issuer that is not used.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PassedOver {
+pub struct SkippedKey {
     /// Its `kid` as far as it has one: escaped and cut, since it goes into the log.
     pub kid: String,
-    pub reason: Unusable,
+    pub reason: SkipReason,
 }
 
 /// Why a key of the issuer is not used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub enum Unusable {
+pub enum SkipReason {
     #[error("it is not for signatures of the configured algorithms")]
     OtherUse,
     #[error("it is not a well-formed key")]
@@ -42,10 +42,10 @@ pub enum Unusable {
     #[error("the RSA key must have 2048 to 8192 bits")]
     RsaSize,
     #[error("an earlier key of the set has the same kid and algorithm")]
-    Repeated,
+    LogThrottle,
 }
 
-impl Unusable {
+impl SkipReason {
     /// Whether this is everyday life: issuers publish keys for other purposes too.
     #[must_use]
     pub const fn is_ordinary(self) -> bool {
@@ -66,7 +66,7 @@ pub enum JwksError {
 #[derive(Debug)]
 pub(super) struct KeyList {
     pub(super) keys: Vec<IssuerKey>,
-    pub(super) passed_over: Vec<PassedOver>,
+    pub(super) passed_over: Vec<SkippedKey>,
 }
 
 #[derive(Deserialize)]
@@ -99,40 +99,40 @@ impl KeyList {
         for text in document.keys {
             match read_key(text.get(), algorithms).and_then(|key| list.unless_repeated(key)) {
                 Ok(key) => list.keys.push(key),
-                Err(reason) => list.passed_over.push(PassedOver { kid: shown_kid(text), reason }),
+                Err(reason) => list.passed_over.push(SkippedKey { kid: shown_kid(text), reason }),
             }
         }
         Ok(list)
     }
 
-    fn unless_repeated(&self, new: IssuerKey) -> Result<IssuerKey, Unusable> {
+    fn unless_repeated(&self, new: IssuerKey) -> Result<IssuerKey, SkipReason> {
         let clashes = |old: &IssuerKey| {
             old.kid == new.kid && new.key.algorithms().any(|algorithm| old.key.serves(algorithm))
         };
         // Keys without a kid can be told apart by nobody; how many there are is judged per token.
         let repeated = new.kid.is_some() && self.keys.iter().any(clashes);
-        if repeated { Err(Unusable::Repeated) } else { Ok(new) }
+        if repeated { Err(SkipReason::LogThrottle) } else { Ok(new) }
     }
 }
 
-fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, Unusable> {
-    let jwk: Jwk = serde_json::from_str(text).map_err(|_| Unusable::Malformed)?;
+fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReason> {
+    let jwk: Jwk = serde_json::from_str(text).map_err(|_| SkipReason::Malformed)?;
     if jwk.kty == "oct" {
-        return Err(Unusable::Secret);
+        return Err(SkipReason::Secret);
     }
     if jwk.d.is_some() {
-        return Err(Unusable::Private);
+        return Err(SkipReason::Private);
     }
-    let kind = jwk.kind().ok_or(Unusable::OtherUse)?;
+    let kind = jwk.kind().ok_or(SkipReason::OtherUse)?;
     let algorithms = jwk.allowed(kind, algorithms);
     if algorithms.is_empty() || !jwk.is_for_signatures() {
-        return Err(Unusable::OtherUse);
+        return Err(SkipReason::OtherUse);
     }
-    let bytes = jwk.bytes(kind).ok_or(Unusable::Malformed)?;
+    let bytes = jwk.bytes(kind).ok_or(SkipReason::Malformed)?;
     if kind == KeyKind::Rsa && !key::has_right_size(&bytes) {
-        return Err(Unusable::RsaSize);
+        return Err(SkipReason::RsaSize);
     }
-    let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(Unusable::Malformed)?;
+    let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(SkipReason::Malformed)?;
     Ok(IssuerKey { kid: jwk.kid, key })
 }
 

@@ -3,7 +3,7 @@
 use super::{
     Algorithm::{self, *},
     Auth, JwtSettings, JwtVerifier, KeyError, KeySet, KeySource, Reject, TokenError,
-    jwk::{KeyList, Unusable},
+    jwk::{KeyList, SkipReason},
     key_set::ASKED_APART,
     mint::{MintError, mint},
     test_keys::{SECRET, TestKeys, hmac_sign, token},
@@ -69,7 +69,7 @@ fn verify(auth: &Auth, token: &str) -> Result<Identity, TokenError> {
 }
 
 /// Why each key of a document is not used, in its order, and how many are.
-fn judged(jwks: &[String], algorithms: &[Algorithm]) -> (usize, Vec<Unusable>) {
+fn judged(jwks: &[String], algorithms: &[Algorithm]) -> (usize, Vec<SkipReason>) {
     let list = KeyList::read(document(jwks).as_bytes(), algorithms).unwrap();
     (list.keys.len(), list.passed_over.iter().map(|one| one.reason).collect())
 }
@@ -156,7 +156,7 @@ fn a_key_is_used_only_for_what_it_allows() {
         (r#""key_ops":[]"#, false),
         (r#""x5u":"http://127.0.0.1:9/","x5c":["AAAA"]"#, true),
     ] {
-        let expected = if used { (1, vec![]) } else { (0, vec![Unusable::OtherUse]) };
+        let expected = if used { (1, vec![]) } else { (0, vec![SkipReason::OtherUse]) };
         assert_eq!(judged(&[shared(RS256, members)], all), expected, "{members}");
     }
     let auth = auth(&[RS256, RS512]);
@@ -172,27 +172,27 @@ fn a_bad_key_is_passed_over_and_the_good_ones_beside_it_are_used() {
     let small = r#"{"kty":"RSA","kid":"small","e":"AQAB","n":"xcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcU"}"#;
     let ec = |x: &str, y: &str| format!(r#"{{"kty":"EC","crv":"P-256","x":"{x}","y":"{y}"}}"#);
     for (bad, reason) in [
-        ("7".to_owned(), Unusable::Malformed),
-        ("null".to_owned(), Unusable::Malformed),
-        ("{}".to_owned(), Unusable::Malformed),
-        (r#"{"kty":7}"#.to_owned(), Unusable::Malformed),
-        (shared(ES256, r#""kid":7"#), Unusable::Malformed),
-        (shared(ES256, r#""kty":"EC""#), Unusable::Malformed),
-        (r#"{"kty":"EC","crv":"P-256"}"#.to_owned(), Unusable::Malformed),
-        (r#"{"kty":"RSA","e":"AQAB"}"#.to_owned(), Unusable::Malformed),
-        (r#"{"kty":"RSA","e":"","n":""}"#.to_owned(), Unusable::Malformed),
-        (r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#.to_owned(), Unusable::Malformed),
-        (ec(&"A".repeat(43), &"A".repeat(43)), Unusable::Malformed),
-        (ec("AAAA", "AAAA"), Unusable::Malformed),
-        (ec("*", "="), Unusable::Malformed),
-        (shared(ES384, "").replace("P-384", "P-256"), Unusable::Malformed),
-        (shared(ES256, r#""d":"AAAA""#), Unusable::Private),
-        (shared(RS256, r#""d":"AAAA","p":"AAAA""#), Unusable::Private),
-        (secret.to_owned(), Unusable::Secret),
-        (small.to_owned(), Unusable::RsaSize),
-        (good(), Unusable::Repeated),
-        (r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#.to_owned(), Unusable::OtherUse),
-        (r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}"#.to_owned(), Unusable::OtherUse),
+        ("7".to_owned(), SkipReason::Malformed),
+        ("null".to_owned(), SkipReason::Malformed),
+        ("{}".to_owned(), SkipReason::Malformed),
+        (r#"{"kty":7}"#.to_owned(), SkipReason::Malformed),
+        (shared(ES256, r#""kid":7"#), SkipReason::Malformed),
+        (shared(ES256, r#""kty":"EC""#), SkipReason::Malformed),
+        (r#"{"kty":"EC","crv":"P-256"}"#.to_owned(), SkipReason::Malformed),
+        (r#"{"kty":"RSA","e":"AQAB"}"#.to_owned(), SkipReason::Malformed),
+        (r#"{"kty":"RSA","e":"","n":""}"#.to_owned(), SkipReason::Malformed),
+        (r#"{"kty":"OKP","crv":"Ed25519","x":"AAAA"}"#.to_owned(), SkipReason::Malformed),
+        (ec(&"A".repeat(43), &"A".repeat(43)), SkipReason::Malformed),
+        (ec("AAAA", "AAAA"), SkipReason::Malformed),
+        (ec("*", "="), SkipReason::Malformed),
+        (shared(ES384, "").replace("P-384", "P-256"), SkipReason::Malformed),
+        (shared(ES256, r#""d":"AAAA""#), SkipReason::Private),
+        (shared(RS256, r#""d":"AAAA","p":"AAAA""#), SkipReason::Private),
+        (secret.to_owned(), SkipReason::Secret),
+        (small.to_owned(), SkipReason::RsaSize),
+        (good(), SkipReason::LogThrottle),
+        (r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#.to_owned(), SkipReason::OtherUse),
+        (r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}"#.to_owned(), SkipReason::OtherUse),
     ] {
         let judged = judged(&[good(), bad.clone()], &PUBLIC);
         assert_eq!(judged, (1, vec![reason]), "{bad}");
@@ -288,14 +288,14 @@ async fn a_token_waits_for_the_first_keys_and_is_told_when_they_do_not_come() {
         advance(Duration::from_secs(1)).await;
         keys(&auth).fail("no answer".to_owned());
     };
-    let (verified, ()) = tokio::join!(auth.verify_in_time(&token), failed);
+    let (verified, ()) = tokio::join!(auth.authenticate(&token), failed);
     assert_eq!(verified, Err(TokenError::KeyUnknown));
     assert_eq!(keys(&auth).missing().as_deref(), Some("no answer"));
     // No fetch is under way: there is nothing to wait for.
-    assert_eq!(auth.verify_in_time(&token).await, Err(TokenError::KeyUnknown));
+    assert_eq!(auth.authenticate(&token).await, Err(TokenError::KeyUnknown));
     let came = async { publish(&auth, &[shared(ES256, r#""kid":"a""#)]) };
     keys(&auth).begin();
-    let (verified, ()) = tokio::join!(auth.verify_in_time(&token), came);
+    let (verified, ()) = tokio::join!(auth.authenticate(&token), came);
     assert!(verified.is_ok());
     assert_eq!(keys(&auth).missing(), None);
 }
@@ -312,9 +312,9 @@ async fn an_unknown_kid_asks_once_for_all_who_wait_and_at_most_every_thirty_seco
         publish(&auth, &[shared(ES256, r#""kid":"old""#), other.jwk(ES256, r#""kid":"new""#)]);
     };
     let (first, second, third, ()) = tokio::join!(
-        auth.verify_in_time(&rotated),
-        auth.verify_in_time(&rotated),
-        auth.verify_in_time(&made_up),
+        auth.authenticate(&rotated),
+        auth.authenticate(&rotated),
+        auth.authenticate(&made_up),
         issuer
     );
     assert!(first.is_ok() && second.is_ok());
@@ -323,7 +323,7 @@ async fn an_unknown_kid_asks_once_for_all_who_wait_and_at_most_every_thirty_seco
 
     for _ in 0..100 {
         advance(ASKED_APART / 101).await;
-        assert_eq!(auth.verify_in_time(&made_up).await, Err(TokenError::Invalid));
+        assert_eq!(auth.authenticate(&made_up).await, Err(TokenError::Invalid));
     }
     assert!(timeout(Duration::ZERO, keys(&auth).asked()).await.is_err(), "asked too soon");
     advance(ASKED_APART).await;
@@ -340,16 +340,16 @@ async fn while_the_issuer_is_down_known_keys_serve_and_unknown_ones_are_not_call
         keys(&auth).begin();
         keys(&auth).fail("no answer".to_owned());
     }
-    assert!(auth.verify_in_time(&made(ES256, r#""kid":"a""#)).await.is_ok());
+    assert!(auth.authenticate(&made(ES256, r#""kid":"a""#)).await.is_ok());
     let down = async {
         keys(&auth).asked().await;
         keys(&auth).begin();
         keys(&auth).fail("no answer".to_owned());
     };
     let unknown = made(ES256, r#""kid":"b""#);
-    let (verified, ()) = tokio::join!(auth.verify_in_time(&unknown), down);
+    let (verified, ()) = tokio::join!(auth.authenticate(&unknown), down);
     assert_eq!(verified, Err(TokenError::KeyUnknown));
-    assert_eq!(auth.verify_in_time(&unknown).await, Err(TokenError::KeyUnknown));
+    assert_eq!(auth.authenticate(&unknown).await, Err(TokenError::KeyUnknown));
 }
 
 /// Another one that was put together from the configuration since, with nothing fetched.
@@ -390,9 +390,9 @@ async fn who_waits_for_keys_is_told_when_nobody_fetches_them_any_more() {
     let unknown = made(ES256, r#""kid":"b""#);
     for auth in [without_keys, with_keys] {
         let stopped = async { keys(&auth).stop() };
-        let (verified, ()) = tokio::join!(auth.verify_in_time(&unknown), stopped);
+        let (verified, ()) = tokio::join!(auth.authenticate(&unknown), stopped);
         assert_eq!(verified, Err(TokenError::KeyUnknown));
         advance(2 * ASKED_APART).await;
-        assert_eq!(auth.verify_in_time(&unknown).await, Err(TokenError::KeyUnknown));
+        assert_eq!(auth.authenticate(&unknown).await, Err(TokenError::KeyUnknown));
     }
 }

@@ -101,17 +101,18 @@ impl JwtVerifier {
         }
     }
 
-    /// The claims, when the signature proves them.
+    /// The claims, when the signature verify_signature them.
     fn proven_claims(&self, token: &str) -> Result<Claims, TokenError> {
         let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
         let algorithm = self.algorithm(&parts.header).ok_or(TokenError::Invalid)?;
-        let proves =
-            |key: &VerifyingKey| key.proves(algorithm, parts.message.as_bytes(), &parts.signature);
+        let verify_signature = |key: &VerifyingKey| {
+            key.verify_signature(algorithm, parts.message.as_bytes(), &parts.signature)
+        };
         let proven = match &self.keys {
-            Keys::Own(key) => proves(key),
+            Keys::Own(key) => verify_signature(key),
             Keys::Issuer(keys) => {
                 let kid = parts.header.key_id().ok_or(TokenError::Invalid)?;
-                match keys.with_key(kid, algorithm, proves) {
+                match keys.with_key(kid, algorithm, verify_signature) {
                     Lookup::Found(proven) => proven,
                     Lookup::Unknown => return Err(TokenError::KeyUnknown),
                     Lookup::RuledOut => false,

@@ -1,4 +1,4 @@
-//! The key that proves a token: a shared secret, a public key in PEM, or those of an issuer.
+//! The key that verify_signature a token: a shared secret, a public key in PEM, or those of an issuer.
 //!
 //! A key is proven to fit every algorithm before the first token comes: a key that does not would
 //! refuse every client, one by one, with nothing to show for it but 401.

@@ -6,7 +6,7 @@
 //! so that made-up tokens cannot make us a nuisance to the issuer.
 
 use super::{
-    Algorithm, JwksError, JwksUrl, PassedOver,
+    Algorithm, JwksError, JwksUrl, SkippedKey,
     jwk::{IssuerKey, KeyList},
     verifying_key::VerifyingKey,
 };
@@ -67,7 +67,7 @@ pub(super) enum Lookup<T> {
 pub struct Replaced {
     /// Every key in use now, by its `kid`.
     pub used: usize,
-    pub passed_over: Vec<PassedOver>,
+    pub passed_over: Vec<SkippedKey>,
 }
 
 impl KeySet {

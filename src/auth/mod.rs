@@ -20,7 +20,7 @@ mod test_keys;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
 pub use bearer::{Found, Source, SourceConflict, SourceError};
-pub use jwk::{JwksError, PassedOver, Unusable};
+pub use jwk::{JwksError, SkipReason, SkippedKey};
 pub use jwks_url::{JwksUrl, JwksUrlError};
 pub use jwt::{JwtSettings, JwtVerifier};
 pub use key::{KeyError, KeyKind, KeySource};
@@ -58,7 +58,7 @@ pub enum TokenError {
     #[error("the token has expired")]
     Expired,
     /// The issuer's keys are not here, or not the one that the token names. From
-    /// [`Auth::verify_in_time`]: and they could not be fetched, so nobody can say whether it verifies.
+    /// [`Auth::authenticate`]: and they could not be fetched, so nobody can say whether it verifies.
     #[error("the token's key is not known")]
     KeyUnknown,
 }
@@ -118,7 +118,7 @@ impl Auth {
     ///
     /// # Errors
     /// As [`Auth::verify`]; [`TokenError::KeyUnknown`] only when the issuer could not be asked.
-    pub async fn verify_in_time(&self, token: &str) -> Result<Identity, TokenError> {
+    pub async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
         let verify = || self.verify(token, SystemTime::now());
         let first = verify();
         let (Err(TokenError::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {

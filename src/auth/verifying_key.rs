@@ -23,7 +23,7 @@ enum Proof {
     Public(ParsedPublicKey),
 }
 
-/// How an algorithm proves a message.
+/// How an algorithm verify_signature a message.
 enum Method {
     Hmac(hmac::Algorithm),
     Signature(&'static dyn VerificationAlgorithm),
@@ -65,8 +65,13 @@ impl VerifyingKey {
         self.0.iter().map(|(algorithm, _)| *algorithm)
     }
 
-    /// Whether the signature proves the message, by this very algorithm.
-    pub(super) fn proves(&self, algorithm: Algorithm, message: &[u8], signature: &[u8]) -> bool {
+    /// Whether the signature verify_signature the message, by this very algorithm.
+    pub(super) fn verify_signature(
+        &self,
+        algorithm: Algorithm,
+        message: &[u8],
+        signature: &[u8],
+    ) -> bool {
         let proof = self.0.iter().find(|(served, _)| *served == algorithm);
         proof.is_some_and(|(_, proof)| match proof {
             Proof::Secret(key) => hmac::verify(key, message, signature).is_ok(),

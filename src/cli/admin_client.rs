@@ -1,7 +1,7 @@
 //! Asks the admin port of a gateway that runs somewhere.
 
 use super::Failure;
-use crate::causes::chain;
+use crate::error_chain::error_chain;
 use bytes::Bytes;
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper::{Method, Request, client::conn::http1, header::HOST};
@@ -31,7 +31,7 @@ pub(super) async fn ask(address: &str, method: Method, path: &str) -> Result<Ans
     let failed = |why: String| Failure::Running(format!("no answer from {address}: {why}"));
     match time::timeout(TIMEOUT, exchange(address, method, path)).await {
         Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => Err(failed(chain(&*error))),
+        Ok(Err(error)) => Err(failed(error_chain(&*error))),
         Err(_) => Err(failed(format!("gave up after {} s", TIMEOUT.as_secs()))),
     }
 }

@@ -1,7 +1,7 @@
 //! Why a command failed, and with which exit status.
 
 use super::{WRONG_USAGE, output};
-use crate::{causes::chain, config::ConfigError};
+use crate::{config::ConfigError, error_chain::error_chain};
 use std::{error::Error, process::ExitCode};
 
 /// A command's failure: what the person who typed it gets to read.
@@ -18,7 +18,7 @@ pub(super) enum Failure {
 impl Failure {
     /// A failure while running, with all its causes on one line.
     pub(super) fn running(error: &dyn Error) -> Self {
-        Self::Running(chain(error))
+        Self::Running(error_chain(error))
     }
 
     /// Says it on stderr, and gives the exit status.

@@ -1,7 +1,7 @@
 //! `sockway listen`: a WebSocket client that prints what arrives.
 
 use super::{Failure, output, runtime};
-use crate::{causes::chain, secret::Secret};
+use crate::{error_chain::error_chain, secret::Secret};
 use futures_util::StreamExt;
 use serde_json::Value;
 use std::{env, time::Duration};
@@ -54,9 +54,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 }
 
 fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {
-    let mut request = url
-        .into_client_request()
-        .map_err(|error| Failure::Running(format!("not a WebSocket URL: {}", chain(&error))))?;
+    let mut request = url.into_client_request().map_err(|error| {
+        Failure::Running(format!("not a WebSocket URL: {}", error_chain(&error)))
+    })?;
     if let Some(token) = token {
         let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
             .map_err(|_| Failure::Running("the token cannot stand in a header".to_owned()))?;
@@ -70,7 +70,7 @@ async fn connect(request: Request) -> Result<Socket, Failure> {
     match time::timeout(HANDSHAKE_TIMEOUT, connect_async(request)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(tungstenite::Error::Http(response))) => Err(Failure::Running(refusal(&response))),
-        Ok(Err(error)) => Err(Failure::Running(format!("cannot connect: {}", chain(&error)))),
+        Ok(Err(error)) => Err(Failure::Running(format!("cannot connect: {}", error_chain(&error)))),
         Err(_) => Err(Failure::Running("cannot connect: no answer in time".to_owned())),
     }
 }
@@ -96,7 +96,9 @@ async fn print_all(mut socket: Socket) -> Result<(), Failure> {
             Ok(Message::Binary(bytes)) => output::line(bytes),
             Ok(Message::Close(frame)) => return Err(Failure::Running(closed(frame.as_ref()))),
             Ok(_) => Ok(()),
-            Err(error) => return Err(Failure::Running(format!("cut off: {}", chain(&error)))),
+            Err(error) => {
+                return Err(Failure::Running(format!("cut off: {}", error_chain(&error))));
+            }
         };
         if printed.is_err() {
             return Ok(()); // `sockway listen … | head`: whoever read has seen enough.

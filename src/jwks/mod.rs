@@ -13,8 +13,8 @@ mod tests;
 pub use client::FetchError;
 
 use crate::{
-    auth::{JwksError, KeySet, PassedOver, Replaced},
-    causes::chain,
+    auth::{JwksError, KeySet, Replaced, SkippedKey},
+    error_chain::error_chain,
     metrics::JwksMetrics,
 };
 use client::Client;
@@ -39,7 +39,7 @@ pub enum NoKeys {
     NotUsable(#[from] JwksError),
 }
 
-/// Fetches the keys once, as a [`Keeper`] would, for whoever wants to know whether that works.
+/// Fetches the keys once, as a [`JwksRefresher`] would, for whoever wants to know whether that works.
 ///
 /// # Errors
 /// When they cannot be fetched, or what was fetched has no key that can be used.
@@ -50,7 +50,7 @@ pub async fn try_once(keys: &KeySet) -> Result<Replaced, NoKeys> {
 }
 
 /// Keeps the keys of one issuer fresh. When it is dropped nobody waits for them any longer.
-pub struct Keeper {
+pub struct JwksRefresher {
     keys: Arc<KeySet>,
     metrics: JwksMetrics,
     client: Client,
@@ -60,7 +60,7 @@ pub struct Keeper {
     document: Option<Vec<u8>>,
 }
 
-impl Keeper {
+impl JwksRefresher {
     /// Fetches nothing yet.
     #[must_use]
     pub fn new(keys: Arc<KeySet>, metrics: JwksMetrics) -> Self {
@@ -82,7 +82,7 @@ impl Keeper {
 
     fn settle(&mut self, fetched: Result<Vec<u8>, FetchError>) {
         let settled = fetched.map_err(|error| {
-            let reason = chain(&error);
+            let reason = error_chain(&error);
             self.keys.fail(reason.clone());
             reason
         });
@@ -111,7 +111,7 @@ impl Keeper {
             return;
         }
         info!(url = %self.keys.url(), used = replaced.used, "the issuer's keys were fetched");
-        for PassedOver { kid, reason } in &replaced.passed_over {
+        for SkippedKey { kid, reason } in &replaced.passed_over {
             if reason.is_ordinary() {
                 debug!(kid, %reason, "a key of the issuer is not used");
             } else {
@@ -130,7 +130,7 @@ impl Keeper {
     }
 }
 
-impl Drop for Keeper {
+impl Drop for JwksRefresher {
     fn drop(&mut self) {
         self.keys.stop();
     }

@@ -1,7 +1,7 @@
 //! Fetching from an issuer that is slow, huge, broken or lies, over real sockets.
 
 use super::{
-    Keeper, RETRY_MAX,
+    JwksRefresher, RETRY_MAX,
     client::{Client, FetchError},
 };
 use crate::{
@@ -177,7 +177,7 @@ async fn an_issuer_without_tls_where_tls_is_demanded_is_not_believed() {
     assert!(matches!(error, FetchError::Tls(_) | FetchError::NoRoots), "{error}");
 }
 
-fn keeper(url: &JwksUrl) -> (Arc<Auth>, Keeper, Metrics) {
+fn keeper(url: &JwksUrl) -> (Arc<Auth>, JwksRefresher, Metrics) {
     let settings = JwtSettings {
         algorithms: vec![Algorithm::EdDSA],
         audience: Vec::new(),
@@ -189,7 +189,7 @@ fn keeper(url: &JwksUrl) -> (Arc<Auth>, Keeper, Metrics) {
     let jwt = JwtVerifier::new(settings).unwrap();
     let auth = Arc::new(Auth::new(Vec::new(), Reject::Status, Some(jwt), Vec::new()));
     let metrics = Metrics::new(1, &[]);
-    let keeper = Keeper::new(Arc::clone(auth.key_set().unwrap()), metrics.jwks.clone());
+    let keeper = JwksRefresher::new(Arc::clone(auth.key_set().unwrap()), metrics.jwks.clone());
     (auth, keeper, metrics)
 }
 

@@ -41,7 +41,7 @@ pub async fn stop<E>(
     closed: impl Future<Output = Result<(), E>>,
 ) -> Result<Ending, E> {
     notify::stopping();
-    enter(phase, Phase::Leaving);
+    enter(phase, Phase::Terminating);
     let leaving = async {
         time::sleep(settings.readiness_delay).await;
         enter(phase, Phase::Draining);
@@ -104,7 +104,7 @@ mod tests {
 
         drop(phase);
         assert_eq!(ending, Ok(Ending::Clean));
-        let phases = [(Phase::Leaving, 0), (Phase::Draining, 3), (Phase::Stopped, 7)];
+        let phases = [(Phase::Terminating, 0), (Phase::Draining, 3), (Phase::Stopped, 7)];
         assert_eq!(seen.await.unwrap(), phases);
     }
 

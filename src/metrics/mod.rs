@@ -3,13 +3,13 @@
 //! Labels come from the configuration or from the closed vocabularies of `reason`, never from a
 //! user, a channel, a token or an address. Every series exists from the start, at 0.
 
-mod cell;
+mod local_counter;
 mod process;
 mod shard;
 #[cfg(test)]
 mod tests;
 
-pub use cell::{Cell, Histogram};
+pub use local_counter::{Cell, Histogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
 
 use crate::reason::Refusal;

@@ -1,6 +1,6 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
-use super::cell::{Cell, Histogram, Sum};
+use super::local_counter::{Cell, Histogram, Sum};
 use crate::reason::{CloseReason, GapReason, MissedReason};
 use prometheus::{
     core::{Collector, Desc},

@@ -5,17 +5,17 @@ use super::{
     Busy,
     control::Revoked,
     hub::Hub,
-    reload::Leaving,
+    reload::PacedClose,
     session::Session,
     wheel::{TICK, Wheel},
 };
 use crate::{
+    bus::{Event, ShardId},
     config::Config,
-    exchange::{Event, ShardId},
+    log_throttle::LogThrottle,
     message::Message,
     metrics::ShardMetrics,
     reason::{CloseReason, GapReason},
-    repeated::Repeated,
 };
 use slab::Slab;
 use std::{
@@ -47,9 +47,9 @@ pub(super) struct Core {
     pub(super) tasks: Cell<usize>,
     draining: Cell<bool>,
     /// Whom a reload still has to close.
-    pub(super) leaving: RefCell<Leaving>,
+    pub(super) leaving: RefCell<PacedClose>,
     /// Control messages that mean nothing.
-    nonsense: RefCell<Repeated>,
+    nonsense: RefCell<LogThrottle>,
     /// The latest that a reload brought; `None` before the first.
     pub(super) config: RefCell<Option<Arc<Config>>>,
 }
@@ -74,54 +74,54 @@ impl Core {
     }
 
     /// Puts what came through the ring into the queues of those it concerns, and their keys into
-    /// `touched`.
-    pub(super) fn fan_out(&self, event: &Event, touched: &mut Vec<u32>) {
+    /// `dirty`.
+    pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
         match event {
-            Event::Message(message) => self.deliver(message, touched),
+            Event::Message(message) => self.deliver(message, dirty),
             Event::Gap(channel, reason) => {
                 let hub = self.hub.borrow();
-                self.touch(hub.members(channel), touched, |one| one.gap(channel, *reason));
+                self.touch(hub.members(channel), dirty, |one| one.gap(channel, *reason));
             }
-            Event::GapAll(reason) => self.gap_all(*reason, touched),
+            Event::GapAll(reason) => self.gap_all(*reason, dirty),
             Event::Control(message) => self.control(message.payload()),
         }
     }
 
-    fn deliver(&self, message: &Arc<Message>, touched: &mut Vec<u32>) {
+    fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let hub = self.hub.borrow();
-        self.touch(hub.members(&message.channel), touched, |one| one.deliver(message));
+        self.touch(hub.members(&message.channel), dirty, |one| one.deliver(message));
     }
 
-    fn touch(&self, keys: &[u32], touched: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+    fn touch(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
         let sessions = self.sessions.borrow();
-        touched.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
+        dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
     }
 
     /// Every session may have missed messages of every channel.
-    pub(super) fn gap_all(&self, reason: GapReason, touched: &mut Vec<u32>) {
+    pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
         for (_, session) in self.sessions.borrow().iter() {
             for channel in &session.channels {
                 if session.gap(channel, reason) {
-                    touched.push(session.key);
+                    dirty.push(session.key);
                 }
             }
         }
     }
 
-    /// Flushes every touched session once, giving way to other tasks now and then.
-    pub(super) async fn flush(&self, touched: &mut Vec<u32>) {
-        for keys in touched.chunks(FLUSHES_AT_ONCE) {
+    /// Flushes every dirty session once, giving way to other tasks now and then.
+    pub(super) async fn flush(&self, dirty: &mut Vec<u32>) {
+        for keys in dirty.chunks(FLUSHES_AT_ONCE) {
             self.flush_some(keys, Instant::now());
             if keys.len() == FLUSHES_AT_ONCE {
                 tokio::task::yield_now().await;
             }
         }
-        touched.clear();
+        dirty.clear();
     }
 
     fn flush_some(&self, keys: &[u32], now: Instant) {
         let sessions = self.sessions.borrow();
-        // A session may have ended since it was touched, and its key may have a new owner, for whom
+        // A session may have ended since it was dirty, and its key may have a new owner, for whom
         // a flush too many does no harm.
         keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
     }
@@ -162,7 +162,7 @@ impl Core {
                 session.on_tick(at, now);
             }
         }
-        self.close_leaving();
+        self.close_paced();
     }
 
     /// Closes every session at a random moment within `spread`, and later ones at once.
@@ -175,7 +175,7 @@ impl Core {
     }
 
     /// Takes a session in; its key is free until then.
-    pub(super) fn admit(&self, session: &Rc<Session>) {
+    pub(super) fn insert(&self, session: &Rc<Session>) {
         if self.draining.get() {
             session.drain_after(TICK);
         }
@@ -183,11 +183,11 @@ impl Core {
         session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
         drop(hub);
         // Its handshake may have begun before the latest reload.
-        self.hold_against_reload(session);
+        self.recheck(session);
     }
 
     /// Lets a session go: it is in no channel any more, and its key is free.
-    pub(super) fn dismiss(&self, session: &Session) {
+    pub(super) fn remove(&self, session: &Session) {
         session.finish();
         let mut hub = self.hub.borrow_mut();
         session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));

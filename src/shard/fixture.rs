@@ -1,11 +1,13 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{Opened, Opening, Shard, Transport, core::Core, thread};
+use super::{PendingSession, SessionSpec, Shard, Transport, core::Core, thread};
 use crate::{
     auth::{Auth, Reject},
+    bus::{
+        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, queues,
+    },
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
-    exchange::{Change, Demand, Event, UpstreamEnd, Verdict, Verdicts, queues},
     identity::Identity,
     message::{Message, Opcode, frame},
     metrics::{EndpointMetrics, Metrics},
@@ -81,15 +83,16 @@ impl Rig {
     }
 
     /// What the shard asks of upstream next.
-    pub(super) async fn demanded(&mut self) -> Vec<Change> {
-        let Demand { sequence, changes, .. } = self.upstream.demands.recv().await.unwrap();
+    pub(super) async fn demanded(&mut self) -> Vec<Request> {
+        let RequestBatch { sequence, requests, .. } = self.upstream.requests.recv().await.unwrap();
         self.read_up_to = sequence;
-        changes
+        requests
     }
 
-    pub(super) fn verdict(&self, verdict: Verdict) {
-        let verdicts = Verdicts { read_up_to: self.read_up_to, verdicts: vec![verdict] };
-        self.upstream.verdicts[0].send(verdicts).unwrap();
+    pub(super) fn subscription_event(&self, subscription_event: SubscriptionEvent) {
+        let subscription_events =
+            SubscriptionEvents { read_up_to: self.read_up_to, events: vec![subscription_event] };
+        self.upstream.subscription_events[0].send(subscription_events).unwrap();
     }
 
     pub(super) fn event(&self, event: Event) {
@@ -111,7 +114,7 @@ impl Rig {
         let confirm = async {
             if self.shard.core.hub.borrow().members("orders").is_empty() {
                 self.demanded().await;
-                self.verdict(Verdict::Held(ChannelName::new("orders")));
+                self.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("orders")));
             }
         };
         let (seat, ()) = tokio::join!(join, confirm);
@@ -152,8 +155,8 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> Opening<()> {
-    Opening {
+pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> SessionSpec<()> {
+    SessionSpec {
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
@@ -177,7 +180,7 @@ pub(super) enum Frame {
 
 impl Client {
     /// Starts a session over one end of a socket pair; the client is the other.
-    pub(super) fn start(opened: Opened<()>) -> Self {
+    pub(super) fn start(opened: PendingSession<()>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         opened.start(Transport::Unix(ours), &Bytes::new());
         Self(theirs)

@@ -1,11 +1,11 @@
 //! A shard's table of channels: who is in each, and whether Redis has confirmed it.
 //!
 //! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
-//! verdicts. It knows sessions only by their keys.
+//! subscription events. It knows sessions only by their keys.
 
 use crate::{
+    bus::{RejectedBy, Request, SubscriptionEvent, SubscriptionEvents},
     channel::ChannelName,
-    exchange::{Change, RefusedBy, Verdict, Verdicts},
     reason::Refusal,
 };
 use hashbrown::{HashMap, hash_map::Entry};
@@ -17,8 +17,8 @@ use std::task::{Context, Poll, Waker};
 pub(super) struct Hub {
     channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
     /// Joins and leaves that upstream has not been told yet.
-    changes: Vec<Change>,
-    /// The number that the next demand will have.
+    changes: Vec<Request>,
+    /// The number that the next request will have.
     sequence: u64,
 }
 
@@ -36,15 +36,15 @@ struct Channel {
 enum State {
     Asked(Box<Asked>),
     Held,
-    NotHeld(RefusedBy),
+    NotHeld(RejectedBy),
 }
 
-/// A channel that has no verdict yet.
+/// A channel that has no answer yet.
 #[derive(Debug)]
 struct Asked {
-    /// The number of the demand that it was asked for in.
+    /// The number of the request that it was asked for in.
     sequence: u64,
-    /// Handshakes that wait for the verdict.
+    /// Handshakes that wait for the answer.
     waiting: Vec<Waker>,
 }
 
@@ -54,7 +54,7 @@ impl Hub {
     }
 
     /// Takes a seat in a channel. The first seat asks upstream for it.
-    pub(super) fn take_seat(&mut self, name: &ChannelName) {
+    pub(super) fn acquire(&mut self, name: &ChannelName) {
         match self.channels.entry(name.clone()) {
             Entry::Occupied(mut channel) => channel.get_mut().seats += 1,
             Entry::Vacant(vacant) => {
@@ -64,23 +64,23 @@ impl Hub {
                     seats: 1,
                     members: SmallVec::new(),
                 });
-                self.changes.push(Change::Join(name.clone()));
+                self.changes.push(Request::Subscribe(name.clone()));
             }
         }
     }
 
     /// Gives a seat back. The last one leaves the channel.
-    pub(super) fn leave_seat(&mut self, name: &ChannelName) {
+    pub(super) fn release(&mut self, name: &ChannelName) {
         let Some(channel) = self.channels.get_mut(name) else { return };
         channel.seats -= 1;
         if channel.seats == 0 {
             self.channels.remove(name);
-            self.changes.push(Change::Leave(name.clone()));
+            self.changes.push(Request::Unsubscribe(name.clone()));
         }
     }
 
     /// Whether all of these channels, in which the caller has seats, are held.
-    pub(super) fn poll_held(
+    pub(super) fn poll_subscribed(
         &mut self,
         names: &[ChannelName],
         cx: &Context<'_>,
@@ -89,10 +89,10 @@ impl Hub {
             let Some(channel) = self.channels.get_mut(name) else { continue };
             match &mut channel.state {
                 State::Held => {}
-                State::NotHeld(RefusedBy::Redis) => {
+                State::NotHeld(RejectedBy::Redis) => {
                     return Poll::Ready(Err(Refusal::ChannelRefused));
                 }
-                State::NotHeld(RefusedBy::LinkDown) => {
+                State::NotHeld(RejectedBy::LinkDown) => {
                     return Poll::Ready(Err(Refusal::RedisUnavailable));
                 }
                 State::Asked(asked) => {
@@ -108,13 +108,15 @@ impl Hub {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes upstream's verdicts and wakes the handshakes that waited for them.
-    pub(super) fn apply(&mut self, Verdicts { read_up_to, verdicts }: Verdicts) {
-        for verdict in verdicts {
-            match verdict {
-                Verdict::Held(name) => self.judge(&name, State::Held, read_up_to),
-                Verdict::Refused(name, by) => self.judge(&name, State::NotHeld(by), read_up_to),
-                Verdict::LinkLost => self.link_lost(),
+    /// Takes upstream's subscription events and wakes the handshakes that waited for them.
+    pub(super) fn apply(&mut self, SubscriptionEvents { read_up_to, events }: SubscriptionEvents) {
+        for event in events {
+            match event {
+                SubscriptionEvent::Confirmed(name) => self.judge(&name, State::Held, read_up_to),
+                SubscriptionEvent::Rejected(name, by) => {
+                    self.judge(&name, State::NotHeld(by), read_up_to)
+                }
+                SubscriptionEvent::LinkLost => self.link_lost(),
             }
         }
     }
@@ -129,11 +131,11 @@ impl Hub {
         }
     }
 
-    /// Channels asked for stay as they are: each gets a verdict of its own.
+    /// Channels asked for stay as they are: each gets an event of its own.
     fn link_lost(&mut self) {
         for channel in self.channels.values_mut() {
             if matches!(channel.state, State::Held) {
-                channel.state = State::NotHeld(RefusedBy::LinkDown);
+                channel.state = State::NotHeld(RejectedBy::LinkDown);
             }
         }
     }
@@ -152,7 +154,7 @@ impl Hub {
         {
             channel.members.swap_remove(at);
         }
-        self.leave_seat(name);
+        self.release(name);
     }
 
     /// The sessions that a channel's messages go to.
@@ -161,7 +163,7 @@ impl Hub {
     }
 
     /// What upstream must be told next, with its number; `None` when nothing changed.
-    pub(super) fn take_changes(&mut self) -> Option<(u64, Vec<Change>)> {
+    pub(super) fn take_requests(&mut self) -> Option<(u64, Vec<Request>)> {
         if self.changes.is_empty() {
             return None;
         }
@@ -170,7 +172,7 @@ impl Hub {
         Some((sequence, std::mem::take(&mut self.changes)))
     }
 
-    /// Whether [`Hub::take_changes`] has something to hand out.
+    /// Whether [`Hub::take_requests`] has something to hand out.
     pub(super) fn has_changes(&self) -> bool {
         !self.changes.is_empty()
     }
@@ -194,12 +196,14 @@ mod tests {
     #[test]
     fn a_handshake_waits_once_however_often_it_is_polled() {
         let (mut hub, names) = (Hub::new(), [ChannelName::new("orders")]);
-        hub.take_seat(&names[0]);
+        hub.acquire(&names[0]);
         let waker = futures_util::task::noop_waker();
         for _ in 0..100 {
-            assert!(hub.poll_held(&names, &Context::from_waker(&waker)).is_pending());
+            assert!(hub.poll_subscribed(&names, &Context::from_waker(&waker)).is_pending());
         }
-        let State::Asked(asked) = &hub.channels[&names[0]].state else { panic!("no verdict came") };
+        let State::Asked(asked) = &hub.channels[&names[0]].state else {
+            panic!("no subscription_event came")
+        };
         assert_eq!(asked.waiting.len(), 1);
     }
 }

@@ -14,11 +14,11 @@ mod fixture;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
-mod lane;
+mod inline_deque;
 mod queue;
 mod reload;
-mod seat;
 mod session;
+mod subscription;
 mod task;
 #[cfg(test)]
 mod tests;
@@ -32,7 +32,7 @@ mod tls_tests;
 mod transport;
 mod wheel;
 
-pub use seat::{Opened, Opening, Seat};
+pub use subscription::{PendingSession, SessionSpec, Subscription};
 pub use thread::{ShardDied, ShardThread};
 pub use transport::Transport;
 
@@ -65,7 +65,7 @@ pub struct Busy {
     pub sessions: usize,
 }
 
-/// The outside's end of a shard: for `front`, `admin` and `app`. Cheap to clone.
+/// The outside's end of a shard: for `server`, `admin` and `app`. Cheap to clone.
 #[derive(Clone)]
 pub struct ShardHandle {
     /// Bounded by what is told: one job a connection, which admission bounds, and a few commands.

@@ -3,7 +3,7 @@
 //! Messages are shared with every other session; only their place in line is this session's own.
 //! Whatever is taken out of line leaves a gap notice exactly where it stood.
 
-use super::lane::Lane;
+use super::inline_deque::InlineDeque;
 use crate::{
     channel::ChannelName,
     endpoint::{Endpoint, Format},
@@ -20,7 +20,7 @@ pub(super) const MAX_SLICES: usize = 64;
 /// One session's queue.
 #[derive(Debug, Default)]
 pub(super) struct OutQueue {
-    items: Lane<Item>,
+    items: InlineDeque<Item>,
     /// How much of the first item is already in the socket. It must then stay where it is.
     written: usize,
     messages: usize,

@@ -20,12 +20,12 @@ const AT_ONCE: usize = 20;
 /// Sessions that a reload concerns and that are still open, by their keys. A key may have another
 /// owner by its turn, or another reload may have come: each is held against the latest then.
 #[derive(Debug, Default)]
-pub(super) struct Leaving {
+pub(super) struct PacedClose {
     keys: Vec<u32>,
     each_tick: usize,
 }
 
-impl Leaving {
+impl PacedClose {
     /// Spreads these evenly over [`SPREAD`].
     fn new(keys: Vec<u32>) -> Self {
         let ticks = SPREAD.as_millis().div_ceil(TICK.as_millis());
@@ -52,22 +52,22 @@ impl Core {
             }
         }
         *self.config.borrow_mut() = Some(config);
-        *self.leaving.borrow_mut() = Leaving::new(leaving);
-        self.close_leaving();
+        *self.leaving.borrow_mut() = PacedClose::new(leaving);
+        self.close_paced();
     }
 
     /// Closes the next of those that the latest reload concerns.
-    pub(super) fn close_leaving(&self) {
+    pub(super) fn close_paced(&self) {
         let sessions = self.sessions.borrow();
         for key in self.leaving.borrow_mut().next() {
             if let Some(session) = sessions.get(key as usize) {
-                self.hold_against_reload(session);
+                self.recheck(session);
             }
         }
     }
 
     /// Closes a session that the latest reload concerns.
-    pub(super) fn hold_against_reload(&self, session: &Session) {
+    pub(super) fn recheck(&self, session: &Session) {
         let config = self.config.borrow();
         if let Some(reason) = config.as_deref().and_then(|config| ending(session, config)) {
             session.end(reason);
@@ -137,7 +137,7 @@ mod tests {
     fn however_many_a_reload_concerns_all_have_their_turn_within_the_spread() {
         let ticks = SPREAD.as_millis() / TICK.as_millis();
         for n in [0, 1, 20, 21, 399, 400, 401, 100_000] {
-            let mut leaving = Leaving::new((0..n).collect());
+            let mut leaving = PacedClose::new((0..n).collect());
             let turns: Vec<_> =
                 std::iter::from_fn(|| Some(leaving.next()).filter(|it| !it.is_empty())).collect();
             assert_eq!(turns.iter().map(Vec::len).sum::<usize>(), n as usize);

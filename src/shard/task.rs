@@ -78,7 +78,7 @@ impl<P> SessionTask<P> {
     }
 
     fn take_input(&mut self, bytes: &[u8]) {
-        self.session.heard();
+        self.session.on_input();
         // After its close frame a client has nothing to say, and after ours for a violation nothing
         // that could be understood.
         if !matches!(self.session.stage(), Stage::Open | Stage::AwaitingClose) {
@@ -163,7 +163,7 @@ impl<P> SessionTask<P> {
 async fn verified_in_time(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
     loop {
         let auth = session.core.auth_for(&session);
-        let verified = auth.verify_in_time(&token).await;
+        let verified = auth.authenticate(&token).await;
         if Arc::ptr_eq(&auth, &session.core.auth_for(&session)) {
             return verified;
         }
@@ -203,6 +203,6 @@ impl<P: Unpin> Future for SessionTask<P> {
 
 impl<P> Drop for SessionTask<P> {
     fn drop(&mut self) {
-        self.session.core.dismiss(&self.session);
+        self.session.core.remove(&self.session);
     }
 }

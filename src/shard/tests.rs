@@ -8,9 +8,9 @@ use super::{
     thread,
 };
 use crate::{
+    bus::{Event, RejectedBy, Request, SubscriptionEvent, SubscriptionEvents},
     channel::ChannelName,
     endpoint::{Endpoint, Format, OnGap, OnSlow},
-    exchange::{Change, Event, RefusedBy, Verdict, Verdicts},
     reason::{CloseReason, GapReason, MissedReason, Refusal},
 };
 use std::{num::NonZeroUsize, time::Duration};
@@ -25,11 +25,11 @@ fn a_seat_is_given_only_when_every_channel_is_held() {
         assert!(futures_util::poll!(&mut join).is_pending());
         assert_eq!(
             rig.demanded().await,
-            [Change::Join(orders()), Change::Join(ChannelName::new("news"))]
+            [Request::Subscribe(orders()), Request::Subscribe(ChannelName::new("news"))]
         );
-        rig.verdict(Verdict::Held(orders()));
+        rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         assert!(timeout(Duration::from_secs(1), &mut join).await.is_err(), "one is not enough");
-        rig.verdict(Verdict::Held(ChannelName::new("news")));
+        rig.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("news")));
         assert!(join.await.is_ok());
     });
 }
@@ -38,17 +38,17 @@ fn a_seat_is_given_only_when_every_channel_is_held() {
 fn a_refused_channel_refuses_the_seat_and_is_left() {
     run(async {
         for (by, refusal) in [
-            (RefusedBy::Redis, Refusal::ChannelRefused),
-            (RefusedBy::LinkDown, Refusal::RedisUnavailable),
+            (RejectedBy::Redis, Refusal::ChannelRefused),
+            (RejectedBy::LinkDown, Refusal::RedisUnavailable),
         ] {
             let mut rig = Rig::new();
             let shard = rig.shard.clone();
             let mut join = Box::pin(shard.join(vec![orders()]));
             assert!(futures_util::poll!(&mut join).is_pending());
             rig.demanded().await;
-            rig.verdict(Verdict::Refused(orders(), by));
+            rig.subscription_event(SubscriptionEvent::Rejected(orders(), by));
             assert_eq!(join.await.err(), Some(refusal));
-            assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+            assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
         }
     });
 }
@@ -66,10 +66,13 @@ fn a_verdict_on_an_earlier_stay_is_passed_over() {
         let mut second = Box::pin(shard.join(vec![orders()]));
         assert!(futures_util::poll!(&mut second).is_pending());
         rig.demanded().await;
-        let stale = Verdicts { read_up_to: 1, verdicts: vec![Verdict::Held(orders())] };
-        rig.upstream.verdicts[0].send(stale).unwrap();
+        let stale = SubscriptionEvents {
+            read_up_to: 1,
+            events: vec![SubscriptionEvent::Confirmed(orders())],
+        };
+        rig.upstream.subscription_events[0].send(stale).unwrap();
         assert!(timeout(Duration::from_secs(1), &mut second).await.is_err(), "it was stale");
-        rig.verdict(Verdict::Held(orders()));
+        rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         assert!(second.await.is_ok());
     });
 }
@@ -79,11 +82,11 @@ fn while_the_link_is_lost_no_seat_is_given_in_a_channel_that_was_held() {
     run(async {
         let mut rig = Rig::new();
         let _client = rig.connect(endpoint()).await;
-        rig.verdict(Verdict::LinkLost);
+        rig.subscription_event(SubscriptionEvent::LinkLost);
         tokio::task::yield_now().await;
         let refused = rig.shard.join(vec![orders()]).await;
         assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));
-        rig.verdict(Verdict::Held(orders()));
+        rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         tokio::task::yield_now().await;
         assert!(rig.shard.join(vec![orders()]).await.is_ok());
     });
@@ -98,7 +101,7 @@ fn the_last_session_to_go_leaves_the_channel_and_no_earlier_one_does() {
         drop(first);
         assert!(timeout(Duration::from_secs(1), rig.demanded()).await.is_err());
         drop(second);
-        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
         assert_eq!(rig.metrics().closed[CloseReason::PeerGone.index()].load(), 2);
     });
 }
@@ -269,7 +272,7 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
         let _stuck = rig.connect(endpoint()).await;
         rig.publish("orders", &bulky());
         let published = tokio::time::Instant::now();
-        assert_eq!(rig.demanded().await, [Change::Leave(orders())]);
+        assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
         let waited = published.elapsed();
         assert!(
             waited >= Duration::from_secs(10) && waited < Duration::from_secs(16),

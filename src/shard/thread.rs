@@ -1,8 +1,8 @@
-//! The thread of a shard and its few tasks: ring, verdicts, demands, commands, wheel.
+//! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
 use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
 use crate::{
-    exchange::{Demand, Event, ShardEnd, ShardId, Verdicts},
+    bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
     metrics::ShardMetrics,
     reason::GapReason,
 };
@@ -17,7 +17,7 @@ use tokio::{
     time::MissedTickBehavior,
 };
 
-/// Events taken from the ring before what they touched is flushed.
+/// Events taken from the ring before what they dirty is flushed.
 const EVENTS_AT_ONCE: usize = 256;
 
 /// A running shard, for the one who started it.
@@ -110,8 +110,8 @@ fn run(
 pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(take_events(Rc::clone(core), end.ring));
-    tasks.spawn_local(take_verdicts(Rc::clone(core), end.verdicts));
-    tasks.spawn_local(send_demands(Rc::clone(core), end.demands));
+    tasks.spawn_local(take_subscription_events(Rc::clone(core), end.subscription_events));
+    tasks.spawn_local(send_requests(Rc::clone(core), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(core)));
     tasks
 }
@@ -124,42 +124,45 @@ pub(super) async fn drained(core: &Core) {
 }
 
 async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
-    let mut touched = Vec::new();
+    let mut dirty = Vec::new();
     loop {
         match ring.recv().await {
-            Ok(event) => core.fan_out(&event, &mut touched),
-            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut touched),
+            Ok(event) => core.fan_out(&event, &mut dirty),
+            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
             Err(RecvError::Closed) => return,
         }
         for _ in 1..EVENTS_AT_ONCE {
             match ring.try_recv() {
-                Ok(event) => core.fan_out(&event, &mut touched),
-                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut touched),
+                Ok(event) => core.fan_out(&event, &mut dirty),
+                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        core.flush(&mut touched).await;
+        core.flush(&mut dirty).await;
     }
 }
 
-fn lagged(core: &Core, lost: u64, touched: &mut Vec<u32>) {
+fn lagged(core: &Core, lost: u64, dirty: &mut Vec<u32>) {
     tracing::warn!(shard = core.id, lost, "the shard fell behind its ring: a gap for its sessions");
-    core.gap_all(GapReason::ShardLagged, touched);
+    core.gap_all(GapReason::ShardLagged, dirty);
 }
 
-async fn take_verdicts(core: Rc<Core>, mut verdicts: mpsc::UnboundedReceiver<Verdicts>) {
-    while let Some(verdicts) = verdicts.recv().await {
-        core.hub.borrow_mut().apply(verdicts);
+async fn take_subscription_events(
+    core: Rc<Core>,
+    mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
+) {
+    while let Some(events) = inbox.recv().await {
+        core.hub.borrow_mut().apply(events);
     }
 }
 
-async fn send_demands(core: Rc<Core>, demands: mpsc::Sender<Demand>) {
+async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
     loop {
         core.changed.notified().await;
-        let changes = core.hub.borrow_mut().take_changes();
-        if let Some((sequence, changes)) = changes {
-            let demand = Demand { shard: core.id, sequence, changes };
-            if demands.send(demand).await.is_err() {
+        let taken = core.hub.borrow_mut().take_requests();
+        if let Some((sequence, requests)) = taken {
+            let batch = RequestBatch { shard: core.id, sequence, requests };
+            if upstream.send(batch).await.is_err() {
                 return;
             }
         }

@@ -5,7 +5,7 @@ use super::{
     fixture::{Rig, endpoint, identity, opening, run},
     tls_fixture::{TlsEnds, tls_ends},
 };
-use crate::{channel::ChannelName, endpoint::Endpoint, exchange::Verdict};
+use crate::{bus::SubscriptionEvent, channel::ChannelName, endpoint::Endpoint};
 use bytes::Bytes;
 use rustls::{ClientConnection, version};
 use std::{io::Read, time::Duration};
@@ -94,7 +94,7 @@ fn all_that_a_round_brings_to_a_session_reaches_its_client_in_one_record() {
             let join = shard.join(vec![orders()]);
             let confirm = async {
                 rig.demanded().await;
-                rig.verdict(Verdict::Held(orders()));
+                rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
             };
             let (seat, ()) = tokio::join!(join, confirm);
             // No ping may come in between.

@@ -6,18 +6,18 @@
 use super::{
     Status,
     backoff::Backoff,
-    commander::{Commander, News},
+    client::{Arrival, LinkError, Redis, Reply, Subscriber},
     health::Health,
-    intake::{Intake, Sinks},
-    link::{Arrival, LinkError, Redis, Reply, Subscriber},
-    outlet::Outlet,
     probe::{Outcome, Probe},
+    publish_connection::{PublishConnection, PublishEvent},
+    router::{Router, Sinks},
     session::{Answer, Session, Work},
+    shard_queues::ShardQueues,
     table::{Joined, Table},
 };
 use crate::{
+    bus::{Event, RejectedBy, Request, RequestBatch, SubscriptionEvent, UpstreamEnd},
     config,
-    exchange::{Change, Demand, Event, RefusedBy, UpstreamEnd, Verdict},
     metrics::Metrics,
     reason::GapReason,
 };
@@ -28,7 +28,7 @@ use tokio::{
 };
 use tracing::warn;
 
-/// Messages routed before demands, timers and replies get their turn again.
+/// Messages routed before requests, timers and replies get their turn again.
 const BURST: usize = 256;
 
 /// How long a refusal is remembered before Redis is asked again.
@@ -41,15 +41,15 @@ const FAR: Duration = Duration::from_secs(3_600);
 pub(super) struct Actor<R: Redis> {
     redis: R,
     settings: config::Redis,
-    demands: mpsc::Receiver<Demand>,
-    outlet: Outlet,
+    requests: mpsc::Receiver<RequestBatch>,
+    queues: ShardQueues,
     table: Table,
-    intake: Intake,
+    router: Router,
     probe: Probe,
     health: Health,
     backoff: Backoff,
     phase: Phase<R::Subscriber>,
-    commander: Commander<R>,
+    publish_connection: PublishConnection<R>,
     retry_refused: Instant,
 }
 
@@ -60,11 +60,11 @@ enum Phase<S> {
 }
 
 /// What can happen.
-enum Happening<R: Redis> {
-    Demand(Option<Demand>),
+enum ActorEvent<R: Redis> {
+    RequestBatch(Option<RequestBatch>),
     Dialled(Result<R::Subscriber, LinkError>),
     Answered(Result<(), LinkError>),
-    Commander(News<R::Publisher>),
+    PublishConnection(PublishEvent<R::Publisher>),
     Arrived(Arrival),
     Timer,
 }
@@ -79,19 +79,19 @@ impl<R: Redis> Actor<R> {
     ) -> (Self, watch::Receiver<Status>) {
         let now = Instant::now();
         let (health, status) = Health::new(metrics, now);
-        let (outlet, demands) = Outlet::new(end);
+        let (queues, requests) = ShardQueues::new(end);
         let backoff = || Backoff::new(settings.reconnect_min, settings.reconnect_max);
         let actor = Self {
             redis,
-            demands,
-            outlet,
+            requests,
+            queues,
             table: Table::new(settings.linger, now),
-            intake: Intake::new(&settings),
+            router: Router::new(&settings),
             probe: Probe::new(settings.probe_interval, settings.probe_timeout, now),
             health,
             backoff: backoff(),
             phase: Phase::Waiting { until: now },
-            commander: Commander::new(backoff(), settings.probe_timeout),
+            publish_connection: PublishConnection::new(backoff(), settings.probe_timeout),
             retry_refused: now + REFUSED_RETRY,
             settings,
         };
@@ -103,65 +103,69 @@ impl<R: Redis> Actor<R> {
         let mut timer = Box::pin(sleep_until(Instant::now()));
         loop {
             match self.next(&mut timer).await {
-                Happening::Demand(None) => return,
+                ActorEvent::RequestBatch(None) => return,
                 happening => self.take(happening),
             }
-            self.do_what_is_due(Instant::now());
-            self.outlet.flush();
+            self.tick(Instant::now());
+            self.queues.flush();
         }
     }
 
     /// Waits for what happens next. Cancel-safe.
-    async fn next(&mut self, timer: &mut Pin<Box<Sleep>>) -> Happening<R> {
+    async fn next(&mut self, timer: &mut Pin<Box<Sleep>>) -> ActorEvent<R> {
         let deadline = self.deadline();
         if timer.deadline() != deadline {
             timer.as_mut().reset(deadline);
         }
-        let Self { demands, phase, commander, .. } = self;
+        let Self { requests, phase, publish_connection, .. } = self;
         tokio::select! {
             // Messages last: there may always be one more, and the others would never be heard.
             biased;
-            demand = demands.recv() => Happening::Demand(demand),
-            () = timer.as_mut() => Happening::Timer,
-            news = commander.next() => Happening::Commander(news),
+            request = requests.recv() => ActorEvent::RequestBatch(request),
+            () = timer.as_mut() => ActorEvent::Timer,
+            news = publish_connection.next() => ActorEvent::PublishConnection(news),
             happening = phase.next() => happening,
         }
     }
 
-    fn take(&mut self, happening: Happening<R>) {
+    fn take(&mut self, happening: ActorEvent<R>) {
         let now = Instant::now();
         match happening {
-            Happening::Demand(demand) => demand.into_iter().for_each(|d| self.demand(&d, now)),
-            Happening::Dialled(Ok(link)) => self.linked(link, now),
-            Happening::Dialled(Err(error)) => self.lost(&error, now),
-            Happening::Answered(reply) => self.answered(reply, now),
-            Happening::Commander(news) => self.commander_news(news, now),
-            Happening::Arrived(arrival) => self.arrived(arrival, now),
-            Happening::Timer => {}
+            ActorEvent::RequestBatch(request) => {
+                request.into_iter().for_each(|d| self.request(&d, now))
+            }
+            ActorEvent::Dialled(Ok(link)) => self.linked(link, now),
+            ActorEvent::Dialled(Err(error)) => self.lost(&error, now),
+            ActorEvent::Answered(reply) => self.answered(reply, now),
+            ActorEvent::PublishConnection(news) => self.publish_event(news, now),
+            ActorEvent::Arrived(arrival) => self.arrived(arrival, now),
+            ActorEvent::Timer => {}
         }
     }
 
     // ---- what shards want ----
 
-    fn demand(&mut self, demand: &Demand, now: Instant) {
-        let shard = demand.shard;
-        for change in &demand.changes {
+    fn request(&mut self, request: &RequestBatch, now: Instant) {
+        let shard = request.shard;
+        for change in &request.requests {
             let channel = match change {
-                Change::Join(channel) => channel,
-                Change::Leave(channel) => {
+                Request::Subscribe(channel) => channel,
+                Request::Unsubscribe(channel) => {
                     self.table.leave(shard, channel, now);
                     continue;
                 }
             };
-            let verdict = match self.table.join(shard, channel) {
+            let subscription_event = match self.table.join(shard, channel) {
                 Joined::Pending => continue,
-                Joined::Held => Verdict::Held(channel.clone()),
-                Joined::Refused => Verdict::Refused(channel.clone(), RefusedBy::Redis),
-                Joined::NoLink => Verdict::Refused(channel.clone(), RefusedBy::LinkDown),
+                Joined::Held => SubscriptionEvent::Confirmed(channel.clone()),
+                Joined::Refused => SubscriptionEvent::Rejected(channel.clone(), RejectedBy::Redis),
+                Joined::NoLink => {
+                    SubscriptionEvent::Rejected(channel.clone(), RejectedBy::LinkDown)
+                }
             };
-            self.outlet.verdict(1 << shard, &verdict);
+            self.queues.tell(1 << shard, &subscription_event);
         }
-        self.outlet.read(shard, demand.sequence);
+        self.queues.read(shard, request.sequence);
     }
 
     // ---- the link ----
@@ -172,7 +176,7 @@ impl<R: Redis> Actor<R> {
         self.table.link_up();
         self.health.linked(now);
         if self.settings.probe_channel.is_some() {
-            self.commander.start(&self.redis, now);
+            self.publish_connection.start(&self.redis, now);
         }
         self.begin_round(now);
     }
@@ -189,14 +193,14 @@ impl<R: Redis> Actor<R> {
         };
         let was_linked = matches!(self.phase, Phase::Linked(_));
         self.phase = Phase::Waiting { until: from + wait };
-        self.commander.stop();
+        self.publish_connection.stop();
         self.probe.abandon();
         if was_linked {
             for (channel, shards) in self.table.link_lost() {
-                let verdict = Verdict::Refused(channel, RefusedBy::LinkDown);
-                self.outlet.verdict(shards, &verdict);
+                let subscription_event = SubscriptionEvent::Rejected(channel, RejectedBy::LinkDown);
+                self.queues.tell(shards, &subscription_event);
             }
-            self.outlet.verdict_all(&Verdict::LinkLost);
+            self.queues.tell_all(&SubscriptionEvent::LinkLost);
         }
     }
 
@@ -206,7 +210,7 @@ impl<R: Redis> Actor<R> {
         if let Phase::Linked(session) = &mut self.phase {
             session.heard(now);
         }
-        self.intake.start_burst();
+        self.router.start_burst();
         let (mut next, mut room) = (Some(first), BURST);
         while let Some(arrival) = next {
             if let Some(end) = self.route(arrival) {
@@ -219,17 +223,17 @@ impl<R: Redis> Actor<R> {
                 _ => None,
             };
         }
-        self.intake.count(&self.health.metrics.upstream);
+        self.router.count(&self.health.metrics.upstream);
     }
 
     /// Routes everything that has arrived already.
     fn drain(&mut self, now: Instant) {
-        self.intake.start_burst();
+        self.router.start_burst();
         while let Phase::Linked(session) = &mut self.phase
             && let Some(arrival) = session.try_next(now)
             && self.route(arrival).is_none()
         {}
-        self.intake.count(&self.health.metrics.upstream);
+        self.router.count(&self.health.metrics.upstream);
     }
 
     /// Routes one arrival; hands back why the link has ended, if that is what it was.
@@ -237,12 +241,12 @@ impl<R: Redis> Actor<R> {
         match arrival {
             Arrival::Message { channel, payload } => {
                 let mut sinks =
-                    Sinks { table: &self.table, outlet: &self.outlet, probe: &mut self.probe };
-                self.intake.message(&channel, &payload, &mut sinks);
+                    Sinks { table: &self.table, queues: &self.queues, probe: &mut self.probe };
+                self.router.message(&channel, &payload, &mut sinks);
             }
             Arrival::Lagged(missed) => {
                 warn!(missed, "taken from the Redis client too slowly, messages were lost");
-                self.outlet.send_all(&Event::GapAll(GapReason::UpstreamLagged));
+                self.queues.send_all(&Event::GapAll(GapReason::UpstreamLagged));
             }
             Arrival::Ended(error) => return Some(error),
         }
@@ -267,12 +271,12 @@ impl<R: Redis> Actor<R> {
             Answer::Held(batch) => {
                 for channel in batch {
                     let shards = self.table.confirm(&channel, now);
-                    self.outlet.verdict(shards, &Verdict::Held(channel));
+                    self.queues.tell(shards, &SubscriptionEvent::Confirmed(channel));
                 }
             }
             Answer::Refused(channel) => {
                 let shards = self.table.refuse(&channel);
-                self.outlet.verdict(shards, &Verdict::Refused(channel, RefusedBy::Redis));
+                self.queues.tell(shards, &SubscriptionEvent::Rejected(channel, RejectedBy::Redis));
             }
             Answer::Released(batch) => {
                 batch.iter().for_each(|channel| self.table.released(channel));
@@ -280,9 +284,9 @@ impl<R: Redis> Actor<R> {
         }
     }
 
-    fn commander_news(&mut self, news: News<R::Publisher>, now: Instant) {
-        let published = matches!(news, News::Published(Ok(())));
-        let result = self.commander.take(news, now);
+    fn publish_event(&mut self, news: PublishEvent<R::Publisher>, now: Instant) {
+        let published = matches!(news, PublishEvent::Published(Ok(())));
+        let result = self.publish_connection.take(news, now);
         if published {
             self.probe.published(now);
         } else if result.is_ok() && !self.health.is_up() && !self.probe.is_running() {
@@ -303,13 +307,13 @@ impl<R: Redis> Actor<R> {
     // ---- what is due ----
 
     /// Does everything that time, or what has just happened, asks for. Doing it twice does no harm.
-    fn do_what_is_due(&mut self, now: Instant) {
+    fn tick(&mut self, now: Instant) {
         if let Phase::Waiting { until } = self.phase
             && until <= now
         {
             self.phase = Phase::Dialling { dial: self.redis.subscriber(), started: now };
         }
-        let result = self.commander.tick(&self.redis, now);
+        let result = self.publish_connection.tick(&self.redis, now);
         self.unproven(result, now);
         self.table.expire(now);
         if self.retry_refused <= now {
@@ -344,16 +348,16 @@ impl<R: Redis> Actor<R> {
         self.judge(now);
         let Phase::Linked(session) = &mut self.phase else { return };
         if self.probe.wants_canary()
-            && self.commander.is_ready()
+            && self.publish_connection.is_ready()
             && let Some(channel) = self.settings.probe_channel.as_deref()
         {
             let payload = self.probe.release_canary();
-            self.commander.publish(&self.intake.redis_name(channel), &payload, now);
+            self.publish_connection.publish(&self.router.redis_name(channel), &payload, now);
         }
         let mut work = Work {
             table: &mut self.table,
-            outlet: &self.outlet,
-            intake: &self.intake,
+            queues: &self.queues,
+            router: &self.router,
             probe: &mut self.probe,
         };
         session.send_next(&mut work, now);
@@ -389,7 +393,7 @@ impl<R: Redis> Actor<R> {
         }
     }
 
-    /// When [`Actor::do_what_is_due`] must be called next, at the latest.
+    /// When [`Actor::tick`] must be called next, at the latest.
     fn deadline(&self) -> Instant {
         let phase = match &self.phase {
             Phase::Waiting { until } => Some(*until),
@@ -401,30 +405,31 @@ impl<R: Redis> Actor<R> {
             }
         };
         let refused = self.table.has_refused().then_some(self.retry_refused);
-        let others = [self.commander.deadline(), self.health.deadline(), self.table.next_expiry()];
+        let others =
+            [self.publish_connection.deadline(), self.health.deadline(), self.table.next_expiry()];
         let all = others.into_iter().chain([phase, refused]).flatten();
         all.min().unwrap_or_else(|| Instant::now() + FAR)
     }
 }
 
 impl<S: Subscriber> Phase<S> {
-    async fn next<R: Redis<Subscriber = S>>(&mut self) -> Happening<R> {
+    async fn next<R: Redis<Subscriber = S>>(&mut self) -> ActorEvent<R> {
         match self {
             Self::Waiting { .. } => pending().await,
-            Self::Dialling { dial, .. } => Happening::Dialled(dial.await),
+            Self::Dialling { dial, .. } => ActorEvent::Dialled(dial.await),
             Self::Linked(session) => session.next().await,
         }
     }
 }
 
 impl<S: Subscriber> Session<S> {
-    async fn next<R: Redis<Subscriber = S>>(&mut self) -> Happening<R> {
+    async fn next<R: Redis<Subscriber = S>>(&mut self) -> ActorEvent<R> {
         let (reply, link) = self.parts();
         tokio::select! {
             biased;
             reply = async { match reply { Some(reply) => reply.await, None => pending().await } } =>
-                Happening::Answered(reply),
-            arrival = link.next() => Happening::Arrived(arrival),
+                ActorEvent::Answered(reply),
+            arrival = link.next() => ActorEvent::Arrived(arrival),
         }
     }
 }

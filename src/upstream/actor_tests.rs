@@ -2,12 +2,12 @@
 
 use super::*;
 use crate::{
+    bus::{ShardEnd, ShardId, SubscriptionEvents, queues},
     channel::ChannelName,
-    exchange::{ShardEnd, ShardId, Verdicts, queues},
     upstream::{
         Link,
+        client::Command,
         fake_redis::{Fake, Server},
-        link::Command,
     },
 };
 use tokio::{sync::broadcast::error::TryRecvError, time::timeout};
@@ -74,28 +74,32 @@ impl Rig {
         }
     }
 
-    async fn demand(&mut self, shard: ShardId, changes: Vec<Change>) {
+    async fn request(&mut self, shard: ShardId, requests: Vec<Request>) {
         self.sequence += 1;
-        let demand = Demand { shard, sequence: self.sequence, changes };
-        self.shards[shard].demands.send(demand).await.unwrap();
+        let request = RequestBatch { shard, sequence: self.sequence, requests };
+        self.shards[shard].requests.send(request).await.unwrap();
     }
 
     async fn join(&mut self, shard: ShardId, channel: &str) {
-        self.demand(shard, vec![Change::Join(name(channel))]).await;
+        self.request(shard, vec![Request::Subscribe(name(channel))]).await;
     }
 
     async fn leave(&mut self, shard: ShardId, channel: &str) {
-        self.demand(shard, vec![Change::Leave(name(channel))]).await;
+        self.request(shard, vec![Request::Unsubscribe(name(channel))]).await;
     }
 
-    async fn verdicts(&mut self, shard: ShardId) -> Verdicts {
-        let verdicts = timeout(PATIENCE, self.shards[shard].verdicts.recv()).await;
-        verdicts.expect("in time").unwrap()
+    async fn subscription_events(&mut self, shard: ShardId) -> SubscriptionEvents {
+        let subscription_events =
+            timeout(PATIENCE, self.shards[shard].subscription_events.recv()).await;
+        subscription_events.expect("in time").unwrap()
     }
 
     async fn joined(&mut self, shard: ShardId, channel: &str) {
         self.join(shard, channel).await;
-        assert_eq!(self.verdicts(shard).await.verdicts, [Verdict::Held(name(channel))]);
+        assert_eq!(
+            self.subscription_events(shard).await.events,
+            [SubscriptionEvent::Confirmed(name(channel))]
+        );
     }
 
     /// What is in a shard's ring now, in words.
@@ -211,9 +215,9 @@ async fn messages_lost_between_client_and_actor_are_a_gap_for_all_just_there() {
 #[tokio::test(start_paused = true)]
 async fn joins_that_come_together_go_out_together() {
     let mut rig = Rig::up().await;
-    let joins = |from: u32| (from..from + 1_500).map(|n| Change::Join(name(&n.to_string())));
-    rig.demand(0, joins(0).collect()).await;
-    rig.demand(1, joins(0).collect()).await;
+    let joins = |from: u32| (from..from + 1_500).map(|n| Request::Subscribe(name(&n.to_string())));
+    rig.request(0, joins(0).collect()).await;
+    rig.request(1, joins(0).collect()).await;
     rig.until(|status| status.held == 1_500).await;
     let sizes: Vec<_> = rig.redis.subscribes().iter().map(Vec::len).collect();
     assert_eq!(sizes, [1, 1, 1_000, 500]);
@@ -224,11 +228,11 @@ async fn verdicts_say_how_far_the_shard_was_read() {
     let mut rig = Rig::up().await;
     rig.join(0, "a").await;
     rig.leave(0, "x").await;
-    let verdicts = rig.verdicts(0).await;
-    assert_eq!(verdicts.verdicts, [Verdict::Held(name("a"))]);
-    assert_eq!(verdicts.read_up_to, rig.sequence);
+    let subscription_events = rig.subscription_events(0).await;
+    assert_eq!(subscription_events.events, [SubscriptionEvent::Confirmed(name("a"))]);
+    assert_eq!(subscription_events.read_up_to, rig.sequence);
     rig.join(1, "a").await;
-    assert_eq!(rig.verdicts(1).await.read_up_to, rig.sequence);
+    assert_eq!(rig.subscription_events(1).await.read_up_to, rig.sequence);
 }
 
 #[tokio::test(start_paused = true)]
@@ -236,13 +240,15 @@ async fn one_bad_channel_among_many_refuses_only_itself() {
     let bad = ["p:77", "p:500"].map(str::to_owned);
     let mut rig = Rig::start(|server| server.forbidden.extend(bad));
     rig.until(|status| status.link == Link::Up).await;
-    rig.demand(0, (0..1_000).map(|n| Change::Join(name(&n.to_string()))).collect()).await;
+    rig.request(0, (0..1_000).map(|n| Request::Subscribe(name(&n.to_string()))).collect()).await;
     let (mut held, mut refused) = (0, Vec::new());
     while held + refused.len() < 1_000 {
-        for verdict in rig.verdicts(0).await.verdicts {
-            match verdict {
-                Verdict::Held(_) => held += 1,
-                Verdict::Refused(channel, RefusedBy::Redis) => refused.push(channel.to_string()),
+        for subscription_event in rig.subscription_events(0).await.events {
+            match subscription_event {
+                SubscriptionEvent::Confirmed(_) => held += 1,
+                SubscriptionEvent::Rejected(channel, RejectedBy::Redis) => {
+                    refused.push(channel.to_string())
+                }
                 other => panic!("{other:?}"),
             }
         }
@@ -258,14 +264,14 @@ async fn a_refused_channel_is_held_once_redis_allows_it() {
     let mut rig = Rig::start(|server| server.forbidden.extend(["p:a".to_owned()]));
     rig.until(|status| status.link == Link::Up).await;
     rig.join(0, "a").await;
-    let refused = Verdict::Refused(name("a"), RefusedBy::Redis);
-    assert_eq!(rig.verdicts(0).await.verdicts, std::slice::from_ref(&refused));
+    let refused = SubscriptionEvent::Rejected(name("a"), RejectedBy::Redis);
+    assert_eq!(rig.subscription_events(0).await.events, std::slice::from_ref(&refused));
     let asked = rig.redis.subscribes().len();
     rig.join(1, "a").await;
-    assert_eq!(rig.verdicts(1).await.verdicts, [refused]);
+    assert_eq!(rig.subscription_events(1).await.events, [refused]);
     assert_eq!(rig.redis.subscribes().len(), asked, "a refusal is remembered");
     rig.redis.lock().forbidden.clear();
-    assert_eq!(rig.verdicts(0).await.verdicts, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -291,10 +297,10 @@ async fn without_a_link_a_join_is_refused_at_once_and_stays_wanted() {
     let down = LinkError::Unreachable("Connection refused".to_owned());
     let mut rig = Rig::start(|server| server.down = Some(down));
     rig.join(0, "a").await;
-    let refused = Verdict::Refused(name("a"), RefusedBy::LinkDown);
-    assert_eq!(rig.verdicts(0).await.verdicts, [refused]);
+    let refused = SubscriptionEvent::Rejected(name("a"), RejectedBy::LinkDown);
+    assert_eq!(rig.subscription_events(0).await.events, [refused]);
     rig.redis.lock().down = None;
-    assert_eq!(rig.verdicts(0).await.verdicts, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
     assert_eq!(rig.ring(0), [] as [&str; 0], "it was never held, so nothing was missed");
 }
 
@@ -306,13 +312,13 @@ async fn after_an_outage_the_gap_stands_before_the_first_new_message() {
     // Redis sends this one between the SUBSCRIBE and its acknowledgement.
     rig.redis.lock().publish_on_subscribe = Some(("p:a".to_owned(), "early".to_owned()));
     rig.redis.drop_link();
-    assert_eq!(rig.verdicts(0).await.verdicts, [Verdict::LinkLost]);
-    assert_eq!(rig.verdicts(0).await.verdicts, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::LinkLost]);
+    assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
     rig.redis.publish("p:a", "after");
     rig.settle().await;
     assert_eq!(rig.ring(0), ["a=before", "gap a redis_reconnected", "a=early", "a=after"]);
     assert_eq!(rig.ring(1), [] as [&str; 0]);
-    assert_eq!(rig.verdicts(1).await.verdicts, [Verdict::LinkLost]);
+    assert_eq!(rig.subscription_events(1).await.events, [SubscriptionEvent::LinkLost]);
     assert_eq!(rig.metrics.upstream.reconnects.get(), 1);
     assert_eq!(rig.metrics.upstream.resubscribe_seconds.get_sample_count(), 1);
 }
@@ -325,9 +331,9 @@ async fn what_was_asked_for_when_the_link_broke_is_refused_and_held_later_withou
     rig.settle().await;
     rig.redis.lock().mute = false;
     rig.redis.drop_link();
-    let refused = Verdict::Refused(name("a"), RefusedBy::LinkDown);
-    assert_eq!(rig.verdicts(0).await.verdicts, [refused, Verdict::LinkLost]);
-    assert_eq!(rig.verdicts(0).await.verdicts, [Verdict::Held(name("a"))]);
+    let refused = SubscriptionEvent::Rejected(name("a"), RejectedBy::LinkDown);
+    assert_eq!(rig.subscription_events(0).await.events, [refused, SubscriptionEvent::LinkLost]);
+    assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
     assert_eq!(rig.ring(0), [] as [&str; 0]);
 }
 

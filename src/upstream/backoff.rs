@@ -9,7 +9,7 @@
 //!   connection. Each dial costs it something, so the wait doubles and is never below half of its ceiling: with the defaults that is at most
 //!   nine dials in the first ten seconds.
 
-use super::link::LinkError;
+use super::client::LinkError;
 use std::time::Duration;
 
 /// Waits between dials of one connection.

@@ -1,6 +1,6 @@
 //! A Redis that does what a test tells it to.
 
-use super::link::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber};
+use super::client::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber};
 use bytes::Bytes;
 use std::{
     collections::HashSet,

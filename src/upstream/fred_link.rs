@@ -10,7 +10,7 @@
 //!   when it finds no command waiting; [`resynchronise`] goes on only when that has happened.
 //! - After a drop fred takes commands and never answers them, so the end of its task is watched.
 
-use super::link::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber};
+use super::client::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber};
 use crate::{
     config::{self, RedisAddress},
     secret::Secret,

@@ -5,31 +5,31 @@
 //! has proven that what is published arrives. It never gives up on Redis.
 //!
 //! Rooms: `actor` the task · `session` one life of the subscriber connection · `table` who wants
-//! what · `probe` when is it alive · `commander` the connection that publishes the canaries ·
-//! `intake` and `outlet` the path of a message · `health` status, metrics, log · `link` and
-//! `fred_link` the Redis client · `backoff` · `examination` what `sockway doctor` asks.
+//! what · `probe` when is it alive · `publish_connection` the connection that publishes the canaries ·
+//! `router` and `queues` the path of a message · `health` status, metrics, log · `client` and
+//! `fred_link` the Redis client · `backoff` · `diagnose` what `sockway doctor` asks.
 
 mod actor;
 mod backoff;
-mod commander;
-mod examination;
+mod client;
+mod diagnose;
 #[cfg(test)]
 mod fake_redis;
 mod fred_link;
 mod health;
-mod intake;
-mod link;
-mod outlet;
 mod probe;
+mod publish_connection;
+mod router;
 mod session;
+mod shard_queues;
 mod table;
 #[cfg(test)]
 mod test_server;
 
-pub use examination::Examination;
-pub use link::LinkError;
+pub use client::LinkError;
+pub use diagnose::RedisDiagnostics;
 
-use crate::{config, exchange::UpstreamEnd, metrics::Metrics};
+use crate::{bus::UpstreamEnd, config, metrics::Metrics};
 use actor::Actor;
 use fred_link::Fred;
 use std::{fmt, sync::Arc, time::Instant};

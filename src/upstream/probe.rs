@@ -3,7 +3,7 @@
 //! A round is a PING on the subscriber connection and, with a probe channel, a canary: published
 //! over the command connection, it must come back on the subscriber. Both done: proven.
 //!
-//! A canary that does not come back in time is not yet a verdict, because under a flood it may
+//! A canary that does not come back in time is not yet an outcome, because under a flood it may
 //! stand in a long queue. Then one more PING is sent: Redis answers in order, so when its answer is
 //! here and the canary is not, the canary never will be. That holds under any load.
 //!
@@ -36,7 +36,7 @@ struct Round {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
     Wanted,
-    UnderWay,
+    InFlight,
     Answered,
 }
 
@@ -104,11 +104,11 @@ impl Probe {
     }
 
     pub(super) fn ping_sent(&mut self) {
-        self.advance_pings(Ping::Wanted, Ping::UnderWay);
+        self.advance_pings(Ping::Wanted, Ping::InFlight);
     }
 
     pub(super) fn ping_answered(&mut self) {
-        self.advance_pings(Ping::UnderWay, Ping::Answered);
+        self.advance_pings(Ping::InFlight, Ping::Answered);
     }
 
     fn advance_pings(&mut self, from: Ping, to: Ping) {

@@ -2,8 +2,8 @@
 
 use super::*;
 use crate::{
+    bus::{Event, RejectedBy, Request, RequestBatch, ShardEnd, SubscriptionEvent, queues},
     channel::ChannelName,
-    exchange::{Change, Demand, Event, RefusedBy, ShardEnd, Verdict, queues},
     metrics::Metrics,
     upstream::{
         Link, Status,
@@ -88,28 +88,30 @@ impl Rig {
         }
     }
 
-    async fn demand(&mut self, changes: Vec<Change>) {
+    async fn request(&mut self, requests: Vec<Request>) {
         self.sequence += 1;
-        let demand = Demand { shard: 0, sequence: self.sequence, changes };
-        self.shard.demands.send(demand).await.unwrap();
+        let request = RequestBatch { shard: 0, sequence: self.sequence, requests };
+        self.shard.requests.send(request).await.unwrap();
     }
 
     async fn join(&mut self, channels: &[String]) {
-        self.demand(channels.iter().map(|channel| Change::Join(name(channel))).collect()).await;
+        self.request(channels.iter().map(|channel| Request::Subscribe(name(channel))).collect())
+            .await;
     }
 
-    async fn verdict(&mut self, count: usize) -> Vec<Verdict> {
+    async fn subscription_event(&mut self, count: usize) -> Vec<SubscriptionEvent> {
         let mut all = Vec::new();
         while all.len() < count {
-            let verdicts = timeout(PATIENCE, self.shard.verdicts.recv()).await;
-            all.extend(verdicts.expect("in time").unwrap().verdicts);
+            let subscription_events =
+                timeout(PATIENCE, self.shard.subscription_events.recv()).await;
+            all.extend(subscription_events.expect("in time").unwrap().events);
         }
         all
     }
 
     async fn joined(&mut self, channel: &str) {
         self.join(&[channel.to_owned()]).await;
-        assert_eq!(self.verdict(1).await, [Verdict::Held(name(channel))]);
+        assert_eq!(self.subscription_event(1).await, [SubscriptionEvent::Confirmed(name(channel))]);
     }
 
     async fn event(&mut self) -> String {
@@ -203,9 +205,12 @@ async fn the_smallest_acl_is_enough_and_refuses_only_what_it_does_not_name() {
     let mut channels = numbered(300);
     channels.insert(123, "forbidden".to_owned());
     rig.join(&channels).await;
-    let verdicts = rig.verdict(301).await;
-    let refused: Vec<_> = verdicts.iter().filter(|it| !matches!(it, Verdict::Held(_))).collect();
-    assert_eq!(refused, [&Verdict::Refused(name("forbidden"), RefusedBy::Redis)]);
+    let subscription_events = rig.subscription_event(301).await;
+    let refused: Vec<_> = subscription_events
+        .iter()
+        .filter(|it| !matches!(it, SubscriptionEvent::Confirmed(_)))
+        .collect();
+    assert_eq!(refused, [&SubscriptionEvent::Rejected(name("forbidden"), RejectedBy::Redis)]);
     assert_eq!(server.subscribers(&channels), 300);
     server.publish("user:299:news", "hello");
     assert_eq!(rig.event().await, "user:299:news=hello");
@@ -221,10 +226,10 @@ async fn after_a_kill_and_a_restart_a_gap_stands_before_the_new_messages() {
     server.publish("a", "before");
     assert_eq!(rig.event().await, "a=before");
     server.kill();
-    assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
     rig.until_down("").await;
     server.restart();
-    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
     server.publish("a", "after");
     assert_eq!(rig.event().await, "gap a redis_reconnected");
     assert_eq!(rig.event().await, "a=after");
@@ -242,11 +247,11 @@ async fn a_hung_redis_is_noticed_and_delivers_again_soon_after_it_wakes() {
     let hung = Instant::now();
     rig.until_down("no answer within 1s").await;
     assert!(hung.elapsed() < Duration::from_secs(5), "{:?}", hung.elapsed());
-    assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
     sleep(Duration::from_secs(1)).await;
     server.signal(Signal::CONT);
     let woken = Instant::now();
-    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
     assert!(woken.elapsed() < Duration::from_secs(2), "{:?}", woken.elapsed());
     rig.until_up().await;
 }
@@ -258,11 +263,11 @@ async fn the_last_leave_unsubscribes_after_the_linger() {
     rig.joined("a").await;
     let channel = ["a".to_owned()];
     assert_eq!(server.subscribers(&channel), 1);
-    rig.demand(vec![Change::Leave(name("a"))]).await;
+    rig.request(vec![Request::Unsubscribe(name("a"))]).await;
     rig.joined("a").await;
     sleep(Duration::from_millis(700)).await;
     assert_eq!(server.subscribers(&channel), 1);
-    rig.demand(vec![Change::Leave(name("a"))]).await;
+    rig.request(vec![Request::Unsubscribe(name("a"))]).await;
     eventually("unsubscribed", || server.subscribers(&channel) == 0).await;
 }
 
@@ -272,12 +277,17 @@ async fn five_thousand_channels_come_back_each_time_and_nothing_leaks() {
     let mut rig = Rig::up(&server).await;
     let channels = numbered(5_000);
     rig.join(&channels).await;
-    assert!(rig.verdict(5_000).await.iter().all(|it| matches!(it, Verdict::Held(_))));
+    assert!(
+        rig.subscription_event(5_000)
+            .await
+            .iter()
+            .all(|it| matches!(it, SubscriptionEvent::Confirmed(_)))
+    );
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for round in 1..=5 {
         server.call(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        assert_eq!(rig.verdict(1).await, [Verdict::LinkLost]);
-        assert_eq!(rig.verdict(5_000).await.len(), 5_000);
+        assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
+        assert_eq!(rig.subscription_event(5_000).await.len(), 5_000);
         rig.until_up().await;
         assert_eq!(server.subscribers(&channels), 5_000);
         assert_eq!(rig.metrics.upstream.reconnects.get(), round);
@@ -343,10 +353,10 @@ async fn a_gateway_that_starts_before_redis_is_ready_when_redis_is() {
     let mut rig = Rig::start(settings(&server));
     rig.until_down("No such file").await;
     rig.join(&["a".to_owned()]).await;
-    let refused = Verdict::Refused(name("a"), RefusedBy::LinkDown);
-    assert_eq!(rig.verdict(1).await, [refused]);
+    let refused = SubscriptionEvent::Rejected(name("a"), RejectedBy::LinkDown);
+    assert_eq!(rig.subscription_event(1).await, [refused]);
     server.restart();
-    assert_eq!(rig.verdict(1).await, [Verdict::Held(name("a"))]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
     rig.until_up().await;
 }
 

@@ -10,10 +10,10 @@
 //! between that and our seeing it.
 
 use super::{
-    intake::Intake,
-    link::{Arrival, Command, LinkError, Reply, Subscriber},
-    outlet::Outlet,
+    client::{Arrival, Command, LinkError, Reply, Subscriber},
     probe::Probe,
+    router::Router,
+    shard_queues::ShardQueues,
     table::Table,
 };
 use crate::{channel::ChannelName, config, reason::GapReason};
@@ -39,7 +39,7 @@ const GRACE: Duration = Duration::from_millis(100);
 /// The connection and what is under way on it.
 pub(super) struct Session<S> {
     link: S,
-    under_way: Option<UnderWay>,
+    in_flight: Option<InFlight>,
     /// When something last arrived.
     heard: Instant,
     /// The time for an answer is over, but it may be we who stood still: until then it may come.
@@ -47,15 +47,15 @@ pub(super) struct Session<S> {
     /// Commands are not sent before.
     not_before: Instant,
     timeout: Duration,
-    probe: Own,
-    control: Own,
+    probe: InternalChannel,
+    control: InternalChannel,
     /// Parts of a batch that was refused: one of their channels, or more, is not allowed.
     suspects: Vec<Vec<ChannelName>>,
     /// Whether the last batch was a SUBSCRIBE: joins must not starve leaves.
     subscribed_last: bool,
 }
 
-struct UnderWay {
+struct InFlight {
     task: Task,
     reply: Reply<()>,
     sent: Instant,
@@ -71,15 +71,15 @@ enum Task {
 
 /// A channel of our own, subscribed by a command of its own right after connecting.
 #[derive(Debug)]
-struct Own {
+struct InternalChannel {
     channel: Option<String>,
-    state: OwnState,
+    state: InternalState,
     /// What was answered last; `None` before the first answer.
     was_refused: Option<bool>,
 }
 
 #[derive(Debug)]
-enum OwnState {
+enum InternalState {
     Wanted,
     Held,
     Refused(String),
@@ -88,8 +88,8 @@ enum OwnState {
 /// What a session needs for its next command.
 pub(super) struct Work<'a> {
     pub(super) table: &'a mut Table,
-    pub(super) outlet: &'a Outlet,
-    pub(super) intake: &'a Intake,
+    pub(super) queues: &'a ShardQueues,
+    pub(super) router: &'a Router,
     pub(super) probe: &'a mut Probe,
 }
 
@@ -107,14 +107,14 @@ pub(super) enum Answer {
 
 impl<S: Subscriber> Session<S> {
     pub(super) fn new(link: S, settings: &config::Redis, now: Instant) -> Self {
-        let own = |channel: &Option<String>| Own {
+        let own = |channel: &Option<String>| InternalChannel {
             channel: channel.clone(),
-            state: OwnState::Wanted,
+            state: InternalState::Wanted,
             was_refused: None,
         };
         Self {
             link,
-            under_way: None,
+            in_flight: None,
             heard: now,
             grace: None,
             not_before: now,
@@ -128,7 +128,7 @@ impl<S: Subscriber> Session<S> {
 
     /// The answer that is waited for, and the link.
     pub(super) fn parts(&mut self) -> (Option<&mut Reply<()>>, &mut S) {
-        (self.under_way.as_mut().map(|under_way| &mut under_way.reply), &mut self.link)
+        (self.in_flight.as_mut().map(|in_flight| &mut in_flight.reply), &mut self.link)
     }
 
     /// What has arrived already, if anything.
@@ -162,7 +162,7 @@ impl<S: Subscriber> Session<S> {
     /// Whether everything wanted has been asked for and answered.
     pub(super) fn settled(&self, table: &Table) -> bool {
         let asking =
-            self.under_way.as_ref().is_some_and(|it| matches!(it.task, Task::Subscribe(_)));
+            self.in_flight.as_ref().is_some_and(|it| matches!(it.task, Task::Subscribe(_)));
         self.introduced() && !asking && self.suspects.is_empty() && !table.subscribes()
     }
 
@@ -174,9 +174,9 @@ impl<S: Subscriber> Session<S> {
     /// Until when an answer may take. Arriving messages extend it: under a flood an answer may
     /// stand in a long queue.
     fn patience(&self) -> Option<Instant> {
-        let under_way = self.under_way.as_ref()?;
-        let silent = under_way.sent.max(self.heard) + self.timeout;
-        Some(silent.min(under_way.sent + STARVED * self.timeout))
+        let in_flight = self.in_flight.as_ref()?;
+        let silent = in_flight.sent.max(self.heard) + self.timeout;
+        Some(silent.min(in_flight.sent + STARVED * self.timeout))
     }
 
     /// Why the link must be given up, if it must. Take in everything that has arrived before.
@@ -192,27 +192,27 @@ impl<S: Subscriber> Session<S> {
 
     /// When the next batch may go out, if one is waiting for that.
     pub(super) fn pace(&self, table: &Table) -> Option<Instant> {
-        let idle = self.under_way.is_none();
+        let idle = self.in_flight.is_none();
         (idle && (table.subscribes() || table.unsubscribes())).then_some(self.not_before)
     }
 
     /// Sends the next command, if one is due and none is under way.
     pub(super) fn send_next(&mut self, work: &mut Work<'_>, now: Instant) {
-        if self.under_way.is_some() {
+        if self.in_flight.is_some() {
             return;
         }
-        let intake = work.intake;
+        let router = work.router;
         let Some(task) = self.next_task(work, now) else { return };
         let command = match &task {
-            Task::Probe => subscribe_one(&self.probe, intake),
-            Task::Control => subscribe_one(&self.control, intake),
+            Task::Probe => subscribe_internal(&self.probe, router),
+            Task::Control => subscribe_internal(&self.control, router),
             Task::Ping => Command::Ping,
-            Task::Subscribe(batch) => Command::Subscribe(names(batch, intake)),
-            Task::Unsubscribe(batch) => Command::Unsubscribe(names(batch, intake)),
+            Task::Subscribe(batch) => Command::Subscribe(names(batch, router)),
+            Task::Unsubscribe(batch) => Command::Unsubscribe(names(batch, router)),
         };
         self.not_before = now + PACE;
         let reply = self.link.send(command);
-        self.under_way = Some(UnderWay { task, reply, sent: now });
+        self.in_flight = Some(InFlight { task, reply, sent: now });
     }
 
     fn next_task(&mut self, work: &mut Work<'_>, now: Instant) -> Option<Task> {
@@ -253,7 +253,7 @@ impl<S: Subscriber> Session<S> {
         now: Instant,
     ) -> Result<Answer, LinkError> {
         self.heard(now);
-        let Some(UnderWay { task, .. }) = self.under_way.take() else { return Ok(Answer::Nothing) };
+        let Some(InFlight { task, .. }) = self.in_flight.take() else { return Ok(Answer::Nothing) };
         let own = match (task, reply) {
             (Task::Ping, Ok(())) => return Ok(Answer::Ping),
             (Task::Subscribe(batch), Ok(())) => return Ok(Answer::Held(batch)),
@@ -261,13 +261,13 @@ impl<S: Subscriber> Session<S> {
             (Task::Subscribe(batch), Err(LinkError::ChannelRefused(why))) => {
                 return Ok(self.refused(batch, &why));
             }
-            (Task::Probe, Ok(())) => self.probe.settle(OwnState::Held),
-            (Task::Control, Ok(())) => self.control.settle(OwnState::Held),
+            (Task::Probe, Ok(())) => self.probe.settle(InternalState::Held),
+            (Task::Control, Ok(())) => self.control.settle(InternalState::Held),
             (Task::Probe, Err(LinkError::ChannelRefused(why))) => {
-                self.probe.settle(OwnState::Refused(why))
+                self.probe.settle(InternalState::Refused(why))
             }
             (Task::Control, Err(LinkError::ChannelRefused(why))) => {
-                self.control.settle(OwnState::Refused(why))
+                self.control.settle(InternalState::Refused(why))
             }
             (_, Err(error)) => return Err(error),
         };
@@ -290,18 +290,18 @@ impl<S: Subscriber> Session<S> {
 fn take_subscribes(work: &mut Work<'_>) -> Vec<ChannelName> {
     let batch = work.table.take_subscribes(BATCH).into_iter();
     let told = batch.map(|ask| {
-        work.outlet.gap(ask.gap, ask.channel.clone(), GapReason::RedisReconnected);
+        work.queues.gap(ask.gap, ask.channel.clone(), GapReason::RedisReconnected);
         ask.channel
     });
     told.collect()
 }
 
-fn subscribe_one(own: &Own, intake: &Intake) -> Command {
-    Command::Subscribe(own.channel.iter().map(|channel| intake.redis_name(channel)).collect())
+fn subscribe_internal(own: &InternalChannel, router: &Router) -> Command {
+    Command::Subscribe(own.channel.iter().map(|channel| router.redis_name(channel)).collect())
 }
 
-fn names(batch: &[ChannelName], intake: &Intake) -> Vec<String> {
-    batch.iter().map(|channel| intake.redis_name(channel)).collect()
+fn names(batch: &[ChannelName], router: &Router) -> Vec<String> {
+    batch.iter().map(|channel| router.redis_name(channel)).collect()
 }
 
 impl Task {
@@ -313,23 +313,23 @@ impl Task {
     }
 }
 
-impl Own {
+impl InternalChannel {
     fn is_wanted(&self) -> bool {
-        self.channel.is_some() && matches!(self.state, OwnState::Wanted)
+        self.channel.is_some() && matches!(self.state, InternalState::Wanted)
     }
 
     fn refused(&self) -> Option<&str> {
         match &self.state {
-            OwnState::Refused(why) => Some(why),
-            OwnState::Wanted | OwnState::Held => None,
+            InternalState::Refused(why) => Some(why),
+            InternalState::Wanted | InternalState::Held => None,
         }
     }
 
     /// Returns whether that is news.
-    fn settle(&mut self, state: OwnState) -> bool {
-        let refused = matches!(state, OwnState::Refused(_));
+    fn settle(&mut self, state: InternalState) -> bool {
+        let refused = matches!(state, InternalState::Refused(_));
         let news = self.was_refused != Some(refused);
-        if let OwnState::Refused(reason) = &state
+        if let InternalState::Refused(reason) = &state
             && news
         {
             let channel = self.channel.as_deref();
@@ -342,7 +342,7 @@ impl Own {
 
     fn retry(&mut self) {
         if self.refused().is_some() {
-            self.state = OwnState::Wanted;
+            self.state = InternalState::Wanted;
         }
     }
 }

@@ -7,8 +7,8 @@
 //! *held* or *refused*. The last leave of a held channel starts its linger; after that it is
 //! *releasing* until the UNSUBSCRIBE is acknowledged, and gone.
 
-use super::outlet::Shards;
-use crate::{channel::ChannelName, exchange::ShardId};
+use super::shard_queues::Shards;
+use crate::{bus::ShardId, channel::ChannelName};
 use hashbrown::HashMap;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;

@@ -14,8 +14,8 @@ use super::{Failure, logging, output, runtime};
 use crate::{
     app::Gateway,
     auth,
-    causes::chain,
     config::{self, Config},
+    error_chain::error_chain,
     lifecycle::{OnHangup, Signals},
     upstream::{Link, Status},
 };
@@ -90,7 +90,7 @@ fn bind(mut ports: Ports, redis_port: u16) -> Result<(Gateway, String), Failure>
         let config = demo(ports, redis_port)?;
         let settings = config.auth.jwt_settings().expect("the demo configuration has a secret");
         let token = auth::mint(settings, USER, TOKEN_LIFETIME, &[], SystemTime::now())
-            .map_err(|error| Failure::Running(chain(&error)))?;
+            .map_err(|error| Failure::Running(error_chain(&error)))?;
         match Gateway::bind(config) {
             Ok(gateway) => return Ok((gateway, token)),
             Err(error) if ports.give_way(&error) => {}

@@ -2,9 +2,9 @@
 
 use super::report::{Report, count};
 use crate::{
-    auth::{JwksError, KeySet, PassedOver},
-    causes::chain,
+    auth::{JwksError, KeySet, SkippedKey},
     config::Config,
+    error_chain::error_chain,
     jwks::{self, FetchError, NoKeys},
 };
 use std::time::Instant;
@@ -23,7 +23,7 @@ async fn fetch(keys: &KeySet, report: &mut Report) {
     let replaced = match jwks::try_once(keys).await {
         Ok(replaced) => replaced,
         Err(error) => {
-            let said = format!("{}: {}", keys.url(), chain(&error));
+            let said = format!("{}: {}", keys.url(), error_chain(&error));
             return report.fail(SUBJECT, &said, advice(&error));
         }
     };
@@ -31,7 +31,7 @@ async fn fetch(keys: &KeySet, report: &mut Report) {
     let time = started.elapsed().as_secs_f64() * 1e3;
     let said = format!("{}: {found}, {} usable, in {time:.1} ms", keys.url(), replaced.used);
     report.ok(SUBJECT, &said);
-    for PassedOver { kid, reason } in
+    for SkippedKey { kid, reason } in
         replaced.passed_over.iter().filter(|it| !it.reason.is_ordinary())
     {
         let advice = "tokens of this key are refused; tell whoever runs the issuer";

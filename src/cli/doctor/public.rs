@@ -3,8 +3,8 @@
 use super::{expiry, report::Report};
 use crate::{
     auth::{Source, mint},
-    causes::chain,
     config::Config,
+    error_chain::error_chain,
     secret::Secret,
 };
 use futures_util::StreamExt;
@@ -145,14 +145,14 @@ async fn shake_hands(request: Request, stream: TcpStream, report: &mut Report) -
             ("url handshake", said, advice)
         }
         Ok(Err(error)) if is_tls(&error) => {
-            let said = chain(&error);
+            let said = error_chain(&error);
             let advice = certificate_advice(&said);
             ("url tls", said, advice)
         }
         Ok(Err(error)) => {
             let advice =
                 "is it the gateway that answers there, and with or without TLS as the URL says?";
-            ("url handshake", chain(&error), advice)
+            ("url handshake", error_chain(&error), advice)
         }
         Err(_) => {
             let advice = "a proxy on the way must pass on WebSocket upgrades";

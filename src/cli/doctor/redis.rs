@@ -3,7 +3,7 @@
 use super::report::Report;
 use crate::{
     config::{self, Config, RedisAddress},
-    upstream::{Examination, LinkError},
+    upstream::{LinkError, RedisDiagnostics},
 };
 use std::{collections::BTreeSet, io, time::Duration};
 use tokio::{
@@ -28,19 +28,20 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     if !is_reachable(settings, report).await {
         return;
     }
-    let dialled = timeout(LOGIN_TIMEOUT, Examination::dial(settings)).await.unwrap_or_else(|_| {
-        Err(LinkError::Lost(format!("no answer within {} s", LOGIN_TIMEOUT.as_secs())))
-    });
-    let mut examination = match dialled {
-        Ok(examination) => examination,
+    let dialled =
+        timeout(LOGIN_TIMEOUT, RedisDiagnostics::dial(settings)).await.unwrap_or_else(|_| {
+            Err(LinkError::Lost(format!("no answer within {} s", LOGIN_TIMEOUT.as_secs())))
+        });
+    let mut redis = match dialled {
+        Ok(redis) => redis,
         Err(error) => return report.fail("redis login", &error.to_string(), login_advice(&error)),
     };
     let user = settings.username.as_deref().unwrap_or("default");
     report.ok("redis login", &format!("as user {user}, RESP3"));
-    version(&examination, report).await;
-    output_buffer(&examination, settings, report).await;
-    channels(&mut examination, config, report).await;
-    canary(&mut examination, settings, report).await;
+    version(&redis, report).await;
+    output_buffer(&redis, settings, report).await;
+    channels(&mut redis, config, report).await;
+    canary(&mut redis, settings, report).await;
 }
 
 async fn is_reachable(settings: &config::Redis, report: &mut Report) -> bool {
@@ -90,8 +91,8 @@ fn login_advice(error: &LinkError) -> &'static str {
 }
 
 /// For the reader: that it is 6 or later is proven by the login, which agreed on RESP3.
-async fn version(examination: &Examination, report: &mut Report) {
-    match examination.version().await {
+async fn version(redis: &RedisDiagnostics, report: &mut Report) {
+    match redis.version().await {
         Ok(version) => report.ok("redis version", &version),
         Err(LinkError::Answered(said)) if said.contains("NOPERM") => {
             report.ok("redis version", "6 or later; the account may not ask for more (INFO)");
@@ -100,10 +101,10 @@ async fn version(examination: &Examination, report: &mut Report) {
     }
 }
 
-async fn output_buffer(examination: &Examination, settings: &config::Redis, report: &mut Report) {
+async fn output_buffer(redis: &RedisDiagnostics, settings: &config::Redis, report: &mut Report) {
     const NAME: &str = "client-output-buffer-limit";
     const SUBJECT: &str = "output buffer";
-    let value = match examination.setting(NAME).await {
+    let value = match redis.setting(NAME).await {
         Ok(value) => value,
         Err(error) => {
             let advice = "see for yourself: `redis-cli config get client-output-buffer-limit`; \
@@ -141,7 +142,7 @@ fn size(bytes: u64) -> String {
 }
 
 /// Subscribes to each channel once, to a sample of it where it is a template.
-async fn channels(examination: &mut Examination, config: &Config, report: &mut Report) {
+async fn channels(redis: &mut RedisDiagnostics, config: &Config, report: &mut Report) {
     let prefix = &config.redis.channel_prefix;
     let mut seen = BTreeSet::new();
     for endpoint in &config.endpoints {
@@ -150,25 +151,25 @@ async fn channels(examination: &mut Examination, config: &Config, report: &mut R
             let pattern = format!("{prefix}{}", template.filled("*"));
             if seen.insert(pattern.clone()) {
                 let what = format!("{prefix}{} ({})", template.as_str(), endpoint.name);
-                subscribe(examination, &channel, &pattern, &what, report).await;
+                subscribe(redis, &channel, &pattern, &what, report).await;
             }
         }
     }
     if let Some(control) = &config.redis.control_channel {
         let channel = format!("{prefix}{control}");
         let what = format!("{channel} (redis.control_channel)");
-        subscribe(examination, &channel, &channel, &what, report).await;
+        subscribe(redis, &channel, &channel, &what, report).await;
     }
 }
 
 async fn subscribe(
-    examination: &mut Examination,
+    redis: &mut RedisDiagnostics,
     channel: &str,
     pattern: &str,
     what: &str,
     report: &mut Report,
 ) {
-    match examination.subscribe(channel).await {
+    match redis.subscribe(channel).await {
         Ok(()) => report.ok("subscribe", what),
         Err(error @ LinkError::ChannelRefused(_)) => report.fail(
             "subscribe",
@@ -183,16 +184,16 @@ async fn subscribe(
     }
 }
 
-async fn canary(examination: &mut Examination, settings: &config::Redis, report: &mut Report) {
+async fn canary(redis: &mut RedisDiagnostics, settings: &config::Redis, report: &mut Report) {
     let Some(probe) = &settings.probe_channel else {
-        return match examination.ping().await {
+        return match redis.ping().await {
             Ok(time) => report.ok("ping", &format!("answered in {}", millis(time))),
             Err(error) => report.fail("ping", &error.to_string(), "the account needs ping"),
         };
     };
     let channel = format!("{}{probe}", settings.channel_prefix);
-    let back = match examination.subscribe(&channel).await {
-        Ok(()) => examination.canary(&channel).await,
+    let back = match redis.subscribe(&channel).await {
+        Ok(()) => redis.canary(&channel).await,
         Err(error) => Err(error),
     };
     match back {

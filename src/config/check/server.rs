@@ -1,8 +1,8 @@
 //! `[server]`, `[server.tls]` and `[admin]`.
 
 use crate::{
+    bus::MAX_SHARDS,
     config::{Admin, Server, Tls, address, files, reader::Table, tls, units},
-    exchange::MAX_SHARDS,
 };
 use std::{num::NonZeroUsize, thread};
 

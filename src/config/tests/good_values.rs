@@ -3,9 +3,9 @@
 use super::{LEAST, SECRET, loaded};
 use crate::{
     auth::{KeySource, Reject, Source},
+    bus::MAX_SHARDS,
     config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load},
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
-    exchange::MAX_SHARDS,
     message::{Opcode, frame},
 };
 use std::{fs, num::NonZeroUsize, time::Duration};

@@ -29,8 +29,8 @@ pub(super) struct Deadlines {
 }
 
 impl Session {
-    /// The client has been heard: it is alive.
-    pub(in crate::shard) fn heard(&self) {
+    /// The client has been on_input: it is alive.
+    pub(in crate::shard) fn on_input(&self) {
         self.deadlines.pong.set(0);
     }
 

@@ -94,7 +94,7 @@ impl Session {
         if !self.has_output() {
             match self.stage.get() {
                 Stage::Flushing => self.stage.set(Stage::Over),
-                Stage::Discarding => self.hang_up(),
+                Stage::Discarding => self.half_close(),
                 Stage::Open | Stage::AwaitingClose | Stage::HungUp | Stage::Over => {}
             }
         }
@@ -136,7 +136,7 @@ impl Session {
         self.gone();
     }
 
-    fn hang_up(&self) {
+    fn half_close(&self) {
         self.stage.set(Stage::HungUp);
         if let Some(transport) = self.transport.get() {
             transport.shut_down_writing();
@@ -189,8 +189,8 @@ fn is_violation(reason: CloseReason) -> bool {
 mod tests {
     use super::*;
     use crate::{
+        bus::{Event, Request},
         channel::ChannelName,
-        exchange::{Change, Event},
         shard::fixture::{Frame, Rig, endpoint, message, run},
     };
     use tokio::time::Instant;
@@ -214,7 +214,10 @@ mod tests {
                 let told = Instant::now();
                 client.send_bytes(flood).await;
                 assert_eq!(client.next().await, Frame::End);
-                assert_eq!(rig.demanded().await, [Change::Leave(ChannelName::new("orders"))]);
+                assert_eq!(
+                    rig.demanded().await,
+                    [Request::Unsubscribe(ChannelName::new("orders"))]
+                );
                 assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
                 assert_eq!(rig.metrics().closed[CloseReason::Revoked.index()].load(), 1);
             });

@@ -56,7 +56,7 @@ pub(super) struct Session {
     /// The session's task.
     waker: Cell<Option<Waker>>,
     /// Whether fan-out has put something in the queue in this round.
-    touched: Cell<bool>,
+    dirty: Cell<bool>,
     ending: Cell<Option<CloseReason>>,
     /// What remains to be done before the socket is dropped.
     stage: Cell<Stage>,
@@ -80,7 +80,7 @@ pub(super) struct Token {
     pub(super) auth: Arc<Auth>,
 }
 
-/// What a session is made of; see [`super::Opening`].
+/// What a session is made of; see [`super::SessionSpec`].
 pub(super) struct Parts {
     pub(super) key: u32,
     pub(super) core: Rc<Core>,
@@ -108,7 +108,7 @@ impl Session {
             transport: OnceCell::new(),
             queue: RefCell::default(),
             waker: Cell::new(None),
-            touched: Cell::new(false),
+            dirty: Cell::new(false),
             ending: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
@@ -128,7 +128,7 @@ impl Session {
     }
 
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
-    /// touched before in this round and must be flushed.
+    /// dirty before in this round and must be flushed.
     pub(super) fn deliver(&self, message: &Arc<Message>) -> bool {
         if self.stage.get() != Stage::Open {
             self.count_missed(MissedReason::SessionEnded, 1);
@@ -139,7 +139,7 @@ impl Session {
             return false;
         }
         self.queue.borrow_mut().push_message(Arc::clone(message), self.endpoint.format);
-        !self.touched.replace(true)
+        !self.dirty.replace(true)
     }
 
     /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.
@@ -180,7 +180,7 @@ impl Session {
             }
             OnGap::Notice => {
                 self.queue.borrow_mut().push_gap(channel, reason, self.endpoint.format);
-                !self.touched.replace(true)
+                !self.dirty.replace(true)
             }
         }
     }
@@ -188,7 +188,7 @@ impl Session {
     /// Writes as much as the socket takes; the rest waits for the session's task to find it
     /// writable.
     pub(super) fn flush(&self, now: Instant) {
-        self.touched.set(false);
+        self.dirty.set(false);
         let Some(transport) = self.transport.get() else { return };
         while !self.queue.borrow().is_empty() {
             let written = self

@@ -5,13 +5,12 @@
 //! the answers: where, how, from where, how many, who, what, and last whether Redis agrees.
 
 use super::{
-    Gate,
+    ServerState,
     admission::{Admitted, KeyPermit, Overflow, Permit},
     answer,
     client::{self, AddressKey},
-    decision, farewell,
-    line::Line,
-    origin,
+    decision, lingering_close, origin,
+    pending_connection::PendingConnection,
     request::{self, NoRequest, Received},
     upgrade::{self, Upgrade},
 };
@@ -21,7 +20,7 @@ use crate::{
     identity::Identity,
     phase::Phase,
     reason::Refusal,
-    shard::{Opening, Seat, Shard, Transport},
+    shard::{SessionSpec, Shard, Subscription, Transport},
 };
 use futures_util::FutureExt as _;
 use hyper::{Method, http::request::Parts};
@@ -39,19 +38,19 @@ use tracing::{debug, error};
 const RESERVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A connection that was accepted.
-pub(super) struct Caller {
+pub(super) struct Arrival {
     /// `None` for a unix socket.
     pub(super) peer: Option<IpAddr>,
     pub(super) accepted: Instant,
     pub(super) standing: Result<Admitted, Overflow>,
 }
 
-impl Caller {
+impl Arrival {
     /// Counts a connection in.
     ///
     /// # Errors
     /// Why it must be turned away at once: it is over the limits, and the reserve is taken.
-    pub(super) fn arrive(gate: &Gate, peer: Option<IpAddr>) -> Result<Self, Refusal> {
+    pub(super) fn arrive(gate: &ServerState, peer: Option<IpAddr>) -> Result<Self, Refusal> {
         let accepted = Instant::now();
         let proxied = client::is_proxy(peer, &gate.config.server.trusted_proxies);
         // A proxy says only in the request whose connection it is.
@@ -81,12 +80,17 @@ impl From<Refusal> for Ending {
 struct Granted {
     matched: Matched,
     identity: Option<Identity>,
-    seat: Seat,
+    seat: Subscription,
     user: Option<KeyPermit<Arc<str>>>,
 }
 
 /// Shakes hands with one client.
-pub(super) async fn run(gate: Arc<Gate>, shard: Shard, transport: Transport, caller: Caller) {
+pub(super) async fn run(
+    gate: Arc<ServerState>,
+    shard: Shard,
+    transport: Transport,
+    caller: Arrival,
+) {
     let timeout = gate.config.server.handshake_timeout;
     let timeout = if caller.standing.is_ok() { timeout } else { timeout.min(RESERVE_TIMEOUT) };
     let handshake = Handshake {
@@ -104,7 +108,7 @@ pub(super) async fn run(gate: Arc<Gate>, shard: Shard, transport: Transport, cal
 
 /// A handshake under way, and what is known of it so far.
 struct Handshake {
-    gate: Arc<Gate>,
+    gate: Arc<ServerState>,
     shard: Shard,
     accepted: Instant,
     deadline: Instant,
@@ -118,7 +122,7 @@ impl Handshake {
     async fn run(mut self, transport: Transport, mut standing: Result<Admitted, Overflow>) {
         let received = request::receive(transport, self.end_of_reading(&mut standing)).await;
         let Received { transport, early, request } = received;
-        let line = Line::new(transport, &early);
+        let line = PendingConnection::new(transport, &early);
         let recognised = match request {
             Ok(request) => self.recognise(&request).map(|matched| (request, matched)),
             Err(NoRequest::Refused(refusal)) => Err(refusal),
@@ -155,7 +159,13 @@ impl Handshake {
     }
 
     /// Takes a correct handshake to its session, or its refusal.
-    async fn proceed(self, request: Parts, matched: Matched, admitted: Admitted, mut line: Line) {
+    async fn proceed(
+        self,
+        request: Parts,
+        matched: Matched,
+        admitted: Admitted,
+        mut line: PendingConnection,
+    ) {
         let Admitted { connection, pending, mut address } = admitted;
         let decided = self.decide(&request, matched, &mut address, &mut line);
         // A defect in here must cost this one handshake, and its client must be told.
@@ -179,7 +189,7 @@ impl Handshake {
         request: &Parts,
         matched: Matched,
         address: &mut Option<KeyPermit<AddressKey>>,
-        line: &mut Line,
+        line: &mut PendingConnection,
     ) -> Result<Granted, Ending> {
         if *self.gate.phase.borrow() >= Phase::Draining {
             return Err(Ending::Refused(Refusal::Draining));
@@ -224,11 +234,11 @@ impl Handshake {
         granted: Granted,
         connection: Permit,
         address: Option<KeyPermit<AddressKey>>,
-        mut line: Line,
+        mut line: PendingConnection,
     ) {
         let Granted { matched, identity, seat, user } = granted;
         let upgrade = self.upgrade.take().expect("what is granted was recognised before");
-        let opened = seat.open(Opening {
+        let opened = seat.open(SessionSpec {
             endpoint: matched.endpoint,
             identity,
             auth: Arc::clone(&self.gate.config.auth),
@@ -244,16 +254,16 @@ impl Handshake {
     }
 
     /// Answers with a refusal and ends the connection.
-    async fn refuse(&self, refusal: Refusal, mut line: Line) {
+    async fn refuse(&self, refusal: Refusal, mut line: PendingConnection) {
         self.gate.metrics.handshake_refused(refusal);
         debug!(endpoint = self.name(), code = refusal.label(), "handshake refused");
         let answer = self
             .closing_answer(refusal)
             .unwrap_or_else(|| answer::refused(refusal, self.method.as_ref(), SystemTime::now()));
-        let written = farewell::write_last(&mut line.transport, &answer).await;
+        let written = lingering_close::write_last(&mut line.transport, &answer).await;
         self.answered();
         if written.is_ok() {
-            farewell::linger(line.transport).await;
+            lingering_close::linger(line.transport).await;
         }
     }
 

@@ -5,14 +5,15 @@
 //! it pauses instead of spinning: a loop that tries again at once burns a whole core.
 
 use super::{
-    Gate, Gates, answer, farewell,
-    handshake::{self, Caller},
+    ServerState, ServerStateSender, answer,
+    handshake::{self, Arrival},
+    lingering_close,
     socket::{Accepted, Bound, Listener, Watched},
 };
 use crate::{
+    log_throttle::LogThrottle,
     phase::Phase,
     reason::Refusal,
-    repeated::Repeated,
     shard::{Command, Shard, ShardHandle},
 };
 use futures_util::FutureExt as _;
@@ -32,7 +33,7 @@ use tracing::{debug, error, warn};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the phase is `Draining`; the listener is closed on return.
-pub(super) async fn run(bound: Bound, gates: Gates, shards: &[ShardHandle]) {
+pub(super) async fn run(bound: Bound, gates: ServerStateSender, shards: &[ShardHandle]) {
     let Bound { listener, file } = bound;
     let acceptor = match Acceptor::new(listener) {
         Ok(acceptor) => acceptor,
@@ -90,9 +91,9 @@ fn is_the_client_s(error: &io::Error) -> bool {
 }
 
 /// Counts a connection in and gives it to a shard.
-fn hand_over(gates: &Gates, shard: &ShardHandle, accepted: Accepted) {
+fn hand_over(gates: &ServerStateSender, shard: &ShardHandle, accepted: Accepted) {
     let gate = gates.current();
-    let caller = match Caller::arrive(&gate, accepted.peer()) {
+    let caller = match Arrival::arrive(&gate, accepted.peer()) {
         Ok(caller) => caller,
         Err(refusal) => return turn_away(&gate, &accepted, refusal),
     };
@@ -105,15 +106,15 @@ fn hand_over(gates: &Gates, shard: &ShardHandle, accepted: Accepted) {
 
 /// Answers a connection over the limits for which the reserve has no place either: here and now, so
 /// that it costs no task, no memory and no descriptor beyond this call.
-fn turn_away(gate: &Gate, accepted: &Accepted, refusal: Refusal) {
+fn turn_away(gate: &ServerState, accepted: &Accepted, refusal: Refusal) {
     gate.metrics.handshake_refused(refusal);
     let answer = answer::refused(refusal, None, SystemTime::now());
     // That it is not whole, or not taken, changes nothing: the connection ends now.
     let _ = match accepted {
         // Keys would have to be agreed on for an answer, which is what a flood is after.
         Accepted::Tcp(..) if gate.config.server.tls.is_some() => Ok(()),
-        Accepted::Tcp(stream, _) => farewell::at_once(stream, &answer, TcpStream::shutdown),
-        Accepted::Unix(stream) => farewell::at_once(stream, &answer, UnixStream::shutdown),
+        Accepted::Tcp(stream, _) => lingering_close::at_once(stream, &answer, TcpStream::shutdown),
+        Accepted::Unix(stream) => lingering_close::at_once(stream, &answer, UnixStream::shutdown),
     };
 }
 
@@ -158,12 +159,12 @@ fn out_of_descriptors(error: &io::Error) -> bool {
 /// Failed accepts: every one counted, every burst logged once.
 struct Troubles {
     counter: IntCounter,
-    failures: Repeated,
+    failures: LogThrottle,
 }
 
 impl Troubles {
     fn new(counter: IntCounter) -> Self {
-        Self { counter, failures: Repeated::default() }
+        Self { counter, failures: LogThrottle::default() }
     }
 
     fn count(&self) {

@@ -2,44 +2,44 @@
 //!
 //! Never waits; allocates nothing but the message and its frame.
 
-use super::{outlet::Outlet, probe::Probe, table::Table};
+use super::{probe::Probe, shard_queues::ShardQueues, table::Table};
 use crate::{
-    channel::ChannelName, config, exchange::Event, message::Message, metrics::UpstreamMetrics,
-    reason::GapReason, repeated::Repeated,
+    bus::Event, channel::ChannelName, config, log_throttle::LogThrottle, message::Message,
+    metrics::UpstreamMetrics, reason::GapReason,
 };
 use std::{sync::Arc, time::Instant};
 use tracing::{debug, warn};
 
 /// The channels that are not for sessions, and the limits of those that are.
 #[derive(Debug)]
-pub(super) struct Intake {
+pub(super) struct Router {
     prefix: String,
     probe: Option<String>,
     control: Option<ChannelName>,
     max_payload: usize,
     /// Control messages that are larger.
-    oversized: Repeated,
+    oversized: LogThrottle,
     received: Instant,
-    /// Since the last [`Intake::count`].
+    /// Since the last [`Router::count`].
     messages: u64,
     bytes: u64,
 }
 
-/// Where the intake puts things.
+/// Where the router puts things.
 pub(super) struct Sinks<'a> {
     pub(super) table: &'a Table,
-    pub(super) outlet: &'a Outlet,
+    pub(super) queues: &'a ShardQueues,
     pub(super) probe: &'a mut Probe,
 }
 
-impl Intake {
+impl Router {
     pub(super) fn new(settings: &config::Redis) -> Self {
         Self {
             prefix: settings.channel_prefix.clone(),
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.as_deref().map(ChannelName::new),
             max_payload: settings.max_payload.get(),
-            oversized: Repeated::default(),
+            oversized: LogThrottle::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
@@ -72,21 +72,21 @@ impl Intake {
                 // It lingers; nobody is there to miss anything.
             } else if payload.len() > self.max_payload {
                 debug!(channel, bytes = payload.len(), "message is larger than redis.max_payload");
-                to.outlet.gap(shards, name.clone(), GapReason::PayloadTooLarge);
+                to.queues.gap(shards, name.clone(), GapReason::PayloadTooLarge);
             } else {
                 let message = Arc::new(Message::new(name.clone(), payload, self.received));
-                to.outlet.send(shards, Event::Message(message));
+                to.queues.send(shards, Event::Message(message));
             }
         } else if self.probe.as_deref() == Some(channel) {
             to.probe.arrived(payload);
         } else if self.control.as_ref().is_some_and(|name| name.as_str() == channel) {
             self.messages += 1;
             self.bytes += payload.len() as u64;
-            self.control(payload, to.outlet);
+            self.control(payload, to.queues);
         }
     }
 
-    fn control(&mut self, payload: &[u8], outlet: &Outlet) {
+    fn control(&mut self, payload: &[u8], queues: &ShardQueues) {
         let Some(control) = self.control.clone() else { return };
         let bytes = payload.len();
         if bytes > self.max_payload {
@@ -96,6 +96,6 @@ impl Intake {
             return;
         }
         let message = Message::new(control, payload, self.received);
-        outlet.send_all(&Event::Control(Arc::new(message)));
+        queues.send_all(&Event::Control(Arc::new(message)));
     }
 }

@@ -5,7 +5,7 @@
 //! dropped. So nothing of hyper is kept while a client is slow, nothing of it is left behind in a
 //! session, and no answer depends on hyper's.
 
-use super::intake::Intake;
+use super::head::HeadReader;
 use crate::{reason::Refusal, shard::Transport};
 use bytes::Bytes;
 use http_body_util::Empty;
@@ -53,7 +53,7 @@ pub(super) async fn receive(
     mut transport: Transport,
     end: impl Future<Output = Refusal>,
 ) -> Received {
-    let mut intake = Intake::default();
+    let mut intake = HeadReader::default();
     let parsed = tokio::select! {
         biased;
         parsed = read(&mut transport, &mut intake) => parsed,
@@ -72,7 +72,7 @@ type Parsed = Result<(Parts, usize), NoRequest>;
 
 /// Reads until what has come in is a request, or can be none any more. Asks the parser at the end of
 /// each line, of which there are [`MAX_HEADERS`] and two at the most.
-async fn read(transport: &mut Transport, intake: &mut Intake) -> Parsed {
+async fn read(transport: &mut Transport, intake: &mut HeadReader) -> Parsed {
     loop {
         let lines = intake.meter.lines();
         let read = intake.read(transport).await.map_err(|_broken| NoRequest::Gone)?;
@@ -190,7 +190,7 @@ mod tests {
     use super::*;
     use crate::{
         config::OriginRule,
-        front::{client, origin, upgrade},
+        server::{client, origin, upgrade},
     };
     use std::time::Duration;
     use tokio::{

@@ -4,8 +4,8 @@
 //! unless the link itself is gone. Subscribes, and publishes one canary; changes nothing else.
 
 use super::{
+    client::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber},
     fred_link::{Connection, Fred, FredSubscriber},
-    link::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber},
 };
 use crate::config;
 use std::{
@@ -15,14 +15,14 @@ use std::{
 use tokio::time::timeout;
 
 /// Both links, made and authenticated.
-pub struct Examination {
+pub struct RedisDiagnostics {
     subscriber: FredSubscriber,
     publisher: Connection,
     /// How long each answer may take.
     patience: Duration,
 }
 
-impl Examination {
+impl RedisDiagnostics {
     /// Dials both links, as the gateway would.
     ///
     /// # Errors

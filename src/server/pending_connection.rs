@@ -9,12 +9,12 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 const MAX_EARLY_BYTES: usize = 16 * 1024;
 
 /// The transport, and what the client sent behind its request.
-pub(super) struct Line {
+pub(super) struct PendingConnection {
     pub(super) transport: Transport,
     early: BytesMut,
 }
 
-impl Line {
+impl PendingConnection {
     pub(super) fn new(transport: Transport, early: &[u8]) -> Self {
         Self { transport, early: BytesMut::from(early) }
     }
@@ -47,9 +47,9 @@ mod tests {
     use std::time::Duration;
     use tokio::{net::UnixStream, time::timeout};
 
-    fn line() -> (Line, UnixStream) {
+    fn line() -> (PendingConnection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        (Line::new(Transport::Unix(ours), b"fi"), theirs)
+        (PendingConnection::new(Transport::Unix(ours), b"fi"), theirs)
     }
 
     #[tokio::test]

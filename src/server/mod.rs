@@ -8,17 +8,17 @@ mod admission;
 mod answer;
 mod client;
 mod decision;
-mod farewell;
 #[cfg(test)]
 mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod handshake;
-mod intake;
-mod line;
+mod head;
+mod lingering_close;
 mod listener;
 mod origin;
 mod pending;
+mod pending_connection;
 mod problem;
 mod request;
 mod socket;
@@ -33,29 +33,29 @@ use std::{io, net::SocketAddr, sync::Arc};
 use tokio::sync::watch;
 
 /// The bound public port.
-pub struct Front {
+pub struct PublicServer {
     bound: Bound,
-    gates: Gates,
+    gates: ServerStateSender,
     shards: Vec<ShardHandle>,
 }
 
 /// The current gate: swapped as a whole by a reload, and looked at once by each connection.
 #[derive(Clone)]
-pub struct Gates(watch::Sender<Arc<Gate>>);
+pub struct ServerStateSender(watch::Sender<Arc<ServerState>>);
 
-impl Gates {
+impl ServerStateSender {
     /// Has connections from now on judged by this configuration. What is counted stays counted.
     pub fn adopt(&self, config: Arc<Config>) {
         self.0.send_modify(|gate| *gate = Arc::new(gate.adopting(config)));
     }
 
-    fn current(&self) -> Arc<Gate> {
+    fn current(&self) -> Arc<ServerState> {
         Arc::clone(&self.0.borrow())
     }
 }
 
 /// What every handshake looks at, on whichever shard.
-struct Gate {
+struct ServerState {
     config: Arc<Config>,
     routes: Routes,
     admission: Admission,
@@ -63,7 +63,7 @@ struct Gate {
     phase: watch::Receiver<Phase>,
 }
 
-impl Gate {
+impl ServerState {
     fn new(config: Arc<Config>, metrics: Arc<Metrics>, phase: watch::Receiver<Phase>) -> Self {
         Self {
             routes: Routes::new(config.endpoints.clone()),
@@ -85,7 +85,7 @@ impl Gate {
     }
 }
 
-impl Front {
+impl PublicServer {
     /// Binds the public port.
     ///
     /// # Errors
@@ -97,13 +97,13 @@ impl Front {
         phase: watch::Receiver<Phase>,
     ) -> io::Result<Self> {
         let bound = Bound::bind(&config.server.listen)?;
-        let gate = Arc::new(Gate::new(config, metrics, phase));
-        Ok(Self { bound, gates: Gates(watch::Sender::new(gate)), shards })
+        let gate = Arc::new(ServerState::new(config, metrics, phase));
+        Ok(Self { bound, gates: ServerStateSender(watch::Sender::new(gate)), shards })
     }
 
     /// What a reload swaps.
     #[must_use]
-    pub fn gates(&self) -> Gates {
+    pub fn server_state(&self) -> ServerStateSender {
         self.gates.clone()
     }
 

@@ -5,7 +5,7 @@ use std::error::Error;
 /// The outermost first. What a cause repeats is left out: some errors of libraries show their cause in
 /// their own text, and name it as well.
 #[must_use]
-pub fn chain(error: &dyn Error) -> String {
+pub fn error_chain(error: &dyn Error) -> String {
     let (mut text, mut source) = (error.to_string(), error.source());
     while let Some(cause) = source {
         let said = cause.to_string();
@@ -33,7 +33,7 @@ mod tests {
     #[test]
     fn every_cause_is_told_on_one_line_and_none_twice() {
         let error = Failed(Shown(io::ErrorKind::UnexpectedEof.into()));
-        assert_eq!(chain(&error), "cannot connect: TLS failed: unexpected end of file");
-        assert_eq!(chain(&io::Error::other("alone")), "alone");
+        assert_eq!(error_chain(&error), "cannot connect: TLS failed: unexpected end of file");
+        assert_eq!(error_chain(&io::Error::other("alone")), "alone");
     }
 }

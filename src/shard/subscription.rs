@@ -16,13 +16,13 @@ use std::{future::poll_fn, mem, rc::Rc, sync::Arc};
 const UNSENT_BYTES: u32 = 128 * 1024;
 
 /// A place in channels that are all held, not yet taken by a session. Dropping it leaves them.
-pub struct Seat {
+pub struct Subscription {
     core: Rc<Core>,
     channels: Box<[ChannelName]>,
 }
 
 /// What a session is made of, besides its seat and its transport.
-pub struct Opening<P> {
+pub struct SessionSpec<P> {
     pub endpoint: Arc<Endpoint>,
     /// `None` on an endpoint with `auth = "none"`.
     pub identity: Option<Identity>,
@@ -32,9 +32,9 @@ pub struct Opening<P> {
     pub permit: P,
 }
 
-/// A session whose 101 is on its way. Dropping it instead of [`Opened::start`] ends the session as
+/// A session whose 101 is on its way. Dropping it instead of [`PendingSession::start`] ends the session as
 /// `peer_gone`.
-pub struct Opened<P> {
+pub struct PendingSession<P> {
     session: Rc<Session>,
     /// `None` once the session's task has it.
     permit: Option<P>,
@@ -47,16 +47,16 @@ impl Shard {
     /// # Errors
     /// [`Refusal::RedisUnavailable`] at once when there is no link, [`Refusal::ChannelRefused`]
     /// when Redis refuses one of them.
-    pub async fn join(&self, channels: Vec<ChannelName>) -> Result<Seat, Refusal> {
-        let seat = Seat::take(Rc::clone(&self.core), channels.into_boxed_slice());
-        poll_fn(|cx| self.core.hub.borrow_mut().poll_held(&seat.channels, cx)).await?;
+    pub async fn join(&self, channels: Vec<ChannelName>) -> Result<Subscription, Refusal> {
+        let seat = Subscription::take(Rc::clone(&self.core), channels.into_boxed_slice());
+        poll_fn(|cx| self.core.hub.borrow_mut().poll_subscribed(&seat.channels, cx)).await?;
         Ok(seat)
     }
 }
 
-impl Seat {
+impl Subscription {
     fn take(core: Rc<Core>, channels: Box<[ChannelName]>) -> Self {
-        channels.iter().for_each(|channel| core.hub.borrow_mut().take_seat(channel));
+        channels.iter().for_each(|channel| core.hub.borrow_mut().acquire(channel));
         core.hub_changed();
         Self { core, channels }
     }
@@ -68,31 +68,31 @@ impl Seat {
     /// # Panics
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
     #[must_use]
-    pub fn open<P>(mut self, opening: Opening<P>) -> Opened<P> {
+    pub fn open<P>(mut self, opening: SessionSpec<P>) -> PendingSession<P> {
         // The seats pass to the session, which gives them back when it is dismissed.
         let channels = mem::take(&mut self.channels);
         let core = Rc::clone(&self.core);
         let mut sessions = self.core.sessions.borrow_mut();
         let place = sessions.vacant_entry();
         let key = u32::try_from(place.key()).expect("a shard has fewer sessions than descriptors");
-        let Opening { endpoint, identity, auth, permit } = opening;
+        let SessionSpec { endpoint, identity, auth, permit } = opening;
         let parts = Parts { key, core, endpoint, channels, identity, auth };
         let session = Rc::new(Session::new(parts));
         place.insert(Rc::clone(&session));
         drop(sessions);
-        self.core.admit(&session);
-        Opened { session, permit: Some(permit) }
+        self.core.insert(&session);
+        PendingSession { session, permit: Some(permit) }
     }
 }
 
-impl Drop for Seat {
+impl Drop for Subscription {
     fn drop(&mut self) {
-        self.channels.iter().for_each(|channel| self.core.hub.borrow_mut().leave_seat(channel));
+        self.channels.iter().for_each(|channel| self.core.hub.borrow_mut().release(channel));
         self.core.hub_changed();
     }
 }
 
-impl<P: Unpin + 'static> Opened<P> {
+impl<P: Unpin + 'static> PendingSession<P> {
     /// The session's name in logs and in the `ready` frame.
     #[must_use]
     pub fn id(&self) -> SessionId {
@@ -110,10 +110,10 @@ impl<P: Unpin + 'static> Opened<P> {
     }
 }
 
-impl<P> Drop for Opened<P> {
+impl<P> Drop for PendingSession<P> {
     fn drop(&mut self) {
         if self.permit.is_some() {
-            self.session.core.dismiss(&self.session);
+            self.session.core.remove(&self.session);
         }
     }
 }

@@ -1,10 +1,10 @@
-//! Upstream's ends of the shards' rings and verdict queues.
+//! Upstream's ends of the shards' rings and queues of subscription events.
 //!
 //! Nothing here ever waits. A ring without a receiver swallows its events: that shard has ended.
 
 use crate::{
+    bus::{Event, ShardId, SubscriptionEvent, SubscriptionEvents, UpstreamEnd},
     channel::ChannelName,
-    exchange::{Event, ShardId, UpstreamEnd, Verdict, Verdicts},
     reason::GapReason,
 };
 use tokio::sync::{broadcast, mpsc};
@@ -14,26 +14,26 @@ pub(super) type Shards = u64;
 
 /// The shards' queues, by shard number.
 #[derive(Debug)]
-pub(super) struct Outlet {
+pub(super) struct ShardQueues {
     rings: Vec<broadcast::Sender<Event>>,
     replies: Vec<Replies>,
 }
 
-/// The verdicts of one shard that wait for [`Outlet::flush`].
+/// The subscription events of one shard that wait for [`ShardQueues::flush`].
 #[derive(Debug)]
 struct Replies {
-    queue: mpsc::UnboundedSender<Verdicts>,
-    /// The sequence of the last demand that was processed.
+    queue: mpsc::UnboundedSender<SubscriptionEvents>,
+    /// The sequence of the last request that was processed.
     read_up_to: u64,
-    verdicts: Vec<Verdict>,
+    events: Vec<SubscriptionEvent>,
 }
 
-impl Outlet {
-    /// Takes the queues; the demands are handed back.
-    pub(super) fn new(end: UpstreamEnd) -> (Self, mpsc::Receiver<crate::exchange::Demand>) {
-        let replies = end.verdicts.into_iter();
-        let replies = replies.map(|queue| Replies { queue, read_up_to: 0, verdicts: Vec::new() });
-        (Self { rings: end.rings, replies: replies.collect() }, end.demands)
+impl ShardQueues {
+    /// Takes the queues; the requests are handed back.
+    pub(super) fn new(end: UpstreamEnd) -> (Self, mpsc::Receiver<crate::bus::RequestBatch>) {
+        let replies = end.subscription_events.into_iter();
+        let replies = replies.map(|queue| Replies { queue, read_up_to: 0, events: Vec::new() });
+        (Self { rings: end.rings, replies: replies.collect() }, end.requests)
     }
 
     /// Puts one event into the rings of these shards.
@@ -66,31 +66,31 @@ impl Outlet {
         self.send(shards, Event::Gap(channel, reason));
     }
 
-    /// Notes that a shard's demand was read.
+    /// Notes that a shard's request was read.
     pub(super) fn read(&mut self, shard: ShardId, sequence: u64) {
         self.replies[shard].read_up_to = sequence;
     }
 
-    /// Queues a verdict for these shards.
-    pub(super) fn verdict(&mut self, shards: Shards, verdict: &Verdict) {
+    /// Queues an event for these shards.
+    pub(super) fn tell(&mut self, shards: Shards, event: &SubscriptionEvent) {
         let mut left = shards;
         while left != 0 {
-            self.replies[left.trailing_zeros() as usize].verdicts.push(verdict.clone());
+            self.replies[left.trailing_zeros() as usize].events.push(event.clone());
             left &= left - 1;
         }
     }
 
-    /// Queues a verdict for every shard.
-    pub(super) fn verdict_all(&mut self, verdict: &Verdict) {
-        self.replies.iter_mut().for_each(|shard| shard.verdicts.push(verdict.clone()));
+    /// Queues an event for every shard.
+    pub(super) fn tell_all(&mut self, event: &SubscriptionEvent) {
+        self.replies.iter_mut().for_each(|shard| shard.events.push(event.clone()));
     }
 
     /// Sends what was queued.
     pub(super) fn flush(&mut self) {
-        for shard in self.replies.iter_mut().filter(|shard| !shard.verdicts.is_empty()) {
-            let verdicts = std::mem::take(&mut shard.verdicts);
+        for shard in self.replies.iter_mut().filter(|shard| !shard.events.is_empty()) {
+            let events = std::mem::take(&mut shard.events);
             // An error means that the shard has ended.
-            let _ = shard.queue.send(Verdicts { read_up_to: shard.read_up_to, verdicts });
+            let _ = shard.queue.send(SubscriptionEvents { read_up_to: shard.read_up_to, events });
         }
     }
 }

@@ -4,14 +4,14 @@
 
 use super::{
     backoff::Backoff,
-    link::{LinkError, Publisher, Redis, Reply},
+    client::{LinkError, Publisher, Redis, Reply},
 };
 use std::{future::pending, time::Duration};
 use tokio::time::Instant;
 use tracing::debug;
 
 /// The command connection, made and mended as needed.
-pub(super) struct Commander<R: Redis> {
+pub(super) struct PublishConnection<R: Redis> {
     state: State<R::Publisher>,
     backoff: Backoff,
     /// How long a PUBLISH may take.
@@ -39,17 +39,17 @@ enum State<P> {
 }
 
 /// What became of the command connection.
-pub(super) enum News<P> {
+pub(super) enum PublishEvent<P> {
     Dialled(Result<P, LinkError>),
     Published(Result<(), LinkError>),
 }
 
-impl<R: Redis> Commander<R> {
+impl<R: Redis> PublishConnection<R> {
     pub(super) fn new(backoff: Backoff, timeout: Duration) -> Self {
         Self { state: State::Off, backoff, timeout, failing: None }
     }
 
-    /// Closes the connection and makes none until [`Commander::start`].
+    /// Closes the connection and makes none until [`PublishConnection::start`].
     pub(super) fn stop(&mut self) {
         self.state = State::Off;
     }
@@ -60,27 +60,31 @@ impl<R: Redis> Commander<R> {
     }
 
     /// Waits for news. Cancel-safe.
-    pub(super) async fn next(&mut self) -> News<R::Publisher> {
+    pub(super) async fn next(&mut self) -> PublishEvent<R::Publisher> {
         match &mut self.state {
             State::Off | State::Waiting { .. } | State::Ready(_) => pending().await,
-            State::Dialling { dial, .. } => News::Dialled(dial.await),
-            State::Publishing { reply, .. } => News::Published(reply.await),
+            State::Dialling { dial, .. } => PublishEvent::Dialled(dial.await),
+            State::Publishing { reply, .. } => PublishEvent::Published(reply.await),
         }
     }
 
     /// Takes in the news. Returns whether something has failed, in words.
-    pub(super) fn take(&mut self, news: News<R::Publisher>, now: Instant) -> Result<(), String> {
+    pub(super) fn take(
+        &mut self,
+        news: PublishEvent<R::Publisher>,
+        now: Instant,
+    ) -> Result<(), String> {
         match news {
-            News::Dialled(Ok(publisher)) => self.state = State::Ready(publisher),
-            News::Published(Ok(())) => {
+            PublishEvent::Dialled(Ok(publisher)) => self.state = State::Ready(publisher),
+            PublishEvent::Published(Ok(())) => {
                 if let State::Publishing { publisher, .. } = self.take_state() {
                     self.state = State::Ready(publisher);
                 }
                 self.failing = None;
                 self.backoff.reset();
             }
-            News::Dialled(Err(error)) => return Err(self.fail("connection", &error, now)),
-            News::Published(Err(error)) => return Err(self.fail("PUBLISH", &error, now)),
+            PublishEvent::Dialled(Err(error)) => return Err(self.fail("connection", &error, now)),
+            PublishEvent::Published(Err(error)) => return Err(self.fail("PUBLISH", &error, now)),
         }
         Ok(())
     }
@@ -102,7 +106,7 @@ impl<R: Redis> Commander<R> {
         format!("cannot probe: {what} failed: {error}")
     }
 
-    /// Does what time demands: dials again, or gives a PUBLISH up.
+    /// Does what time requests: dials again, or gives a PUBLISH up.
     pub(super) fn tick(&mut self, redis: &R, now: Instant) -> Result<(), String> {
         match &self.state {
             State::Waiting { until } if *until <= now => self.start(redis, now),
@@ -115,7 +119,7 @@ impl<R: Redis> Commander<R> {
         Ok(())
     }
 
-    /// When [`Commander::tick`] must be called next.
+    /// When [`PublishConnection::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
             State::Waiting { until } => Some(*until),
@@ -128,7 +132,7 @@ impl<R: Redis> Commander<R> {
         matches!(self.state, State::Ready(_))
     }
 
-    /// Publishes; only when [`Commander::is_ready`].
+    /// Publishes; only when [`PublishConnection::is_ready`].
     pub(super) fn publish(&mut self, channel: &str, payload: &str, now: Instant) {
         if let State::Ready(publisher) = self.take_state() {
             let reply = publisher.publish(channel, payload);

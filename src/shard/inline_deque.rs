@@ -10,14 +10,14 @@ use std::{
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Lane<T> {
+pub(super) struct InlineDeque<T> {
     first: Option<T>,
     /// Never empty, and `None` without a first.
     #[expect(clippy::box_collection, reason = "every session has a lane, and hardly one a rest")]
     rest: Option<Box<VecDeque<T>>>,
 }
 
-impl<T> Lane<T> {
+impl<T> InlineDeque<T> {
     pub(super) fn is_empty(&self) -> bool {
         self.first.is_none()
     }
@@ -73,13 +73,13 @@ impl<T> Lane<T> {
     }
 }
 
-impl<T> Default for Lane<T> {
+impl<T> Default for InlineDeque<T> {
     fn default() -> Self {
         Self { first: None, rest: None }
     }
 }
 
-impl<T> Index<usize> for Lane<T> {
+impl<T> Index<usize> for InlineDeque<T> {
     type Output = T;
 
     fn index(&self, at: usize) -> &T {
@@ -91,7 +91,7 @@ impl<T> Index<usize> for Lane<T> {
     }
 }
 
-impl<T> IndexMut<usize> for Lane<T> {
+impl<T> IndexMut<usize> for InlineDeque<T> {
     fn index_mut(&mut self, at: usize) -> &mut T {
         match (at.checked_sub(1), &mut self.first, &mut self.rest) {
             (None, Some(first), _) => first,
@@ -105,13 +105,13 @@ impl<T> IndexMut<usize> for Lane<T> {
 mod tests {
     use super::*;
 
-    fn lane_of(items: std::ops::Range<u32>) -> Lane<u32> {
-        let mut lane = Lane::default();
+    fn lane_of(items: std::ops::Range<u32>) -> InlineDeque<u32> {
+        let mut lane = InlineDeque::default();
         items.for_each(|item| lane.push(item));
         lane
     }
 
-    fn contents(lane: &Lane<u32>) -> Vec<u32> {
+    fn contents(lane: &InlineDeque<u32>) -> Vec<u32> {
         assert_eq!(lane.len(), lane.iter().count());
         assert_eq!(lane.is_empty(), lane.front().is_none());
         assert_eq!(lane.front(), lane.iter().next());

@@ -1,12 +1,12 @@
-//! For tests: a front over a real shard, the test in Redis's place, clients that are bare sockets.
+//! For tests: a server over a real shard, the test in Redis's place, clients that are bare sockets.
 
-use super::Front;
+use super::PublicServer;
 use crate::{
     auth::{Auth, Reject, Source, StaticToken},
+    bus::{Event, RejectedBy, Request, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, queues},
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
-    exchange::{Change, Event, RefusedBy, UpstreamEnd, Verdict, Verdicts, queues},
     message::Message,
     metrics::Metrics,
     phase::Phase,
@@ -45,13 +45,13 @@ pub(super) enum Redis {
     SaysNothing,
 }
 
-/// A front that runs.
+/// A server that runs.
 pub(super) struct Rig {
     pub(super) address: Option<SocketAddr>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Sender<Phase>,
     ring: broadcast::Sender<Event>,
-    changes: Arc<Mutex<Vec<Change>>>,
+    changes: Arc<Mutex<Vec<Request>>>,
     running: JoinHandle<()>,
     _shard: ShardThread,
 }
@@ -67,12 +67,13 @@ impl Rig {
         let shard = ShardThread::start(ends.remove(0), metrics.shard(0)).unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
         let shards = vec![shard.handle()];
-        let front = Front::bind(Arc::new(config), Arc::clone(&metrics), shards, phases).unwrap();
+        let server =
+            PublicServer::bind(Arc::new(config), Arc::clone(&metrics), shards, phases).unwrap();
         let changes = Arc::default();
         let ring = upstream.rings[0].clone();
         tokio::spawn(play_redis(upstream, redis, Arc::clone(&changes)));
-        let address = front.address();
-        let running = tokio::spawn(front.run());
+        let address = server.address();
+        let running = tokio::spawn(server.run());
         Self { address, metrics, phase, ring, changes, running, _shard: shard }
     }
 
@@ -82,11 +83,11 @@ impl Rig {
     }
 
     /// Waits until the shard has asked for this change.
-    pub(super) async fn wait_for_change(&self, change: &Change) {
+    pub(super) async fn wait_for_change(&self, change: &Request) {
         self.wait_until(|| self.changes.lock().unwrap().contains(change)).await;
     }
 
-    pub(super) fn changes(&self) -> Vec<Change> {
+    pub(super) fn changes(&self) -> Vec<Request> {
         self.changes.lock().unwrap().clone()
     }
 
@@ -104,7 +105,7 @@ impl Rig {
         timeout(PATIENCE, waiting).await.expect("what the test waits for never came");
     }
 
-    /// Tells the front to drain and waits until it has closed its listener.
+    /// Tells the server to drain and waits until it has closed its listener.
     pub(super) async fn drain(&mut self) {
         self.phase.send(Phase::Draining).unwrap();
         timeout(PATIENCE, &mut self.running).await.unwrap().unwrap();
@@ -127,22 +128,25 @@ impl Rig {
     }
 }
 
-async fn play_redis(mut upstream: UpstreamEnd, redis: Redis, changes: Arc<Mutex<Vec<Change>>>) {
-    while let Some(demand) = upstream.demands.recv().await {
-        let wanted = demand.changes.iter().filter_map(|change| match change {
-            Change::Join(channel) => Some(channel.clone()),
-            Change::Leave(_) => None,
+async fn play_redis(mut upstream: UpstreamEnd, redis: Redis, changes: Arc<Mutex<Vec<Request>>>) {
+    while let Some(request) = upstream.requests.recv().await {
+        let wanted = request.requests.iter().filter_map(|change| match change {
+            Request::Subscribe(channel) => Some(channel.clone()),
+            Request::Unsubscribe(_) => None,
         });
-        let verdicts = wanted.filter_map(|channel| match redis {
-            Redis::Confirms => Some(Verdict::Held(channel)),
-            Redis::IsDown => Some(Verdict::Refused(channel, RefusedBy::LinkDown)),
-            Redis::Refuses => Some(Verdict::Refused(channel, RefusedBy::Redis)),
+        let subscription_events = wanted.filter_map(|channel| match redis {
+            Redis::Confirms => Some(SubscriptionEvent::Confirmed(channel)),
+            Redis::IsDown => Some(SubscriptionEvent::Rejected(channel, RejectedBy::LinkDown)),
+            Redis::Refuses => Some(SubscriptionEvent::Rejected(channel, RejectedBy::Redis)),
             Redis::SaysNothing => None,
         });
-        let verdicts = Verdicts { read_up_to: demand.sequence, verdicts: verdicts.collect() };
-        changes.lock().unwrap().extend(demand.changes);
+        let subscription_events = SubscriptionEvents {
+            read_up_to: request.sequence,
+            events: subscription_events.collect(),
+        };
+        changes.lock().unwrap().extend(request.requests);
         // The shard may have ended with its test.
-        let _ = upstream.verdicts[0].send(verdicts);
+        let _ = upstream.subscription_events[0].send(subscription_events);
     }
 }
 

@@ -21,12 +21,12 @@ const CHUNK_BYTES: usize = 4 * 1024;
 
 /// What has come in so far.
 #[derive(Debug, Default)]
-pub(super) struct Intake {
+pub(super) struct HeadReader {
     pub(super) bytes: Vec<u8>,
     pub(super) meter: Meter,
 }
 
-impl Intake {
+impl HeadReader {
     /// Reads once; 0 bytes are the end of what the client sends. Cancel-safe.
     pub(super) async fn read(&mut self, transport: &mut Transport) -> io::Result<usize> {
         poll_fn(|cx| self.poll_read(transport, cx)).await

@@ -3,9 +3,9 @@
 use super::fixture::{Answer, Client, PATIENCE, Redis, Rig, TOKEN, auth, handshake, number};
 use crate::{
     auth::Reject,
+    bus::Request,
     channel::ChannelName,
     config::{ListenAddress, OriginRule},
-    exchange::Change,
 };
 use std::time::{Duration, Instant};
 use tokio::{
@@ -155,7 +155,7 @@ async fn redis_decides_last() {
         let answer = rig.ask(&handshake("/open/a", &[])).await;
         assert_eq!((answer.status(), &*answer.code()), (503, code));
         assert_eq!(answer.header("retry-after"), Some("2"));
-        rig.wait_for_change(&Change::Leave(ChannelName::new("room:a"))).await;
+        rig.wait_for_change(&Request::Unsubscribe(ChannelName::new("room:a"))).await;
     }
 }
 
@@ -272,7 +272,7 @@ async fn a_draining_gateway_refuses_who_waits_and_closes_its_listener() {
     let mut rig = Rig::start(Redis::SaysNothing, |_| ());
     let mut waiting = rig.connect().await;
     waiting.send(&handshake("/open/a", &[])).await;
-    rig.wait_for_change(&Change::Join(ChannelName::new("room:a"))).await;
+    rig.wait_for_change(&Request::Subscribe(ChannelName::new("room:a"))).await;
     rig.drain().await;
     assert_eq!(waiting.answer().await.code(), "draining");
     let refused = tokio::net::TcpStream::connect(rig.address.unwrap()).await;
@@ -282,7 +282,7 @@ async fn a_draining_gateway_refuses_who_waits_and_closes_its_listener() {
 #[tokio::test]
 async fn a_leaving_gateway_still_lets_clients_in() {
     let rig = rig();
-    rig.phase.send(crate::phase::Phase::Leaving).unwrap();
+    rig.phase.send(crate::phase::Phase::Terminating).unwrap();
     assert_eq!(rig.code("/open/a", &[]).await, "101");
 }
 
@@ -291,9 +291,9 @@ async fn a_client_that_leaves_while_it_waits_is_not_waited_for() {
     let rig = Rig::start(Redis::SaysNothing, |_| ());
     let mut client = rig.connect().await;
     client.send(&handshake("/open/a", &[])).await;
-    rig.wait_for_change(&Change::Join(ChannelName::new("room:a"))).await;
+    rig.wait_for_change(&Request::Subscribe(ChannelName::new("room:a"))).await;
     drop(client);
-    rig.wait_for_change(&Change::Leave(ChannelName::new("room:a"))).await;
+    rig.wait_for_change(&Request::Unsubscribe(ChannelName::new("room:a"))).await;
 }
 
 #[tokio::test]

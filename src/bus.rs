@@ -1,8 +1,8 @@
 //! What crosses between upstream and the shards. Neither knows the other; both speak these types.
 //!
 //! Three queues a shard: its *ring* (messages and gaps, in Redis's order, never waited for: a shard
-//! that falls behind loses the oldest and is told how many), its *verdicts* (answers to what it
-//! asked for, never lost), and the one queue of *demands* that all shards share.
+//! that falls behind loses the oldest and is told how many), its *subscription events* (answers to what it
+//! asked for, never lost), and the one queue of *requests* that all shards share.
 
 use crate::{channel::ChannelName, message::Message, reason::GapReason};
 use std::sync::Arc;
@@ -28,45 +28,45 @@ pub enum Event {
 
 /// What shards ask of upstream.
 #[derive(Debug)]
-pub struct Demand {
+pub struct RequestBatch {
     pub shard: ShardId,
-    /// Counts a shard's demands from 1. Upstream says with every verdict how far it has read.
+    /// Counts a shard's requests from 1. Upstream says with every event how far it has read.
     pub sequence: u64,
     /// In this order.
-    pub changes: Vec<Change>,
+    pub requests: Vec<Request>,
 }
 
 /// A shard's first session of a channel came, or its last one left.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    Join(ChannelName),
-    Leave(ChannelName),
+pub enum Request {
+    Subscribe(ChannelName),
+    Unsubscribe(ChannelName),
 }
 
 /// What upstream tells one shard.
 #[derive(Debug, Clone)]
-pub struct Verdicts {
-    /// The last demand of this shard that these verdicts know of. A verdict on a channel that was
-    /// left and joined again since then speaks of the past and must be passed over.
+pub struct SubscriptionEvents {
+    /// The last request of this shard that these events know of. A event on a channel that was
+    /// left and joined again since then speaks of the past and must be ignored.
     pub read_up_to: u64,
-    pub verdicts: Vec<Verdict>,
+    pub events: Vec<SubscriptionEvent>,
 }
 
 /// Upstream's word on one channel, or on the whole link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
+pub enum SubscriptionEvent {
     /// Redis has confirmed the subscription: every message from here on reaches the ring.
-    Held(ChannelName),
+    Confirmed(ChannelName),
     /// Redis refuses this channel, or the link is down and nothing can be confirmed now. The
-    /// channel stays wanted until the shard says `Leave`.
-    Refused(ChannelName, RefusedBy),
-    /// The link is lost: no channel is held any more. Each comes back as `Held`, after its gap.
+    /// channel stays wanted until the shard says `Unsubscribe`.
+    Rejected(ChannelName, RejectedBy),
+    /// The link is lost: no channel is held any more. Each comes back as `Confirmed`, after its gap.
     LinkLost,
 }
 
 /// Why a channel cannot be confirmed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum RefusedBy {
+pub enum RejectedBy {
     /// Redis answered this channel with an error, NOPERM for example.
     Redis,
     /// There is no link to ask.
@@ -79,8 +79,8 @@ pub struct UpstreamEnd {
     /// One ring a shard, by shard number.
     pub rings: Vec<broadcast::Sender<Event>>,
     /// One queue a shard. Its length is bounded by the channels that the shard wants.
-    pub verdicts: Vec<mpsc::UnboundedSender<Verdicts>>,
-    pub demands: mpsc::Receiver<Demand>,
+    pub subscription_events: Vec<mpsc::UnboundedSender<SubscriptionEvents>>,
+    pub requests: mpsc::Receiver<RequestBatch>,
 }
 
 /// One shard's ends of the queues.
@@ -88,15 +88,15 @@ pub struct UpstreamEnd {
 pub struct ShardEnd {
     pub id: ShardId,
     pub ring: broadcast::Receiver<Event>,
-    pub verdicts: mpsc::UnboundedReceiver<Verdicts>,
-    pub demands: mpsc::Sender<Demand>,
+    pub subscription_events: mpsc::UnboundedReceiver<SubscriptionEvents>,
+    pub requests: mpsc::Sender<RequestBatch>,
 }
 
 /// Events that a shard may fall behind before the oldest are overwritten.
 const RING_EVENTS: usize = 16_384;
 
-/// Demands waiting for upstream; a shard has at most one under way, so this is never the brake.
-const DEMANDS: usize = MAX_SHARDS;
+/// Batches waiting for upstream; a shard has at most one under way, so this is never the brake.
+const REQUESTS: usize = MAX_SHARDS;
 
 /// Makes the queues between upstream and `shards` shards.
 ///
@@ -105,15 +105,15 @@ const DEMANDS: usize = MAX_SHARDS;
 #[must_use]
 pub fn queues(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
     assert!((1..=MAX_SHARDS).contains(&shards), "{shards} shards");
-    let (demand, demands) = mpsc::channel(DEMANDS);
-    let mut upstream = UpstreamEnd { rings: Vec::new(), verdicts: Vec::new(), demands };
+    let (request, requests) = mpsc::channel(REQUESTS);
+    let mut upstream = UpstreamEnd { rings: Vec::new(), subscription_events: Vec::new(), requests };
     let ends = (0..shards)
         .map(|id| {
             let (ring, events) = broadcast::channel(RING_EVENTS);
-            let (verdict, verdicts) = mpsc::unbounded_channel();
+            let (subscription_event, subscription_events) = mpsc::unbounded_channel();
             upstream.rings.push(ring);
-            upstream.verdicts.push(verdict);
-            ShardEnd { id, ring: events, verdicts, demands: demand.clone() }
+            upstream.subscription_events.push(subscription_event);
+            ShardEnd { id, ring: events, subscription_events, requests: request.clone() }
         })
         .collect();
     (upstream, ends)

@@ -1,0 +1,93 @@
+//! Our own RESP connection to one Redis server: what the actor needs of it, and nothing more.
+//!
+//! A link is dialled once and never mends itself: when it ends, the actor drops it and dials anew,
+//! so that start-up and recovery are one code path. Dropping a link closes its connection.
+//!
+//! Rooms: `resp` bytes → borrowed events · `connection` the read and write buffers and the queue of
+//! what was asked · `dial` TCP, unix socket or TLS, then HELLO, AUTH, SETNAME, SELECT.
+
+use std::{future::Future, pin::Pin};
+
+/// What a dial or a publish will have led to.
+pub(super) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send>>;
+
+/// One connection that subscribes.
+///
+/// Commands may be pipelined. Redis answers them in order, and the link knows what it asked: an
+/// error belongs to the oldest command that is not answered yet.
+pub(super) trait Link: Send + 'static {
+    /// Queues a command; never waits. It is written by [`Link::ready`] and [`Link::flush`].
+    fn send(&mut self, command: Command);
+
+    /// Writes what is queued, as far as the socket takes it, without waiting.
+    fn flush(&mut self);
+
+    /// Waits until [`Link::try_next`] has something, and writes what is queued meanwhile.
+    /// Cancel-safe.
+    fn ready(&mut self) -> impl Future<Output = ()> + Send;
+
+    /// What has arrived already, if anything: from the buffer, or by a read that does not wait.
+    /// Everything received before the end comes before [`Arrival::Ended`], after which nothing comes.
+    fn try_next(&mut self) -> Option<Arrival<'_>>;
+}
+
+/// A command on a connection that subscribes. Channels and patterns are named as Redis knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Command {
+    /// Answered by [`Arrival::Pong`], or by an error that proves the connection all the same.
+    Ping,
+    /// Answered by [`Arrival::Role`].
+    Role,
+    /// Answered by an [`Arrival::Confirmed`] for each channel, or by one [`Arrival::Rejected`] for all.
+    Subscribe(Vec<Box<str>>),
+    /// Answered by an [`Arrival::Released`] for each channel, or by one [`Arrival::Rejected`] for all.
+    Unsubscribe(Vec<Box<str>>),
+}
+
+/// What arrives. Names and payloads borrow the link's read buffer.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Arrival<'a> {
+    Message { channel: &'a [u8], pattern: Option<&'a [u8]>, payload: &'a [u8] },
+    /// A message above the cap: its payload was skipped as it came, never buffered.
+    Oversized { channel: &'a [u8], pattern: Option<&'a [u8]>, bytes: u64 },
+    /// Redis has confirmed one channel: every message behind this arrives.
+    Confirmed(&'a [u8]),
+    /// Redis has let go of one channel. Also when nobody asked (a cluster's `sunsubscribe`).
+    Released(&'a [u8]),
+    /// The oldest unanswered command is refused as a whole.
+    Rejected(Command, LinkError),
+    /// The answer to the oldest PING; `warning` is Redis's error text where it answers with one that
+    /// does not end the connection's use (MISCONF, LOADING, NOPERM …).
+    Pong { warning: Option<LinkError> },
+    /// The answer to the oldest ROLE.
+    Role(Role),
+    Ended(LinkError),
+}
+
+/// What a Redis server says it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Role {
+    Primary,
+    /// With the address of its primary, as it names it.
+    Replica { host: String, port: u16 },
+    /// ROLE is not allowed, or its answer was not understood: nothing is concluded from it.
+    Unknown,
+}
+
+/// Why a dial or a command failed. The texts never hold a secret, so they stand in for a `source`,
+/// which could hold one.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// Redis refuses a channel of this very command; the connection is fine.
+    #[error("{0}")]
+    ChannelRefused(String),
+    /// Redis answers, but with an error that concerns the whole connection.
+    #[error("Redis answers: {0}")]
+    Answered(String),
+    /// Nobody is there: no connection was made.
+    #[error("{0}")]
+    Unreachable(String),
+    /// There was a connection, and it is gone or of no use.
+    #[error("{0}")]
+    Lost(String),
+}
