@@ -9,7 +9,7 @@ mod shard;
 #[cfg(test)]
 mod tests;
 
-pub use local_counter::{Cell, Histogram};
+pub use local_counter::{LocalCounter, LocalHistogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
 
 use crate::reason::Refusal;
@@ -103,7 +103,7 @@ impl Metrics {
 
         Ok(Self {
             upstream: UpstreamMetrics::register(&registry)?,
-            refused: Refusal::ALL.map(|r| refused.with_label_values(&[r.label()])).to_vec(),
+            refused: Refusal::ALL.iter().map(|r| refused.with_label_values(&[r.label()])).collect(),
             accept_errors: counter(
                 &registry,
                 "sockway_accept_errors_total",

@@ -140,11 +140,11 @@ fn the_text_is_valid_every_family_has_help_and_type_and_no_series_stands_twice()
 #[test]
 fn labels_come_from_the_configuration_or_a_closed_set() {
     let reasons: BTreeSet<_> = CloseReason::ALL
-        .map(CloseReason::label)
-        .into_iter()
-        .chain(Refusal::ALL.map(Refusal::label))
-        .chain(GapReason::ALL.map(GapReason::label))
-        .chain(MissedReason::ALL.map(MissedReason::label))
+        .iter()
+        .map(|reason| reason.label())
+        .chain(Refusal::ALL.iter().map(|reason| reason.label()))
+        .chain(GapReason::ALL.iter().map(|reason| reason.label()))
+        .chain(MissedReason::ALL.iter().map(|reason| reason.label()))
         .collect();
     for sample in samples(&fresh()) {
         for (label, value) in &sample.labels {
