@@ -5,23 +5,23 @@
 //! looks alive. Holds no logic of its own beyond that.
 
 mod keys;
+mod live_config;
 mod open_files;
-mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use live_config::LiveConfig;
 pub use open_files::room_for_connections;
-pub use reload::Reloader;
 
 use crate::{
-    admin::{self, Admin, Playground},
+    admin::{Admin, AdminContext, Playground},
     bus,
     config::{Config, ListenAddress},
-    lifecycle::{self, Ending, Stopper},
+    lifecycle::{self, StopOutcome, Stopper},
     metrics::Metrics,
     phase::Phase,
     server::PublicServer,
-    shard::{Command, ShardDied, ShardThread},
+    shard::{Command, ShardDied, ShardOutcome, ShardThread},
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
@@ -35,7 +35,6 @@ use std::{
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
-    time::sleep,
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
@@ -65,8 +64,8 @@ pub enum BindError {
     Shard(#[source] io::Error),
 }
 
-/// How long the Redis side, which ends after the last shard, waits for that shard to be the cause.
-const TIME_TO_SAY_WHY: Duration = Duration::from_secs(1);
+/// A part that can end unasked, in words.
+const REDIS_SIDE: &str = "the Redis side";
 
 /// Why a gateway ended though nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +84,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound, or a thread cannot be made.
     pub fn bind(mut config: Config) -> Result<Self, BindError> {
-        reload::fit(&mut config);
+        live_config::fit(&mut config);
         let config = Arc::new(config);
 
         let address = config.admin.listen;
@@ -151,10 +150,10 @@ impl Gateway {
         self.stopper.clone()
     }
 
-    /// What this gateway's configuration can be changed by.
+    /// The configuration, to be replaced while the gateway runs.
     #[must_use]
-    pub fn reloader(&self) -> Reloader {
-        Reloader {
+    pub fn live_config(&self) -> LiveConfig {
+        LiveConfig {
             config: self.config.clone(),
             server_state: self.server.server_state(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
@@ -174,15 +173,18 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(
+        mut self,
+        shutdown: impl Future<Output = ()>,
+    ) -> Result<StopOutcome, RunError> {
         let address =
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
-        let state = self.admin_state();
+        let context = self.admin_context();
         let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
         let Self { config, shards, upstream, server, admin, phase, stopper, .. } = self;
 
-        let admin = admin.start(state).map_err(RunError::Admin)?;
+        let admin = admin.start(context).map_err(RunError::Admin)?;
         let upstream = AbortOnDropHandle::new(start_upstream(upstream, &shards));
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
         let server = AbortOnDropHandle::new(tokio::spawn(server.run()));
@@ -192,16 +194,14 @@ impl Gateway {
         let result = {
             let mut parts = pin!(async {
                 tokio::select! {
-                    // The Redis side first: its end takes the shards along, and it is the cause.
-                    biased;
-                    error = upstream_failed(upstream, phase.subscribe()) => Err(error),
+                    error = upstream_panicked(upstream) => Err(error),
                     result = close(server, shards, &config, phase.subscribe()) => result,
                     result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });
             tokio::select! {
-                result = parts.as_mut() => result.map(|()| Ending::Clean),
+                result = parts.as_mut() => result.map(|()| StopOutcome::Clean),
                 () = asked(shutdown, &stopper) => {
                     let settings = config.borrow().shutdown.clone();
                     lifecycle::stop(&phase, &settings, &stopper.now, parts).await
@@ -213,15 +213,11 @@ impl Gateway {
         result
     }
 
-    fn admin_state(&mut self) -> admin::State {
-        let tell = |shard: &ShardThread| -> admin::Tell {
-            let handle = shard.handle();
-            Box::new(move |command| handle.tell(command))
-        };
-        admin::State {
+    fn admin_context(&mut self) -> AdminContext {
+        AdminContext {
             metrics: Arc::clone(&self.metrics),
             config: self.config.subscribe(),
-            shards: self.shards.iter().map(tell).collect(),
+            shards: self.shards.iter().map(ShardThread::handle).collect(),
             upstream: self.status.clone(),
             phase: self.phase.subscribe(),
             proof_expires: proof_expires(&self.config.borrow()),
@@ -273,8 +269,17 @@ async fn close(
         handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
         Ok(())
     };
-    let ended = try_join_all(shards.iter_mut().map(ShardThread::ended));
-    tokio::try_join!(server, async { Ok(ended.await?) })?;
+    tokio::try_join!(server, all_ended(&mut shards))?;
+    Ok(())
+}
+
+/// Waits for every shard. One that died is the cause at once. One that was abandoned is not: either
+/// the Redis side says why it panicked, or, when no shard is left, its end was the first.
+async fn all_ended(shards: &mut [ShardThread]) -> Result<(), RunError> {
+    let outcomes = try_join_all(shards.iter_mut().map(ShardThread::ended)).await?;
+    if outcomes.contains(&ShardOutcome::Abandoned) {
+        return Err(unasked(REDIS_SIDE, None));
+    }
     Ok(())
 }
 
@@ -287,21 +292,13 @@ fn start_upstream(upstream: Upstream, shards: &[ShardThread]) -> JoinHandle<()> 
     }
 }
 
-/// Resolves when the Redis side ends although it is still needed.
-async fn upstream_failed(
-    upstream: AbortOnDropHandle<()>,
-    phase: watch::Receiver<Phase>,
-) -> RunError {
-    let result = upstream.await;
-    if result.as_ref().map_or_else(JoinError::is_cancelled, |()| true) {
-        // Every shard has gone, or the one whose thread it was on. In a drain that is as it should
-        // be; else the shards say why.
-        if *phase.borrow() >= Phase::Draining {
-            return future::pending().await;
-        }
-        sleep(TIME_TO_SAY_WHY).await;
+/// Resolves when the Redis side has ended by a panic. It ends otherwise only with its shards: when
+/// all have gone, or, cancelled, the one whose thread it was on. They say why.
+async fn upstream_panicked(upstream: AbortOnDropHandle<()>) -> RunError {
+    match upstream.await {
+        Err(error) if !error.is_cancelled() => unasked(REDIS_SIDE, Some(error)),
+        Ok(()) | Err(_) => future::pending().await,
     }
-    unasked("the Redis side", result.err())
 }
 
 fn unasked(part: &'static str, source: Option<JoinError>) -> RunError {

@@ -7,10 +7,10 @@
 //! Never served on the public port, and never shows a token or a password, but for the
 //! made-up token of `sockway dev`.
 
-mod answer;
 mod channels;
 mod console;
 mod readiness;
+mod response;
 mod routes;
 mod server;
 mod status;
@@ -20,7 +20,7 @@ mod tests;
 pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
-use crate::{config::Config, metrics::Metrics, phase::Phase, shard::Command, upstream::Status};
+use crate::{config::Config, metrics::Metrics, phase::Phase, shard::ShardHandle, upstream::Status};
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -29,15 +29,12 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Tells one shard something.
-pub type Tell = Box<dyn Fn(Command) + Send + Sync>;
-
 /// What the private port shows, and what it may set off.
-pub struct State {
+pub struct AdminContext {
     pub metrics: Arc<Metrics>,
     /// As it is now: a reload changes it.
     pub config: watch::Receiver<Arc<Config>>,
-    pub shards: Vec<Tell>,
+    pub shards: Vec<ShardHandle>,
     pub upstream: watch::Receiver<Status>,
     pub phase: watch::Receiver<Phase>,
     /// A proof of the Redis link older than this proves nothing any more.

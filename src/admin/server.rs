@@ -1,6 +1,6 @@
 //! The thread behind the private port: accepts, serves HTTP/1.1, ends in an orderly way.
 
-use super::{State, routes};
+use super::{AdminContext, routes};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -76,7 +76,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(self, state: State) -> io::Result<Running> {
+    pub fn start(self, context: AdminContext) -> io::Result<Running> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _entered = runtime.enter();
@@ -87,7 +87,7 @@ impl Admin {
         thread::Builder::new().name("sockway-admin".to_owned()).spawn(move || {
             // Dropped when the thread ends, by a panic too: that is how its end is noticed.
             let _end = end;
-            runtime.block_on(serve(listener, Arc::new(state), stopped));
+            runtime.block_on(serve(listener, Arc::new(context), stopped));
         })?;
         Ok(Running { stop, ended })
     }
@@ -112,11 +112,11 @@ impl Drop for Running {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+async fn serve(listener: TcpListener, context: Arc<AdminContext>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
-        () = accept(&listener, &state, &stop, &connections) => {}
+        () = accept(&listener, &context, &stop, &connections) => {}
     }
     drop(listener);
     connections.close();
@@ -125,7 +125,7 @@ async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken
 
 async fn accept(
     listener: &TcpListener,
-    state: &Arc<State>,
+    context: &Arc<AdminContext>,
     stop: &CancellationToken,
     connections: &TaskTracker,
 ) {
@@ -136,9 +136,9 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, _)) => {
                 failing = false;
-                let (state, stop) = (Arc::clone(state), stop.clone());
+                let (context, stop) = (Arc::clone(context), stop.clone());
                 connections.spawn(async move {
-                    connection(stream, &state, &stop).await;
+                    connection(stream, &context, &stop).await;
                     drop(place);
                 });
             }
@@ -153,9 +153,9 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, state: &State, stop: &CancellationToken) {
+async fn connection(stream: TcpStream, context: &AdminContext, stop: &CancellationToken) {
     let service =
-        service_fn(async |request| Ok::<_, Infallible>(routes::answer(state, request).await));
+        service_fn(async |request| Ok::<_, Infallible>(routes::respond(context, request).await));
     let mut connection = pin!(
         http1::Builder::new()
             .timer(TokioTimer::new())

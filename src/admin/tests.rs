@@ -1,12 +1,12 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, Running, State, Tell};
+use super::{Admin, AdminContext, Running};
 use crate::{
     channel::ChannelName,
     config,
     metrics::Metrics,
     phase::Phase,
-    shard::{Busy, Command},
+    shard::{Busy, Command, ShardHandle},
     upstream::{Link, Status},
 };
 use serde_json::{Value, json};
@@ -39,7 +39,7 @@ impl Rig {
         Self::with_shards(Vec::new())
     }
 
-    fn with_shards(shards: Vec<Tell>) -> Self {
+    fn with_shards(shards: Vec<ShardHandle>) -> Self {
         let text = r#"
             shutdown = { timeout = "20s" }
             endpoint = [
@@ -57,7 +57,7 @@ impl Rig {
         let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = admin.address();
         let running = admin
-            .start(State {
+            .start(AdminContext {
                 metrics: Arc::new(Metrics::new(1, &endpoints)),
                 config: watch::Sender::new(Arc::new(config)).subscribe(),
                 shards,
@@ -167,8 +167,11 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
 
 #[tokio::test]
 async fn channels_are_asked_of_the_shards() {
-    let shard: Tell = Box::new(|command| {
-        let Command::Busiest { prefix, reply, .. } = command else { panic!("another command") };
+    let (shard, mut commands) = ShardHandle::for_tests();
+    tokio::spawn(async move {
+        let Some(Command::Busiest { prefix, reply, .. }) = commands.recv().await else {
+            panic!("another command")
+        };
         let channel = ChannelName::new(format!("{prefix}42"));
         reply.send(vec![Busy { channel, sessions: 3 }]).unwrap();
     });

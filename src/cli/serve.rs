@@ -9,7 +9,7 @@ use crate::{
     REVISION, VERSION,
     app::Gateway,
     config::{self, Config, Plan},
-    lifecycle::{OnHangup, Refused, Reloads, Signals},
+    lifecycle::{OnHangup, ReloadRefused, ReloadTask, Signals},
 };
 use std::{future::pending, path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
@@ -49,12 +49,12 @@ async fn run_to_its_end<T>(
     gateway: Gateway,
     reloads: impl Future<Output = T>,
 ) -> Result<(), Failure> {
-    let ending = tokio::select! {
-        ending = gateway.run(pending()) => ending.map_err(|error| Failure::running(&error))?,
+    let outcome = tokio::select! {
+        outcome = gateway.run(pending()) => outcome.map_err(|error| Failure::running(&error))?,
         // They never end by themselves.
         _ = reloads => return Err(Failure::Running("the reloads ended unasked".to_owned())),
     };
-    info!(?ending, "stopped");
+    info!(ending = ?outcome, "stopped");
     Ok(())
 }
 
@@ -63,15 +63,15 @@ fn reloads(
     path: PathBuf,
     asked: Arc<Notify>,
     level: Level,
-) -> Reloads<impl FnMut(Config) -> Result<Plan, Refused> + use<>> {
-    let reloader = gateway.reloader();
+) -> ReloadTask<impl FnMut(Config) -> Result<Plan, ReloadRefused> + use<>> {
+    let live = gateway.live_config();
     let apply = move |config: Config| {
         let chosen = config.log.level;
-        let plan = reloader.apply(config)?;
+        let plan = live.apply(config)?;
         level.set(chosen);
         Ok(plan)
     };
-    Reloads { path, asked, metrics: gateway.metrics(), apply }
+    ReloadTask { path, asked, metrics: gateway.metrics(), apply }
 }
 
 #[cfg(test)]

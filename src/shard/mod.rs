@@ -33,7 +33,7 @@ mod transport;
 mod wheel;
 
 pub use subscription::{PendingSession, SessionSpec, Subscription};
-pub use thread::{ShardDied, ShardThread};
+pub use thread::{ShardDied, ShardOutcome, ShardThread};
 pub use transport::Transport;
 
 use self::core::Core;
@@ -73,6 +73,13 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
+    /// A handle and the queue that it fills, for who plays the shard in a test.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> (Self, mpsc::UnboundedReceiver<Command>) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        (Self { commands }, inbox)
+    }
+
     /// Tells the shard something. A shard that has ended takes nothing any more; its end is
     /// noticed by whoever awaits [`ShardThread::ended`].
     pub fn tell(&self, command: Command) {

@@ -13,7 +13,7 @@ use tokio::{
         broadcast::{self, error::RecvError, error::TryRecvError},
         mpsc, oneshot,
     },
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 
@@ -25,10 +25,19 @@ pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
     runtime: Handle,
-    drained: oneshot::Receiver<()>,
+    ended: oneshot::Receiver<ShardOutcome>,
 }
 
-/// A shard's thread ended though nobody asked it to.
+/// How a shard's thread ended that did not die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardOutcome {
+    /// A drain has left nothing here.
+    Drained,
+    /// The Redis side has gone, without which there is nothing to do.
+    Abandoned,
+}
+
+/// A shard's thread ended though nobody asked it to, by a fault of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("shard {0} died")]
 pub struct ShardDied(pub ShardId);
@@ -41,7 +50,7 @@ impl ShardThread {
     pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (done, drained) = oneshot::channel();
+        let (say_ended, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
             let runtime = match Builder::new_current_thread()
@@ -52,13 +61,13 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            if run(&runtime, end, metrics, inbox) {
-                // Nobody waits for the drain any more when the process is already going.
-                let _ = done.send(());
+            if let Ok(end) = run(&runtime, end, metrics, inbox) {
+                // Nobody waits for it any more when the process is already going.
+                let _ = say_ended.send(end);
             }
         })?;
         let runtime = started.recv().map_err(io::Error::other)??;
-        Ok(Self { id, handle: ShardHandle { commands }, runtime, drained })
+        Ok(Self { id, handle: ShardHandle { commands }, runtime, ended })
     }
 
     /// The outside's end of this shard.
@@ -73,34 +82,34 @@ impl ShardThread {
         self.runtime.spawn(task)
     }
 
-    /// Resolves when no session and no spawned task is left after a [`Command::Drain`].
+    /// Resolves when the thread has ended: no session and no spawned task is left after a
+    /// [`Command::Drain`], or the Redis side has gone.
     ///
     /// # Errors
-    /// [`ShardDied`] when the thread ended by itself: the process must then end too.
-    pub async fn ended(&mut self) -> Result<(), ShardDied> {
-        (&mut self.drained).await.map_err(|_| ShardDied(self.id))
+    /// [`ShardDied`] when it was neither: the process must then end too.
+    pub async fn ended(&mut self) -> Result<ShardOutcome, ShardDied> {
+        (&mut self.ended).await.map_err(|_| ShardDied(self.id))
     }
 }
 
-/// Runs until the shard is drained (`true`) or one of its own tasks has ended, which none may.
+/// Runs until the shard is drained or one of its own tasks has ended: by a panic, which is an error,
+/// or because the other end of its queue has gone.
 fn run(
     runtime: &LocalRuntime,
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
     commands: mpsc::UnboundedReceiver<Command>,
-) -> bool {
+) -> Result<ShardOutcome, JoinError> {
     let core = Rc::new(Core::new(end.id, metrics));
     runtime.block_on(async {
         let mut tasks = spawn_tasks(&core, end);
         tasks.spawn_local(take_commands(Rc::clone(&core), commands));
         tokio::select! {
-            () = drained(&core) => true,
-            ended = tasks.join_next() => {
-                // Else the other ends are gone: a stop at once, or the Redis side, which says why.
-                if let Some(Err(error)) = ended {
+            () = drained(&core) => Ok(ShardOutcome::Drained),
+            Some(ended) = tasks.join_next() => {
+                ended.map(|()| ShardOutcome::Abandoned).inspect_err(|error| {
                     tracing::error!(shard = core.id, %error, "a task of the shard ended");
-                }
-                false
+                })
             }
         }
     })
