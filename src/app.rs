@@ -18,6 +18,7 @@ use crate::{
     bus,
     config::{Config, ListenAddress},
     lifecycle::{self, StopOutcome, Stopper},
+    liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
     server::PublicServer,
@@ -51,6 +52,14 @@ pub struct Gateway {
     playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
+    signs: Signs,
+}
+
+/// Signs of life: of all parts, and the ends of those that do not run yet.
+struct Signs {
+    of_all: Liveness,
+    upstream: SignOfLife,
+    listener: SignOfLife,
 }
 
 /// Why a gateway cannot start.
@@ -92,12 +101,19 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get());
+        let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
-            let metrics = metrics.shard(end.id);
-            ShardThread::start(end, metrics)
+            let (metrics, sign) =
+                (metrics.shard(end.id), liveness.part(format!("shard {}", end.id)));
+            ShardThread::start(end, metrics, sign)
         };
         let shards: Vec<_> =
             ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;
+        let signs = Signs {
+            upstream: liveness.part(REDIS_SIDE),
+            listener: liveness.part("the listener"),
+            of_all: liveness,
+        };
         let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
         let (phase, phases) = watch::channel(Phase::Running);
         let handles = shards.iter().map(ShardThread::handle).collect();
@@ -116,6 +132,7 @@ impl Gateway {
             playground: None,
             phase,
             stopper,
+            signs,
         })
     }
 
@@ -173,21 +190,32 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(
-        mut self,
-        shutdown: impl Future<Output = ()>,
-    ) -> Result<StopOutcome, RunError> {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<StopOutcome, RunError> {
         let address =
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
-        let context = self.admin_context();
         let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
+        let Signs { of_all, upstream: upstream_sign, listener: listener_sign } = self.signs;
+        let context = AdminContext {
+            metrics: self.metrics,
+            config: self.config.subscribe(),
+            shards: self.shards.iter().map(ShardThread::handle).collect(),
+            liveness: of_all,
+            upstream: self.status,
+            phase: self.phase.subscribe(),
+            proof_expires: proof_expires(&self.config.borrow()),
+            started: Instant::now(),
+            drain: self.stopper.drain.clone(),
+            address: admin_address,
+            playground: self.playground,
+        };
         let Self { config, shards, upstream, server, admin, phase, stopper, .. } = self;
 
         let admin = admin.start(context).map_err(RunError::Admin)?;
-        let upstream = AbortOnDropHandle::new(start_upstream(upstream, &shards));
+        let upstream = start_upstream(upstream.run(upstream_sign), &shards);
+        let upstream = AbortOnDropHandle::new(upstream);
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
-        let server = AbortOnDropHandle::new(tokio::spawn(server.run()));
+        let server = AbortOnDropHandle::new(tokio::spawn(server.run(listener_sign)));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
 
@@ -211,21 +239,6 @@ impl Gateway {
         // Last, so that the admin port answers until there is nothing left to ask about.
         admin.stop().await;
         result
-    }
-
-    fn admin_context(&mut self) -> AdminContext {
-        AdminContext {
-            metrics: Arc::clone(&self.metrics),
-            config: self.config.subscribe(),
-            shards: self.shards.iter().map(ShardThread::handle).collect(),
-            upstream: self.status.clone(),
-            phase: self.phase.subscribe(),
-            proof_expires: proof_expires(&self.config.borrow()),
-            started: Instant::now(),
-            drain: self.stopper.drain.clone(),
-            address: self.admin.address(),
-            playground: self.playground.take(),
-        }
     }
 }
 
@@ -285,10 +298,13 @@ async fn all_ended(shards: &mut [ShardThread]) -> Result<(), RunError> {
 
 /// Starts the Redis side on this thread; with one shard alone on that shard's, where it has nobody
 /// to wake for a message.
-fn start_upstream(upstream: Upstream, shards: &[ShardThread]) -> JoinHandle<()> {
+fn start_upstream(
+    upstream: impl Future<Output = ()> + Send + 'static,
+    shards: &[ShardThread],
+) -> JoinHandle<()> {
     match shards {
-        [only] => only.host(upstream.run()),
-        _ => tokio::spawn(upstream.run()),
+        [only] => only.host(upstream),
+        _ => tokio::spawn(upstream),
     }
 }
 

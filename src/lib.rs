@@ -2,8 +2,8 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `channel` `secret` `identity` `phase` `log_throttle` `error_chain`: closed vocabularies and plain
-//!    values
+//! 0. `reason` `channel` `secret` `identity` `phase` `liveness` `log_throttle` `error_chain`: closed
+//!    vocabularies and plain values
 //! 1. `message` `metrics`: a message and its frames; every series
 //! 2. `bus` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
 //!    channels; token → identity
@@ -30,6 +30,7 @@ pub mod fuzz;
 pub mod identity;
 pub mod jwks;
 pub mod lifecycle;
+pub mod liveness;
 pub mod log_throttle;
 pub mod message;
 pub mod metrics;

@@ -1,25 +1,36 @@
 //! From a request on the private port to its answer.
 
 use super::{
-    AdminContext,
+    AdminContext, access,
     channels::{self, Query},
-    console,
+    console, livez,
     response::{self, AdminResponse},
 };
-use hyper::{Method, Request, StatusCode, body::Body, header::ORIGIN};
+use hyper::{Method, Request, StatusCode, body::Body};
 use serde_json::json;
-use std::{error::Error, time::Instant};
+use std::{error::Error, net::SocketAddr, time::Instant};
 
-/// Answers one request. The body of a request is never read, but for what *try it* publishes.
-pub(super) async fn respond<B>(context: &AdminContext, request: Request<B>) -> AdminResponse
+/// Answers one request from `peer`. The body of a request is never read, but for what *try it*
+/// publishes.
+pub(super) async fn respond<B>(
+    context: &AdminContext,
+    peer: SocketAddr,
+    request: Request<B>,
+) -> AdminResponse
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
+    let config = context.config.borrow().clone();
+    if let Err(refused) = access::check(&request, &config.admin.allowed_hosts) {
+        return refused;
+    }
     let path = request.uri().path();
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
-        "/drain" if request.method() == Method::POST => drain(context, &request),
+        "/drain" if request.method() == Method::POST => {
+            access::check_change(peer).map_or_else(|refused| refused, |()| drain(context))
+        }
         "/drain" => response::method_not_allowed("POST"),
         "/try" | "/try/publish" => try_it(context, request).await,
         "/metrics" | "/livez" | "/readyz" | "/status" | "/channels" if !read => {
@@ -28,7 +39,7 @@ where
         path if console::has(path) && !read => response::method_not_allowed("GET, HEAD"),
         path if console::has(path) => console::serve(path, context.playground.as_ref()),
         "/metrics" => metrics(context),
-        "/livez" => response::json(StatusCode::OK, &json!({"alive": true})),
+        "/livez" => livez::respond(&context.liveness).await,
         "/readyz" => readyz(context),
         "/status" => response::json(StatusCode::OK, &context.summary(Instant::now())),
         "/channels" => busiest(context, request.uri().query().unwrap_or("")).await,
@@ -78,16 +89,7 @@ async fn busiest(context: &AdminContext, query: &str) -> AdminResponse {
     }
 }
 
-fn drain<B>(context: &AdminContext, request: &Request<B>) -> AdminResponse {
-    // A page that the operator happens to look at can make a browser post to loopback addresses;
-    // it cannot keep the browser from saying so.
-    if request.headers().contains_key(ORIGIN) {
-        return response::problem(
-            StatusCode::FORBIDDEN,
-            "not_from_a_browser",
-            "a drain is not taken from a web page",
-        );
-    }
+fn drain(context: &AdminContext) -> AdminResponse {
     context.drain.cancel();
     let timeout = context.config.borrow().shutdown.timeout;
     let body = json!({"draining": true, "timeout_seconds": timeout.as_secs_f64()});

@@ -8,20 +8,24 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    sync::Semaphore,
+    task::JoinHandle,
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once. For one more the oldest is cut, one that waits for a request first: whoever
+/// holds places and says nothing must not keep a health check out.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.
@@ -129,18 +133,18 @@ async fn accept(
     stop: &CancellationToken,
     connections: &TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open = Vec::with_capacity(MAX_CONNECTIONS);
     let mut failing = false;
-    // The semaphore is never closed, so this loop does not end by itself.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 failing = false;
+                make_room(&mut open);
                 let (context, stop) = (Arc::clone(context), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, &context, &stop).await;
-                    drop(place);
-                });
+                let answering = Arc::new(AtomicBool::new(false));
+                let connection = Connection { context, peer, answering: Arc::clone(&answering) };
+                let task = connections.spawn(async move { connection.serve(stream, &stop).await });
+                open.push(Open { task, answering });
             }
             Err(error) => {
                 if !failing {
@@ -153,24 +157,59 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, context: &AdminContext, stop: &CancellationToken) {
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(routes::respond(context, request).await));
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = time::sleep(CONNECTION_LIFETIME) => {} } } => {
-            connection.as_mut().graceful_shutdown();
-            time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+/// A connection, as the accept loop sees it.
+struct Open {
+    task: JoinHandle<()>,
+    /// It has sent a request that is not answered yet.
+    answering: Arc<AtomicBool>,
+}
+
+/// Forgets the connections that have ended. When there are still as many as there may be, cuts one.
+/// The oldest stand first.
+fn make_room(open: &mut Vec<Open>) {
+    open.retain(|one| !one.task.is_finished());
+    if open.len() < MAX_CONNECTIONS {
+        return;
+    }
+    let waits = |one: &Open| !one.answering.load(Relaxed);
+    open.remove(open.iter().position(waits).unwrap_or(0)).task.abort();
+}
+
+/// A connection, as its own task sees it.
+struct Connection {
+    context: Arc<AdminContext>,
+    peer: SocketAddr,
+    answering: Arc<AtomicBool>,
+}
+
+impl Connection {
+    async fn serve(&self, stream: TcpStream, stop: &CancellationToken) {
+        let service = service_fn(async |request| {
+            self.answering.store(true, Relaxed);
+            let response = routes::respond(&self.context, self.peer, request).await;
+            self.answering.store(false, Relaxed);
+            Ok::<_, Infallible>(response)
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let over = async {
+            let lifetime = time::timeout(CONNECTION_LIFETIME, stop.cancelled());
+            let _ = lifetime.await;
+        };
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = over => {
+                connection.as_mut().graceful_shutdown();
+                time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = result {
+            debug!(%error, "admin connection ended");
         }
-    };
-    if let Err(error) = result {
-        debug!(%error, "admin connection ended");
     }
 }

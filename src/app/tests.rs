@@ -8,7 +8,7 @@ use std::{
     sync::mpsc,
     thread,
 };
-use tokio::{net::TcpStream, time};
+use tokio::{net::TcpStream, task::spawn_blocking, time};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -159,7 +159,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_still() {
+async fn the_admin_port_answers_that_nobody_lives_while_the_whole_data_plane_stands_still() {
     let gateway = gateway();
     let (admin, stopper) = (gateway.admin_address(), gateway.stopper());
     let mut held = Vec::new();
@@ -169,12 +169,27 @@ async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_stil
         held.push(release);
     }
     let asks = async {
-        for path in ["/livez", "/metrics", "/status"] {
-            // Waiting for this stops the thread of the Redis side and the listener as well.
-            let answer = thread::spawn(move || get(admin, path)).join().expect("an answer");
+        // Waiting for this stops the thread of the Redis side and the listener as well.
+        let ask = move |path| thread::spawn(move || get(admin, path)).join().expect("an answer");
+        for path in ["/metrics", "/status"] {
+            let answer = ask(path);
             assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         }
+        let deadline = Instant::now() + DEADLINE;
+        let answer = loop {
+            let answer = ask("/livez");
+            if answer.starts_with("HTTP/1.1 503 ") {
+                break answer;
+            }
+            assert!(Instant::now() < deadline, "still alive: {answer}");
+        };
+        for part in ["shard 0", "shard 1", "the listener", "the Redis side"] {
+            assert!(answer.contains(&format!("{part} has given no sign of life")), "{answer}");
+        }
         drop(held);
+        // In its own time: a sign that was late is given now.
+        let answer = spawn_blocking(move || get(admin, "/livez")).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         stopper.drain.cancel();
     };
     let run = time::timeout(DEADLINE, gateway.run(future::pending()));

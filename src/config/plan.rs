@@ -84,9 +84,10 @@ fn same<T>(old: &Option<T>, new: &Option<T>, alike: impl Fn(&T, &T) -> bool) -> 
     }
 }
 
-fn process_live(old: &Config, new: &Config) -> [Compared; 5] {
+fn process_live(old: &Config, new: &Config) -> [Compared; 6] {
     let (stop, new_stop) = (&old.shutdown, &new.shutdown);
     [
+        ("admin.allowed_hosts", old.admin.allowed_hosts != new.admin.allowed_hosts),
         ("log.level", old.log.level != new.log.level),
         ("reload.poll", old.reload.poll != new.reload.poll),
         ("shutdown.readiness_delay", stop.readiness_delay != new_stop.readiness_delay),

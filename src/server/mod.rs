@@ -26,7 +26,10 @@ mod socket;
 mod tests;
 mod upgrade;
 
-use crate::{config::Config, endpoint::Routes, metrics::Metrics, phase::Phase, shard::ShardHandle};
+use crate::{
+    config::Config, endpoint::Routes, liveness::SignOfLife, metrics::Metrics, phase::Phase,
+    shard::ShardHandle,
+};
 use admission::Admission;
 use socket::Bound;
 use std::{io, net::SocketAddr, sync::Arc};
@@ -113,8 +116,12 @@ impl PublicServer {
         self.bound.address()
     }
 
-    /// Accepts until the phase is `Draining`, then closes the listener and returns.
-    pub async fn run(self) {
-        listener::run(self.bound, self.gates, &self.shards).await;
+    /// Accepts until the phase is `Draining`, then closes the listener and returns. Gives signs of
+    /// life meanwhile.
+    pub async fn run(self, sign: SignOfLife) {
+        tokio::select! {
+            () = listener::run(self.bound, self.gates, &self.shards) => {}
+            () = sign.keep_giving() => {}
+        }
     }
 }

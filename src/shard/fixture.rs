@@ -9,6 +9,7 @@ use crate::{
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
     identity::Identity,
+    liveness::Liveness,
     message::{Message, Opcode, frame},
     metrics::{EndpointMetrics, Metrics},
     reason::CloseReason,
@@ -74,7 +75,7 @@ impl Rig {
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
         let core = Rc::new(Core::new(end.id, metrics.shard(0)));
-        thread::spawn_tasks(&core, end).detach_all();
+        thread::spawn_tasks(&core, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { core }, upstream, read_up_to: 0 }
     }
 

@@ -3,6 +3,7 @@
 use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
 use crate::{
     bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
+    liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
 };
@@ -43,11 +44,11 @@ pub enum ShardOutcome {
 pub struct ShardDied(pub ShardId);
 
 impl ShardThread {
-    /// Starts the thread.
+    /// Starts the thread, which gives a sign of life with each turn of its wheel.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>) -> io::Result<Self> {
+    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>, sign: SignOfLife) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (say_ended, ended) = oneshot::channel();
@@ -61,7 +62,7 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            if let Ok(end) = run(&runtime, end, metrics, inbox) {
+            if let Ok(end) = run(&runtime, end, metrics, sign, inbox) {
                 // Nobody waits for it any more when the process is already going.
                 let _ = say_ended.send(end);
             }
@@ -98,11 +99,12 @@ fn run(
     runtime: &LocalRuntime,
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
+    sign: SignOfLife,
     commands: mpsc::UnboundedReceiver<Command>,
 ) -> Result<ShardOutcome, JoinError> {
     let core = Rc::new(Core::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&core, end);
+        let mut tasks = spawn_tasks(&core, end, sign);
         tasks.spawn_local(take_commands(Rc::clone(&core), commands));
         tokio::select! {
             () = drained(&core) => Ok(ShardOutcome::Drained),
@@ -116,12 +118,12 @@ fn run(
 }
 
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
-pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
+pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(take_events(Rc::clone(core), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(core), end.subscription_events));
     tasks.spawn_local(send_requests(Rc::clone(core), end.requests));
-    tasks.spawn_local(turn_wheel(Rc::clone(core)));
+    tasks.spawn_local(turn_wheel(Rc::clone(core), sign));
     tasks
 }
 
@@ -193,11 +195,12 @@ async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Com
     }
 }
 
-async fn turn_wheel(core: Rc<Core>) {
+async fn turn_wheel(core: Rc<Core>, sign: SignOfLife) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         core.turn_wheel();
+        sign.give();
     }
 }
