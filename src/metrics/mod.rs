@@ -32,6 +32,8 @@ pub struct Metrics {
     pub reloads_applied: IntCounter,
     pub reloads_refused: IntCounter,
     pub jwks: JwksMetrics,
+    /// Log records that were not written, because nobody read them in time.
+    pub log_records_dropped: IntCounter,
 }
 
 /// Fetches of the issuer's keys. Clones count together.
@@ -115,6 +117,11 @@ impl Metrics {
                 fetched: jwks.with_label_values(&["fetched"]),
                 failed: jwks.with_label_values(&["failed"]),
             },
+            log_records_dropped: counter(
+                &registry,
+                "sockway_log_records_dropped_total",
+                "Log records dropped because stderr was not read in time.",
+            )?,
             registry,
             shards,
         })

@@ -32,6 +32,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_resubscribe_seconds_count", &[], 1),
         ("sockway_config_reloads_total", &["result"], 2),
         ("sockway_jwks_fetches_total", &["result"], 2),
+        ("sockway_log_records_dropped_total", &[], 1),
     ]
 }
 
