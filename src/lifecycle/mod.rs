@@ -12,5 +12,5 @@ mod stop;
 
 pub use notify::ready;
 pub use reload::{ReloadRefused, ReloadTask};
-pub use signals::{OnHangup, Signals};
+pub use signals::{OnHangup, Signals, end_asked};
 pub use stop::{StopOutcome, Stopper, stop};
