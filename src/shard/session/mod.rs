@@ -1,23 +1,26 @@
-//! One session: its queue and what goes into it; `deadlines` and `ending` are rooms of their own.
+//! One session: its outbound queue, its deadlines, and how it ends.
 //!
 //! Fan-out and the wheel reach a session through this type, on the shard's thread; reading and
-//! waiting for the socket are [`task`](super::task)'s. Nothing here waits.
+//! waiting for the socket are the work of its [task](super::task). Nothing here waits.
 
+mod closing;
 mod deadlines;
-mod ending;
+mod inline_deque;
+mod queue;
 
-pub(super) use ending::Stage;
+pub(super) use closing::Stage;
 
 use super::{
-    SessionId, Transport,
-    core::Core,
+    context::Context,
     inbound::{FRAME_BURST, FRAMES_PER_TICK},
-    queue::OutQueue,
+    reload::{self, SessionFacts},
+    transport::Transport,
     wheel::Tick,
 };
 use crate::{
     auth::Auth,
     channel::ChannelName,
+    config::Config,
     endpoint::{Endpoint, Format, OnGap, OnSlow},
     identity::Identity,
     message::{Message, Opcode, frame},
@@ -25,18 +28,19 @@ use crate::{
     reason::{CloseReason, GapReason, MissedReason},
 };
 use deadlines::Deadlines;
+use queue::OutQueue;
 use serde::Serialize;
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    io,
+    fmt, io,
     rc::Rc,
     sync::Arc,
     task::Waker,
     time::Instant,
 };
 
-/// Our own frames that may wait behind a socket that takes nothing: one who sends pings and never
-/// reads would otherwise fill the queue with pongs.
+/// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
+/// never reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u32 = 64;
 
 /// One session.
@@ -44,7 +48,7 @@ pub(super) struct Session {
     pub(super) id: SessionId,
     /// Its place in the shard's slab.
     pub(super) key: u32,
-    pub(super) core: Rc<Core>,
+    pub(super) context: Rc<Context>,
     pub(super) endpoint: Arc<Endpoint>,
     metrics: Arc<EndpointMetrics>,
     pub(super) channels: Box<[ChannelName]>,
@@ -57,13 +61,14 @@ pub(super) struct Session {
     waker: Cell<Option<Waker>>,
     /// Whether fan-out has put something in the queue in this round.
     dirty: Cell<bool>,
-    ending: Cell<Option<CloseReason>>,
+    /// `None` while the session is open.
+    close_reason: Cell<Option<CloseReason>>,
     /// What remains to be done before the socket is dropped.
     stage: Cell<Stage>,
     deadlines: Deadlines,
     /// Replies of ours queued since the queue was last empty.
     replies: Cell<u32>,
-    /// Frames that the client may still send, and when that was reckoned.
+    /// Frames that the client may still send, and the tick for which that number holds.
     allowance: Cell<(u32, Tick)>,
     opened: Tick,
     delivered: Cell<u64>,
@@ -80,27 +85,47 @@ pub(super) struct Token {
     pub(super) auth: Arc<Auth>,
 }
 
-/// What a session is made of; see [`super::SessionSpec`].
-pub(super) struct Parts {
-    pub(super) key: u32,
-    pub(super) core: Rc<Core>,
-    pub(super) endpoint: Arc<Endpoint>,
-    pub(super) channels: Box<[ChannelName]>,
-    pub(super) identity: Option<Identity>,
-    pub(super) auth: Arc<Auth>,
+/// What a session is made of, besides its channels and its transport.
+pub struct SessionSpec {
+    pub endpoint: Arc<Endpoint>,
+    /// `None` on an endpoint with `auth = "none"`.
+    pub identity: Option<Identity>,
+    /// Verifies the token of a `refresh` frame until a reload brings another one.
+    pub auth: Arc<Auth>,
+}
+
+/// A session's name: random, so that it says nothing and cannot be guessed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct SessionId(u64);
+
+impl SessionId {
+    fn random() -> Self {
+        Self(fastrand::u64(..))
+    }
+}
+
+impl fmt::Display for SessionId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}", self.0)
+    }
 }
 
 impl Session {
-    pub(super) fn new(parts: Parts) -> Self {
-        let Parts { key, core, endpoint, channels, identity, auth } = parts;
-        let metrics = core.metrics.endpoint(&endpoint.name);
+    pub(super) fn new(
+        key: u32,
+        context: Rc<Context>,
+        channels: Box<[ChannelName]>,
+        spec: SessionSpec,
+    ) -> Self {
+        let SessionSpec { endpoint, identity, auth } = spec;
+        let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
-        let opened = core.wheel.borrow().now();
+        let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
         let session = Self {
             id: SessionId::random(),
             key,
-            core,
+            context,
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
@@ -109,7 +134,7 @@ impl Session {
             queue: RefCell::default(),
             waker: Cell::new(None),
             dirty: Cell::new(false),
-            ending: Cell::new(None),
+            close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
             replies: Cell::new(0),
@@ -202,7 +227,7 @@ impl Session {
                     return;
                 }
                 Ok(_) | Err(_) => {
-                    self.gone();
+                    self.disconnected();
                     return;
                 }
             }
@@ -216,7 +241,7 @@ impl Session {
         self.queue.borrow_mut().advance(written, self.endpoint.format, |message, len| {
             messages += 1;
             bytes += len as u64;
-            self.core.metrics.delivery_seconds.observe(now.duration_since(message.received));
+            self.context.metrics.delivery_seconds.observe(now.duration_since(message.received));
         });
         self.metrics.deliveries.add(messages);
         self.metrics.delivered_bytes.add(bytes);
@@ -243,8 +268,8 @@ impl Session {
         self.queue.borrow_mut().push_frame(frame);
     }
 
-    /// Queues an answer to something that the client sent. One who asks and asks and takes no
-    /// answer is closed.
+    /// Queues a reply to something that the client sent. A client that causes more and more of them
+    /// and reads none is closed.
     pub(super) fn push_reply(&self, frame: bytes::Bytes) {
         if self.replies.get() == MAX_REPLIES {
             self.flush(Instant::now());
@@ -257,14 +282,40 @@ impl Session {
         }
     }
 
-    /// Takes this many frames off what the client may send. `false`: it sends too many.
+    /// Takes this many frames off what the client may send. `false`: it has sent too many.
     pub(super) fn may_send(&self, frames: u32) -> bool {
         let (left, at) = self.allowance.get();
-        let now = self.core.wheel.borrow().now();
+        let now = self.context.now();
         let regained = (now - at).saturating_mul(FRAMES_PER_TICK);
         let left = left.saturating_add(regained).min(FRAME_BURST);
         self.allowance.set((left.saturating_sub(frames), now));
         frames <= left
+    }
+
+    /// Why the session cannot go on under this configuration; `None` when it can.
+    pub(super) fn close_reason_under(&self, config: &Config) -> Option<CloseReason> {
+        let token = self.token.borrow();
+        let facts = SessionFacts {
+            endpoint: &self.endpoint,
+            static_token: token.sha256.as_deref(),
+            auth: &token.auth,
+        };
+        reload::close_reason(&facts, config)
+    }
+
+    /// Ends the session when it cannot go on under this configuration.
+    pub(super) fn recheck(&self, config: &Config) {
+        if let Some(reason) = self.close_reason_under(config) {
+            self.end(reason);
+        }
+    }
+
+    /// What its next token is verified by: the latest keys, not those it opened with.
+    pub(super) fn auth(&self) -> Arc<Auth> {
+        self.context.config().map_or_else(
+            || Arc::clone(&self.token.borrow().auth),
+            |config| Arc::clone(&config.auth),
+        )
     }
 
     /// Remembers the task to wake.
@@ -295,7 +346,7 @@ impl Session {
     }
 
     fn count_gap(&self, reason: GapReason) {
-        self.core.metrics.gaps[reason.index()].add(1);
+        self.context.metrics.gaps[reason.index()].add(1);
     }
 
     fn wake(&self) {

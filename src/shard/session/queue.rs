@@ -278,10 +278,8 @@ impl Gap {
 
 #[cfg(test)]
 mod tests {
-    use super::{
-        super::fixture::{endpoint, message},
-        *,
-    };
+    use super::*;
+    use crate::shard::fixture::{endpoint, message};
     use std::num::NonZeroUsize;
 
     fn json() -> Endpoint {
