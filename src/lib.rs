@@ -14,7 +14,8 @@
 //! 7. `cli`: commands and exit statuses
 //! 8. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
-//! A test (`tests/layers.rs`) holds every `use crate::` against this list.
+//! A test (`tests/layers.rs`) checks every `crate::` path against this list. A folder whose `mod.rs`
+//! has such a list of its own is checked inside, too.
 
 pub mod admin;
 pub mod app;
