@@ -139,7 +139,9 @@ struct Folder<'a> {
 impl Folder<'_> {
     fn violations(&self) -> Vec<String> {
         let only_in_tests = self.only_in_tests();
-        let checked = |file: &Path| !only_in_tests.contains(module_of(file));
+        let checked = |file: &Path| {
+            file.iter().all(|name| !name.to_str().is_some_and(|name| only_in_tests.contains(name)))
+        };
         let mut wrong: Vec<_> = (self.files.iter())
             .filter(|(file, _)| checked(file))
             .flat_map(|(file, source)| {
@@ -154,11 +156,13 @@ impl Folder<'_> {
             .collect()
     }
 
-    /// Modules that `mod.rs` declares behind `#[cfg(test)]`.
+    /// Modules that are declared behind `#[cfg(test)]`, at whatever depth.
     fn only_in_tests(&self) -> BTreeSet<String> {
-        let root = self.files.iter().find(|(file, _)| file == Path::new("mod"));
-        let (_, root) = root.expect("a folder has a mod.rs");
-        root.split("#[cfg(test)]\nmod ").skip(1).map(first_name).collect()
+        let declared = |(_, source): &(_, String)| -> Vec<String> {
+            let code = code(source);
+            code.split("#[cfg(test)]\nmod ").skip(1).map(first_name).collect()
+        };
+        self.files.iter().flat_map(declared).collect()
     }
 
     /// The modules of this folder that a file names. An item that `mod.rs` defines is `mod`.
