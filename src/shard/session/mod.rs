@@ -6,6 +6,7 @@
 mod closing;
 mod deadlines;
 mod inline_deque;
+mod output;
 mod queue;
 
 pub(super) use closing::Stage;
@@ -18,30 +19,18 @@ use super::{
     wheel::Tick,
 };
 use crate::{
-    auth::Auth,
-    channel::ChannelName,
-    config::Config,
-    endpoint::{Endpoint, OnGap, OnSlow},
-    identity::Identity,
-    message::Message,
-    metrics::EndpointMetrics,
-    reason::{CloseReason, GapReason, MissedReason},
-    wire::Codec,
+    auth::Auth, channel::ChannelName, config::Config, endpoint::Endpoint, identity::Identity,
+    metrics::EndpointMetrics, reason::CloseReason, wire::Codec,
 };
 use deadlines::Deadlines;
 use queue::OutQueue;
 use std::{
     cell::{Cell, OnceCell, RefCell},
-    fmt, io,
+    fmt,
     rc::Rc,
     sync::Arc,
     task::Waker,
-    time::Instant,
 };
-
-/// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
-/// never reads would otherwise fill the queue with pongs.
-const MAX_REPLIES: u32 = 64;
 
 /// One session.
 pub(super) struct Session {
@@ -152,137 +141,9 @@ impl Session {
         session
     }
 
-    /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
-    /// dirty before in this round and must be flushed.
-    pub(super) fn deliver(&self, message: &Arc<Message>) -> bool {
-        if self.stage.get() != Stage::Open {
-            self.count_missed(MissedReason::SessionEnded, 1);
-            return false;
-        }
-        let fits = self.queue.borrow().fits(message, &self.endpoint);
-        if !fits && !self.make_room(message) {
-            return false;
-        }
-        self.queue.borrow_mut().push_message(Arc::clone(message));
-        !self.dirty.replace(true)
-    }
-
-    /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.
-    fn make_room(&self, message: &Message) -> bool {
-        match self.endpoint.on_slow {
-            OnSlow::Close => {
-                self.count_missed(MissedReason::SlowConsumer, 1);
-                self.end(CloseReason::SlowConsumer);
-                return false;
-            }
-            OnSlow::Latest => {
-                let replaced = self.queue.borrow_mut().keep_latest(&message.channel);
-                self.count_missed(MissedReason::Replaced, replaced as u64);
-                self.count_gap(GapReason::SlowConsumer);
-            }
-            OnSlow::Skip => self.count_gap(GapReason::SlowConsumer),
-        }
-        let mut queue = self.queue.borrow_mut();
-        while !queue.fits(message, &self.endpoint) && queue.skip_oldest() {
-            self.count_missed(MissedReason::Skipped, 1);
-        }
-        true
-    }
-
-    /// Tells the session, as `on_gap` says, that messages of a channel may have been missed
-    /// upstream. Returns as [`Session::deliver`] does.
-    pub(super) fn gap(&self, channel: &ChannelName, reason: GapReason) -> bool {
-        if self.stage.get() != Stage::Open {
-            return false;
-        }
-        self.count_gap(reason);
-        match self.endpoint.on_gap {
-            OnGap::Ignore => false,
-            OnGap::Close => {
-                self.end(CloseReason::Gap);
-                false
-            }
-            OnGap::Notice => {
-                self.queue.borrow_mut().push_gap(channel, reason);
-                !self.dirty.replace(true)
-            }
-        }
-    }
-
-    /// Writes as much as the socket takes; the rest waits for the session's task to find it
-    /// writable.
-    pub(super) fn flush(&self, now: Instant) {
-        self.dirty.set(false);
-        let Some(transport) = self.transport.get() else { return };
-        while !self.queue.borrow().is_empty() {
-            let written = self.queue.borrow_mut().write_with(&self.endpoint.gap_notice, |slices| {
-                transport.try_write_vectored(slices)
-            });
-            match written {
-                Ok(written) if written > 0 => self.wrote(written, now),
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    self.blocked();
-                    return;
-                }
-                Ok(_) | Err(_) => {
-                    self.disconnected();
-                    return;
-                }
-            }
-        }
-        self.deadlines.write.set(0);
-        self.replies.set(0);
-    }
-
-    fn wrote(&self, written: usize, now: Instant) {
-        let (mut messages, mut bytes) = (0, 0);
-        self.queue.borrow_mut().advance(written, |message, len| {
-            messages += 1;
-            bytes += len as u64;
-            self.context.metrics.delivery_seconds.observe(now.duration_since(message.received));
-        });
-        self.metrics.deliveries.add(messages);
-        self.metrics.delivered_bytes.add(bytes);
-        self.delivered.set(self.delivered.get() + messages);
-        self.deadlines.write.set(0);
-    }
-
-    /// The socket takes nothing. The first time, the task is woken to wait for it; until something
-    /// is written it then waits already.
-    fn blocked(&self) {
-        if self.deadlines.write.get() == 0 {
-            self.set_deadline(&self.deadlines.write, self.endpoint.write_timeout);
-            self.wake();
-        }
-    }
-
     /// How everything looks to this client.
     pub(super) fn codec(&self) -> Codec {
         self.queue.borrow().codec()
-    }
-
-    /// Whether something waits to be written.
-    pub(super) fn has_output(&self) -> bool {
-        !self.queue.borrow().is_empty()
-    }
-
-    /// Queues a frame of this session alone, behind the messages that are already in line.
-    pub(super) fn push_frame(&self, frame: bytes::Bytes) {
-        self.queue.borrow_mut().push_frame(frame);
-    }
-
-    /// Queues a reply to something that the client sent. A client that causes more and more of them
-    /// and reads none is closed.
-    pub(super) fn push_reply(&self, frame: bytes::Bytes) {
-        if self.replies.get() == MAX_REPLIES {
-            self.flush(Instant::now());
-        }
-        if self.replies.get() == MAX_REPLIES {
-            self.end(CloseReason::RateLimited);
-        } else {
-            self.replies.set(self.replies.get() + 1);
-            self.push_frame(frame);
-        }
     }
 
     /// Takes this many frames off what the client may send. `false`: it has sent too many.
@@ -325,21 +186,6 @@ impl Session {
     pub(super) fn set_waker(&self, waker: &Waker) {
         let known = self.waker.take().filter(|known| known.will_wake(waker));
         self.waker.set(Some(known.unwrap_or_else(|| waker.clone())));
-    }
-
-    fn queue_ready(&self) {
-        if let Some(ready) = self.codec().ready(self.id, &self.channels) {
-            self.push_frame(ready);
-        }
-    }
-
-    fn count_missed(&self, reason: MissedReason, messages: u64) {
-        self.metrics.missed[reason.index()].add(messages);
-        self.missed.set(self.missed.get() + messages);
-    }
-
-    fn count_gap(&self, reason: GapReason) {
-        self.context.metrics.gaps[reason.index()].add(1);
     }
 
     fn wake(&self) {
