@@ -8,13 +8,13 @@
 //! 2. `bus` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
 //!    channels; token → identity
 //! 3. `config`: what was written → what may run
-//! 4. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
+//! 4. `upstream` `shard`: the Redis side; the threads that own sessions
 //! 5. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
 //! 6. `app`: the composition root
 //! 7. `cli`: commands and exit statuses
 //! 8. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
-//! A test (`tests/layers.rs`) holds every `use crate::` against this list.
+//! A test (`tests/layers.rs`) checks every `use crate::` against this list.
 
 pub mod admin;
 pub mod app;
@@ -28,7 +28,6 @@ pub mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod identity;
-pub mod jwks;
 pub mod lifecycle;
 pub mod log_throttle;
 pub mod message;

@@ -1,4 +1,4 @@
-//! Imports point down only, never sideways: every `crate::` path in `src` is held against the
+//! Imports point down only, never sideways: every `crate::` path in `src` is checked against the
 //! layers in the header of `src/lib.rs`, which is the one place that names them.
 
 use std::{collections::BTreeMap, fs, path::Path};

@@ -1,9 +1,9 @@
 //! The configuration: read key by key (`reader`), checked as a whole (`check`), and only then a
 //! [`Config`].
 //!
-//! Whoever holds a `Config` holds values that may run: ranges are kept, contradictions are refused,
-//! files that it names have been read. What is wrong is told all at once, each problem with its
-//! line, column and key; no message repeats a secret.
+//! A `Config` holds only values that may run: ranges are kept, contradictions are refused, files that
+//! it names have been read. All problems are reported at once, each with its line, column and key; no
+//! message repeats a secret.
 
 mod address;
 mod check;

@@ -48,7 +48,7 @@ pub enum TemplateError {
     Character(char),
     #[error("must not name {0}…: Redis publishes its own events there")]
     Reserved(&'static str),
-    #[error("{{query.{0}}} is there twice")]
+    #[error("{{query.{0}}} is a duplicate")]
     RepeatedQuery(String),
     #[error("needs a \":\" between {0} and {1}, or two different users could get the same channel")]
     Ambiguous(Placeholder, Placeholder),
@@ -177,7 +177,7 @@ impl std::fmt::Display for Placeholder {
 }
 
 /// Whether a value may be substituted: nothing that could name another's channel or a pattern, and no
-/// `..`, which means nothing to Redis but may to whoever makes file names or URLs of channels.
+/// `..`, which means nothing to Redis but may to a program that makes file names or URLs of channels.
 pub(super) fn is_value(value: &str) -> bool {
     (1..=MAX_VALUE_BYTES).contains(&value.len())
         && value.chars().all(is_value_character)

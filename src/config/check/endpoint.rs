@@ -142,7 +142,7 @@ fn gap_notice(text: &str) -> Result<Bytes, String> {
     }
 }
 
-/// Whether every placeholder can have a value here, and no channel is there twice or taken.
+/// Whether every placeholder can have a value here, and no channel is a duplicate or reserved.
 fn check_channels(
     table: &mut Table<'_, '_>,
     channels: &[At<ChannelTemplate>],
