@@ -86,12 +86,6 @@ impl Auth {
         self.tokens.by_hash(sha256)
     }
 
-    /// Whether both know the same static tokens.
-    #[must_use]
-    pub fn same_tokens(&self, other: &Self) -> bool {
-        self.tokens == other.tokens
-    }
-
     /// The keys of the issuer, when `auth.jwt.jwks_url` is set.
     #[must_use]
     pub fn key_set(&self) -> Option<&Arc<KeySet>> {
