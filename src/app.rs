@@ -22,7 +22,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     server::PublicServer,
-    shard::{Command, ShardDied, ShardOutcome, ShardThread},
+    shard::{ShardCommand, ShardDied, ShardOutcome, ShardThread},
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
@@ -279,7 +279,7 @@ async fn close(
         }
         // As it is by now.
         let spread = config.borrow().shutdown.spread;
-        handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
+        handles.iter().for_each(|shard| shard.tell(ShardCommand::Drain { spread }));
         Ok(())
     };
     tokio::try_join!(server, all_ended(&mut shards))?;

@@ -2,7 +2,7 @@
 
 use crate::{
     channel::ChannelName,
-    shard::{Busy, Command, ShardHandle},
+    shard::{Busy, ShardCommand, ShardHandle},
 };
 use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
@@ -91,7 +91,7 @@ pub(super) async fn busiest(shards: &[ShardHandle], query: Query) -> Channels {
 
 async fn ask(shard: &ShardHandle, prefix: &str) -> Option<Vec<Busy>> {
     let (reply, answer) = oneshot::channel();
-    shard.tell(Command::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
+    shard.tell(ShardCommand::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
     time::timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
@@ -104,7 +104,7 @@ mod tests {
         let (handle, mut commands) = ShardHandle::for_tests();
         tokio::spawn(async move {
             while let Some(command) = commands.recv().await {
-                let Command::Busiest { prefix, limit, reply } = command else {
+                let ShardCommand::Busiest { prefix, limit, reply } = command else {
                     panic!("only the busiest are asked for")
                 };
                 let named = sessions.iter().filter(|(channel, _)| channel.starts_with(&prefix));

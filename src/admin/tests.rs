@@ -7,7 +7,7 @@ use crate::{
     liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
-    shard::{Busy, Command, ShardHandle},
+    shard::{Busy, ShardCommand, ShardHandle},
     upstream::{Link, Status},
 };
 use serde_json::{Value, json};
@@ -207,7 +207,7 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
 async fn channels_are_asked_of_the_shards() {
     let (shard, mut commands) = ShardHandle::for_tests();
     tokio::spawn(async move {
-        let Some(Command::Busiest { prefix, reply, .. }) = commands.recv().await else {
+        let Some(ShardCommand::Busiest { prefix, reply, .. }) = commands.recv().await else {
             panic!("another command")
         };
         let channel = ChannelName::new(format!("{prefix}42"));

@@ -1,6 +1,6 @@
 //! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
-use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
+use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
 use crate::{
     bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
     liveness::SignOfLife,
@@ -21,7 +21,7 @@ use tokio::{
 /// Events taken from the ring before what they dirty is flushed.
 const EVENTS_AT_ONCE: usize = 256;
 
-/// A running shard, for the one who started it.
+/// A running shard, as its owner holds it.
 pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
@@ -71,7 +71,7 @@ impl ShardThread {
         Ok(Self { id, handle: ShardHandle { commands }, runtime, ended })
     }
 
-    /// The outside's end of this shard.
+    /// What other threads hold of this shard.
     #[must_use]
     pub fn handle(&self) -> ShardHandle {
         self.handle.clone()
@@ -84,7 +84,7 @@ impl ShardThread {
     }
 
     /// Resolves when the thread has ended: no session and no spawned task is left after a
-    /// [`Command::Drain`], or the Redis side has gone.
+    /// [`ShardCommand::Drain`], or the Redis side has gone.
     ///
     /// # Errors
     /// [`ShardDied`] when it was neither: the process must then end too.
@@ -100,17 +100,17 @@ fn run(
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
     sign: SignOfLife,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<ShardCommand>,
 ) -> Result<ShardOutcome, JoinError> {
-    let core = Rc::new(Core::new(end.id, metrics));
+    let registry = Rc::new(Registry::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&core, end, sign);
-        tasks.spawn_local(take_commands(Rc::clone(&core), commands));
+        let mut tasks = spawn_tasks(&registry, end, sign);
+        tasks.spawn_local(take_commands(Rc::clone(&registry), commands));
         tokio::select! {
-            () = drained(&core) => Ok(ShardOutcome::Drained),
+            () = registry.drained() => Ok(ShardOutcome::Drained),
             Some(ended) = tasks.join_next() => {
                 ended.map(|()| ShardOutcome::Abandoned).inspect_err(|error| {
-                    tracing::error!(shard = core.id, %error, "a task of the shard ended");
+                    tracing::error!(shard = registry.id, %error, "a task of the shard ended");
                 })
             }
         }
@@ -118,61 +118,58 @@ fn run(
 }
 
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
-pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
+pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn_local(take_events(Rc::clone(core), end.ring));
-    tasks.spawn_local(take_subscription_events(Rc::clone(core), end.subscription_events));
-    tasks.spawn_local(send_requests(Rc::clone(core), end.requests));
-    tasks.spawn_local(turn_wheel(Rc::clone(core), sign));
+    tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
+    tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
+    tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
+    tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
 }
 
-/// Resolves when a drain has left nothing.
-pub(super) async fn drained(core: &Core) {
-    while !core.is_drained() {
-        core.left.notified().await;
-    }
-}
-
-async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
+async fn take_events(registry: Rc<Registry>, mut ring: broadcast::Receiver<Event>) {
     let mut dirty = Vec::new();
     loop {
         match ring.recv().await {
-            Ok(event) => core.fan_out(&event, &mut dirty),
-            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+            Ok(event) => registry.fan_out(&event, &mut dirty),
+            Err(RecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
             Err(RecvError::Closed) => return,
         }
         for _ in 1..EVENTS_AT_ONCE {
             match ring.try_recv() {
-                Ok(event) => core.fan_out(&event, &mut dirty),
-                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+                Ok(event) => registry.fan_out(&event, &mut dirty),
+                Err(TryRecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        core.flush(&mut dirty).await;
+        registry.flush(&mut dirty).await;
     }
 }
 
-fn lagged(core: &Core, lost: u64, dirty: &mut Vec<u32>) {
-    tracing::warn!(shard = core.id, lost, "the shard fell behind its ring: a gap for its sessions");
-    core.gap_all(GapReason::ShardLagged, dirty);
+fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
+    tracing::warn!(
+        shard = registry.id,
+        lost,
+        "the shard fell behind its ring: a gap for its sessions"
+    );
+    registry.gap_all(GapReason::ShardLagged, dirty);
 }
 
 async fn take_subscription_events(
-    core: Rc<Core>,
+    registry: Rc<Registry>,
     mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
 ) {
     while let Some(events) = inbox.recv().await {
-        core.hub.borrow_mut().apply(events);
+        registry.hub.borrow_mut().apply(events);
     }
 }
 
-async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
+async fn send_requests(registry: Rc<Registry>, upstream: mpsc::Sender<RequestBatch>) {
     loop {
-        core.changed.notified().await;
-        let taken = core.hub.borrow_mut().take_requests();
+        registry.requests_waiting.notified().await;
+        let taken = registry.hub.borrow_mut().take_requests();
         if let Some((sequence, requests)) = taken {
-            let batch = RequestBatch { shard: core.id, sequence, requests };
+            let batch = RequestBatch { shard: registry.id, sequence, requests };
             if upstream.send(batch).await.is_err() {
                 return;
             }
@@ -180,27 +177,30 @@ async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
     }
 }
 
-async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let shard = Shard { core };
+async fn take_commands(
+    registry: Rc<Registry>,
+    mut commands: mpsc::UnboundedReceiver<ShardCommand>,
+) {
+    let shard = Shard { registry };
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Run(job) => job(&shard),
-            Command::Drain { spread } => shard.core.drain(spread),
-            Command::Reload(config) => shard.core.reload(config),
-            Command::Busiest { prefix, limit, reply } => {
-                // Whoever asked may have stopped waiting; then nobody misses the answer.
-                drop(reply.send(shard.core.busiest(&prefix, limit)));
+            ShardCommand::Run(job) => job(&shard),
+            ShardCommand::Drain { spread } => shard.registry.drain(spread),
+            ShardCommand::Reload(config) => shard.registry.reload(config),
+            ShardCommand::Busiest { prefix, limit, reply } => {
+                // The asker may have stopped waiting, and then does not miss the answer.
+                drop(reply.send(shard.registry.hub.borrow().busiest(&prefix, limit)));
             }
         }
     }
 }
 
-async fn turn_wheel(core: Rc<Core>, sign: SignOfLife) {
+async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        core.turn_wheel();
+        registry.turn_wheel();
         sign.give();
     }
 }
