@@ -12,12 +12,13 @@
 //! 2. `transport`: the byte stream under a session
 //! 3. `session`: one session, its queue and its deadlines
 //! 4. `registry`: all sessions of the shard
-//! 5. `task`: what waits for a session's socket
+//! 5. `task` `busiest`: what waits for a session's socket; the channels with the most sessions
 //! 6. `subscription`: from channels to a running session
 //! 7. `mod`: what other threads and other tasks hold of a shard
 //! 8. `thread`: its thread and its own tasks
 //! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
+mod busiest;
 mod context;
 mod control;
 #[cfg(test)]
@@ -43,7 +44,7 @@ mod tls_tests;
 mod transport;
 mod wheel;
 
-pub use hub::Busy;
+pub use busiest::Busy;
 pub use session::{SessionId, SessionSpec};
 pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
