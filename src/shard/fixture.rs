@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, Transport, core::Core, thread};
+use super::{PendingSession, SessionSpec, Shard, core::Core, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
@@ -11,6 +11,7 @@ use crate::{
     identity::Identity,
     message::{Message, Opcode, frame},
     metrics::{EndpointMetrics, Metrics},
+    net::Transport,
     reason::CloseReason,
 };
 use bytes::Bytes;

@@ -23,18 +23,12 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod tls;
-#[cfg(test)]
-mod tls_fixture;
-mod tls_stream;
 #[cfg(test)]
 mod tls_tests;
-mod transport;
 mod wheel;
 
 pub use subscription::{PendingSession, SessionSpec, Subscription};
 pub use thread::{ShardDied, ShardThread};
-pub use transport::Transport;
 
 use self::core::Core;
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics};

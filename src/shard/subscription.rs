@@ -1,13 +1,14 @@
 //! From wanted channels to a running session: join, open, start.
 
 use super::{
-    SessionId, Shard, Transport,
+    SessionId, Shard,
     core::Core,
     session::{Parts, Session},
     task::SessionTask,
 };
 use crate::{
-    auth::Auth, channel::ChannelName, endpoint::Endpoint, identity::Identity, reason::Refusal,
+    auth::Auth, channel::ChannelName, endpoint::Endpoint, identity::Identity, net::Transport,
+    reason::Refusal,
 };
 use bytes::Bytes;
 use std::{future::poll_fn, mem, rc::Rc, sync::Arc};

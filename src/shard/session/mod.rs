@@ -9,7 +9,7 @@ mod ending;
 pub(super) use ending::Stage;
 
 use super::{
-    SessionId, Transport,
+    SessionId,
     core::Core,
     inbound::{FRAME_BURST, FRAMES_PER_TICK},
     queue::OutQueue,
@@ -22,6 +22,7 @@ use crate::{
     identity::Identity,
     message::{Message, Opcode, frame},
     metrics::EndpointMetrics,
+    net::Transport,
     reason::{CloseReason, GapReason, MissedReason},
 };
 use deadlines::Deadlines;
