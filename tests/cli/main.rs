@@ -2,5 +2,7 @@
 
 mod commands;
 mod dev;
+#[path = "../it/rig/port.rs"]
+mod port;
 mod process;
 mod serve;

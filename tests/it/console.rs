@@ -7,7 +7,6 @@ use crate::rig::{
     chromium::Chromium,
     process::{Process, sockway},
     settings::rooms,
-    wait::until,
 };
 use rustix::process::Signal;
 use std::{env, fs, net::SocketAddr, path::Path};
@@ -26,7 +25,7 @@ impl Dev {
         let mut command = sockway();
         command.args(["dev", "--port", "0", "--admin-port", "0"]).env("TMPDIR", temporary.path());
         let process = Process::start(&mut command);
-        until("it says ready", || process.stdout.text().contains("\nready"));
+        process.stdout.wait_for("it says ready", |line| (line == "ready").then_some(()));
         let text = process.stdout.text();
         let word = |start: &str| {
             text.split_whitespace().find(|word| word.starts_with(start)).expect(start).to_owned()

@@ -1,7 +1,7 @@
 //! `sockway doctor` against real Redis servers in every state, and through a real gateway.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Gateway, HeldPort, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
 };
@@ -249,7 +249,8 @@ fn what_is_wrong_on_the_way_of_clients_is_told_by_its_step() {
     let settings = settings(&redis);
     let gateway = Gateway::start(&settings);
     let public = gateway.address;
-    let silent = Redis::absent().address();
+    let nobody = HeldPort::new().expect("a free port");
+    let silent = nobody.address();
     let page = parrot("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     for (url, token, subject, words) in [
         ("http://example.com/".to_owned(), "", "url", "not a WebSocket URL"),

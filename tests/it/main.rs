@@ -36,6 +36,7 @@ mod reload_limits;
 mod reload_refused;
 mod reverse_proxy;
 mod rig;
+mod rigs;
 mod slow;
 mod startup;
 mod stop;

@@ -2,12 +2,12 @@
 //! Caddy before the gateway, and no token in anything that they write.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, left_out, process::Process, redis::free_port,
+    Client, Gateway, HeldPort, Redis, Request, Settings, left_out, process::Process,
     settings::notifications, token, wait,
 };
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
 };
@@ -37,18 +37,12 @@ fn replace(text: &str, from: &str, to: &str) -> String {
     text.replace(from, to)
 }
 
-/// A proxy that listens, and where. Neither program can say which port the system gave it, so one is
-/// kept free for it until it starts.
-fn listening(start: Start, directory: &Path, gateway: SocketAddr) -> (Process, SocketAddr) {
-    let (port, kept) = free_port();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    drop(kept);
+/// A proxy that listens at this port: neither program can say which one the system gave it.
+fn listening(start: Start, directory: &Path, port: &HeldPort, gateway: SocketAddr) -> Process {
+    let address = port.address();
     let mut proxy = start(directory, address, gateway);
-    wait::until("the proxy listens", || {
-        assert!(proxy.is_running(), "it ended: {}", proxy.stderr.text());
-        TcpStream::connect(address).is_ok()
-    });
-    (proxy, address)
+    proxy.wait_for("the proxy listens", || TcpStream::connect(address).ok());
+    proxy
 }
 
 /// nginx with the file of `deploy/`, its TLS taken off, its logs in the directory.
@@ -107,7 +101,9 @@ fn carries_a_session_and_logs_no_token(start: Start) {
     let redis = Redis::start();
     let mut gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
     let directory = tempfile::tempdir().expect("a directory");
-    let (proxy, address) = listening(start, directory.path(), gateway.address);
+    let port = HeldPort::new().expect("a free port");
+    let proxy = listening(start, directory.path(), &port, gateway.address);
+    let address = port.address();
 
     let token = token::of("ann");
     let by_query = Request::upgrade(&format!("/ws/me?token={token}"));

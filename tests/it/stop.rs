@@ -1,7 +1,7 @@
 //! The end: everybody is told, what was queued goes first, and the exit status is as promised.
 
 use crate::rig::{
-    Client, Endpoint, Frame, Gateway, Redis, Request, Settings, http,
+    Client, Endpoint, Frame, Gateway, HeldPort, Redis, Request, Settings, http,
     settings::rooms,
     wait::{LIMIT, until},
 };
@@ -87,8 +87,13 @@ fn during_readiness_delay_it_is_not_ready_but_still_serves() {
 
 #[test]
 fn a_draining_gateway_takes_nobody_new_and_a_second_signal_ends_it_at_once() {
-    let (_redis, mut gateway) =
-        start(|settings| settings.set("shutdown.spread", "60s").set("shutdown.timeout", "120s"));
+    let port = HeldPort::new().expect("a free port");
+    let (_redis, mut gateway) = start(|settings| {
+        settings
+            .set("server.listen", port.address().to_string())
+            .set("shutdown.spread", "60s")
+            .set("shutdown.timeout", "120s")
+    });
     let mut clients: Vec<_> = (0..20).map(|_| gateway.open("/ws/rooms/1")).collect();
     gateway.terminate();
     wait_phase(&gateway, "draining");

@@ -5,7 +5,7 @@
 
 use super::{
     process::Process,
-    wait::{LIMIT, until, within},
+    wait::{LIMIT, until},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -36,10 +36,8 @@ impl Chromium {
             .arg(format!("--user-data-dir={}", directory.path().display()))
             .arg("about:blank");
         let process = Process::start(&mut command);
-        let url = within(LIMIT, "chromium says where it listens", || {
-            let text = process.stderr.text();
-            let (_, rest) = text.split_once("DevTools listening on ")?;
-            rest.lines().next().map(str::to_owned)
+        let url = process.stderr.wait_for("chromium says where it listens", |line| {
+            line.split_once("DevTools listening on ").map(|(_, url)| url.to_owned())
         });
         let host = url.split('/').nth(2).expect("a host in the URL").to_owned();
         let stream = TcpStream::connect(host).expect("chromium accepts");

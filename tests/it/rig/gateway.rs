@@ -61,14 +61,9 @@ impl Gateway {
     }
 
     #[track_caller]
-    fn listening(mut process: Process, directory: TempDir) -> Self {
-        let (address, admin) = wait::within(wait::LIMIT, "the gateway listens", || {
-            let listening = process.stderr.find(|line| listening(line));
-            if listening.is_none() {
-                assert!(process.is_running(), "it ended: {}", process.stderr.text());
-            }
-            listening
-        });
+    fn listening(process: Process, directory: TempDir) -> Self {
+        let (address, admin) =
+            process.stderr.wait_for("the gateway listens", |line| listening(line));
         Self { process, directory, address, admin }
     }
 
