@@ -1,5 +1,5 @@
-//! Imports point down only, never sideways: every `crate::` path in `src` is held against the
-//! layers in the header of `src/lib.rs`, which is the one place that names them.
+//! Imports point down only, never sideways: every `crate::` path in `src` is checked against
+//! the layers in the header of `src/lib.rs`, the only place that lists them.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -18,7 +18,7 @@ fn layers(lib: &str) -> Layers {
     layers
 }
 
-/// The first name of every `crate::` path in a source text, comments left out.
+/// The first name of every `crate::` path in a source text, without comments.
 fn imports(source: &str) -> Vec<String> {
     let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
     code.join("\n").split("crate::").skip(1).flat_map(first_names).collect()
@@ -45,7 +45,7 @@ fn first_names(path: &str) -> Vec<String> {
     names.iter().map(first).collect()
 }
 
-/// What a module imports although its layer may not.
+/// The imports of a module that its layer does not allow.
 fn violations(layers: &Layers, module: &str, source: &str) -> Vec<String> {
     let Some(own) = layers.get(module) else {
         return vec![format!("{module} is in no layer of src/lib.rs")];

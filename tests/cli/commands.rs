@@ -1,4 +1,4 @@
-//! The commands as a person or a script meets them: arguments, output, exit status.
+//! The commands as seen by a person or a script: arguments, output, exit status.
 
 use crate::port::HeldPort;
 use std::{
@@ -116,7 +116,7 @@ fn a_configuration_that_is_not_there_or_wrong_is_78_for_every_command_that_reads
     }
 }
 
-/// An admin port that answers one request, and is gone then.
+/// An admin port that answers one request and then closes.
 fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();

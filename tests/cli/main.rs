@@ -1,4 +1,4 @@
-//! The binary as people, scripts and supervisors meet it: arguments, output, signals, exit status.
+//! The binary as seen by people, scripts and supervisors: arguments, output, signals, exit status.
 
 mod commands;
 mod dev;

@@ -1,4 +1,4 @@
-//! A `sockway` child whose output can be waited for, and which never outlives its test.
+//! A `sockway` child process that never outlives its test, with output that tests can wait for.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
@@ -48,13 +48,13 @@ impl Sockway {
         kill_process(Pid::from_child(&self.child), signal).expect("the child is alive");
     }
 
-    /// Waits for a line of stdout for which `pick` has an answer.
+    /// Waits for a line of stdout for which `pick` returns a value.
     #[track_caller]
     pub(crate) fn printed<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         self.stdout.wait_for(what, pick)
     }
 
-    /// Waits for a line of stderr for which `pick` has an answer.
+    /// Waits for a line of stderr for which `pick` returns a value.
     #[track_caller]
     pub(crate) fn noted<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         self.stderr.wait_for(what, pick)
@@ -68,7 +68,7 @@ impl Sockway {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for the end; `None` when a signal was it.
+    /// Waits for the exit; `None` if a signal ended it.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> Option<i32> {
         let child = &mut self.child;
@@ -101,8 +101,8 @@ impl Lines {
         Self { lines, reader }
     }
 
-    /// Waits for a line for which `pick` has an answer; fails at once when the output ends without
-    /// one, and shows it.
+    /// Waits for a line for which `pick` returns a value. Fails at once, showing the output, when
+    /// it ends without one.
     #[track_caller]
     fn wait_for<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
         wait_for(what, || {

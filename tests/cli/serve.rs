@@ -1,5 +1,5 @@
-//! `sockway serve` as whoever runs it meets it: start, health, signals, drain, exit status.
-//! There is no Redis here: a gateway must live, and end, without one.
+//! `sockway serve` as an operator sees it: start, health, signals, drain, exit status. Without
+//! Redis: a gateway must run, and stop, without one.
 
 use crate::{port::HeldPort, process::Sockway};
 use rustix::process::Signal;
@@ -19,7 +19,7 @@ struct Gateway {
 }
 
 fn configuration(listen: &str, admin: &str, readiness_delay: &str) -> String {
-    // Port 1 of loopback: nobody is there, and nobody ever is.
+    // Nothing ever listens on port 1 of the loopback address.
     format!(
         r#"
 [server]
@@ -98,7 +98,7 @@ fn a_hangup_reloads_and_ends_nothing() {
 fn a_drain_returns_when_the_gateway_has_ended() {
     let mut gateway = Gateway::start("300ms");
     assert_eq!(gateway.ask(&["drain"]).exit_status(), Some(0));
-    // The port goes a moment before the process does, and then nothing can hold it.
+    // The port is closed a moment before the process exits; nothing may delay that exit.
     assert_eq!(gateway.process.exit_status(), Some(0));
 }
 

@@ -1,4 +1,4 @@
-//! The commands that are not `serve`, end to end.
+//! The commands other than `serve`, end to end.
 
 use crate::rig::{
     Gateway, HeldPort, Redis, Settings,
@@ -87,7 +87,7 @@ fn check_says_ok_or_every_problem() {
     }
 }
 
-/// `sockway listen` that has its 101.
+/// A `sockway listen` that is connected.
 fn listening(arguments: &[&str]) -> Process {
     let listen = Process::start(&mut command(arguments));
     listen.stderr.wait_for("it is connected", |line| (line == "connected").then_some(()));
@@ -166,7 +166,7 @@ fn drain_starts_the_stop_sequence_and_waits_for_its_end() {
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
     client.assert_closed(1012, "restarting");
     assert_eq!(drain.exit_code(), 0);
-    // It has waited for the end: nobody answers any more.
+    // It has waited for the end: the admin port is closed.
     assert!(TcpStream::connect(gateway.admin).is_err());
     assert_eq!(gateway.process.exit_within(LIMIT).code(), Some(0));
     assert_eq!(run(&["drain", "--admin", &admin]).0, 1, "there is nobody to drain");

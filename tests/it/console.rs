@@ -1,6 +1,6 @@
-//! The console as people see it: the real page of `sockway dev`, in a headless Chromium.
+//! The console in a browser: the real page of `sockway dev`, in a headless Chromium.
 //!
-//! With `SOCKWAY_SCREENSHOTS=DIRECTORY` the pictures that the tests look at are kept there.
+//! With `SOCKWAY_SCREENSHOTS=DIRECTORY` the tests' screenshots are kept in that directory.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,

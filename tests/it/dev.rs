@@ -1,4 +1,4 @@
-//! `sockway dev`: what it prints works as printed, and nothing of it stays.
+//! `sockway dev`: what it prints works as printed, and it leaves nothing behind.
 
 use crate::rig::{
     Client, Request,
@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a newcomer reads.
+/// What it prints for its user.
 struct Printed {
     /// `ws://…?token=…`
     url: String,
@@ -76,7 +76,7 @@ fn shell(line: &str) -> String {
     shell.stdout.text()
 }
 
-/// The process id of the private Redis, asked of itself.
+/// The process id of the private Redis, by its own INFO.
 fn redis_process(printed: &Printed) -> String {
     let (redis_cli, _) = printed.publish.split_once(" publish ").expect("a publish line");
     let info = shell(&format!("{redis_cli} info server"));

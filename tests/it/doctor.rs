@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-/// What doctor said, and its exit status.
+/// The output of doctor, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -51,7 +51,7 @@ pub(crate) fn doctor(settings: &Settings, arguments: &[&str]) -> Said {
     doctor_of(&settings.text(), arguments, None)
 }
 
-/// What doctor says of a configuration, on a machine that trusts this certificate alone.
+/// Runs doctor on a configuration, with this certificate as the only trusted one.
 pub(crate) fn doctor_of(configuration: &str, arguments: &[&str], trust: Option<&Path>) -> Said {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("sockway.toml");

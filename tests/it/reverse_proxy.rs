@@ -1,5 +1,5 @@
-//! The reverse proxies of `deploy/`, as they are but for addresses and files: real nginx and real
-//! Caddy before the gateway, and no token in anything that they write.
+//! The reverse proxies of `deploy/`, unchanged but for addresses and file names: real nginx and
+//! real Caddy in front of the gateway, and no token in anything that they write.
 
 use crate::rig::{
     Client, Gateway, HeldPort, Redis, Request, Settings, left_out, process::Process,
@@ -13,15 +13,15 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// Whether a program can be run here; where everything is promised, it must be.
+/// Whether a program can be run here; with `CI=true` it must be.
 fn is_here(program: &str, argument: &str) -> bool {
     let mut command = Command::new(program);
     let status = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let here = status.is_ok_and(|status| status.success());
     let required = env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(here || !required, "{program} is missing: `make test` prepares it");
+    assert!(here || !required, "{program} is missing: `make test` installs it");
     if !here {
-        left_out(&format!("no {program}; `make test` prepares it where it can"));
+        left_out(&format!("no {program}; `make test` installs it where it can"));
     }
     here
 }
@@ -31,7 +31,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Replaces what must be there.
+/// Replaces a text that must be present.
 fn replace(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from} in {text}");
     text.replace(from, to)
@@ -45,7 +45,7 @@ fn listening(start: Start, directory: &Path, port: &HeldPort, gateway: SocketAdd
     proxy
 }
 
-/// nginx with the file of `deploy/`, its TLS taken off, its logs in the directory.
+/// nginx with the file of `deploy/`, without TLS, its logs in the directory.
 fn nginx(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process {
     let text = read("deploy/nginx/sockway.conf");
     let text = replace(&text, "listen 443 ssl;", &format!("listen {address};"));
@@ -82,7 +82,7 @@ fn caddy(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process 
     Process::start(&mut command)
 }
 
-/// All that the proxy wrote, to its files and its outputs.
+/// Everything the proxy wrote: its files, stdout and stderr.
 fn written(directory: &TempDir, proxy: &Process) -> String {
     let mut text = proxy.stdout.text() + &proxy.stderr.text();
     for entry in fs::read_dir(directory).expect("the directory") {
@@ -117,7 +117,7 @@ fn carries_a_session_and_logs_no_token(start: Start) {
     }
     let refused = Request::upgrade("/ws/me?token=wrong.wrong.wrong").send(address);
     refused.assert_refused(401, "token_invalid");
-    // An upstream that is gone is what proxies like to write whole requests about.
+    // Proxies tend to log whole requests when their upstream is down.
     gateway.terminate();
     assert_eq!(gateway.process.exit_code(), 0);
     assert_eq!(by_query.send(address).status, 502);

@@ -1,4 +1,5 @@
-//! The rig itself: ports that nobody else can get, and children whose early end is told at once.
+//! The test rig itself: held ports cannot be taken, and a child that ends early fails its test at
+//! once.
 
 use crate::rig::{Gateway, HeldPort, Redis, Settings, process::Process, settings::rooms};
 use socket2::{Domain, Socket, Type};
@@ -31,12 +32,12 @@ fn a_held_port_is_one_servers_at_a_time_and_nobody_elses() {
     }
 }
 
-/// The message of the panic that something ends in, which must be soon.
+/// The message of the panic that this ends in, which must come soon.
 #[track_caller]
 fn panics_at_once<T: Send + 'static>(rig: impl FnOnce() -> T + Send + 'static) -> String {
     let start = Instant::now();
     let panic = thread::spawn(rig).join().err().expect("a panic");
-    // A child needs milliseconds to end. A rig that waits on needs 20 s.
+    // A child exits within milliseconds; a rig that keeps waiting takes 20 s.
     assert!(start.elapsed() < Duration::from_secs(5), "took {:?}", start.elapsed());
     panic.downcast_ref::<String>().expect("a formatted message").clone()
 }
@@ -66,7 +67,7 @@ fn an_output_that_ends_without_the_line_fails_its_test_at_once_and_is_shown() {
     assert!(said.contains("a welcome") && said.contains("farewell"), "{said}");
 }
 
-/// The source files below a directory, without what package managers put there.
+/// The source files below a directory, without build output and installed packages.
 fn sources(directory: PathBuf, found: &mut Vec<PathBuf>) {
     for entry in fs::read_dir(directory).expect("a directory of the repository") {
         let path = entry.expect("an entry").path();
@@ -81,11 +82,11 @@ fn sources(directory: PathBuf, found: &mut Vec<PathBuf>) {
     }
 }
 
-/// What a function that looks for a port is called.
+/// Names of functions that choose a port without holding it.
 const FINDERS: [&str; 3] = ["freePort", "free_port", "free_address"];
 
 /// Whether a source asks a socket for its address in the expression that binds it, after which the
-/// socket is gone and the port is anybody's; or calls a function that sounds like it.
+/// socket is closed and anyone can take the port; or calls a function of such a name.
 fn lets_a_port_go(source: &str) -> bool {
     let source: String = source.split_whitespace().collect();
     let is_temporary = source.split("bind(").skip(1).any(|rest| {
@@ -103,7 +104,7 @@ fn no_port_is_looked_for_and_bound_later() {
         sources(root.join(directory), &mut files);
     }
     assert!(files.len() > 100, "the test looks at nothing");
-    // It tries again, and says at its function why that is safe.
+    // It retries, and its comment says why that is safe.
     let allowed = root.join("src/cli/dev/redis.rs");
     let wrong = |path: &&PathBuf| {
         **path != allowed && lets_a_port_go(&fs::read_to_string(path).expect("a source file"))

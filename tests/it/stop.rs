@@ -1,4 +1,5 @@
-//! The end: everybody is told, what was queued goes first, and the exit status is as promised.
+//! Stopping: every session is told, after what was queued for it, and the exit status is as
+//! promised.
 
 use crate::rig::{
     Client, Endpoint, Frame, Gateway, HeldPort, Redis, Request, Settings, http,
@@ -121,7 +122,7 @@ fn a_request_that_is_completed_while_draining_is_503() {
     let (begun, rest) = request.split_at(10);
     let mut late = http::connect(gateway.address);
     late.write_all(begun).expect("taken");
-    gateway.open("/ws/rooms/1"); // whoever came before it has been accepted
+    gateway.open("/ws/rooms/1"); // every earlier connection has been accepted
     gateway.terminate();
     wait_phase(&gateway, "draining");
     http::exchange(late, rest).assert_refused(503, "draining");
@@ -149,7 +150,8 @@ fn sessions_are_closed_one_by_one_over_the_spread() {
         waits.into_iter().map(|wait| wait.join().expect("closed")).collect()
     });
     moments.sort();
-    // Of 40 random moments within a second the middle half lies apart; all at once does not.
+    // The middle half of 40 random moments within a second spans some time; closing all at once
+    // does not.
     let middle = moments[30] - moments[10];
     assert!(middle > Duration::from_millis(100), "closed within {middle:?}");
     assert_eq!(gateway.process.exit_code(), 0);

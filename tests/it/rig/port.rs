@@ -1,15 +1,15 @@
-//! A TCP port of the loopback address, held for a test so that nobody else can get it.
+//! A TCP port on the loopback address, reserved for one test.
 //!
-//! Most servers of the tests listen on port 0 and say where. Three kinds cannot: a server that must
-//! come back at the same address, one that cannot say which port it was given (Redis, nginx, Caddy),
-//! and an address at which nothing may listen. Choosing a free port and binding it later is no way
-//! out: meanwhile any outgoing connection can be given that port by the kernel.
+//! Most servers of the tests listen on port 0 and report their address. That does not work for a
+//! server that must restart on the same address, for one that cannot report its port (Redis, nginx,
+//! Caddy), or for an address at which nothing may listen. Choosing a free port and binding it later
+//! does not work either: in between, the kernel can give that port to any outgoing connection.
 //!
-//! Here the port is bound, and stays bound, by a socket that never listens. On Linux that means:
-//! - the kernel gives the port to no outgoing connection and to nobody who binds port 0;
-//! - whoever connects while no server listens there is refused;
-//! - a server that sets `SO_REUSEADDR` can bind it and listen, again and again, but only one at a
-//!   time. Sockway does, and so do Redis, nginx, Go (Caddy), libuv (Node), tokio and `std`.
+//! Here a socket that never listens is bound to the port, and stays bound. On Linux this means:
+//! - the kernel does not assign the port to outgoing connections or to sockets bound to port 0;
+//! - connecting is refused while no server listens;
+//! - a server that sets `SO_REUSEADDR` can bind the port and listen, repeatedly, but only one at a
+//!   time. Sockway sets it, as do Redis, nginx, Go (Caddy), libuv (Node), tokio and `std`.
 
 use rustix::net::{
     AddressFamily, SocketFlags, SocketType, bind, getsockname, socket_with, sockopt,
@@ -20,14 +20,14 @@ use std::{
     os::fd::OwnedFd,
 };
 
-/// A held port. Given back at drop.
+/// A reserved port. Released at drop.
 pub(crate) struct HeldPort {
     address: SocketAddr,
     _bound: OwnedFd,
 }
 
 impl HeldPort {
-    /// Holds a port that the kernel chooses.
+    /// Reserves a port chosen by the kernel.
     ///
     /// # Errors
     /// When no port is left.
@@ -35,7 +35,7 @@ impl HeldPort {
         let bound =
             socket_with(AddressFamily::INET, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
         bind(&bound, &SocketAddr::from((Ipv4Addr::LOCALHOST, 0)))?;
-        // Only now: before the bind, it would let two holders share a port.
+        // After the bind: set before, it would let two holders bind the same port.
         sockopt::set_socket_reuseaddr(&bound, true)?;
         let address = getsockname(&bound)?.try_into()?;
         Ok(Self { address, _bound: bound })

@@ -1,4 +1,4 @@
-//! A child process whose every line of output is kept, and which never outlives its test.
+//! A child process that never outlives its test, with all of its output kept.
 
 use super::wait;
 use rustix::process::{Pid, Signal, kill_process};
@@ -51,7 +51,7 @@ impl Process {
         self.child.try_wait().expect("the child is ours").is_none()
     }
 
-    /// Waits for something that this child brings about.
+    /// Waits for a condition that depends on this child.
     ///
     /// # Panics
     /// At once, with its last words, when the child ends first.
@@ -67,7 +67,7 @@ impl Process {
         })
     }
 
-    /// The end of both outputs. Whole when the child has ended.
+    /// The last lines of both outputs; complete if the child has ended.
     fn last_words(&self) -> String {
         [("stdout", &self.stdout), ("stderr", &self.stderr)]
             .map(|(name, lines)| format!("--- the end of its {name}\n{}", lines.tail()))
@@ -139,12 +139,12 @@ impl Lines {
         self.all().join("\n")
     }
 
-    /// The first line, so far, for which `pick` has an answer.
+    /// The first line so far for which `pick` returns a value.
     pub(crate) fn find<T>(&self, pick: impl FnMut(&String) -> Option<T>) -> Option<T> {
         self.lines.lock().expect("no holder panics").iter().find_map(pick)
     }
 
-    /// Waits for a line for which `pick` has an answer.
+    /// Waits for a line for which `pick` returns a value.
     ///
     /// # Panics
     /// At once, with the last lines, when the output ends without one.
@@ -160,13 +160,13 @@ impl Lines {
         })
     }
 
-    /// Whether no more lines can come: every writer has ended, and all is read.
+    /// Whether the output is closed and completely read.
     fn is_at_end(&self) -> bool {
         self.reader.as_ref().is_none_or(JoinHandle::is_finished)
     }
 
-    /// The last 30 lines. Of an output that has just ended none is missed; an output that a child of
-    /// the child keeps open is not waited for longer than a moment.
+    /// The last 30 lines. Waits a moment for the reader to finish, but no longer: a grandchild may
+    /// keep the output open.
     fn tail(&self) -> String {
         let start = Instant::now();
         while !self.is_at_end() && start.elapsed() < MOMENT {

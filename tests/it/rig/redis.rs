@@ -1,7 +1,7 @@
-//! A real `redis-server` child of the test's own, and a small client to play the backend with.
+//! A real `redis-server` child of the test's own, and a small client that acts as the backend.
 //!
-//! The test speaks to it over a unix socket in its directory, so that whatever happens to the
-//! gateway's way to Redis does not happen to the test.
+//! The test itself uses a unix socket in its directory, so that faults on the gateway's connection
+//! to Redis do not affect the test.
 
 use super::{
     port::HeldPort,
@@ -16,7 +16,7 @@ use tempfile::TempDir;
 /// A Redis of the test's own. Killed at drop.
 pub(crate) struct Redis {
     directory: TempDir,
-    /// The same for every server that begins here.
+    /// Kept across restarts of the server.
     port: HeldPort,
     port_option: &'static str,
     arguments: Vec<String>,
@@ -59,7 +59,7 @@ impl Redis {
         self
     }
 
-    /// A place where a Redis may [`Redis::begin`] later.
+    /// A Redis that is not running; [`Redis::begin`] starts it.
     pub(crate) fn absent() -> Self {
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
@@ -71,7 +71,7 @@ impl Redis {
         }
     }
 
-    /// Starts the server, at first or again, on the same port, and waits until it answers.
+    /// Starts or restarts the server, always on the same port, and waits until it answers.
     pub(crate) fn begin(&mut self) {
         self.launch(&[], |reply| matches!(reply, Reply::Text(_)));
     }
@@ -122,7 +122,7 @@ impl Redis {
         self.process.as_ref().expect("running").signal(Signal::STOP);
     }
 
-    /// Lets a hung server go on.
+    /// Resumes a hung server.
     pub(crate) fn go_on(&self) {
         self.process.as_ref().expect("running").signal(Signal::CONT);
     }

@@ -17,7 +17,7 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    /// Starts a program on these cores; none means any.
+    /// Starts a program on these cores; an empty list means all.
     pub(crate) fn start(command: &mut Command, cores: &[usize]) -> Outcome<Self> {
         let before = sched_getaffinity(None)?;
         if !cores.is_empty() {
@@ -36,7 +36,7 @@ impl Process {
         self.0.id()
     }
 
-    /// Waits for something that this child brings about.
+    /// Waits for a condition that depends on this child.
     ///
     /// # Errors
     /// With its log: when it takes too long, and at once when the child ends first.
@@ -66,13 +66,13 @@ fn with_log(error: &str, log: &Path) -> Box<dyn Error> {
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; what else fails here cannot be helped.
+        // It may have ended by itself; nothing can be done about other errors here.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The program, told to end with this one where `setpriv` is there to do so.
+/// The program, set to be killed when this one ends, if `setpriv` is installed.
 pub(crate) fn command(program: &str) -> Command {
     let mut probe = Command::new("setpriv");
     let known = probe.arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -87,7 +87,7 @@ pub(crate) fn command(program: &str) -> Command {
 /// The answer to a GET, head included.
 ///
 /// # Errors
-/// When nobody answers, or anything but 200.
+/// When there is no answer, or one other than 200.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(START))?;
@@ -99,7 +99,7 @@ pub(crate) fn http_get(address: SocketAddr, path: &str) -> Outcome<String> {
     if answer.starts_with("HTTP/1.1 200 ") { Ok(answer) } else { Err(answer.into()) }
 }
 
-/// Asks every few milliseconds until it is so.
+/// Polls every few milliseconds until the condition holds.
 pub(crate) fn wait_until(otherwise: &str, mut so: impl FnMut() -> bool) -> Outcome<()> {
     let start = Instant::now();
     while !so() {

@@ -1,4 +1,4 @@
-//! What is measured, and the Redis beside it.
+//! The servers that are measured, and their Redis.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -40,7 +40,7 @@ impl Kind {
     }
 }
 
-/// Where everything runs.
+/// The cores, programs and files of a run.
 pub(crate) struct Place<'a> {
     pub(crate) options: &'a Options,
     pub(crate) cores: Vec<usize>,
@@ -111,7 +111,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What stays behind is small and in the temporary directory.
+        // If this fails, a few small files stay in the temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -147,7 +147,7 @@ impl Redis {
     fn spawn(&mut self) -> Outcome<()> {
         let mut command = processes::command("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
-        // Nothing on disk, and no limit for a subscriber that is slow: that is Sockway's to handle.
+        // Nothing on disk, and no limit on a slow subscriber's output buffer: the server under test must cope.
         command.args([
             "--save",
             "",
@@ -171,7 +171,7 @@ impl Redis {
         Ok(Instant::now())
     }
 
-    /// How many channels somebody is subscribed to.
+    /// The number of channels with at least one subscriber.
     pub(crate) fn channels(&self) -> Outcome<u64> {
         let info = self.ask(&[b"INFO", b"stats"])?;
         let line = info.lines().find_map(|line| line.strip_prefix("pubsub_channels:"));
@@ -201,7 +201,7 @@ impl Redis {
     }
 }
 
-/// What a scenario may want otherwise.
+/// Settings that a scenario may change.
 pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     pub(crate) ping_interval: &'static str,
@@ -226,7 +226,7 @@ pub(crate) struct Server {
     /// Sockway's admin port.
     pub(crate) admin: Option<SocketAddr>,
     process: Process,
-    /// nginx's worker is a child of what was started.
+    /// nginx's worker process, a child of the process that was started.
     worker: Option<u32>,
     _ports: [HeldPort; 2],
 }
@@ -283,7 +283,7 @@ impl Server {
         Ok(Self { address, admin, process, worker, _ports: ports })
     }
 
-    /// The processes whose CPU time and memory count.
+    /// The processes whose CPU time and memory are measured.
     pub(crate) fn pids(&self) -> Vec<u32> {
         std::iter::once(self.process.pid()).chain(self.worker).collect()
     }
@@ -328,7 +328,7 @@ fn configuration(
     text
 }
 
-/// nginx with the peers' configuration, in which two addresses and a directory are put.
+/// nginx with the peers' configuration, with its placeholders filled in.
 fn nginx(
     place: &Place,
     peers: &Path,
