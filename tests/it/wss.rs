@@ -1,4 +1,4 @@
-//! TLS on the public port, by clients that are not ours.
+//! TLS on the public port, with third-party clients.
 
 use crate::rig::{
     Certificate, Frame, Gateway, Redis, Request, Settings, Wss, client::Client, gateway::spawn,
@@ -67,7 +67,7 @@ fn over_the_limit_a_client_is_answered_over_tls_however_many_others_say_nothing(
 
 #[test]
 fn messages_large_and_small_arrive_over_both_versions_in_order() {
-    // The client reads only when all is published.
+    // The client starts to read after everything is published.
     let tls = start(|it| it.without("endpoint").endpoint(rooms().set("queue_messages", 2_000)));
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
         let trust = tls.certificate.trusted(versions);
@@ -92,7 +92,8 @@ fn messages_large_and_small_arrive_over_both_versions_in_order() {
 #[test]
 fn a_client_that_does_not_read_is_bounded_over_tls_too_and_its_neighbour_misses_nothing() {
     let tls = start(|it| {
-        // One shard, so that what the neighbour has has been the slow one's turn as well.
+        // One shard: when the neighbour has a message, the slow session has been offered it as
+        // well.
         it.without("endpoint")
             .set("server.shards", 1)
             .endpoint(rooms().set("queue_messages", 64).set("write_timeout", "60s"))
@@ -129,7 +130,7 @@ fn a_renewed_certificate_is_for_new_connections_and_closes_nobody() {
     let mut old = tls.open(&tls.certificate);
     let second = Certificate::make(tls.files.path(), "second");
     fs::copy(&second.certificate, &tls.certificate.certificate).expect("renewed");
-    // Half of the renewal: refused as a whole.
+    // Only one of the two files is renewed: the reload is refused as a whole.
     assert!(!tls.gateway.hang_up());
     tls.gateway.refused_because("server.tls.key_file: is not the key of the first certificate");
     fs::copy(&second.key, &tls.certificate.key).expect("renewed");
@@ -147,7 +148,7 @@ fn a_renewed_certificate_is_for_new_connections_and_closes_nobody() {
 #[test]
 fn who_speaks_the_wrong_language_gets_a_clean_end() {
     let mut tls = start(|settings| settings);
-    // Plain HTTP at the TLS port: an alert, and the end.
+    // Plain HTTP on the TLS port: an alert, and the end.
     let mut plain = TcpStream::connect(tls.gateway.address).expect("accepted");
     plain.set_read_timeout(Some(LIMIT)).expect("a socket option");
     plain.write_all(&Request::upgrade("/ws/rooms/1").encode()).expect("taken");
