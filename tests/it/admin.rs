@@ -1,4 +1,4 @@
-//! The private port: health that can be believed, every series from the start, nothing on the
+//! The admin port: health that is true, every series from the start, and nothing of it on the
 //! public port.
 
 use crate::rig::{

@@ -1,7 +1,7 @@
-//! The commands that are not `serve`, end to end.
+//! The commands other than `serve`, end to end.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Gateway, HeldPort, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
     wait::{LIMIT, until, within},
@@ -90,7 +90,7 @@ fn check_says_ok_or_every_problem() {
     }
 }
 
-/// `sockway listen` that has its 101.
+/// A `sockway listen` that is connected.
 fn listening(arguments: &[&str]) -> Process {
     let listen = Process::start(&mut command(arguments));
     listen.stderr.wait_for("it is connected", |line| (line == "connected").then_some(()));
@@ -187,8 +187,10 @@ fn listen_ends_with_0_when_interrupted_and_tells_a_refusal() {
 #[test]
 fn health_tells_alive_and_ready_apart() {
     let mut redis = Redis::absent();
-    let gateway = Gateway::start_unready(&Settings::new(&redis).endpoint(rooms()));
-    let admin = gateway.admin.to_string();
+    let port = HeldPort::new().expect("a free port");
+    let admin = port.address().to_string();
+    let settings = Settings::new(&redis).set("admin.listen", admin.as_str());
+    let gateway = Gateway::start_unready(&settings.endpoint(rooms()));
     assert_eq!(run(&["health", "--admin", &admin]).0, 0);
     assert_eq!(run(&["health", "--ready", "--admin", &admin]).0, 1);
     redis.begin();
@@ -200,13 +202,16 @@ fn health_tells_alive_and_ready_apart() {
 
 #[test]
 fn drain_starts_the_stop_sequence_and_waits_for_its_end() {
-    let (_redis, mut gateway) = start(|settings| settings.set("shutdown.spread", "500ms"));
+    let port = HeldPort::new().expect("a free port");
+    let admin = port.address().to_string();
+    let (_redis, mut gateway) = start(|settings| {
+        settings.set("shutdown.spread", "500ms").set("admin.listen", admin.as_str())
+    });
     let mut client = gateway.open("/ws/rooms/1");
-    let admin = gateway.admin.to_string();
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
     client.assert_closed(1012, "restarting");
     assert_eq!(drain.exit_code(), 0);
-    // It has waited for the end: nobody answers any more.
+    // It has waited for the end: the admin port is closed.
     assert!(TcpStream::connect(gateway.admin).is_err());
     assert_eq!(gateway.process.exit_within(LIMIT).code(), Some(0));
     assert_eq!(run(&["drain", "--admin", &admin]).0, 1, "there is nobody to drain");
