@@ -28,6 +28,7 @@ pub use state::ServerHandle;
 
 use crate::{
     config::{Config, ListenAddress},
+    liveness::SignOfLife,
     metrics::Metrics,
     net::Listener,
     phase::Phase,
@@ -75,8 +76,12 @@ impl PublicServer {
         self.listener.address()
     }
 
-    /// Accepts until the phase is `Draining`, then closes the listener and returns.
-    pub async fn run(self) {
-        accept::run(self.listener, self.handle, self.shards).await;
+    /// Accepts until the phase is `Draining`, then closes the listener and returns. Gives signs of
+    /// life meanwhile.
+    pub async fn run(self, sign: SignOfLife) {
+        tokio::select! {
+            () = accept::run(self.listener, self.handle, self.shards) => {}
+            () = sign.keep_giving() => {}
+        }
     }
 }

@@ -9,6 +9,7 @@ use crate::{
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
     identity::Identity,
+    liveness::Liveness,
     message::Message,
     metrics::{EndpointMetrics, Metrics},
     net::Transport,
@@ -76,7 +77,7 @@ impl Rig {
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
         let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
-        thread::spawn_tasks(&registry, end).detach_all();
+        thread::spawn_tasks(&registry, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }
 

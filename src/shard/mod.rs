@@ -40,7 +40,7 @@ mod wheel;
 pub use hub::Busy;
 pub use session::{SessionId, SessionSpec};
 pub use subscription::{PendingSession, Subscription};
-pub use thread::{ShardDied, ShardThread};
+pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};
 use futures_util::FutureExt as _;
@@ -72,6 +72,13 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
+    /// A handle and the queue that it fills, for who plays the shard in a test.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> (Self, mpsc::UnboundedReceiver<ShardCommand>) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        (Self { commands }, inbox)
+    }
+
     /// Tells the shard something. A shard that has ended takes nothing any more; its end is noticed
     /// by the task that awaits [`ShardThread::ended`].
     pub fn tell(&self, command: ShardCommand) {

@@ -4,10 +4,13 @@ use crate::rig::{
     Gateway, HeldPort, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
-    wait::{LIMIT, until},
+    wait::{LIMIT, until, within},
 };
-use rustix::process::Signal;
-use std::{net::TcpStream, process::Command};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    net::TcpStream,
+    process::{Command, Stdio},
+};
 
 fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -107,6 +110,48 @@ fn listen_prints_what_arrives_and_how_it_ended() {
     gateway.terminate();
     assert_eq!(listen.exit_code(), 1, "it did not end by itself");
     assert!(listen.stderr.text().contains("1012"), "{}", listen.stderr.text());
+}
+
+#[test]
+fn listen_ends_with_0_by_any_signal_that_asks_it_to() {
+    let (_redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut listen = listening(&["listen", &url]);
+        listen.signal(signal);
+        assert_eq!(listen.exit_code(), 0, "{signal:?}");
+    }
+}
+
+#[test]
+fn listen_obeys_a_signal_while_nobody_reads_what_it_prints() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let mut listen = command(&["listen", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    redis.wait_numsub("room:1", 1);
+    // More than a pipe holds; read by nobody.
+    for _ in 0..4 {
+        redis.publish("room:1", "x".repeat(60_000));
+    }
+    gateway.wait_metric("sockway_deliveries_total{endpoint=\"rooms\"}", 4.0);
+    kill_process(Pid::from_child(&listen), Signal::TERM).expect("it runs");
+    let status = within(LIMIT, "it ends", || listen.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_drain_that_a_signal_ends_says_that_it_is_not_done() {
+    let (_redis, gateway) = start(|settings| settings.set("shutdown.readiness_delay", "4s"));
+    let admin = gateway.admin.to_string();
+    let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
+    until("the drain has begun", || gateway.admin("/status").json()["phase"] == "leaving");
+    drain.signal(Signal::TERM);
+    assert_eq!(drain.exit_code(), 1);
+    assert!(drain.stderr.text().contains("SIGTERM"), "{}", drain.stderr.text());
 }
 
 #[test]

@@ -40,6 +40,7 @@ mod slow;
 mod startup;
 mod stop;
 mod storms;
+mod stuck_log;
 mod subscribed;
 mod templates;
 mod tls;

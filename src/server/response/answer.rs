@@ -97,7 +97,7 @@ mod tests {
 
     #[test]
     fn a_refusal_is_a_whole_answer_with_its_length_and_close() {
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             let text = text(refusal);
             let (head, body) = text.split_once("\r\n\r\n").unwrap();
             assert!(head.starts_with(&format!("HTTP/1.1 {} ", refusal.status())), "{head}");

@@ -88,7 +88,7 @@ mod tests {
 
     #[test]
     fn every_refusal_has_a_standard_title_and_a_sentence() {
-        for refusal in Refusal::ALL {
+        for &refusal in Refusal::ALL {
             assert_ne!(title(refusal), "Error", "{}", refusal.label());
             assert!(detail(refusal).ends_with('.'), "{}", refusal.label());
         }

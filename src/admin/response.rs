@@ -9,10 +9,14 @@ use hyper::{
 use serde::Serialize;
 use serde_json::json;
 
-pub(super) type Answer = Response<Full<Bytes>>;
+pub(super) type AdminResponse = Response<Full<Bytes>>;
 
 /// Any text, with its media type. Never cached: everything here is about now.
-pub(super) fn text(status: StatusCode, media_type: &'static str, body: impl Into<Bytes>) -> Answer {
+pub(super) fn text(
+    status: StatusCode,
+    media_type: &'static str,
+    body: impl Into<Bytes>,
+) -> AdminResponse {
     let mut answer = Response::new(Full::new(body.into()));
     *answer.status_mut() = status;
     let headers = answer.headers_mut();
@@ -23,12 +27,12 @@ pub(super) fn text(status: StatusCode, media_type: &'static str, body: impl Into
 }
 
 /// JSON, with a line end for whoever reads it in a terminal.
-pub(super) fn json(status: StatusCode, body: &impl Serialize) -> Answer {
+pub(super) fn json(status: StatusCode, body: &impl Serialize) -> AdminResponse {
     text(status, "application/json", line(body))
 }
 
 /// A problem body (RFC 9457) with a stable code.
-pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
+pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> AdminResponse {
     let title = status.canonical_reason().unwrap_or("error");
     let body = json!({
         "type": "about:blank", "title": title, "status": status.as_u16(), "code": code, "detail": detail,
@@ -37,7 +41,7 @@ pub(super) fn problem(status: StatusCode, code: &str, detail: &str) -> Answer {
 }
 
 /// 405, with the methods that are allowed.
-pub(super) fn method_not_allowed(allowed: &'static str) -> Answer {
+pub(super) fn method_not_allowed(allowed: &'static str) -> AdminResponse {
     let mut answer = problem(
         StatusCode::METHOD_NOT_ALLOWED,
         "method_not_allowed",

@@ -1,14 +1,14 @@
 //! Swaps the configuration of a running gateway.
 //!
-//! The order matters. The gate first: from then on every new connection is judged by the new
-//! configuration. The shards after it: each closes what the change concerns, and holds a session
+//! The order matters. The public port first: from then on every new connection is judged by the
+//! new configuration. The shards after it: each closes what the change concerns, and checks a session
 //! that opens later, by a handshake that began before, against the same configuration. The rest last:
 //! when the keys of a former issuer are given up, every shard has been told of the new one.
 
 use super::open_files;
 use crate::{
     config::{Config, Plan, plan},
-    lifecycle::Refused,
+    lifecycle::ReloadRefused,
     metrics::Metrics,
     phase::Phase,
     server::ServerHandle,
@@ -17,8 +17,8 @@ use crate::{
 use std::sync::Arc;
 use tokio::sync::watch;
 
-/// The end of a gateway that takes new configurations.
-pub struct Reloader {
+/// The configuration of a running gateway: shared by its parts, and replaced as a whole.
+pub struct LiveConfig {
     pub(super) config: watch::Sender<Arc<Config>>,
     pub(super) server: ServerHandle,
     pub(super) shards: Vec<ShardHandle>,
@@ -26,19 +26,19 @@ pub struct Reloader {
     pub(super) phase: watch::Receiver<Phase>,
 }
 
-impl Reloader {
+impl LiveConfig {
     /// Goes on with another configuration, or refuses it as a whole.
     ///
     /// # Errors
     /// When a key changed that needs a restart, or the gateway is stopping.
-    pub fn apply(&self, mut config: Config) -> Result<Plan, Refused> {
+    pub fn apply(&self, mut config: Config) -> Result<Plan, ReloadRefused> {
         if *self.phase.borrow() != Phase::Running {
-            return Err(Refused::Stopping);
+            return Err(ReloadRefused::Stopping);
         }
         fit(&mut config);
         let plan = plan(&self.config.borrow(), &config);
         if !plan.restart.is_empty() {
-            return Err(Refused::NeedsRestart(plan.restart));
+            return Err(ReloadRefused::NeedsRestart(plan.restart));
         }
         config.auth = config.auth.with_keys_of(&self.config.borrow().auth);
         let config = Arc::new(config);
