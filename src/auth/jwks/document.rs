@@ -1,0 +1,197 @@
+//! Reads a JSON Web Key Set (RFC 7517) and picks the keys that can be used.
+//!
+//! One key that cannot be used never spoils the others. A key is used only for what the
+//! configuration lists and what the key itself allows; a secret (`oct`), or a key whose private half
+//! was published with it, is never used, since everybody knows it.
+
+use crate::auth::{Algorithm, KeyKind, keys, verifying_key::VerifyingKey};
+use aws_lc_rs::{
+    encoding::{AsDer, PublicKeyX509Der},
+    signature::RsaPublicKeyComponents,
+};
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use serde::{Deserialize, de::IgnoredAny};
+use serde_json::value::RawValue;
+
+/// A key of the issuer that tokens can be verified with.
+#[derive(Debug)]
+pub(super) struct IssuerKey {
+    pub(super) kid: Option<String>,
+    pub(super) key: VerifyingKey,
+}
+
+/// A key of the issuer that is not used.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SkippedKey {
+    /// Its `kid` as far as it has one: escaped and cut, since it goes into the log.
+    pub kid: String,
+    pub reason: SkipReason,
+}
+
+/// Why a key of the issuer is not used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum SkipReason {
+    #[error("it is not for signatures of the configured algorithms")]
+    OtherUse,
+    #[error("it is not a well-formed key")]
+    Malformed,
+    #[error("it is a shared secret, which is none once it is published")]
+    Secret,
+    #[error("its private half was published with it")]
+    Private,
+    #[error("the RSA key must have 2048 to 8192 bits")]
+    RsaSize,
+    #[error("an earlier key of the set has the same kid and algorithm")]
+    Duplicate,
+}
+
+impl SkipReason {
+    /// Whether this is nothing to worry about: issuers publish keys for other purposes too.
+    #[must_use]
+    pub const fn is_ordinary(self) -> bool {
+        matches!(self, Self::OtherUse)
+    }
+}
+
+/// Why a document gives no keys at all.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+pub enum JwksError {
+    #[error("the answer is not a JSON Web Key Set")]
+    NotKeySet,
+    #[error("the key set has no key that can be used")]
+    NoKey,
+}
+
+/// The keys of a document that can be used, and those that cannot.
+#[derive(Debug)]
+pub(super) struct KeyList {
+    pub(super) keys: Vec<IssuerKey>,
+    pub(super) skipped: Vec<SkippedKey>,
+}
+
+#[derive(Deserialize)]
+struct Document<'a> {
+    #[serde(borrow)]
+    keys: Vec<&'a RawValue>,
+}
+
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    kid: Option<String>,
+    alg: Option<String>,
+    r#use: Option<String>,
+    key_ops: Option<Vec<String>>,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+    d: Option<IgnoredAny>,
+}
+
+impl KeyList {
+    /// Reads a document, each key by itself.
+    pub(super) fn read(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, JwksError> {
+        let document: Document<'_> =
+            serde_json::from_slice(document).map_err(|_| JwksError::NotKeySet)?;
+        let mut list = Self { keys: Vec::new(), skipped: Vec::new() };
+        for text in document.keys {
+            match read_key(text.get(), algorithms).and_then(|key| list.unless_duplicate(key)) {
+                Ok(key) => list.keys.push(key),
+                Err(reason) => list.skipped.push(SkippedKey { kid: shown_kid(text), reason }),
+            }
+        }
+        Ok(list)
+    }
+
+    fn unless_duplicate(&self, new: IssuerKey) -> Result<IssuerKey, SkipReason> {
+        let clashes = |old: &IssuerKey| {
+            old.kid == new.kid && new.key.algorithms().any(|algorithm| old.key.serves(algorithm))
+        };
+        // Keys without a kid can be told apart by nobody; how many there are matters per token.
+        let duplicate = new.kid.is_some() && self.keys.iter().any(clashes);
+        if duplicate { Err(SkipReason::Duplicate) } else { Ok(new) }
+    }
+}
+
+fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReason> {
+    let jwk: Jwk = serde_json::from_str(text).map_err(|_| SkipReason::Malformed)?;
+    if jwk.kty == "oct" {
+        return Err(SkipReason::Secret);
+    }
+    if jwk.d.is_some() {
+        return Err(SkipReason::Private);
+    }
+    let kind = jwk.kind().ok_or(SkipReason::OtherUse)?;
+    let algorithms = jwk.allowed(kind, algorithms);
+    if algorithms.is_empty() || !jwk.is_for_signatures() {
+        return Err(SkipReason::OtherUse);
+    }
+    let bytes = jwk.bytes(kind).ok_or(SkipReason::Malformed)?;
+    if kind == KeyKind::Rsa && !keys::has_right_size(&bytes) {
+        return Err(SkipReason::RsaSize);
+    }
+    let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(SkipReason::Malformed)?;
+    Ok(IssuerKey { kid: jwk.kid, key })
+}
+
+impl Jwk {
+    /// `None`: of a kind that we do not know.
+    fn kind(&self) -> Option<KeyKind> {
+        match (self.kty.as_str(), self.crv.as_deref()) {
+            ("RSA", _) => Some(KeyKind::Rsa),
+            ("EC", Some("P-256")) => Some(KeyKind::P256),
+            ("EC", Some("P-384")) => Some(KeyKind::P384),
+            ("OKP", Some("Ed25519")) => Some(KeyKind::Ed25519),
+            _ => None,
+        }
+    }
+
+    /// Those of the configured algorithms that the key may be used for.
+    fn allowed(&self, kind: KeyKind, algorithms: &[Algorithm]) -> Vec<Algorithm> {
+        let is_allowed = |algorithm: &Algorithm| {
+            algorithm.key_kind() == Some(kind)
+                && self.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
+        };
+        algorithms.iter().copied().filter(is_allowed).collect()
+    }
+
+    fn is_for_signatures(&self) -> bool {
+        self.r#use.as_deref().is_none_or(|purpose| purpose == "sig")
+            && self.key_ops.as_ref().is_none_or(|all| all.iter().any(|one| one == "verify"))
+    }
+
+    /// The public key: in DER, or the bare point of an elliptic curve.
+    fn bytes(&self, kind: KeyKind) -> Option<Vec<u8>> {
+        let member = |value: &Option<String>| URL_SAFE_NO_PAD.decode(value.as_deref()?).ok();
+        match kind {
+            KeyKind::Rsa => {
+                let components =
+                    RsaPublicKeyComponents { n: member(&self.n)?, e: member(&self.e)? };
+                let der: PublicKeyX509Der<'_> = components.as_der().ok()?;
+                Some(der.as_ref().to_vec())
+            }
+            KeyKind::P256 => point(32, &member(&self.x)?, &member(&self.y)?),
+            KeyKind::P384 => point(48, &member(&self.x)?, &member(&self.y)?),
+            KeyKind::Ed25519 => member(&self.x).filter(|x| x.len() == 32),
+        }
+    }
+}
+
+/// An uncompressed point (SEC 1, 2.3.3). Coordinates have their full length (RFC 7518, 6.2.1.2).
+fn point(length: usize, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
+    (x.len() == length && y.len() == length).then(|| [&[4], x, y].concat())
+}
+
+fn shown_kid(key: &RawValue) -> String {
+    const LONGEST: usize = 64;
+    #[derive(Deserialize)]
+    struct Named {
+        kid: String,
+    }
+    match serde_json::from_str(key.get()) {
+        Ok(Named { kid }) => kid.chars().take(LONGEST).flat_map(char::escape_default).collect(),
+        Err(_) => "none".to_owned(),
+    }
+}
