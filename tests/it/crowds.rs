@@ -209,7 +209,7 @@ fn three_thousand_at_once_above_the_limit_are_told_so_each_and_cost_nothing() {
         assert_eq!(refused, Refused::Status { status: 503, retry_after: true });
     }
     let after = hall.gateway.vitals();
-    // As many as are refused at a time may linger for a moment yet.
+    // Connections that are being refused may stay open a moment longer.
     assert!(after.descriptors <= before.descriptors + 64, "{after:?}");
     let grown = after.memory_bytes.saturating_sub(before.memory_bytes);
     assert!(grown < 4 << 20, "{grown} bytes for answers");
