@@ -8,7 +8,7 @@
 //! 2. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards
 //! 3. `endpoint` `auth`: path → endpoint → channels; token → identity
 //! 4. `config`: what was written → what may run
-//! 5. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
+//! 5. `upstream` `shard`: the Redis side; the threads that own sessions
 //! 6. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
 //! 7. `app`: the composition root
 //! 8. `cli`: commands and exit statuses
@@ -29,7 +29,6 @@ pub mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod identity;
-pub mod jwks;
 pub mod lifecycle;
 pub mod log_throttle;
 pub mod message;
