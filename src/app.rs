@@ -156,7 +156,7 @@ impl Gateway {
     pub fn reloader(&self) -> Reloader {
         Reloader {
             config: self.config.clone(),
-            server_state: self.server.server_state(),
+            server: self.server.handle(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.subscribe(),

@@ -11,7 +11,7 @@ use crate::{
     lifecycle::Refused,
     metrics::Metrics,
     phase::Phase,
-    server::ServerStateSender,
+    server::ServerHandle,
     shard::{ShardCommand, ShardHandle},
 };
 use std::sync::Arc;
@@ -20,7 +20,7 @@ use tokio::sync::watch;
 /// The end of a gateway that takes new configurations.
 pub struct Reloader {
     pub(super) config: watch::Sender<Arc<Config>>,
-    pub(super) server_state: ServerStateSender,
+    pub(super) server: ServerHandle,
     pub(super) shards: Vec<ShardHandle>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
@@ -44,7 +44,7 @@ impl Reloader {
         let config = Arc::new(config);
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         self.metrics.show_endpoints(&names);
-        self.server_state.adopt(Arc::clone(&config));
+        self.server.reconfigure(Arc::clone(&config));
         for shard in &self.shards {
             shard.tell(ShardCommand::Reload(Arc::clone(&config)));
         }

@@ -115,7 +115,7 @@ impl Rig {
     }
 
     /// Connects, sends, and reads the answer.
-    pub(super) async fn ask(&self, request: &[u8]) -> Answer {
+    pub(super) async fn ask(&self, request: &[u8]) -> HttpAnswer {
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
@@ -159,7 +159,7 @@ impl Client {
     }
 
     /// Reads one head, and the body that it announces.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(super) async fn answer(&mut self) -> HttpAnswer {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.take(1).await);
@@ -167,7 +167,7 @@ impl Client {
         let head = String::from_utf8(head).unwrap();
         let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let body = String::from_utf8(self.take(length).await).unwrap();
-        Answer { head, body }
+        HttpAnswer { head, body }
     }
 
     /// Reads exactly this many bytes.
@@ -187,12 +187,12 @@ impl Client {
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) head: String,
     pub(super) body: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }

@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, Transport, registry::Registry, thread};
+use super::{PendingSession, SessionSpec, Shard, registry::Registry, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
@@ -11,6 +11,7 @@ use crate::{
     identity::Identity,
     message::Message,
     metrics::{EndpointMetrics, Metrics},
+    net::Transport,
     reason::CloseReason,
     wire::{self, GapNotice},
 };

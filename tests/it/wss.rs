@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 struct Tls {
     redis: Redis,
@@ -47,16 +47,22 @@ impl Tls {
 }
 
 #[test]
-fn beyond_the_reserve_a_connection_over_the_limit_is_closed_without_keys_being_agreed_on() {
+fn over_the_limit_a_client_is_answered_over_tls_however_many_others_say_nothing() {
     let tls = start(|it| it.set("server.max_connections", 1));
     let _only = tls.open(&tls.certificate);
-    let connect = || crate::rig::http::connect(tls.gateway.address);
-    // Nobody of these says a word, so each keeps its place of the reserve for a second.
-    let _silent: Vec<_> = (0..64).map(|_| connect()).collect();
-    let mut refused = connect();
-    assert_eq!(refused.read(&mut [0; 1]).expect("closed, not reset"), 0);
+    // More than may be refused at a time, and none of them begins with TLS.
+    let _silent: Vec<_> =
+        (0..100).map(|_| crate::rig::http::connect(tls.gateway.address)).collect();
+    let trust = tls.certificate.trusted(ALL_VERSIONS);
+    match Wss::open(tls.gateway.address, "/ws/rooms/1", trust) {
+        Err(tungstenite::Error::Http(answer)) => {
+            assert_eq!(answer.status(), 503);
+            assert_eq!(answer.headers()["retry-after"], "2");
+        }
+        other => panic!("not refused: {:?}", other.map(|_| ())),
+    }
     let full = "sockway_handshakes_refused_total{reason=\"at_capacity\"}";
-    assert!(tls.gateway.metrics().get(full) >= 1.0);
+    tls.gateway.wait_metric(full, 101.0);
 }
 
 #[test]

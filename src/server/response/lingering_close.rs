@@ -3,11 +3,10 @@
 //! Closing a socket while the client still sends makes the kernel answer with a reset, which can
 //! overtake and destroy the answer. So: write, stop writing, and read on for a moment.
 
-use crate::shard::Transport;
+use crate::net::Transport;
 use std::{
     future::poll_fn,
-    io::{self, Read, Write},
-    net::Shutdown,
+    io,
     pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
@@ -26,31 +25,14 @@ const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 /// Bytes discarded at a time.
 const CHUNK_BYTES: usize = 16 * 1024;
 
-/// Answers a connection at once, waiting for nothing: writes as much as it takes, stops writing, and
-/// discards what has come in, which would otherwise make the kernel reset the connection.
-///
-/// # Errors
-/// When the client has gone.
-pub(super) fn at_once<'a, S>(
-    mut stream: &'a S,
-    answer: &[u8],
-    shut_down: impl FnOnce(&'a S, Shutdown) -> io::Result<()>,
-) -> io::Result<()>
-where
-    &'a S: Read + Write,
-{
-    // An answer is smaller than the buffer of a connection that nothing was written to.
-    let _ = stream.write(answer)?;
-    shut_down(stream, Shutdown::Write)?;
-    let _ = stream.read(&mut [0; CHUNK_BYTES])?;
-    Ok(())
-}
-
 /// Writes a last answer and stops writing.
 ///
 /// # Errors
 /// When the client has gone, or does not take it in time.
-pub(super) async fn write_last(transport: &mut Transport, answer: &[u8]) -> io::Result<()> {
+pub(in crate::server) async fn write_last(
+    transport: &mut Transport,
+    answer: &[u8],
+) -> io::Result<()> {
     let written = async {
         transport.write_all(answer).await?;
         transport.shutdown().await
@@ -59,11 +41,11 @@ pub(super) async fn write_last(transport: &mut Transport, answer: &[u8]) -> io::
 }
 
 /// Reads and discards until the client has closed, or has had time and room enough. Keeps no buffer
-/// meanwhile: whoever is refused can come again at once, and many may linger here.
-pub(super) async fn linger(mut transport: Transport) {
+/// meanwhile: refused clients can come again at once, so many may linger here.
+pub(in crate::server) async fn linger(mut transport: Transport) {
     let mut left = MAX_DISCARDED_BYTES;
     let discarded = poll_fn(|cx| poll_discard(&mut transport, &mut left, cx));
-    // Whether the client closed or used up our patience, the socket is closed now.
+    // Whether the client closed or its time is up, the socket is closed now.
     let _ = timeout(PATIENCE, discarded).await;
 }
 

@@ -1,6 +1,7 @@
-//! [`Tls`] on a TCP stream of the runtime: what [`Transport`](super::Transport) asks of a stream.
+//! [`Tls`] on a TCP stream of the runtime: what a [`Transport`](crate::net::Transport) asks of a
+//! stream.
 
-use super::tls::Tls;
+use super::Tls;
 use rustls::ServerConfig;
 use std::{
     cell::RefCell,
@@ -11,7 +12,7 @@ use std::{
 };
 use tokio::{io::AsyncWrite, net::TcpStream};
 
-/// A connection under TLS. Its first reads shake hands; dropped, it says goodbye.
+/// A connection under TLS. Its first reads do the TLS handshake; dropped, it sends a `close_notify`.
 #[derive(Debug)]
 pub struct TlsStream {
     stream: TcpStream,
@@ -23,35 +24,35 @@ pub struct TlsStream {
 struct Socket<'a>(&'a TcpStream);
 
 impl TlsStream {
-    pub(super) fn new(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
+    pub(in crate::net) fn new(stream: TcpStream, config: Arc<ServerConfig>) -> io::Result<Self> {
         Ok(Self { stream, tls: RefCell::new(Tls::new(config)?) })
     }
 
-    pub(super) fn tcp(&self) -> &TcpStream {
+    pub(in crate::net) fn tcp(&self) -> &TcpStream {
         &self.stream
     }
 
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(in crate::net) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         if self.tls.borrow().has_input() {
             return Poll::Ready(Ok(()));
         }
         self.stream.poll_read_ready(cx)
     }
 
-    pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    pub(in crate::net) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         self.tls.borrow_mut().read(buf, &mut Socket(&self.stream))
     }
 
-    pub(super) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
+    pub(in crate::net) fn try_write_vectored(&self, slices: &[IoSlice<'_>]) -> io::Result<usize> {
         self.tls.borrow_mut().write(slices, &mut Socket(&self.stream))
     }
 
-    pub(super) fn say_goodbye(&self) {
-        self.tls.borrow_mut().say_goodbye(&mut Socket(&self.stream));
+    pub(in crate::net) fn send_close_notify(&self) {
+        self.tls.borrow_mut().send_close_notify(&mut Socket(&self.stream));
     }
 
-    /// Reads; while hands are shaken, also sees to it that our part of that goes out.
-    pub(super) fn poll_read(
+    /// Reads; during the TLS handshake it also sends our part of that.
+    pub(in crate::net) fn poll_read(
         &self,
         cx: &mut Context<'_>,
         buf: &mut [u8],
@@ -74,7 +75,7 @@ impl TlsStream {
         }
     }
 
-    pub(super) fn poll_write_vectored(
+    pub(in crate::net) fn poll_write_vectored(
         &self,
         cx: &mut Context<'_>,
         slices: &[IoSlice<'_>],
@@ -89,15 +90,15 @@ impl TlsStream {
         }
     }
 
-    pub(super) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.say_goodbye();
+    pub(in crate::net) fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.send_close_notify();
         Pin::new(&mut self.stream).poll_shutdown(cx)
     }
 }
 
 impl Drop for TlsStream {
     fn drop(&mut self) {
-        self.say_goodbye();
+        self.send_close_notify();
     }
 }
 

@@ -1,6 +1,6 @@
 //! A client's connection between its request and its session.
 
-use crate::shard::Transport;
+use crate::net::Transport;
 use bytes::{Bytes, BytesMut};
 use std::{future::pending, io};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
@@ -19,9 +19,9 @@ impl PendingConnection {
         Self { transport, early: BytesMut::from(early) }
     }
 
-    /// Resolves when the client has hung up, so that nothing waits for nobody. What the client
+    /// Resolves when the client has closed, so that no handshake waits for nobody. What the client
     /// sends meanwhile is kept. Cancel-safe: what was read is kept.
-    pub(super) async fn hung_up(&mut self) {
+    pub(super) async fn disconnected(&mut self) {
         while self.early.len() < MAX_EARLY_BYTES {
             if matches!(self.transport.read_buf(&mut self.early).await, Ok(0) | Err(_)) {
                 return;
@@ -47,27 +47,27 @@ mod tests {
     use std::time::Duration;
     use tokio::{net::UnixStream, time::timeout};
 
-    fn line() -> (PendingConnection, UnixStream) {
+    fn connection() -> (PendingConnection, UnixStream) {
         let (ours, theirs) = UnixStream::pair().unwrap();
         (PendingConnection::new(Transport::Unix(ours), b"fi"), theirs)
     }
 
     #[tokio::test]
-    async fn what_is_sent_early_is_kept_until_the_client_hangs_up() {
-        let (mut line, mut client) = line();
+    async fn what_is_sent_early_is_kept_until_the_client_closes() {
+        let (mut connection, mut client) = connection();
         client.write_all(b"rst").await.unwrap();
         drop(client);
-        timeout(Duration::from_secs(5), line.hung_up()).await.unwrap();
-        assert_eq!(line.into_parts().1, "first");
+        timeout(Duration::from_secs(5), connection.disconnected()).await.unwrap();
+        assert_eq!(connection.into_parts().1, "first");
     }
 
     #[tokio::test]
     async fn a_client_that_sends_too_much_early_is_not_read_on() {
-        let (mut line, mut client) = line();
+        let (mut connection, mut client) = connection();
         client.write_all(&[0; 2 * MAX_EARLY_BYTES]).await.unwrap();
-        let gone = timeout(Duration::from_millis(50), line.hung_up()).await;
+        let gone = timeout(Duration::from_millis(50), connection.disconnected()).await;
         assert!(gone.is_err(), "a client that is there was taken for gone");
-        let kept = line.into_parts().1.len();
+        let kept = connection.into_parts().1.len();
         assert!((MAX_EARLY_BYTES..2 * MAX_EARLY_BYTES).contains(&kept), "{kept} bytes kept");
     }
 }

@@ -1,5 +1,6 @@
 //! Whether a request is a correct WebSocket handshake (RFC 6455, section 4.2.1).
 
+use super::head::RequestHead;
 use crate::reason::Refusal;
 use base64::Engine as _;
 use hyper::{
@@ -8,26 +9,28 @@ use hyper::{
         CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
     },
-    http::request::Parts,
 };
+
+/// The subprotocol of clients that send their token as one.
+const BEARER: &str = "bearer";
 
 /// What the 101 needs to know of a correct handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Upgrade {
     /// The value of `Sec-WebSocket-Accept`.
     pub(super) accept_key: String,
-    /// The client offered the subprotocol `bearer`, so the 101 must select it: a browser drops a
-    /// connection whose 101 selects none of the subprotocols that it offered.
-    pub(super) offers_bearer: bool,
+    /// `bearer` when the client offered it: a browser drops a connection whose 101 selects none of
+    /// the subprotocols that it offered. Never the token, which is offered behind it.
+    pub(super) subprotocol: Option<&'static str>,
 }
 
-/// Holds a GET request of HTTP/1.1 against the rules of a handshake.
+/// Checks a GET request of HTTP/1.1 against the rules of a handshake.
 ///
 /// # Errors
 /// - [`Refusal::UpgradeRequired`]: it does not ask for a WebSocket at all.
 /// - [`Refusal::BadHandshake`]: it does, but not correctly.
-pub(super) fn check(parts: &Parts) -> Result<Upgrade, Refusal> {
-    let headers = &parts.headers;
+pub(super) fn check(head: &RequestHead) -> Result<Upgrade, Refusal> {
+    let headers = &head.headers;
     if !has_token(headers, &UPGRADE, "websocket") {
         return Err(Refusal::UpgradeRequired);
     }
@@ -39,7 +42,9 @@ pub(super) fn check(parts: &Parts) -> Result<Upgrade, Refusal> {
     match key {
         Some(key) if correct => Ok(Upgrade {
             accept_key: tungstenite::handshake::derive_accept_key(key.as_bytes()),
-            offers_bearer: tokens(headers, &SEC_WEBSOCKET_PROTOCOL).any(|token| token == "bearer"),
+            subprotocol: tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
+                .any(|token| token == BEARER)
+                .then_some(BEARER),
         }),
         _ => Err(Refusal::BadHandshake),
     }
@@ -92,7 +97,7 @@ mod tests {
         KEY,
     ];
 
-    fn parts(headers: &[(&str, &str)]) -> Parts {
+    fn parts(headers: &[(&str, &str)]) -> RequestHead {
         let mut request = Request::get("/ws");
         for (name, value) in headers {
             request = request.header(*name, *value);
@@ -101,7 +106,7 @@ mod tests {
     }
 
     /// The correct handshake with one header replaced, or left out.
-    fn changed(name: &str, value: Option<&str>) -> Parts {
+    fn changed(name: &str, value: Option<&str>) -> RequestHead {
         let mut headers = CORRECT.to_vec();
         headers.retain(|(known, _)| *known != name);
         headers.extend(value.map(|value| (name, value)));
@@ -112,7 +117,7 @@ mod tests {
     fn a_correct_handshake_gets_the_accept_key_of_the_rfc() {
         let upgrade = check(&parts(&CORRECT)).unwrap();
         assert_eq!(upgrade.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
-        assert!(!upgrade.offers_bearer);
+        assert_eq!(upgrade.subprotocol, None);
     }
 
     #[test]
@@ -167,7 +172,7 @@ mod tests {
     fn bearer_is_selected_only_when_it_was_offered_as_such() {
         for (value, offered) in [("bearer, abc", true), ("chat", false), ("bearer.abc", false)] {
             let upgrade = check(&changed("Sec-WebSocket-Protocol", Some(value))).unwrap();
-            assert_eq!(upgrade.offers_bearer, offered, "{value}");
+            assert_eq!(upgrade.subprotocol.is_some(), offered, "{value}");
         }
     }
 }

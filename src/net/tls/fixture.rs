@@ -12,12 +12,12 @@ use std::{
 };
 
 /// A server and a client that trusts it and speaks one version.
-pub(super) struct TlsEnds {
-    pub(super) server: Arc<ServerConfig>,
-    pub(super) client: ClientConnection,
+pub(crate) struct TlsEnds {
+    pub(crate) server: Arc<ServerConfig>,
+    pub(crate) client: ClientConnection,
 }
 
-pub(super) fn tls_ends(version: &'static SupportedProtocolVersion) -> TlsEnds {
+pub(crate) fn tls_ends(version: &'static SupportedProtocolVersion) -> TlsEnds {
     let directory = tempfile::tempdir().unwrap();
     openssl(directory.path());
     let chain = CertificateDer::from_pem_file(directory.path().join("cert.pem")).unwrap();

@@ -3,20 +3,20 @@
 //! An answer is built whole and written at once. Refusals always close the connection: a client
 //! that was refused has nothing more to say on it.
 
-use super::{problem, upgrade::Upgrade};
+use super::problem;
 use crate::{reason::Refusal, wire::frame};
 use hyper::Method;
 use std::{fmt::Write as _, time::SystemTime};
 
-/// The 101 that ends a handshake well. The subprotocol is `bearer` alone, never the token.
-pub(super) fn switching(upgrade: &Upgrade) -> Vec<u8> {
+/// The 101 that ends a handshake well, with the value of `Sec-WebSocket-Accept`.
+pub(in crate::server) fn switching(accept_key: &str, subprotocol: Option<&'static str>) -> Vec<u8> {
     let mut head = String::with_capacity(192);
     head.push_str(
         "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n",
     );
-    push(&mut head, "Sec-WebSocket-Accept", &upgrade.accept_key);
-    if upgrade.offers_bearer {
-        push(&mut head, "Sec-WebSocket-Protocol", "bearer");
+    push(&mut head, "Sec-WebSocket-Accept", accept_key);
+    if let Some(subprotocol) = subprotocol {
+        push(&mut head, "Sec-WebSocket-Protocol", subprotocol);
     }
     head.push_str("\r\n");
     head.into_bytes()
@@ -24,15 +24,23 @@ pub(super) fn switching(upgrade: &Upgrade) -> Vec<u8> {
 
 /// The answer of `auth.reject = "close"`: a 101 with the close frame right behind it. `None` for a
 /// refusal that stays an HTTP answer.
-pub(super) fn switching_and_closing(upgrade: &Upgrade, refusal: Refusal) -> Option<Vec<u8>> {
+pub(in crate::server) fn switching_and_closing(
+    accept_key: &str,
+    subprotocol: Option<&'static str>,
+    refusal: Refusal,
+) -> Option<Vec<u8>> {
     let close = frame::close(refusal.as_close()?)?;
-    let mut answer = switching(upgrade);
+    let mut answer = switching(accept_key, subprotocol);
     answer.extend_from_slice(&close);
     Some(answer)
 }
 
 /// The HTTP answer to a refused handshake. A `HEAD` is answered without the body.
-pub(super) fn refused(refusal: Refusal, method: Option<&Method>, now: SystemTime) -> Vec<u8> {
+pub(in crate::server) fn refused(
+    refusal: Refusal,
+    method: Option<&Method>,
+    now: SystemTime,
+) -> Vec<u8> {
     let body = problem::body(refusal);
     let mut head = String::with_capacity(384);
     // Writing into a string cannot fail.
@@ -85,9 +93,7 @@ mod tests {
         String::from_utf8(answer).unwrap()
     }
 
-    fn upgrade(offers_bearer: bool) -> Upgrade {
-        Upgrade { accept_key: "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=".to_owned(), offers_bearer }
-    }
+    const ACCEPT_KEY: &str = "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=";
 
     #[test]
     fn a_refusal_is_a_whole_answer_with_its_length_and_close() {
@@ -128,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn the_101_selects_bearer_only_when_it_was_offered() {
-        let with = String::from_utf8(switching(&upgrade(true))).unwrap();
-        let without = String::from_utf8(switching(&upgrade(false))).unwrap();
+    fn the_101_selects_a_subprotocol_only_when_it_is_told_to() {
+        let with = String::from_utf8(switching(ACCEPT_KEY, Some("bearer"))).unwrap();
+        let without = String::from_utf8(switching(ACCEPT_KEY, None)).unwrap();
         assert!(with.contains("\r\nSec-WebSocket-Protocol: bearer\r\n\r\n"), "{with}");
         assert!(!without.contains("Sec-WebSocket-Protocol"), "{without}");
         assert!(without.contains("\r\nSec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"));
@@ -138,9 +144,10 @@ mod tests {
 
     #[test]
     fn a_refusal_by_close_is_a_101_and_one_close_frame() {
-        let answer = switching_and_closing(&upgrade(false), Refusal::TokenExpired).unwrap();
-        let frame = &answer[switching(&upgrade(false)).len()..];
+        let closing = |refusal| switching_and_closing(ACCEPT_KEY, None, refusal);
+        let answer = closing(Refusal::TokenExpired).unwrap();
+        let frame = &answer[switching(ACCEPT_KEY, None).len()..];
         assert_eq!(frame, b"\x88\x0f\x0b\xb8token_expired");
-        assert_eq!(switching_and_closing(&upgrade(false), Refusal::AtCapacity), None);
+        assert_eq!(closing(Refusal::AtCapacity), None);
     }
 }

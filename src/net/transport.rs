@@ -1,6 +1,6 @@
 //! The byte stream under a session: TCP, TLS over TCP, or a unix socket.
 
-use super::tls_stream::TlsStream;
+use super::tls::TlsStream;
 use rustls::ServerConfig;
 use socket2::SockRef;
 use std::{
@@ -45,7 +45,7 @@ impl Transport {
     }
 
     /// Waits for something to read, or for the end of the stream.
-    pub(super) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_read_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_read_ready(cx),
             Self::Tls(stream) => stream.poll_read_ready(cx),
@@ -54,7 +54,7 @@ impl Transport {
     }
 
     /// Waits for room to write.
-    pub(super) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+    pub(crate) fn poll_write_ready(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
             Self::Tcp(stream) => stream.poll_write_ready(cx),
             Self::Tls(stream) => stream.tcp().poll_write_ready(cx),
@@ -63,7 +63,7 @@ impl Transport {
     }
 
     /// Reads what is there.
-    pub(super) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
+    pub(crate) fn try_read(&self, buf: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Tcp(stream) => read_tcp(stream, buf),
             Self::Tls(stream) => stream.try_read(buf),
@@ -73,7 +73,7 @@ impl Transport {
 
     /// Writes as much of the slices as there is room for, in one system call. One slice alone goes
     /// by the cheaper call.
-    pub(super) fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
+    pub(crate) fn try_write_vectored(&self, slices: &[io::IoSlice<'_>]) -> io::Result<usize> {
         match (self, slices) {
             (Self::Tcp(stream), [only]) => stream.try_write(only),
             (Self::Tcp(stream), _) => stream.try_write_vectored(slices),
@@ -85,35 +85,35 @@ impl Transport {
 
     /// Lets the kernel buffer this much unsent data at the most: what a slow client does not take
     /// waits in its session's bounded queue instead, where `on_slow` sees it.
-    pub(super) fn bound_unsent(&self, bytes: u32) {
+    pub(crate) fn bound_unsent(&self, bytes: u32) {
         if let Some(stream) = self.tcp()
             && let Err(error) = SockRef::from(stream).set_tcp_notsent_lowat(bytes)
         {
-            tracing::debug!(%error, "TCP_NOTSENT_LOWAT is not to be had");
+            tracing::debug!(%error, "cannot set TCP_NOTSENT_LOWAT");
         }
     }
 
     /// Tells the client that nothing more comes; reading goes on.
-    pub(super) fn shut_down_writing(&self) {
+    pub(crate) fn shut_down_writing(&self) {
         let socket = match self {
             Self::Tcp(stream) => SockRef::from(stream),
             Self::Tls(stream) => {
-                stream.say_goodbye();
+                stream.send_close_notify();
                 SockRef::from(stream.tcp())
             }
             Self::Unix(stream) => SockRef::from(stream),
         };
         if let Err(error) = socket.shutdown(Shutdown::Write) {
-            tracing::debug!(%error, "the client has hung up already");
+            tracing::debug!(%error, "the client has closed already");
         }
     }
 
     /// Throws away what the kernel has not sent when the socket is dropped.
-    pub(super) fn reset_on_drop(&self) {
+    pub(crate) fn reset_on_drop(&self) {
         if let Some(stream) = self.tcp()
             && let Err(error) = SockRef::from(stream).set_linger(Some(Duration::ZERO))
         {
-            tracing::debug!(%error, "SO_LINGER is not to be had");
+            tracing::debug!(%error, "cannot set SO_LINGER");
         }
     }
 }

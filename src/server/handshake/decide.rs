@@ -1,6 +1,7 @@
 //! Whether a request may have what it asks for: a request and the configuration in, a grant or a
 //! refusal out. Waits for nothing but the keys of an issuer.
 
+use super::head::RequestHead;
 use crate::{
     auth::{Auth, TokenError},
     channel::ChannelName,
@@ -8,7 +9,7 @@ use crate::{
     identity::Identity,
     reason::Refusal,
 };
-use hyper::{Method, Version, http::request::Parts};
+use hyper::{Method, Version};
 
 /// What a session may have.
 #[derive(Debug)]
@@ -23,7 +24,7 @@ pub(super) struct Grant {
 /// # Errors
 /// [`Refusal::BadHandshake`] when it is not HTTP/1.1, [`Refusal::NotFound`],
 /// [`Refusal::MethodNotAllowed`].
-pub(super) fn find(routes: &Routes, request: &Parts) -> Result<Matched, Refusal> {
+pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Refusal> {
     if request.version != Version::HTTP_11 {
         return Err(Refusal::BadHandshake);
     }
@@ -41,7 +42,7 @@ pub(super) fn find(routes: &Routes, request: &Parts) -> Result<Matched, Refusal>
 pub(super) async fn grant(
     auth: &Auth,
     matched: &Matched,
-    request: &Parts,
+    request: &RequestHead,
 ) -> Result<Grant, Refusal> {
     let identity = match matched.endpoint.access {
         Access::Required => Some(identify(auth, request).await?),
@@ -56,7 +57,7 @@ pub(super) async fn grant(
     Ok(Grant { identity, channels })
 }
 
-async fn identify(auth: &Auth, request: &Parts) -> Result<Identity, Refusal> {
+async fn identify(auth: &Auth, request: &RequestHead) -> Result<Identity, Refusal> {
     let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
     let token = found.ok_or(Refusal::TokenMissing)?;
     auth.authenticate(token.expose()).await.map_err(|error| match error {

@@ -36,7 +36,7 @@ mod tests {
     }
 
     #[test]
-    fn origins_are_held_against_the_rules() {
+    fn origins_are_checked_against_the_rules() {
         for (origin, expected) in [
             ("https://good.com", true),
             ("HTTPS://Good.COM", true),
