@@ -15,6 +15,7 @@ mod plan;
 mod print;
 mod problem;
 mod reader;
+mod redis_tls;
 mod redis_url;
 mod tls;
 mod units;
@@ -25,6 +26,7 @@ mod tests;
 pub use load::{Loaded, effective, load, parse, parse_with};
 pub use plan::{Plan, plan};
 pub use problem::{ConfigError, Problem};
+pub use redis_tls::RedisTls;
 pub use tls::Tls;
 pub use units::{UnitError, duration};
 
@@ -116,6 +118,8 @@ pub struct Redis {
     pub database: u8,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// What `rediss://` trusts and shows.
+    pub tls: RedisTls,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,
     pub reconnect_min: Duration,

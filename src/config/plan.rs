@@ -96,12 +96,15 @@ fn process_live(old: &Config, new: &Config) -> [Compared; 5] {
 }
 
 /// The link and its task are made once, from all of this.
-fn redis(old: &Redis, new: &Redis) -> [Compared; 12] {
+fn redis(old: &Redis, new: &Redis) -> [Compared; 15] {
     let address = |it: &Redis| (it.address.clone(), it.database);
     [
         ("redis.url", address(old) != address(new)),
         ("redis.username", old.username != new.username),
         ("redis.password", old.password != new.password),
+        ("redis.tls.ca_file", !old.tls.same_roots(&new.tls)),
+        ("redis.tls.cert_file", !old.tls.same_chain(&new.tls)),
+        ("redis.tls.key_file", !old.tls.same_key(&new.tls)),
         ("redis.probe_interval", old.probe_interval != new.probe_interval),
         ("redis.probe_timeout", old.probe_timeout != new.probe_timeout),
         ("redis.reconnect_min", old.reconnect_min != new.reconnect_min),

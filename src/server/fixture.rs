@@ -286,6 +286,7 @@ fn config() -> Config {
             database: 0,
             username: None,
             password: None,
+            tls: config::RedisTls::default(),
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(2),
             reconnect_min: Duration::from_millis(100),

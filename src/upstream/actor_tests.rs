@@ -29,6 +29,7 @@ fn settings() -> config::Redis {
         database: 0,
         username: None,
         password: None,
+        tls: config::RedisTls::default(),
         probe_interval: Duration::from_secs(5),
         probe_timeout: Duration::from_secs(2),
         reconnect_min: Duration::from_millis(100),

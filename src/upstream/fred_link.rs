@@ -73,10 +73,10 @@ pub(super) struct Fred {
 struct Mask(Option<Arc<Secret>>);
 
 impl Fred {
-    /// With the system's certificates for `rediss://`.
+    /// With the certificates of `[redis.tls]`, or the system's, for `rediss://`.
     pub(super) fn new(settings: &config::Redis) -> Self {
         let tls = match settings.address {
-            RedisAddress::Tcp { tls: true, .. } => Some(TlsConnector::default_rustls()),
+            RedisAddress::Tcp { tls: true, .. } => Some(tls_connector(settings)),
             RedisAddress::Tcp { .. } | RedisAddress::Unix(_) => None,
         };
         Self::with_tls(settings, tls)
@@ -142,6 +142,13 @@ impl Redis for Fred {
     fn publisher(&self) -> Reply<Connection> {
         self.dial()
     }
+}
+
+fn tls_connector(settings: &config::Redis) -> Result<TlsConnector, Error> {
+    let config = settings.tls.client_config();
+    config
+        .map(|config| tokio_rustls::TlsConnector::from(config).into())
+        .map_err(|problem| Error::new(ErrorKind::Tls, problem))
 }
 
 /// A connected client and its task. Dropping it closes the connection.

@@ -17,6 +17,9 @@ mod diagnose;
 mod fake_redis;
 mod fred_link;
 mod health;
+// Not used by the actor yet.
+#[allow(dead_code, unreachable_pub, unused_imports)]
+mod link;
 mod probe;
 mod publish_connection;
 mod router;

@@ -38,6 +38,7 @@ fn settings(server: &Server) -> config::Redis {
         database: 0,
         username: None,
         password: None,
+        tls: config::RedisTls::default(),
         probe_interval: Duration::from_secs(1),
         probe_timeout: Duration::from_secs(1),
         reconnect_min: Duration::from_millis(100),
