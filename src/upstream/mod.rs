@@ -16,6 +16,8 @@ mod diagnose;
 #[cfg(test)]
 mod fake_redis;
 mod fred_link;
+#[cfg(any(test, fuzzing))]
+pub(crate) use link::fuzz;
 mod health;
 // Not used by the actor yet.
 #[allow(dead_code, unreachable_pub, unused_imports)]

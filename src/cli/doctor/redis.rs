@@ -84,7 +84,8 @@ fn login_advice(error: &LinkError) -> &'static str {
     } else if is("unknown command") || is("NOPROTO") || is("RESP") {
         "this Redis does not speak RESP3: Sockway needs version 6 or later"
     } else if is("ertificate") || is("TLS") || is("tls") {
-        "rediss:// needs a certificate that this machine trusts, for the host name in redis.url"
+        "rediss:// needs a certificate that this machine, or redis.tls.ca_file, trusts, for the host \
+         name in redis.url; a Redis that asks for one of ours needs redis.tls.cert_file"
     } else {
         "is it Redis that answers there, and with or without TLS as redis.url says (rediss:// is with)?"
     }

@@ -13,7 +13,7 @@ mod connection;
 mod credentials;
 mod dial;
 #[cfg(any(test, fuzzing))]
-mod fuzz;
+pub(crate) mod fuzz;
 mod login;
 mod mask;
 mod read_buffer;

@@ -18,6 +18,9 @@ use zeroize::Zeroize;
 /// A write buffer that has become larger than this is freed once it is written.
 const USUAL_WRITE: usize = 64 << 10;
 
+/// So many bytes that were there at once are a sign that we are behind.
+const BEHIND: usize = 64 << 10;
+
 /// TCP, a unix socket, or TLS.
 pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
@@ -32,6 +35,8 @@ pub(super) struct Wire {
     written: usize,
     /// Whether the stream may hold some of them back.
     unflushed: bool,
+    /// Bytes read since the last time when there were none.
+    burst: usize,
     /// Why nothing can be written any more. What was received before is still to be read.
     write_error: Option<LinkError>,
 }
@@ -45,6 +50,7 @@ impl Wire {
             queued: Vec::new(),
             written: 0,
             unflushed: false,
+            burst: 0,
             write_error: None,
         }
     }
@@ -96,6 +102,7 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 let bytes = room.filled().len();
                 self.received.filled(bytes);
+                self.burst = self.burst.saturating_add(bytes);
                 Poll::Ready(Ok(()))
             }
             // TLS without its farewell.
@@ -103,19 +110,22 @@ impl Wire {
                 Poll::Ready(Err(self.closed()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
-            Poll::Pending => match self.write_error.take() {
-                Some(error) => Poll::Ready(Err(error)),
-                None => Poll::Pending,
-            },
+            Poll::Pending => {
+                self.burst = 0;
+                match self.write_error.take() {
+                    Some(error) => Poll::Ready(Err(error)),
+                    None => Poll::Pending,
+                }
+            }
         }
     }
 
-    /// Redis closes in the middle of a message only when it gives up on it.
+    /// Redis closes before it has sent all only when it gives up on the connection.
     fn closed(&self) -> LinkError {
-        LinkError::Lost(match self.received.is_torn() {
+        LinkError::Lost(match self.received.is_torn() || self.burst >= BEHIND {
             false => "Redis closed the connection".to_owned(),
-            true => "Redis closed the connection in the middle of a message: it was stopped, or \
-                     what it had to send exceeded its client-output-buffer-limit for pubsub"
+            true => "Redis closed the connection while it had more to send: it was stopped, or \
+                     this exceeded its client-output-buffer-limit for pubsub"
                 .to_owned(),
         })
     }
