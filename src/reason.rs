@@ -272,6 +272,8 @@ impl Refusal {
 pub enum GapReason {
     /// The Redis link was lost and has come back.
     RedisReconnected,
+    /// The server is no longer the primary, and the subscription moved to the one that is.
+    RedisMoved,
     /// We took messages from the Redis client too slowly and it dropped some.
     UpstreamLagged,
     /// A shard took messages from its ring too slowly and some were overwritten.
@@ -284,13 +286,20 @@ pub enum GapReason {
 
 impl GapReason {
     /// Every reason, in the order of [`GapReason::index`].
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::RedisReconnected,
+        Self::RedisMoved,
         Self::UpstreamLagged,
         Self::ShardLagged,
         Self::PayloadTooLarge,
         Self::SlowConsumer,
     ];
+
+    /// Whether it concerns every channel of a link at once.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::RedisReconnected | Self::RedisMoved)
+    }
 
     /// Position in [`GapReason::ALL`], for tables of counters.
     #[must_use]
@@ -303,6 +312,7 @@ impl GapReason {
     pub const fn label(self) -> &'static str {
         match self {
             Self::RedisReconnected => "redis_reconnected",
+            Self::RedisMoved => "redis_moved",
             Self::UpstreamLagged => "upstream_lagged",
             Self::ShardLagged => "shard_lagged",
             Self::PayloadTooLarge => "payload_too_large",

@@ -38,7 +38,7 @@ impl Gateway {
     /// is returned.
     #[must_use]
     pub(crate) fn end_redis_side(&mut self) -> Upstream {
-        let (end, shards) = bus::queues(2);
+        let (end, shards) = bus::queues_for_tests(2);
         drop(shards);
         let redis = self.config.borrow().redis.clone();
         let ending = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;

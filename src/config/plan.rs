@@ -37,6 +37,7 @@ pub fn plan(old: &Config, new: &Config) -> Plan {
     let mut live = changed(&server_live(&old.server, &new.server));
     live.extend(changed(&auth(&old.auth, &new.auth)));
     live.extend(endpoints(&old.endpoints, &new.endpoints));
+    live.extend(changed(&[("redis.password", old.redis.password != new.redis.password)]));
     live.extend(changed(&process_live(old, new)));
     let mut restart = changed(&server_restart(old, new));
     restart.extend(changed(&redis(&old.redis, &new.redis)));
@@ -48,10 +49,11 @@ fn changed(compared: &[Compared]) -> Vec<String> {
 }
 
 /// Sockets are bound and threads are started once.
-fn server_restart(old: &Config, new: &Config) -> [Compared; 4] {
+fn server_restart(old: &Config, new: &Config) -> [Compared; 5] {
     [
         ("server.listen", old.server.listen != new.server.listen),
         ("server.shards", old.server.shards != new.server.shards),
+        ("server.ring_bytes", old.server.ring_bytes != new.server.ring_bytes),
         ("admin.listen", old.admin.listen != new.admin.listen),
         ("log.format", old.log.format != new.log.format),
     ]
@@ -95,13 +97,12 @@ fn process_live(old: &Config, new: &Config) -> [Compared; 5] {
     ]
 }
 
-/// The link and its task are made once, from all of this.
-fn redis(old: &Redis, new: &Redis) -> [Compared; 15] {
+/// The link and its task are made once, from all of this; the password is the next dial's.
+fn redis(old: &Redis, new: &Redis) -> [Compared; 14] {
     let address = |it: &Redis| (it.address.clone(), it.database);
     [
         ("redis.url", address(old) != address(new)),
         ("redis.username", old.username != new.username),
-        ("redis.password", old.password != new.password),
         ("redis.tls.ca_file", !old.tls.same_roots(&new.tls)),
         ("redis.tls.cert_file", !old.tls.same_chain(&new.tls)),
         ("redis.tls.key_file", !old.tls.same_key(&new.tls)),

@@ -12,6 +12,7 @@ use super::{
 use crate::{
     bus::{Event, ShardId},
     config::Config,
+    endpoint::Format,
     log_throttle::LogThrottle,
     message::Message,
     metrics::ShardMetrics,
@@ -78,9 +79,17 @@ impl Core {
     pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
         match event {
             Event::Message(message) => self.deliver(message, dirty),
+            Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
             Event::Gap(channel, reason) => {
+                self.hub.borrow_mut().resume(channel);
                 let hub = self.hub.borrow();
-                self.touch(hub.members(channel), dirty, |one| one.gap(channel, *reason));
+                self.touch(hub.members(channel), dirty, |one| {
+                    // Raw notices name no channel: one is enough, when the last channel is back.
+                    let waits = reason.is_of_link()
+                        && one.endpoint.format == Format::Raw
+                        && hub.is_interrupted(&one.channels);
+                    !waits && one.gap(channel, *reason)
+                });
             }
             Event::GapAll(reason) => self.gap_all(*reason, dirty),
             Event::Control(message) => self.control(message.payload()),
@@ -99,6 +108,7 @@ impl Core {
 
     /// Every session may have missed messages of every channel.
     pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+        self.hub.borrow_mut().resume_all();
         for (_, session) in self.sessions.borrow().iter() {
             for channel in &session.channels {
                 if session.gap(channel, reason) {

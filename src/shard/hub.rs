@@ -26,6 +26,8 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Channel {
     state: State,
+    /// Lost, in the order of the ring, and its gap not told yet.
+    interrupted: bool,
     /// Seats, those of sessions included. At 0 the channel is left.
     seats: u32,
     /// Keys of the sessions that messages go to. Up to four need no memory of their own.
@@ -61,6 +63,7 @@ impl Hub {
                 let asked = Asked { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
                     state: State::Asked(Box::new(asked)),
+                    interrupted: false,
                     seats: 1,
                     members: SmallVec::new(),
                 });
@@ -116,7 +119,7 @@ impl Hub {
                 SubscriptionEvent::Rejected(name, by) => {
                     self.judge(&name, State::NotHeld(by), read_up_to)
                 }
-                SubscriptionEvent::LinkLost => self.link_lost(),
+                SubscriptionEvent::Lost(names) => self.lost(&names),
             }
         }
     }
@@ -132,12 +135,40 @@ impl Hub {
     }
 
     /// Channels asked for stay as they are: each gets an event of its own.
-    fn link_lost(&mut self) {
-        for channel in self.channels.values_mut() {
-            if matches!(channel.state, State::Held) {
+    fn lost(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name)
+                && matches!(channel.state, State::Held)
+            {
                 channel.state = State::NotHeld(RejectedBy::LinkDown);
             }
         }
+    }
+
+    /// The ring says that these channels miss messages from here on.
+    pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name) {
+                channel.interrupted = true;
+            }
+        }
+    }
+
+    /// The ring says that a channel's gap ends here.
+    pub(super) fn resume(&mut self, name: &str) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.interrupted = false;
+        }
+    }
+
+    /// All gaps were told at once.
+    pub(super) fn resume_all(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.interrupted = false);
+    }
+
+    /// Whether any of these channels has a gap that has not ended yet.
+    pub(super) fn is_interrupted(&self, names: &[ChannelName]) -> bool {
+        names.iter().any(|name| self.channels.get(name).is_some_and(|it| it.interrupted))
     }
 
     /// Lets messages of a channel go to a session, whose seat it already has.

@@ -82,7 +82,7 @@ fn while_the_link_is_lost_no_seat_is_given_in_a_channel_that_was_held() {
     run(async {
         let mut rig = Rig::new();
         let _client = rig.connect(endpoint()).await;
-        rig.subscription_event(SubscriptionEvent::LinkLost);
+        rig.subscription_event(SubscriptionEvent::Lost([ChannelName::new("orders")].into()));
         tokio::task::yield_now().await;
         let refused = rig.shard.join(vec![orders()]).await;
         assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));

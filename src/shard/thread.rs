@@ -2,18 +2,15 @@
 
 use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
 use crate::{
-    bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
+    bus::{RequestBatch, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents},
     metrics::ShardMetrics,
     reason::GapReason,
 };
 use std::{io, rc::Rc, sync::Arc, thread};
 use tokio::{
     runtime::{Builder, Handle, LocalOptions, LocalRuntime},
-    sync::{
-        broadcast::{self, error::RecvError, error::TryRecvError},
-        mpsc, oneshot,
-    },
-    task::{JoinHandle, JoinSet},
+    sync::{mpsc, oneshot},
+    task::{JoinHandle, JoinSet, yield_now},
     time::MissedTickBehavior,
 };
 
@@ -123,22 +120,20 @@ pub(super) async fn drained(core: &Core) {
     }
 }
 
-async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
-    let mut dirty = Vec::new();
+async fn take_events(core: Rc<Core>, mut ring: RingReceiver) {
+    let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
     loop {
-        match ring.recv().await {
-            Ok(event) => core.fan_out(&event, &mut dirty),
-            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
-            Err(RecvError::Closed) => return,
-        }
-        for _ in 1..EVENTS_AT_ONCE {
-            match ring.try_recv() {
-                Ok(event) => core.fan_out(&event, &mut dirty),
-                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
+        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
+            Ok(()) => events.iter().for_each(|event| core.fan_out(event, &mut dirty)),
+            Err(RingError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+            Err(RingError::Closed) => return,
         }
         core.flush(&mut dirty).await;
+        if events.len() == EVENTS_AT_ONCE {
+            // More is waiting, perhaps without end: the shard's other tasks first.
+            yield_now().await;
+        }
+        events.clear();
     }
 }
 
