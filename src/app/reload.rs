@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     server::ServerStateSender,
-    shard::{Command, ShardHandle},
+    shard::{ShardCommand, ShardHandle},
     upstream::{Credentials, Login},
 };
 use std::sync::Arc;
@@ -51,7 +51,7 @@ impl Reloader {
         self.credentials.replace(Login { username, password });
         self.server_state.adopt(Arc::clone(&config));
         for shard in &self.shards {
-            shard.tell(Command::Reload(Arc::clone(&config)));
+            shard.tell(ShardCommand::Reload(Arc::clone(&config)));
         }
         self.config.send_replace(config);
         Ok(plan)

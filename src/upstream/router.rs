@@ -12,9 +12,9 @@ use crate::{
     channel::ChannelName,
     config,
     log_throttle::LogThrottle,
-    message::Message,
     metrics::UpstreamMetrics,
     reason::GapReason,
+    wire,
 };
 use std::{sync::Arc, time::Instant};
 use tokio::sync::mpsc;
@@ -90,7 +90,7 @@ impl Router {
                 self.arrived(payload.len() as u64);
                 // Without shards it lingers; nobody is there to miss anything.
                 if shards != 0 {
-                    let message = Message::new(name.clone(), payload, self.received);
+                    let message = wire::message(name.clone(), payload, self.received);
                     to.queues.send(shards, Event::Message(Arc::new(message)));
                 }
             }
@@ -100,7 +100,7 @@ impl Router {
                 if let Some(control) = self.control.clone().filter(|name| name.as_str() == channel)
                 {
                     self.arrived(payload.len() as u64);
-                    let message = Message::new(control, payload, self.received);
+                    let message = wire::message(control, payload, self.received);
                     to.queues.send_all(&Event::Control(Arc::new(message)));
                 }
             }

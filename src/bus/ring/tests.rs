@@ -1,5 +1,6 @@
 use super::*;
 use crate::{channel::ChannelName, message::Message};
+use bytes::Bytes;
 use std::time::Instant;
 
 fn limits(events: usize, bytes: usize) -> RingLimits {
@@ -8,7 +9,8 @@ fn limits(events: usize, bytes: usize) -> RingLimits {
 
 fn event(payload: &str) -> Event {
     let channel = ChannelName::new("a");
-    Event::Message(Arc::new(Message::new(channel, payload.as_bytes(), Instant::now())))
+    let raw = Bytes::copy_from_slice(payload.as_bytes());
+    Event::Message(Arc::new(Message::framed(channel, raw, payload.len(), Instant::now())))
 }
 
 fn send(sender: &RingSender, range: std::ops::Range<usize>) {
