@@ -4,15 +4,15 @@
 //!
 //! 0. `reason` `channel` `secret` `identity` `phase` `log_throttle` `error_chain`: closed vocabularies and plain
 //!    values
-//! 1. `message` `metrics`: a message and its frames; every series
-//! 2. `bus` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
-//!    channels; token → identity
-//! 3. `config`: what was written → what may run
-//! 4. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
-//! 5. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
-//! 6. `app`: the composition root
-//! 7. `cli`: commands and exit statuses
-//! 8. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
+//! 1. `message` `metrics`: a message and its encodings; every series
+//! 2. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards
+//! 3. `endpoint` `auth`: path → endpoint → channels; token → identity
+//! 4. `config`: what was written → what may run
+//! 5. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
+//! 6. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
+//! 7. `app`: the composition root
+//! 8. `cli`: commands and exit statuses
+//! 9. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
 //! A test (`tests/layers.rs`) holds every `use crate::` against this list.
 
@@ -39,6 +39,7 @@ pub mod secret;
 pub mod server;
 pub mod shard;
 pub mod upstream;
+pub mod wire;
 
 /// The version of this build, from `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -4,7 +4,7 @@
 //! that was refused has nothing more to say on it.
 
 use super::{problem, upgrade::Upgrade};
-use crate::{message, reason::Refusal};
+use crate::{reason::Refusal, wire::frame};
 use hyper::Method;
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -25,11 +25,9 @@ pub(super) fn switching(upgrade: &Upgrade) -> Vec<u8> {
 /// The answer of `auth.reject = "close"`: a 101 with the close frame right behind it. `None` for a
 /// refusal that stays an HTTP answer.
 pub(super) fn switching_and_closing(upgrade: &Upgrade, refusal: Refusal) -> Option<Vec<u8>> {
-    let reason = refusal.as_close()?;
-    let mut payload = reason.code()?.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.label().as_bytes());
+    let close = frame::close(refusal.as_close()?)?;
     let mut answer = switching(upgrade);
-    answer.extend_from_slice(&message::frame(message::Opcode::Close, &payload));
+    answer.extend_from_slice(&close);
     Some(answer)
 }
 

@@ -9,9 +9,10 @@ use crate::{
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
     identity::Identity,
-    message::{Message, Opcode, frame},
+    message::Message,
     metrics::{EndpointMetrics, Metrics},
     reason::CloseReason,
+    wire::{self, GapNotice},
 };
 use bytes::Bytes;
 use std::{
@@ -48,7 +49,7 @@ pub(super) fn endpoint() -> Endpoint {
         queue_bytes: NonZeroUsize::new(1 << 20).unwrap(),
         on_slow: OnSlow::Close,
         on_gap: OnGap::Notice,
-        gap_notice: frame(Opcode::Text, br#"{"type":"gap"}"#),
+        gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(10),
@@ -58,7 +59,7 @@ pub(super) fn endpoint() -> Endpoint {
 }
 
 pub(super) fn message(channel: &str, payload: &str) -> Arc<Message> {
-    Arc::new(Message::new(ChannelName::new(channel), payload.as_bytes(), Instant::now()))
+    Arc::new(wire::message(ChannelName::new(channel), payload.as_bytes(), Instant::now()))
 }
 
 /// A shard whose upstream is the test.

@@ -8,12 +8,8 @@ use super::{
     session::{Session, Stage},
 };
 use crate::{
-    auth::TokenError,
-    endpoint::{Format, Inbound},
-    identity::Identity,
-    reason::CloseReason,
+    auth::TokenError, endpoint::Inbound, identity::Identity, reason::CloseReason, wire::ClientFrame,
 };
-use serde::Deserialize;
 use std::{
     io,
     pin::Pin,
@@ -90,7 +86,7 @@ impl<P> SessionTask<P> {
         if !parser.is_idle() {
             self.parser = Some(parser);
         }
-        messages.into_iter().for_each(|message| self.on_message(message));
+        messages.iter().for_each(|message| self.on_message(message));
         if self.session.may_reply() {
             replies.into_iter().for_each(|reply| self.session.push_reply(reply));
         }
@@ -102,14 +98,13 @@ impl<P> SessionTask<P> {
         self.session.flush(Instant::now());
     }
 
-    fn on_message(&mut self, message: Message) {
-        match message {
-            Message::Close(_) => self.session.peer_closed(),
-            Message::Text(text) if self.session.endpoint.format == Format::Json => {
-                match refresh_token(&text) {
-                    Some(token) if self.session.user.is_some() => self.refresh(token),
-                    _ => self.on_unexpected(),
-                }
+    fn on_message(&mut self, message: &Message) {
+        if message.is_close() {
+            return self.session.peer_closed();
+        }
+        match self.session.codec().client_frame(message) {
+            Some(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
+                self.refresh(token);
             }
             _ => self.on_unexpected(),
         }
@@ -168,17 +163,6 @@ async fn verified_in_time(session: Rc<Session>, token: String) -> Result<Identit
             return verified;
         }
     }
-}
-
-/// The token of a `{"type":"refresh","token":"…"}`.
-fn refresh_token(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refresh {
-        r#type: String,
-        token: String,
-    }
-    let refresh: Refresh = serde_json::from_str(text).ok()?;
-    (refresh.r#type == "refresh").then_some(refresh.token)
 }
 
 impl<P: Unpin> Future for SessionTask<P> {

@@ -10,9 +10,8 @@ use crate::{
     endpoint::{
         Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder, RoutePath,
     },
-    message::{self, Opcode},
+    wire::GapNotice,
 };
-use bytes::Bytes;
 use std::sync::Arc;
 
 /// What other tables say that an endpoint depends on.
@@ -134,10 +133,10 @@ fn access(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> Option<Acce
     access
 }
 
-fn gap_notice(text: &str) -> Result<Bytes, String> {
+fn gap_notice(text: &str) -> Result<GapNotice, String> {
     match text.len() {
         0 => Err("must not be empty; on_gap = \"ignore\" tells nothing".to_owned()),
-        1..=LARGEST_NOTICE => Ok(message::frame(Opcode::Text, text.as_bytes())),
+        1..=LARGEST_NOTICE => Ok(GapNotice::new(text)),
         _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
     }
 }

@@ -3,7 +3,6 @@
 use super::{Session, Stage, Token};
 use crate::{
     identity::Identity,
-    message::{Opcode, frame},
     reason::CloseReason,
     shard::wheel::{Tick, Wheel},
 };
@@ -97,7 +96,7 @@ impl Session {
             if self.deadlines.pong.get() == 0 {
                 self.set_deadline(&self.deadlines.pong, self.endpoint.ping_timeout);
             }
-            self.push_frame(frame(Opcode::Ping, &[]));
+            self.push_frame(self.codec().ping());
             self.flush(Instant::now());
         }
     }

@@ -3,7 +3,6 @@
 
 use super::Session;
 use crate::{
-    message::{Opcode, frame},
     reason::{CloseReason, MissedReason},
     shard::wheel::TICK,
 };
@@ -108,8 +107,8 @@ impl Session {
         } else {
             CloseReason::PeerGone
         });
-        let lost = self.queue.borrow_mut().abandon(self.endpoint.format);
-        self.count_missed(MissedReason::SessionEnded, lost as u64);
+        let lost = self.queue.borrow_mut().abandon();
+        self.count_missed(MissedReason::SessionEnded, u64::from(lost));
         self.metrics.closed[reason.index()].add(1);
         let ticks = self.core.wheel.borrow().now().saturating_sub(self.opened);
         let open = TICK * ticks;
@@ -144,9 +143,9 @@ impl Session {
     }
 
     fn queue_close(&self, reason: CloseReason) {
-        let Some(code) = reason.code() else { return };
-        let payload = [&code.to_be_bytes()[..], reason.label().as_bytes()].concat();
-        self.push_frame(frame(Opcode::Close, &payload));
+        if let Some(close) = self.codec().close(reason) {
+            self.push_frame(close);
+        }
     }
 
     fn drop_queue(&self) {
@@ -154,8 +153,8 @@ impl Session {
             Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
             _ => MissedReason::SessionEnded,
         };
-        let dropped = self.queue.borrow_mut().clear(self.endpoint.format);
-        self.count_missed(reason, dropped as u64);
+        let dropped = self.queue.borrow_mut().clear();
+        self.count_missed(reason, u64::from(dropped));
     }
 }
 

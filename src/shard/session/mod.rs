@@ -18,14 +18,14 @@ use super::{
 use crate::{
     auth::Auth,
     channel::ChannelName,
-    endpoint::{Endpoint, Format, OnGap, OnSlow},
+    endpoint::{Endpoint, OnGap, OnSlow},
     identity::Identity,
-    message::{Message, Opcode, frame},
+    message::Message,
     metrics::EndpointMetrics,
     reason::{CloseReason, GapReason, MissedReason},
+    wire::Codec,
 };
 use deadlines::Deadlines;
-use serde::Serialize;
 use std::{
     cell::{Cell, OnceCell, RefCell},
     io,
@@ -106,7 +106,7 @@ impl Session {
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
             token: RefCell::new(Token::new(identity, auth)),
             transport: OnceCell::new(),
-            queue: RefCell::default(),
+            queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
             waker: Cell::new(None),
             dirty: Cell::new(false),
             ending: Cell::new(None),
@@ -138,13 +138,12 @@ impl Session {
         if !fits && !self.make_room(message) {
             return false;
         }
-        self.queue.borrow_mut().push_message(Arc::clone(message), self.endpoint.format);
+        self.queue.borrow_mut().push_message(Arc::clone(message));
         !self.dirty.replace(true)
     }
 
     /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.
     fn make_room(&self, message: &Message) -> bool {
-        let format = self.endpoint.format;
         match self.endpoint.on_slow {
             OnSlow::Close => {
                 self.count_missed(MissedReason::SlowConsumer, 1);
@@ -152,14 +151,14 @@ impl Session {
                 return false;
             }
             OnSlow::Latest => {
-                let replaced = self.queue.borrow_mut().keep_latest(&message.channel, format);
+                let replaced = self.queue.borrow_mut().keep_latest(&message.channel);
                 self.count_missed(MissedReason::Replaced, replaced as u64);
                 self.count_gap(GapReason::SlowConsumer);
             }
             OnSlow::Skip => self.count_gap(GapReason::SlowConsumer),
         }
         let mut queue = self.queue.borrow_mut();
-        while !queue.fits(message, &self.endpoint) && queue.skip_oldest(format) {
+        while !queue.fits(message, &self.endpoint) && queue.skip_oldest() {
             self.count_missed(MissedReason::Skipped, 1);
         }
         true
@@ -179,7 +178,7 @@ impl Session {
                 false
             }
             OnGap::Notice => {
-                self.queue.borrow_mut().push_gap(channel, reason, self.endpoint.format);
+                self.queue.borrow_mut().push_gap(channel, reason);
                 !self.dirty.replace(true)
             }
         }
@@ -191,10 +190,9 @@ impl Session {
         self.dirty.set(false);
         let Some(transport) = self.transport.get() else { return };
         while !self.queue.borrow().is_empty() {
-            let written = self
-                .queue
-                .borrow_mut()
-                .write_with(&self.endpoint, |slices| transport.try_write_vectored(slices));
+            let written = self.queue.borrow_mut().write_with(&self.endpoint.gap_notice, |slices| {
+                transport.try_write_vectored(slices)
+            });
             match written {
                 Ok(written) if written > 0 => self.wrote(written, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -213,7 +211,7 @@ impl Session {
 
     fn wrote(&self, written: usize, now: Instant) {
         let (mut messages, mut bytes) = (0, 0);
-        self.queue.borrow_mut().advance(written, self.endpoint.format, |message, len| {
+        self.queue.borrow_mut().advance(written, |message, len| {
             messages += 1;
             bytes += len as u64;
             self.core.metrics.delivery_seconds.observe(now.duration_since(message.received));
@@ -231,6 +229,11 @@ impl Session {
             self.set_deadline(&self.deadlines.write, self.endpoint.write_timeout);
             self.wake();
         }
+    }
+
+    /// How everything looks to this client.
+    pub(super) fn codec(&self) -> Codec {
+        self.queue.borrow().codec()
     }
 
     /// Whether something waits to be written.
@@ -274,19 +277,9 @@ impl Session {
     }
 
     fn queue_ready(&self) {
-        #[derive(Serialize)]
-        struct Ready<'a> {
-            r#type: &'static str,
-            session: String,
-            channels: Vec<&'a str>,
+        if let Some(ready) = self.codec().ready(self.id, &self.channels) {
+            self.push_frame(ready);
         }
-        if self.endpoint.format == Format::Raw {
-            return;
-        }
-        let channels = self.channels.iter().map(ChannelName::as_str).collect();
-        let ready = Ready { r#type: "ready", session: self.id.to_string(), channels };
-        let json = serde_json::to_vec(&ready).expect("strings always serialise");
-        self.push_frame(frame(Opcode::Text, &json));
     }
 
     fn count_missed(&self, reason: MissedReason, messages: u64) {
