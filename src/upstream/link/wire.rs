@@ -12,7 +12,10 @@ use std::{
     pin::Pin,
     task::{Context, Poll, ready},
 };
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::{
+    io::{AsyncRead, AsyncWrite, ReadBuf},
+    task::coop::has_budget_remaining,
+};
 use zeroize::Zeroize;
 
 /// A write buffer that has become larger than this is freed once it is written.
@@ -110,6 +113,8 @@ impl Wire {
                 Poll::Ready(Err(self.closed()))
             }
             Poll::Ready(Err(error)) => Poll::Ready(Err(lost(&error))),
+            // Tokio wants other tasks to run: this says nothing about the stream.
+            Poll::Pending if !has_budget_remaining() => Poll::Pending,
             Poll::Pending => {
                 self.burst = 0;
                 match self.write_error.take() {
@@ -147,11 +152,10 @@ impl Wire {
         .await
     }
 
-    /// Wipes what was written from the memory: it held a password.
+    /// Wipes what was written from the memory: it held a password. What was not written is dropped.
     pub(super) fn wipe(&mut self) {
-        if self.queued.is_empty() {
-            self.queued.zeroize();
-        }
+        self.queued.zeroize();
+        self.written = 0;
     }
 }
 

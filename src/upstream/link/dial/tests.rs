@@ -288,6 +288,17 @@ async fn where_nobody_is_and_where_somebody_hangs_up_are_told_apart() {
     assert!(matches!(error, LinkError::Lost(_)), "{error:?}");
 }
 
+#[tokio::test(start_paused = true)]
+async fn who_accepts_and_says_nothing_is_given_up_after_five_times_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("silent");
+    let _silent = UnixListener::bind(&path).unwrap();
+    let started = Instant::now();
+    let error = failure(&settings(&path)).await;
+    let text = "Redis accepts, but says nothing within 10s".to_owned();
+    assert_eq!((error, started.elapsed().as_secs()), (LinkError::Lost(text), 10));
+}
+
 #[tokio::test]
 async fn tls_trusts_its_own_authority_and_shows_its_own_certificate() {
     let files = tempfile::tempdir().unwrap();
