@@ -79,7 +79,7 @@ fn a_killed_redis_is_told_as_a_gap_and_the_session_stays() {
 #[track_caller]
 fn wait_lost(gateway: &Gateway) {
     gateway.wait_unready();
-    gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
 }
 
 #[test]
