@@ -90,7 +90,8 @@ mod tests {
     fn codes(phase: Phase, link: LinkStatus, proof_age: Option<u64>) -> Vec<&'static str> {
         let verified = Instant::now();
         let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
-        let status = Status { link, verified: proof_age.map(|_| verified), wanted: 0, subscribed: 0 };
+        let status =
+            Status { link, verified: proof_age.map(|_| verified), wanted: 0, subscribed: 0 };
         let readiness = Readiness::of(phase, &status, None, EXPIRES, now);
         assert_eq!(readiness.ready, readiness.reasons.is_empty());
         readiness.reasons.iter().map(|reason| reason.code).collect()

@@ -74,7 +74,12 @@ impl Rig {
     }
 
     fn link_is_up(&self) {
-        let status = Status { link: LinkStatus::Up, verified: Some(Instant::now()), wanted: 7, subscribed: 5 };
+        let status = Status {
+            link: LinkStatus::Up,
+            verified: Some(Instant::now()),
+            wanted: 7,
+            subscribed: 5,
+        };
         self.upstream.send_replace(status);
     }
 

@@ -3,8 +3,10 @@
 use super::PublicServer;
 use crate::{
     auth::{Auth, Reject, Source, StaticToken},
-    bus::{Event, RejectedBy, Request, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, RingSender,
-        queues_for_tests},
+    bus::{
+        Event, RejectedBy, Request, RingSender, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        queues_for_tests,
+    },
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},

@@ -4,7 +4,8 @@ use super::{PendingSession, SessionSpec, Shard, Transport, registry::Registry, t
 use crate::{
     auth::{Auth, Reject},
     bus::{
-        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, queues_for_tests,
+        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        queues_for_tests,
     },
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},

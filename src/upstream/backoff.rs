@@ -49,12 +49,7 @@ impl Backoff {
 
     /// When to dial again after the dial that began at `started`, or the connection that was lost
     /// then, has failed so. `away` is how long Redis has been out of reach.
-    pub(super) fn after(
-        &mut self,
-        error: &LinkError,
-        away: Duration,
-        started: Instant,
-    ) -> Instant {
+    pub(super) fn after(&mut self, error: &LinkError, away: Duration, started: Instant) -> Instant {
         match error {
             LinkError::Unreachable(_) => {
                 self.failures = 0;
@@ -123,7 +118,9 @@ mod tests {
             let wait = pair[1] - pair[0];
             assert!(about / 2 <= wait && wait <= about * 3 / 2, "{wait:?}");
         }
-        assert!((280..=320).contains(&dials.iter().filter(|&&at| at - dials[0] < LONG_AWAY).count()));
+        assert!(
+            (280..=320).contains(&dials.iter().filter(|&&at| at - dials[0] < LONG_AWAY).count())
+        );
     }
 
     #[test]

@@ -38,7 +38,8 @@ struct Outage {
 impl Health {
     pub(super) fn new(metrics: Arc<Metrics>, now: Instant) -> (Self, watch::Receiver<Status>) {
         let link = LinkStatus::Down("not connected yet".to_owned());
-        let (status, seen) = watch::channel(Status { link, verified: None, wanted: 0, subscribed: 0 });
+        let (status, seen) =
+            watch::channel(Status { link, verified: None, wanted: 0, subscribed: 0 });
         let outage = Some(Outage { began: now, counted: now, announced: false });
         (Self { metrics, status, outage, linked_before: false, resubscribing: None }, seen)
     }

@@ -26,9 +26,9 @@ mod router;
 mod test_server;
 
 pub use diagnose::RedisDiagnostics;
-pub use link::{Credentials, LinkError, Login};
 #[cfg(any(test, fuzzing))]
 pub(crate) use link::fuzz;
+pub use link::{Credentials, LinkError, Login};
 
 use crate::{bus::UpstreamEnd, config, metrics::Metrics};
 use connect::Connector;

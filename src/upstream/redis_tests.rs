@@ -88,7 +88,8 @@ impl Rig {
 
     /// Waits until it is down for a reason with this in it.
     async fn until_down(&mut self, text: &str) -> String {
-        let has = |link: &LinkStatus| matches!(link, LinkStatus::Down(reason) if reason.contains(text));
+        let has =
+            |link: &LinkStatus| matches!(link, LinkStatus::Down(reason) if reason.contains(text));
         match self.until(|status| has(&status.link)).await.link {
             LinkStatus::Down(reason) => reason,
             LinkStatus::Up => unreachable!("waited for the contrary"),

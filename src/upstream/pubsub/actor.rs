@@ -222,8 +222,10 @@ impl<C: Connect> Actor<C> {
             Phase::Waiting { .. } | Phase::Linked(_) => now,
         };
         let until = self.backoff.after(&error, self.health.away(now), from);
-        let was_linked =
-            matches!(std::mem::replace(&mut self.phase, Phase::Waiting { until }), Phase::Linked(_));
+        let was_linked = matches!(
+            std::mem::replace(&mut self.phase, Phase::Waiting { until }),
+            Phase::Linked(_)
+        );
         self.publisher.stop();
         self.probe.link_lost();
         self.pauses.end(now);

@@ -418,7 +418,8 @@ async fn a_forbidden_probe_channel_is_not_ready_with_the_reason_until_it_is_allo
     let mut rig = Rig::start(|server| server.forbidden.extend(["p:probe".to_owned()]));
     rig.settle().await;
     rig.joined(0, "a").await;
-    rig.until(|status| matches!(&status.link, LinkStatus::Down(why) if why.contains("NOPERM"))).await;
+    rig.until(|status| matches!(&status.link, LinkStatus::Down(why) if why.contains("NOPERM")))
+        .await;
     rig.redis.lock().forbidden.clear();
     rig.until(|status| status.link == LinkStatus::Up).await;
     assert_eq!(rig.redis.lock().dials.len(), 1);

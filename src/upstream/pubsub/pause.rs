@@ -70,7 +70,8 @@ impl Pauses {
             self.past.pop_front();
         }
         let running = self.began.map(|began| (began, now));
-        let within = |(began, end): (Instant, Instant)| end - start.map_or(began, |it| it.max(began));
+        let within =
+            |(began, end): (Instant, Instant)| end - start.map_or(began, |it| it.max(began));
         let spent: Duration = self.past.iter().copied().chain(running).map(within).sum();
         MOST.saturating_sub(spent)
     }

@@ -8,17 +8,9 @@
 //! is *releasing* until the UNSUBSCRIBE is acknowledged, and gone. A channel lives on one node, and
 //! only what that node's link says of it counts.
 
-use crate::{
-    bus::ShardId,
-    channel::ChannelName,
-    reason::GapReason,
-    upstream::router::Shards,
-};
+use crate::{bus::ShardId, channel::ChannelName, reason::GapReason, upstream::router::Shards};
 use hashbrown::{HashMap, HashSet};
-use std::{
-    collections::VecDeque,
-    time::Duration,
-};
+use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 /// Number of a Redis server, from 0.
