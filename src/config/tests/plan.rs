@@ -297,7 +297,7 @@ fn a_secret_behind_the_mask_is_compared_and_neither_it_nor_its_hash_is_printed()
     let changed = plan(&one, &other);
     assert_eq!(
         (changed.live, changed.restart),
-        (vec!["auth.token".to_owned()], vec!["redis.password".to_owned()])
+        (["auth.token", "redis.password"].map(str::to_owned).to_vec(), vec![])
     );
     let printed = format!("{:?}", one.effective);
     assert!(!printed.contains("hunter") && !printed.contains("Content"), "{printed}");
