@@ -118,7 +118,8 @@ impl Handshake {
         let end = async {
             tokio::select! {
                 refusal = late => refusal,
-                () = admitted.pending.cut_off() => Refusal::RequestTimeout,
+                // Its time is not up: others wait for the place.
+                () = admitted.pending.cut_off() => Refusal::AtCapacity,
             }
         };
         match self.recognise(&mut transport, end).await {
