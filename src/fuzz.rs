@@ -11,8 +11,8 @@ use crate::{
     config,
     endpoint::{ChannelTemplate, RoutePath, Routes, Values},
     identity::Identity,
-    message::Message,
     server, shard,
+    wire::{self, Codec},
 };
 use aws_lc_rs::hmac;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
@@ -185,12 +185,12 @@ pub fn payload(data: &[u8]) {
         data: Option<&'a RawValue>,
         data_base64: Option<String>,
     }
-    let message = Message::new(ChannelName::new("a:b"), data, Instant::now());
+    let message = wire::message(ChannelName::new("a:b"), data, Instant::now());
     assert_eq!(message.payload(), data);
     let text = std::str::from_utf8(data).ok();
-    let (opcode, raw) = unframed(message.raw_frame());
+    let (opcode, raw) = unframed(Codec::WsRaw.message(&message));
     assert_eq!((opcode, raw), (if text.is_some() { 1 } else { 2 }, data));
-    let (opcode, json) = unframed(message.json_frame());
+    let (opcode, json) = unframed(Codec::WsJson.message(&message));
     assert_eq!(opcode, 1);
     let envelope: Envelope<'_> = serde_json::from_slice(json).expect("an envelope is JSON");
     assert_eq!((envelope.r#type, envelope.channel), ("message", "a:b"));

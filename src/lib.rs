@@ -4,18 +4,19 @@
 //!
 //! 0. `reason` `channel` `secret` `identity` `phase` `log_throttle` `error_chain`: closed vocabularies and plain
 //!    values
-//! 1. `message` `metrics`: a message and its frames; every series
+//! 1. `message` `metrics`: a message and its encodings; every series
 //! 2. `net`: sockets: listener, TCP, TLS, unix
-//! 3. `bus` `endpoint` `auth`: what crosses between upstream and shards; path → endpoint →
-//!    channels; token → identity
-//! 4. `config`: what was written → what may run
-//! 5. `upstream` `shard` `jwks`: the Redis side; the threads that own sessions; the issuer's keys
-//! 6. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
-//! 7. `app`: the composition root
-//! 8. `cli`: commands and exit statuses
-//! 9. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
+//! 3. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards
+//! 4. `endpoint` `auth`: path → endpoint → channels; token → identity
+//! 5. `config`: what was written → what may run
+//! 6. `upstream` `shard`: the Redis side; the threads that own sessions
+//! 7. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
+//! 8. `app`: the composition root
+//! 9. `cli`: commands and exit statuses
+//! 10. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
-//! A test (`tests/layers.rs`) holds every `use crate::` against this list.
+//! A test (`tests/layers.rs`) checks every `crate::` path against this list. A folder whose `mod.rs`
+//! has such a list of its own is checked inside, too.
 
 pub mod admin;
 pub mod app;
@@ -29,7 +30,6 @@ pub mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub mod identity;
-pub mod jwks;
 pub mod lifecycle;
 pub mod log_throttle;
 pub mod message;
@@ -41,6 +41,7 @@ pub mod secret;
 pub mod server;
 pub mod shard;
 pub mod upstream;
+pub mod wire;
 
 /// The version of this build, from `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

@@ -3,9 +3,9 @@
 
 use sockway::{
     channel::ChannelName,
-    message::Message,
     metrics::Metrics,
     reason::{CloseReason, GapReason, Refusal},
+    wire::{self, Codec},
 };
 use std::{
     collections::BTreeSet,
@@ -87,7 +87,7 @@ fn protocol_lists_every_gap_reason() {
 fn json_frame_in_protocol_is_the_one_that_is_sent() {
     let payload = br#"{"type":"order_shipped"}"#;
     let channel = ChannelName::new("user:42:notifications");
-    let frame = Message::new(channel, payload, Instant::now()).json_frame().clone();
+    let frame = Codec::WsJson.message(&wire::message(channel, payload, Instant::now())).clone();
     let frame = String::from_utf8_lossy(&frame);
     let shown = frame.split_once('{').expect("a JSON object").1;
     assert!(read("docs/protocol.md").contains(&format!("\n{{{shown}\n")), "{shown}");

@@ -1,6 +1,6 @@
 //! A configured path: how clients reach it, what it subscribes them to, how it treats them.
 
-use bytes::Bytes;
+use crate::wire::{Codec, GapNotice};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
@@ -32,8 +32,8 @@ pub struct Endpoint {
     pub queue_bytes: NonZeroUsize,
     pub on_slow: OnSlow,
     pub on_gap: OnGap,
-    /// The whole text frame that tells a raw session of a gap.
-    pub gap_notice: Bytes,
+    /// What tells a raw session of a gap.
+    pub gap_notice: GapNotice,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     pub write_timeout: Duration,
@@ -70,6 +70,17 @@ pub enum Access {
 pub enum Format {
     Raw,
     Json,
+}
+
+impl Format {
+    /// The codec of a WebSocket session that gets its messages so.
+    #[must_use]
+    pub const fn over_websocket(self) -> Codec {
+        match self {
+            Self::Raw => Codec::WsRaw,
+            Self::Json => Codec::WsJson,
+        }
+    }
 }
 
 /// What happens to a session whose queue is full.
@@ -113,7 +124,7 @@ mod tests {
             queue_bytes: size(1 << 20),
             on_slow: OnSlow::Close,
             on_gap: OnGap::Notice,
-            gap_notice: Bytes::from_static(br#"{"type":"gap"}"#),
+            gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             write_timeout: Duration::from_secs(10),

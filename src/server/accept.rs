@@ -14,7 +14,7 @@ use crate::{
     log_throttle::LogThrottle,
     net::{Accepted, Listener},
     phase::Phase,
-    shard::{Command, Shard, ShardHandle},
+    shard::{Shard, ShardCommand, ShardHandle},
 };
 use prometheus::IntCounter;
 use std::{
@@ -78,7 +78,7 @@ async fn hand_over(state: Arc<ServerState>, shard: &ShardHandle, accepted: Accep
             Err(e) => debug!(error = %e, "a connection broke before its handshake"),
         }
     };
-    shard.tell(Command::Run(Box::new(work)));
+    shard.tell(ShardCommand::Run(Box::new(work)));
 }
 
 /// Failed accepts: every one counted, every burst logged once.

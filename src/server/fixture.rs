@@ -7,13 +7,12 @@ use crate::{
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
-    message::Message,
     metrics::Metrics,
     phase::Phase,
     shard::ShardThread,
+    wire::{self, GapNotice},
 };
 use aws_lc_rs::digest::{SHA256, digest};
-use bytes::Bytes;
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
@@ -78,7 +77,7 @@ impl Rig {
     }
 
     pub(super) fn publish(&self, channel: &str, payload: &str) {
-        let message = Message::new(ChannelName::new(channel), payload.as_bytes(), Instant::now());
+        let message = wire::message(ChannelName::new(channel), payload.as_bytes(), Instant::now());
         self.ring.send(Event::Message(Arc::new(message))).unwrap();
     }
 
@@ -240,7 +239,7 @@ fn endpoint(name: &str, path: &str, channel: &str, access: Access) -> Arc<Endpoi
         queue_bytes: number(1 << 20),
         on_slow: OnSlow::Close,
         on_gap: OnGap::Notice,
-        gap_notice: Bytes::new(),
+        gap_notice: GapNotice::new(""),
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
         write_timeout: Duration::from_secs(10),
@@ -308,5 +307,6 @@ fn config() -> Config {
             spread: Duration::ZERO,
             timeout: Duration::from_secs(20),
         },
+        effective: config::Effective::default(),
     }
 }

@@ -10,6 +10,7 @@
 //! 1. `state`: what every handshake looks at, swapped by a reload
 //! 2. `handshake`: from a request to a session or a refusal
 //! 3. `accept`: the accept loop
+//! 4. `mod`: the bound port
 
 mod accept;
 mod admission;

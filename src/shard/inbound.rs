@@ -1,9 +1,9 @@
-//! What a client sends: tungstenite parses it, this bounds it.
+//! Parser of a client's bytes: tungstenite, with bounds of ours.
 //!
-//! An idle session keeps no parser. Between two frames there is nothing to remember, so a parser is
-//! made when bytes arrive and kept only while a frame or a fragmented message is incomplete.
+//! An idle session keeps no parser. Between two messages there is nothing to remember, so a parser
+//! is made when bytes arrive and kept only while a frame or a fragmented message is incomplete.
 
-use crate::{endpoint::Endpoint, reason::CloseReason};
+use crate::{endpoint::Endpoint, reason::CloseReason, wire::frame::FrameWalk};
 use bytes::Bytes;
 use std::io::{self, Read, Write};
 use tungstenite::{
@@ -64,7 +64,7 @@ impl Parser {
                 }
                 Ok(message) => messages.push(message),
                 Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => {
-                    break (self.frames.fragments > MAX_FRAGMENTS)
+                    break (self.frames.fragments() > MAX_FRAGMENTS)
                         .then_some(CloseReason::RateLimited);
                 }
                 Err(Error::ConnectionClosed | Error::AlreadyClosed) => break None,
@@ -111,74 +111,5 @@ impl Write for Adapter<'_> {
 
     fn flush(&mut self) -> io::Result<()> {
         Ok(())
-    }
-}
-
-/// Follows frame borders through the input, which tungstenite does not show: it joins fragments by
-/// itself, without a bound on their number.
-#[derive(Default)]
-struct FrameWalk {
-    /// The header of the frame that comes now, as far as it is here.
-    header: [u8; 14],
-    header_len: u8,
-    /// Payload bytes of the current frame still to come.
-    payload: u64,
-    /// Frames of the current message so far; 0 between messages.
-    fragments: u32,
-}
-
-impl FrameWalk {
-    /// Walks over `bytes`; returns how many frames began in them.
-    fn walk(&mut self, mut bytes: &[u8]) -> u32 {
-        let mut frames = 0;
-        while !bytes.is_empty() {
-            if self.payload > 0 {
-                let skip = usize::try_from(self.payload).unwrap_or(usize::MAX).min(bytes.len());
-                self.payload -= skip as u64;
-                bytes = &bytes[skip..];
-                continue;
-            }
-            self.header[usize::from(self.header_len)] = bytes[0];
-            self.header_len += 1;
-            bytes = &bytes[1..];
-            if self.header_len == 1 {
-                frames += 1;
-            }
-            if usize::from(self.header_len) == self.header_size() {
-                self.begin_payload();
-            }
-        }
-        frames
-    }
-
-    /// How long the header is, as far as its first bytes tell.
-    fn header_size(&self) -> usize {
-        if self.header_len < 2 {
-            return 2;
-        }
-        let length = match self.header[1] & 0x7F {
-            126 => 2,
-            127 => 8,
-            _ => 0,
-        };
-        let mask = if self.header[1] & 0x80 == 0 { 0 } else { 4 };
-        2 + length + mask
-    }
-
-    fn begin_payload(&mut self) {
-        self.payload = match self.header[1] & 0x7F {
-            126 => u64::from(u16::from_be_bytes([self.header[2], self.header[3]])),
-            127 => self.header[2..10].iter().fold(0, |n, &byte| n << 8 | u64::from(byte)),
-            short => u64::from(short),
-        };
-        let (is_final, is_control) = (self.header[0] & 0x80 != 0, self.header[0] & 0x08 != 0);
-        if !is_control {
-            self.fragments = if is_final { 0 } else { self.fragments + 1 };
-        }
-        self.header_len = 0;
-    }
-
-    fn is_idle(&self) -> bool {
-        self.header_len == 0 && self.payload == 0 && self.fragments == 0
     }
 }

@@ -4,8 +4,8 @@
 
 use super::{probe::Probe, shard_queues::ShardQueues, table::Table};
 use crate::{
-    bus::Event, channel::ChannelName, config, log_throttle::LogThrottle, message::Message,
-    metrics::UpstreamMetrics, reason::GapReason,
+    bus::Event, channel::ChannelName, config, log_throttle::LogThrottle, metrics::UpstreamMetrics,
+    reason::GapReason, wire,
 };
 use std::{sync::Arc, time::Instant};
 use tracing::{debug, warn};
@@ -74,7 +74,7 @@ impl Router {
                 debug!(channel, bytes = payload.len(), "message is larger than redis.max_payload");
                 to.queues.gap(shards, name.clone(), GapReason::PayloadTooLarge);
             } else {
-                let message = Arc::new(Message::new(name.clone(), payload, self.received));
+                let message = Arc::new(wire::message(name.clone(), payload, self.received));
                 to.queues.send(shards, Event::Message(message));
             }
         } else if self.probe.as_deref() == Some(channel) {
@@ -95,7 +95,7 @@ impl Router {
             }
             return;
         }
-        let message = Message::new(control, payload, self.received);
+        let message = wire::message(control, payload, self.received);
         queues.send_all(&Event::Control(Arc::new(message)));
     }
 }

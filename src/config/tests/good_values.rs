@@ -1,4 +1,4 @@
-//! What is written arrives where it is used.
+//! Every value that is written is in the `Config`.
 
 use super::{LEAST, SECRET, loaded};
 use crate::{
@@ -6,7 +6,7 @@ use crate::{
     bus::MAX_SHARDS,
     config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load},
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
-    message::{Opcode, frame},
+    wire::GapNotice,
 };
 use std::{fs, num::NonZeroUsize, time::Duration};
 use tracing::level_filters::LevelFilter;
@@ -146,7 +146,7 @@ inbound = "close"
     assert_eq!((endpoint.on_slow, endpoint.on_gap), (OnSlow::Skip, OnGap::Ignore));
     assert_eq!(endpoint.inbound, Inbound::Close);
     assert_eq!((endpoint.queue_messages.get(), endpoint.queue_bytes.get()), (1, 1));
-    assert_eq!(endpoint.gap_notice, frame(Opcode::Text, b"lost"));
+    assert_eq!(endpoint.gap_notice, GapNotice::new("lost"));
     assert_eq!(endpoint.ping_interval, Duration::from_secs(25));
 }
 

@@ -26,6 +26,7 @@ use crate::{
     reason::Refusal,
     shard::{SessionSpec, Shard, Subscription},
 };
+use bytes::Bytes;
 use futures_util::FutureExt as _;
 use head::{Received, RequestHead};
 use hyper::Method;
@@ -62,7 +63,7 @@ impl From<Refusal> for NoSession {
 /// A request for an endpoint, correct as far as that shows without a token.
 struct Recognised {
     head: RequestHead,
-    early: bytes::Bytes,
+    early: Bytes,
     matched: Matched,
 }
 
@@ -228,7 +229,7 @@ impl Handshake {
         };
         let subscription = tokio::select! {
             biased;
-            subscription = self.shard.join(grant.channels) => subscription?,
+            subscription = self.shard.subscribe(grant.channels) => subscription?,
             refusal = self.end(Refusal::SubscriptionTimeout) => return Err(refusal.into()),
             () = client.disconnected() => return Err(NoSession::Gone),
         };
@@ -246,20 +247,17 @@ impl Handshake {
         let Granted { matched, identity, subscription, user } = granted;
         let Upgrade { accept_key, subprotocol } =
             self.upgrade.take().expect("what is granted was recognised before");
-        let opened = subscription.open(SessionSpec {
-            endpoint: matched.endpoint,
-            identity,
-            auth: Arc::clone(&self.state.config.auth),
-            permit: (connection, address, user),
-        });
+        let auth = Arc::clone(&self.state.config.auth);
+        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth };
+        let pending = subscription.open(spec, (connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
         self.answered();
         if matches!(written, Ok(Ok(()))) {
             let (transport, early) = client.into_parts();
-            opened.start(transport, &early);
+            pending.start(transport, &early);
         } else {
-            debug!(session = %opened.id(), "the client closed before its 101");
+            debug!(session = %pending.id(), "the client closed before its 101");
         }
     }
 

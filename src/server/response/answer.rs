@@ -4,7 +4,7 @@
 //! that was refused has nothing more to say on it.
 
 use super::problem;
-use crate::{message, reason::Refusal};
+use crate::{reason::Refusal, wire::frame};
 use hyper::Method;
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -29,11 +29,9 @@ pub(in crate::server) fn switching_and_closing(
     subprotocol: Option<&'static str>,
     refusal: Refusal,
 ) -> Option<Vec<u8>> {
-    let reason = refusal.as_close()?;
-    let mut payload = reason.code()?.to_be_bytes().to_vec();
-    payload.extend_from_slice(reason.label().as_bytes());
+    let close = frame::close(refusal.as_close()?)?;
     let mut answer = switching(accept_key, subprotocol);
-    answer.extend_from_slice(&message::frame(message::Opcode::Close, &payload));
+    answer.extend_from_slice(&close);
     Some(answer)
 }
 

@@ -1,7 +1,7 @@
-//! A lane of items, first in, first out, that mostly has none or one.
+//! First-in-first-out queue that keeps its first item inline and allocates only for more.
 //!
-//! It owns memory only while it has more than one: with one for each session, and most messages
-//! written before the next one comes, what an allocation costs would be paid for every delivery.
+//! Most sessions have none or one item queued, since most messages are written before the next one
+//! comes: an allocation would be paid for with every delivery.
 
 use std::{
     collections::VecDeque,
@@ -13,7 +13,7 @@ use std::{
 pub(super) struct InlineDeque<T> {
     first: Option<T>,
     /// Never empty, and `None` without a first.
-    #[expect(clippy::box_collection, reason = "every session has a lane, and hardly one a rest")]
+    #[expect(clippy::box_collection, reason = "every session has a deque, and hardly one a rest")]
     rest: Option<Box<VecDeque<T>>>,
 }
 
@@ -86,7 +86,7 @@ impl<T> Index<usize> for InlineDeque<T> {
         match (at.checked_sub(1), &self.first, &self.rest) {
             (None, Some(first), _) => first,
             (Some(at), _, Some(rest)) => &rest[at],
-            _ => panic!("{at} is not in the lane"),
+            _ => panic!("{at} is not in the deque"),
         }
     }
 }
@@ -96,7 +96,7 @@ impl<T> IndexMut<usize> for InlineDeque<T> {
         match (at.checked_sub(1), &mut self.first, &mut self.rest) {
             (None, Some(first), _) => first,
             (Some(at), _, Some(rest)) => &mut rest[at],
-            _ => panic!("{at} is not in the lane"),
+            _ => panic!("{at} is not in the deque"),
         }
     }
 }
@@ -105,61 +105,61 @@ impl<T> IndexMut<usize> for InlineDeque<T> {
 mod tests {
     use super::*;
 
-    fn lane_of(items: std::ops::Range<u32>) -> InlineDeque<u32> {
-        let mut lane = InlineDeque::default();
-        items.for_each(|item| lane.push(item));
-        lane
+    fn deque_of(items: std::ops::Range<u32>) -> InlineDeque<u32> {
+        let mut deque = InlineDeque::default();
+        items.for_each(|item| deque.push(item));
+        deque
     }
 
-    fn contents(lane: &InlineDeque<u32>) -> Vec<u32> {
-        assert_eq!(lane.len(), lane.iter().count());
-        assert_eq!(lane.is_empty(), lane.front().is_none());
-        assert_eq!(lane.front(), lane.iter().next());
-        (0..lane.len()).for_each(|at| assert_eq!(Some(&lane[at]), lane.iter().nth(at)));
-        lane.iter().copied().collect()
+    fn contents(deque: &InlineDeque<u32>) -> Vec<u32> {
+        assert_eq!(deque.len(), deque.iter().count());
+        assert_eq!(deque.is_empty(), deque.front().is_none());
+        assert_eq!(deque.front(), deque.iter().next());
+        (0..deque.len()).for_each(|at| assert_eq!(Some(&deque[at]), deque.iter().nth(at)));
+        deque.iter().copied().collect()
     }
 
     #[test]
     fn what_came_first_goes_first() {
-        let mut lane = lane_of(0..5);
-        assert_eq!(contents(&lane), [0, 1, 2, 3, 4]);
-        assert_eq!(std::iter::from_fn(|| lane.pop()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
-        assert!(contents(&lane).is_empty());
+        let mut deque = deque_of(0..5);
+        assert_eq!(contents(&deque), [0, 1, 2, 3, 4]);
+        assert_eq!(std::iter::from_fn(|| deque.pop()).collect::<Vec<_>>(), [0, 1, 2, 3, 4]);
+        assert!(contents(&deque).is_empty());
     }
 
     #[test]
-    fn whoever_leaves_is_followed_by_those_behind() {
+    fn those_behind_a_removed_item_move_up() {
         for (at, left) in [(0, [1, 2, 3]), (1, [0, 2, 3]), (3, [0, 1, 2])] {
-            let mut lane = lane_of(0..4);
-            assert_eq!(lane.remove(at), Some(u32::try_from(at).unwrap()));
-            assert_eq!(contents(&lane), left);
-            assert_eq!(lane.remove(3), None);
+            let mut deque = deque_of(0..4);
+            assert_eq!(deque.remove(at), Some(u32::try_from(at).unwrap()));
+            assert_eq!(contents(&deque), left);
+            assert_eq!(deque.remove(3), None);
         }
     }
 
     #[test]
-    fn all_but_the_first_leave_as_a_lane_of_their_own() {
-        let mut lane = lane_of(0..4);
-        assert_eq!(contents(&lane.take_rest()), [1, 2, 3]);
-        assert_eq!(contents(&lane), [0]);
-        assert!(lane.take_rest().is_empty());
+    fn all_but_the_first_leave_as_a_deque_of_their_own() {
+        let mut deque = deque_of(0..4);
+        assert_eq!(contents(&deque.take_rest()), [1, 2, 3]);
+        assert_eq!(contents(&deque), [0]);
+        assert!(deque.take_rest().is_empty());
     }
 
     #[test]
     fn a_place_is_written_to_as_it_is_read() {
-        let mut lane = lane_of(0..3);
-        lane[0] = 7;
-        lane[2] = 9;
-        lane.iter_mut().for_each(|item| *item += 1);
-        assert_eq!(contents(&lane), [8, 2, 10]);
+        let mut deque = deque_of(0..3);
+        deque[0] = 7;
+        deque[2] = 9;
+        deque.iter_mut().for_each(|item| *item += 1);
+        assert_eq!(contents(&deque), [8, 2, 10]);
     }
 
     #[test]
     fn one_item_alone_owns_no_memory() {
-        let mut lane = lane_of(0..3);
-        assert!(lane.rest.is_some());
-        lane.pop();
-        lane.pop();
-        assert!(lane.rest.is_none());
+        let mut deque = deque_of(0..3);
+        assert!(deque.rest.is_some());
+        deque.pop();
+        deque.pop();
+        assert!(deque.rest.is_none());
     }
 }

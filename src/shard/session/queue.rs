@@ -1,0 +1,245 @@
+//! Bounded outbound queue of a session.
+//!
+//! Messages are shared with every other session; only the queue of references to them is this
+//! session's own. A message that is dropped leaves a gap notice exactly where it was.
+
+use super::inline_deque::InlineDeque;
+use crate::{
+    channel::ChannelName,
+    endpoint::Endpoint,
+    message::Message,
+    reason::GapReason,
+    wire::{Codec, Gap, GapNotice},
+};
+use bytes::Bytes;
+use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
+
+/// How many items one write takes at the most.
+pub(super) const MAX_SLICES: usize = 64;
+
+/// One session's queue. There is one for every connection, so its size is tested.
+#[derive(Debug)]
+pub(super) struct OutQueue {
+    codec: Codec,
+    items: InlineDeque<Item>,
+    /// How much of the first item is already in the socket. It must then stay where it is.
+    written: usize,
+    /// Queued messages. The configuration allows a million.
+    messages: u32,
+    /// Bytes of the queued messages' frames.
+    bytes: usize,
+}
+
+#[derive(Debug)]
+enum Item {
+    Message(Arc<Message>),
+    /// Encoded only when its turn comes, so that further losses at the same place can still be added.
+    Gap(Box<Gap>),
+    /// A whole frame of this session alone: ping, pong, close, ready.
+    Frame(Box<Bytes>),
+}
+
+impl OutQueue {
+    pub(super) fn new(codec: Codec) -> Self {
+        Self { codec, items: InlineDeque::default(), written: 0, messages: 0, bytes: 0 }
+    }
+
+    /// How the session's messages look.
+    pub(super) fn codec(&self) -> Codec {
+        self.codec
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.items.is_empty()
+    }
+
+    /// Whether one more message stays within the endpoint's bounds. An empty queue takes any one.
+    pub(super) fn fits(&self, message: &Message, endpoint: &Endpoint) -> bool {
+        let len = self.codec.message(message).len();
+        self.messages == 0
+            || ((self.messages as usize) < endpoint.queue_messages.get()
+                && self.bytes + len <= endpoint.queue_bytes.get())
+    }
+
+    pub(super) fn push_message(&mut self, message: Arc<Message>) {
+        self.messages += 1;
+        self.bytes += self.codec.message(&message).len();
+        self.items.push(Item::Message(message));
+    }
+
+    pub(super) fn push_frame(&mut self, frame: Bytes) {
+        self.items.push(Item::Frame(Box::new(frame)));
+    }
+
+    /// Marks that messages may have been missed upstream just here.
+    pub(super) fn push_gap(&mut self, channel: &ChannelName, reason: GapReason) {
+        let end = self.items.len();
+        if self.gap_before(end, channel, reason).is_none() {
+            let gap = Gap { channel: channel.clone(), reason, missed: None };
+            self.items.push(Item::Gap(Box::new(gap)));
+        }
+    }
+
+    /// Drops the oldest message that is not yet partly written. `false`: there is none.
+    pub(super) fn skip_oldest(&mut self) -> bool {
+        let oldest = self.movable().find(|&at| matches!(self.items[at], Item::Message(_)));
+        oldest.map(|at| self.drop_message(at)).is_some()
+    }
+
+    /// Drops every message that a newer one of its channel follows; `incoming` is the channel of one
+    /// that is about to be queued. Returns how many.
+    pub(super) fn keep_latest(&mut self, incoming: &ChannelName) -> usize {
+        let mut newer = HashSet::from([incoming.clone()]);
+        let replaced: Vec<usize> = self
+            .movable()
+            .rev()
+            .filter(|&at| match &self.items[at] {
+                Item::Message(message) => !newer.insert(message.channel.clone()),
+                Item::Gap(_) | Item::Frame(_) => false,
+            })
+            .collect();
+        // From the front, so that neighbours share one gap; each that did moved the rest up by one.
+        let mut moved = 0;
+        for at in replaced.iter().rev() {
+            if self.drop_message(at - moved) {
+                moved += 1;
+            }
+        }
+        replaced.len()
+    }
+
+    /// Drops all that is not yet partly written. Returns how many messages that were.
+    pub(super) fn clear(&mut self) -> u32 {
+        let mut cleared =
+            if self.written > 0 { self.items.take_rest() } else { mem::take(&mut self.items) };
+        let mut dropped = 0;
+        while let Some(item) = cleared.pop() {
+            if let Item::Message(message) = item {
+                dropped += 1;
+                self.bytes -= self.codec.message(&message).len();
+            }
+        }
+        self.messages -= dropped;
+        dropped
+    }
+
+    /// Drops everything, what is partly written as well: it will not be whole any more.
+    pub(super) fn abandon(&mut self) -> u32 {
+        self.written = 0;
+        self.clear()
+    }
+
+    /// Hands the next frames to `write` as one vectored write; returns what `write` returned. `notice`
+    /// is the endpoint's `gap_notice`.
+    pub(super) fn write_with<R>(
+        &mut self,
+        notice: &GapNotice,
+        write: impl FnOnce(&[IoSlice<'_>]) -> R,
+    ) -> R {
+        for item in self.items.iter_mut().take(MAX_SLICES) {
+            if let Item::Gap(gap) = item {
+                *item = Item::Frame(Box::new(self.codec.gap(gap, notice)));
+            }
+        }
+        let frames = self.items.iter().map_while(|item| item.frame(self.codec));
+        // Most of the time there is one frame, and 64 slices are worth not being set up for it.
+        if self.items.len() == 1 {
+            let only: [IoSlice<'_>; 1] = slices(frames, self.written);
+            write(&only)
+        } else {
+            let all: [IoSlice<'_>; MAX_SLICES] = slices(frames, self.written);
+            write(&all[..self.items.len().min(MAX_SLICES)])
+        }
+    }
+
+    /// Takes out what a write of `written` bytes finished, each whole message through `delivered`
+    /// with the length of its frame.
+    pub(super) fn advance(&mut self, written: usize, mut delivered: impl FnMut(&Message, usize)) {
+        let mut written = self.written + written;
+        // A gap that has not been encoded was in no write; it stays for the next.
+        while let Some(len) =
+            self.items.front().and_then(|item| item.frame(self.codec)).map(<[u8]>::len)
+            && len <= written
+        {
+            written -= len;
+            if let Some(Item::Message(message)) = self.items.pop() {
+                self.messages -= 1;
+                self.bytes -= len;
+                delivered(&message, len);
+            }
+        }
+        self.written = written;
+    }
+
+    /// Places whose items may still be moved: all but a partly written first.
+    fn movable(&self) -> std::ops::Range<usize> {
+        usize::from(self.written > 0)..self.items.len()
+    }
+
+    /// Puts a gap in a message's place, or adds it to the gap before. `true`: the latter, so that
+    /// the place is gone.
+    fn drop_message(&mut self, at: usize) -> bool {
+        let Item::Message(message) = &self.items[at] else { return false };
+        let channel = message.channel.clone();
+        self.messages -= 1;
+        self.bytes -= self.codec.message(message).len();
+        match self.gap_before(at, &channel, GapReason::SlowConsumer) {
+            Some(gap) => {
+                gap.missed = gap.missed.map(|missed| missed + 1);
+                self.items.remove(at);
+                true
+            }
+            None => {
+                let gap = Gap { channel, reason: GapReason::SlowConsumer, missed: Some(1) };
+                self.items[at] = Item::Gap(Box::new(gap));
+                false
+            }
+        }
+    }
+
+    /// A gap directly before `at`, with other gaps at most between, that tells what a new one would.
+    fn gap_before(
+        &mut self,
+        at: usize,
+        channel: &ChannelName,
+        reason: GapReason,
+    ) -> Option<&mut Gap> {
+        let found = (0..at)
+            .rev()
+            .map_while(|at| match &self.items[at] {
+                Item::Gap(gap) => Some((at, self.codec.gap_includes(gap, channel, reason))),
+                Item::Message(_) | Item::Frame(_) => None,
+            })
+            .find_map(|(at, included)| included.then_some(at))?;
+        match &mut self.items[found] {
+            Item::Gap(gap) => Some(gap),
+            Item::Message(_) | Item::Frame(_) => None,
+        }
+    }
+}
+
+/// Slices over the first `N` frames, or fewer, without the `written` bytes of the very first.
+fn slices<'a, const N: usize>(
+    mut frames: impl Iterator<Item = &'a [u8]>,
+    written: usize,
+) -> [IoSlice<'a>; N] {
+    let mut skip = written;
+    array::from_fn(|_| {
+        let frame = frames.next().unwrap_or_default();
+        IoSlice::new(&frame[mem::take(&mut skip)..])
+    })
+}
+
+impl Item {
+    /// The frame; a gap has none before [`OutQueue::write_with`] encodes it.
+    fn frame(&self, codec: Codec) -> Option<&[u8]> {
+        match self {
+            Self::Message(message) => Some(codec.message(message)),
+            Self::Frame(frame) => Some(frame),
+            Self::Gap(_) => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

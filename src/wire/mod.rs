@@ -1,0 +1,121 @@
+//! How everything looks to a client: one codec for each kind of session.
+//!
+//! Pure: bytes in, bytes out. It knows no sockets and no sessions. WebSocket frames are in
+//! [`frame`], every JSON shape is in `json`, and what a client may say is in `inbound`.
+
+use crate::{
+    channel::ChannelName,
+    message::Message,
+    reason::{CloseReason, GapReason},
+};
+use bytes::Bytes;
+use std::{fmt::Display, time::Instant};
+
+pub mod frame;
+mod inbound;
+mod json;
+
+pub use inbound::ClientFrame;
+
+/// How a session's messages and notices are encoded.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Codec {
+    /// WebSocket frames with the payload exactly as Redis sent it: text when it is UTF-8, else binary.
+    WsRaw,
+    /// WebSocket text frames with a JSON object each.
+    WsJson,
+}
+
+/// Messages of a channel that a session does not get, or may not have got.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Gap {
+    pub channel: ChannelName,
+    pub reason: GapReason,
+    /// How many; `None` where nobody can know.
+    pub missed: Option<u64>,
+}
+
+/// An endpoint's `gap_notice`: what tells a raw session of a gap. Encoded once for all of its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GapNotice(Bytes);
+
+impl GapNotice {
+    /// A notice of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(frame::text(text.as_bytes()))
+    }
+}
+
+/// Copies a payload into its raw frame, the only copy that is made of it.
+#[must_use]
+pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Message {
+    Message::framed(channel, frame::data(payload), payload.len(), received)
+}
+
+impl Codec {
+    /// A message, encoded at most once for each codec.
+    #[must_use]
+    pub fn message(self, message: &Message) -> &Bytes {
+        match self {
+            Self::WsRaw => message.raw(),
+            Self::WsJson => message.json(|message| frame::text(&json::message(message))),
+        }
+    }
+
+    /// The first frame of a session; `None`: it has none.
+    #[must_use]
+    pub fn ready(self, session: impl Display, channels: &[ChannelName]) -> Option<Bytes> {
+        match self {
+            Self::WsRaw => None,
+            Self::WsJson => Some(frame::text(&json::ready(session, channels))),
+        }
+    }
+
+    /// A gap; `notice` is what the session's endpoint says where a gap has no shape of its own.
+    #[must_use]
+    pub fn gap(self, gap: &Gap, notice: &GapNotice) -> Bytes {
+        match self {
+            Self::WsRaw => notice.0.clone(),
+            Self::WsJson => frame::text(&json::gap(gap)),
+        }
+    }
+
+    /// Whether a client that is told of `gap` need not be told of this one at the same place. Raw
+    /// notices say nothing of channel or reason, so any one will do.
+    #[must_use]
+    pub fn gap_includes(self, gap: &Gap, channel: &ChannelName, reason: GapReason) -> bool {
+        match self {
+            Self::WsRaw => true,
+            Self::WsJson => gap.reason == reason && gap.channel == *channel,
+        }
+    }
+
+    /// A keepalive that the client must answer.
+    #[must_use]
+    pub fn ping(self) -> Bytes {
+        match self {
+            Self::WsRaw | Self::WsJson => frame::ping(),
+        }
+    }
+
+    /// Our good-bye; `None` for a reason that leaves nobody to say it to.
+    #[must_use]
+    pub fn close(self, reason: CloseReason) -> Option<Bytes> {
+        match self {
+            Self::WsRaw | Self::WsJson => frame::close(reason),
+        }
+    }
+
+    /// What a whole message of the client asks for; `None`: nothing that is understood here.
+    #[must_use]
+    pub fn client_frame(self, message: &tungstenite::Message) -> Option<ClientFrame> {
+        match (self, message) {
+            (Self::WsJson, tungstenite::Message::Text(text)) => inbound::json(text),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,90 @@
+//! Each shape of each codec, byte by byte.
+
+use super::*;
+use tungstenite::Message as Inbound;
+
+fn orders() -> ChannelName {
+    ChannelName::new("orders")
+}
+
+fn message_of(payload: &[u8]) -> Message {
+    message(orders(), payload, Instant::now())
+}
+
+#[test]
+fn a_message_is_framed_as_its_codec_says() {
+    let json = |data: &str| format!(r#"{{"type":"message","channel":"orders","data{data}}}"#);
+    for (payload, raw_opcode, data) in [
+        ("grüß".as_bytes(), 0x81, r#"":"grüß""#),
+        (b"{\"a\":1}", 0x81, r#"":{"a":1}"#),
+        (b"", 0x81, r#"":"""#),
+        (&[0xFF, 0x00], 0x82, r#"_base64":"/wA=""#),
+    ] {
+        let message = message_of(payload);
+        assert_eq!(message.payload(), payload);
+        let raw = [&[raw_opcode, payload.len() as u8], payload].concat();
+        assert_eq!(Codec::WsRaw.message(&message), &raw);
+        let json = json(data);
+        let json = [&[0x81, json.len() as u8], json.as_bytes()].concat();
+        assert_eq!(Codec::WsJson.message(&message), &json);
+    }
+}
+
+#[test]
+fn a_message_is_encoded_once_however_often_it_is_asked_for() {
+    let message = message_of(b"1");
+    for codec in [Codec::WsRaw, Codec::WsJson] {
+        assert_eq!(codec.message(&message).as_ptr(), codec.message(&message).as_ptr());
+    }
+    assert_eq!(message.payload().as_ptr(), Codec::WsRaw.message(&message)[2..].as_ptr());
+}
+
+#[test]
+fn only_a_json_session_is_told_ready() {
+    assert_eq!(Codec::WsRaw.ready(7, &[orders()]), None);
+    let ready = br#"{"type":"ready","session":"7","channels":["orders"]}"#;
+    assert_eq!(Codec::WsJson.ready(7, &[orders()]).unwrap(), frame::text(ready));
+}
+
+#[test]
+fn a_raw_gap_is_the_notice_of_the_endpoint_and_shares_its_bytes() {
+    let notice = GapNotice::new("lost");
+    let gap = Gap { channel: orders(), reason: GapReason::ShardLagged, missed: None };
+    let encoded = Codec::WsRaw.gap(&gap, &notice);
+    assert_eq!(encoded, &b"\x81\x04lost"[..]);
+    assert_eq!(encoded.as_ptr(), notice.0.as_ptr());
+    let json = br#"{"type":"gap","channel":"orders","reason":"shard_lagged","missed":null}"#;
+    assert_eq!(Codec::WsJson.gap(&gap, &notice), frame::text(json));
+}
+
+#[test]
+fn raw_gaps_include_each_other_and_json_gaps_those_of_the_same_channel_and_reason() {
+    let (told, other) = (GapReason::SlowConsumer, GapReason::RedisReconnected);
+    let gap = Gap { channel: orders(), reason: told, missed: Some(1) };
+    let news = ChannelName::new("news");
+    for (channel, reason, json) in
+        [(&orders(), told, true), (&news, told, false), (&orders(), other, false)]
+    {
+        assert!(Codec::WsRaw.gap_includes(&gap, channel, reason));
+        assert_eq!(Codec::WsJson.gap_includes(&gap, channel, reason), json);
+    }
+}
+
+#[test]
+fn pings_and_closes_are_the_same_for_all_websocket_sessions() {
+    for codec in [Codec::WsRaw, Codec::WsJson] {
+        assert_eq!(codec.ping(), &[0x89, 0][..]);
+        assert_eq!(codec.close(CloseReason::Bye).unwrap(), &b"\x88\x05\x03\xe8bye"[..]);
+        assert_eq!(codec.close(CloseReason::PeerGone), None);
+    }
+}
+
+#[test]
+fn only_a_text_message_of_a_json_session_is_understood() {
+    let text = r#"{"type":"refresh","token":"t"}"#;
+    let refresh = ClientFrame::Refresh { token: "t".to_owned() };
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::text(text)), Some(refresh));
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::binary(text)), None);
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::text("hello")), None);
+    assert_eq!(Codec::WsRaw.client_frame(&Inbound::text(text)), None);
+}
