@@ -128,8 +128,12 @@ pub enum Refusal {
     OriginNotAllowed,
     /// A channel template names a claim that the token does not have.
     ClaimMissing,
+    /// A channel template names a claim that cannot be a text: an object, null, or a list of such.
+    ClaimUnusable,
     /// A value for a channel template is outside its grammar.
     ValueNotAllowed,
+    /// The values for a channel template would give a session too many channels.
+    TooManyValues,
     NotFound,
     MethodNotAllowed,
     UpgradeRequired,
@@ -156,7 +160,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Every refusal, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 23] = [
+    pub const ALL: [Self; 25] = [
         Self::BadHandshake,
         Self::TokenConflict,
         Self::TokenMissing,
@@ -164,7 +168,9 @@ impl Refusal {
         Self::TokenExpired,
         Self::OriginNotAllowed,
         Self::ClaimMissing,
+        Self::ClaimUnusable,
         Self::ValueNotAllowed,
+        Self::TooManyValues,
         Self::NotFound,
         Self::MethodNotAllowed,
         Self::UpgradeRequired,
@@ -199,7 +205,9 @@ impl Refusal {
             Self::TokenExpired => "token_expired",
             Self::OriginNotAllowed => "origin_not_allowed",
             Self::ClaimMissing => "claim_missing",
+            Self::ClaimUnusable => "claim_unusable",
             Self::ValueNotAllowed => "value_not_allowed",
+            Self::TooManyValues => "too_many_values",
             Self::NotFound => "not_found",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::UpgradeRequired => "upgrade_required",
@@ -224,7 +232,11 @@ impl Refusal {
         match self {
             Self::BadHandshake | Self::TokenConflict => 400,
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => 401,
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => 403,
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -259,9 +271,11 @@ impl Refusal {
             Self::TokenMissing => Some(CloseReason::TokenMissing),
             Self::TokenInvalid => Some(CloseReason::TokenInvalid),
             Self::TokenExpired => Some(CloseReason::TokenExpired),
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => {
-                Some(CloseReason::Forbidden)
-            }
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => Some(CloseReason::Forbidden),
             _ => None,
         }
     }
