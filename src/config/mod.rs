@@ -111,6 +111,8 @@ fn is_host_part(text: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub listen: SocketAddr,
+    /// Names that it answers to beside IP addresses and `localhost`, in lower case.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// `[redis]`: the link upstream.

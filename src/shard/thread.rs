@@ -1,8 +1,9 @@
 //! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
-use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
+use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
 use crate::{
     bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
+    liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
 };
@@ -13,35 +14,44 @@ use tokio::{
         broadcast::{self, error::RecvError, error::TryRecvError},
         mpsc, oneshot,
     },
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 
 /// Events taken from the ring before what they dirty is flushed.
 const EVENTS_AT_ONCE: usize = 256;
 
-/// A running shard, for the one who started it.
+/// A running shard, as its owner holds it.
 pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
     runtime: Handle,
-    drained: oneshot::Receiver<()>,
+    ended: oneshot::Receiver<ShardOutcome>,
 }
 
-/// A shard's thread ended though nobody asked it to.
+/// How a shard's thread ended that did not die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardOutcome {
+    /// A drain has left nothing here.
+    Drained,
+    /// The Redis side has gone, without which there is nothing to do.
+    Abandoned,
+}
+
+/// A shard's thread ended though nobody asked it to, by a fault of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("shard {0} died")]
 pub struct ShardDied(pub ShardId);
 
 impl ShardThread {
-    /// Starts the thread.
+    /// Starts the thread, which gives a sign of life with each turn of its wheel.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>) -> io::Result<Self> {
+    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>, sign: SignOfLife) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (done, drained) = oneshot::channel();
+        let (say_ended, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
             let runtime = match Builder::new_current_thread()
@@ -52,16 +62,16 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            if run(&runtime, end, metrics, inbox) {
-                // Nobody waits for the drain any more when the process is already going.
-                let _ = done.send(());
+            if let Ok(end) = run(&runtime, end, metrics, sign, inbox) {
+                // Nobody waits for it any more when the process is already going.
+                let _ = say_ended.send(end);
             }
         })?;
         let runtime = started.recv().map_err(io::Error::other)??;
-        Ok(Self { id, handle: ShardHandle { commands }, runtime, drained })
+        Ok(Self { id, handle: ShardHandle { commands }, runtime, ended })
     }
 
-    /// The outside's end of this shard.
+    /// What other threads hold of this shard.
     #[must_use]
     pub fn handle(&self) -> ShardHandle {
         self.handle.clone()
@@ -73,95 +83,93 @@ impl ShardThread {
         self.runtime.spawn(task)
     }
 
-    /// Resolves when no session and no spawned task is left after a [`Command::Drain`].
+    /// Resolves when the thread has ended: no session and no spawned task is left after a
+    /// [`ShardCommand::Drain`], or the Redis side has gone.
     ///
     /// # Errors
-    /// [`ShardDied`] when the thread ended by itself: the process must then end too.
-    pub async fn ended(&mut self) -> Result<(), ShardDied> {
-        (&mut self.drained).await.map_err(|_| ShardDied(self.id))
+    /// [`ShardDied`] when it was neither: the process must then end too.
+    pub async fn ended(&mut self) -> Result<ShardOutcome, ShardDied> {
+        (&mut self.ended).await.map_err(|_| ShardDied(self.id))
     }
 }
 
-/// Runs until the shard is drained (`true`) or one of its own tasks has ended, which none may.
+/// Runs until the shard is drained or one of its own tasks has ended: by a panic, which is an error,
+/// or because the other end of its queue has gone.
 fn run(
     runtime: &LocalRuntime,
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
-    commands: mpsc::UnboundedReceiver<Command>,
-) -> bool {
-    let core = Rc::new(Core::new(end.id, metrics));
+    sign: SignOfLife,
+    commands: mpsc::UnboundedReceiver<ShardCommand>,
+) -> Result<ShardOutcome, JoinError> {
+    let registry = Rc::new(Registry::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&core, end);
-        tasks.spawn_local(take_commands(Rc::clone(&core), commands));
+        let mut tasks = spawn_tasks(&registry, end, sign);
+        tasks.spawn_local(take_commands(Rc::clone(&registry), commands));
         tokio::select! {
-            () = drained(&core) => true,
-            ended = tasks.join_next() => {
-                // Else the other ends are gone: a stop at once, or the Redis side, which says why.
-                if let Some(Err(error)) = ended {
-                    tracing::error!(shard = core.id, %error, "a task of the shard ended");
-                }
-                false
+            () = registry.drained() => Ok(ShardOutcome::Drained),
+            Some(ended) = tasks.join_next() => {
+                ended.map(|()| ShardOutcome::Abandoned).inspect_err(|error| {
+                    tracing::error!(shard = registry.id, %error, "a task of the shard ended");
+                })
             }
         }
     })
 }
 
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
-pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
+pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn_local(take_events(Rc::clone(core), end.ring));
-    tasks.spawn_local(take_subscription_events(Rc::clone(core), end.subscription_events));
-    tasks.spawn_local(send_requests(Rc::clone(core), end.requests));
-    tasks.spawn_local(turn_wheel(Rc::clone(core)));
+    tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
+    tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
+    tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
+    tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
 }
 
-/// Resolves when a drain has left nothing.
-pub(super) async fn drained(core: &Core) {
-    while !core.is_drained() {
-        core.left.notified().await;
-    }
-}
-
-async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
+async fn take_events(registry: Rc<Registry>, mut ring: broadcast::Receiver<Event>) {
     let mut dirty = Vec::new();
     loop {
         match ring.recv().await {
-            Ok(event) => core.fan_out(&event, &mut dirty),
-            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+            Ok(event) => registry.fan_out(&event, &mut dirty),
+            Err(RecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
             Err(RecvError::Closed) => return,
         }
         for _ in 1..EVENTS_AT_ONCE {
             match ring.try_recv() {
-                Ok(event) => core.fan_out(&event, &mut dirty),
-                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+                Ok(event) => registry.fan_out(&event, &mut dirty),
+                Err(TryRecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        core.flush(&mut dirty).await;
+        registry.flush(&mut dirty).await;
     }
 }
 
-fn lagged(core: &Core, lost: u64, dirty: &mut Vec<u32>) {
-    tracing::warn!(shard = core.id, lost, "the shard fell behind its ring: a gap for its sessions");
-    core.gap_all(GapReason::ShardLagged, dirty);
+fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
+    tracing::warn!(
+        shard = registry.id,
+        lost,
+        "the shard fell behind its ring: a gap for its sessions"
+    );
+    registry.gap_all(GapReason::ShardLagged, dirty);
 }
 
 async fn take_subscription_events(
-    core: Rc<Core>,
+    registry: Rc<Registry>,
     mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
 ) {
     while let Some(events) = inbox.recv().await {
-        core.hub.borrow_mut().apply(events);
+        registry.hub.borrow_mut().apply(events);
     }
 }
 
-async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
+async fn send_requests(registry: Rc<Registry>, upstream: mpsc::Sender<RequestBatch>) {
     loop {
-        core.changed.notified().await;
-        let taken = core.hub.borrow_mut().take_requests();
+        registry.requests_waiting.notified().await;
+        let taken = registry.hub.borrow_mut().take_requests();
         if let Some((sequence, requests)) = taken {
-            let batch = RequestBatch { shard: core.id, sequence, requests };
+            let batch = RequestBatch { shard: registry.id, sequence, requests };
             if upstream.send(batch).await.is_err() {
                 return;
             }
@@ -169,26 +177,30 @@ async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
     }
 }
 
-async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let shard = Shard { core };
+async fn take_commands(
+    registry: Rc<Registry>,
+    mut commands: mpsc::UnboundedReceiver<ShardCommand>,
+) {
+    let shard = Shard { registry };
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Run(job) => job(&shard),
-            Command::Drain { spread } => shard.core.drain(spread),
-            Command::Reload(config) => shard.core.reload(config),
-            Command::Busiest { prefix, limit, reply } => {
-                // Whoever asked may have stopped waiting; then nobody misses the answer.
-                drop(reply.send(shard.core.busiest(&prefix, limit)));
+            ShardCommand::Run(job) => job(&shard),
+            ShardCommand::Drain { spread } => shard.registry.drain(spread),
+            ShardCommand::Reload(config) => shard.registry.reload(config),
+            ShardCommand::Busiest { prefix, limit, reply } => {
+                // The asker may have stopped waiting, and then does not miss the answer.
+                drop(reply.send(shard.registry.hub.borrow().busiest(&prefix, limit)));
             }
         }
     }
 }
 
-async fn turn_wheel(core: Rc<Core>) {
+async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        core.turn_wheel();
+        registry.turn_wheel();
+        sign.give();
     }
 }

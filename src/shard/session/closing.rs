@@ -1,0 +1,232 @@
+//! Closing a session: the close frame, what may still be sent before it, how long the client has to
+//! answer, and the one log record.
+
+use super::Session;
+use crate::{
+    reason::{CloseReason, MissedReason},
+    shard::wheel::TICK,
+};
+use std::time::Duration;
+
+/// How long a client has to read what is queued and to answer our close frame.
+const CLOSE_WAIT: Duration = Duration::from_secs(5);
+
+/// How long a client has to read our close frame when no answer is expected: it broke the protocol,
+/// so that nothing it sends can be parsed, or it is most likely gone.
+const SHORT_WAIT: Duration = Duration::from_millis(500);
+
+/// How far the closing of a session has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::shard) enum Stage {
+    Open,
+    /// Our close frame is queued; the client's answer is awaited.
+    AwaitingClose,
+    /// The client broke the protocol, or floods us: what it sends is thrown away.
+    Discarding,
+    /// … and our close frame is out; we have closed our side. Closing the other side as well while
+    /// the client still sends would reset the connection, and could destroy our close frame.
+    HalfClosed,
+    /// The client has closed too: what is queued goes out, then it is over.
+    Flushing,
+    /// The socket may be dropped now.
+    Over,
+}
+
+impl Session {
+    /// Ends the session for a reason of ours: the close frame goes out behind what may still be
+    /// sent, and the client has [`CLOSE_WAIT`] to answer it. A client that breaks the protocol after
+    /// our close frame, or floods us, is not read any more.
+    pub(in crate::shard) fn end(&self, reason: CloseReason) {
+        match self.stage.get() {
+            Stage::Open => {}
+            Stage::AwaitingClose if is_violation(reason) => return self.discard(),
+            _ => return,
+        }
+        self.close_reason.set(Some(reason));
+        if !flushes_first(reason) {
+            self.drop_queue();
+        }
+        self.queue_close(reason);
+        self.deadlines.clear();
+        if is_violation(reason) {
+            return self.discard();
+        }
+        self.stage.set(Stage::AwaitingClose);
+        let wait = if reason == CloseReason::PingTimeout { SHORT_WAIT } else { CLOSE_WAIT };
+        self.set_deadline(&self.deadlines.close, wait);
+        self.wake();
+    }
+
+    /// What the client sends is thrown away from now on, and it has little time left.
+    fn discard(&self) {
+        self.stage.set(Stage::Discarding);
+        self.set_deadline(&self.deadlines.close, SHORT_WAIT);
+        self.wake();
+    }
+
+    /// The client has closed: by a close frame of its own, or by answering ours.
+    pub(in crate::shard) fn peer_closed(&self) {
+        if self.stage.get() == Stage::Open {
+            self.close_reason.set(Some(CloseReason::Bye));
+            self.deadlines.clear();
+            self.set_deadline(&self.deadlines.close, CLOSE_WAIT);
+        }
+        self.stage.set(Stage::Flushing);
+    }
+
+    /// The connection is lost; nothing can be sent any more.
+    pub(in crate::shard) fn disconnected(&self) {
+        if self.stage.get() == Stage::Open {
+            self.close_reason.set(Some(CloseReason::PeerGone));
+        }
+        self.stage.set(Stage::Over);
+        self.wake();
+    }
+
+    /// Whether the client may still get replies: we have not sent a close frame of our own.
+    pub(in crate::shard) fn may_reply(&self) -> bool {
+        matches!(self.close_reason.get(), None | Some(CloseReason::Bye))
+    }
+
+    /// How far the closing has come. What only waited for the queue to empty goes on here.
+    pub(in crate::shard) fn stage(&self) -> Stage {
+        if !self.has_output() {
+            match self.stage.get() {
+                Stage::Flushing => self.stage.set(Stage::Over),
+                Stage::Discarding => self.half_close(),
+                Stage::Open | Stage::AwaitingClose | Stage::HalfClosed | Stage::Over => {}
+            }
+        }
+        self.stage.get()
+    }
+
+    /// Ends the bookkeeping: counters and the one log record. The socket is dropped after this.
+    pub(in crate::shard) fn finish(&self) {
+        let reason = self.close_reason.get().unwrap_or(if std::thread::panicking() {
+            CloseReason::InternalError
+        } else {
+            CloseReason::PeerGone
+        });
+        let lost = self.queue.borrow_mut().abandon();
+        self.count_missed(MissedReason::SessionEnded, u64::from(lost));
+        self.metrics.closed[reason.index()].add(1);
+        let ticks = self.context.now().saturating_sub(self.opened);
+        let open = TICK * ticks;
+        self.context.metrics.session_seconds.observe(open);
+        tracing::info!(
+            session = %self.id,
+            endpoint = &*self.endpoint.name,
+            reason = reason.label(),
+            delivered = self.delivered.get(),
+            missed = self.missed.get(),
+            open_secs = open.as_secs_f64(),
+            "session closed"
+        );
+    }
+
+    /// The client did not close in time. What it has not read is not worth the kernel's memory.
+    pub(super) fn abort(&self) {
+        if self.has_output()
+            && let Some(transport) = self.transport.get()
+        {
+            transport.reset_on_drop();
+        }
+        self.disconnected();
+    }
+
+    fn half_close(&self) {
+        self.stage.set(Stage::HalfClosed);
+        if let Some(transport) = self.transport.get() {
+            transport.shut_down_writing();
+        }
+    }
+
+    fn queue_close(&self, reason: CloseReason) {
+        if let Some(close) = self.codec().close(reason) {
+            self.push_frame(close);
+        }
+    }
+
+    fn drop_queue(&self) {
+        let reason = match self.close_reason.get() {
+            Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
+            _ => MissedReason::SessionEnded,
+        };
+        let dropped = self.queue.borrow_mut().clear();
+        self.count_missed(reason, u64::from(dropped));
+    }
+}
+
+/// Whether what is queued is still sent before the close frame: not to a client that is too slow for
+/// it, or that may not have it any more.
+fn flushes_first(reason: CloseReason) -> bool {
+    !matches!(
+        reason,
+        CloseReason::SlowConsumer
+            | CloseReason::WriteTimeout
+            | CloseReason::PingTimeout
+            | CloseReason::TokenExpired
+            | CloseReason::TokenInvalid
+            | CloseReason::Revoked
+            | CloseReason::Forbidden
+    )
+}
+
+/// Whether the client's stream cannot be parsed any further after this.
+fn is_violation(reason: CloseReason) -> bool {
+    matches!(
+        reason,
+        CloseReason::ProtocolError
+            | CloseReason::InvalidUtf8
+            | CloseReason::MessageTooBig
+            | CloseReason::RateLimited
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::{Event, Request},
+        channel::ChannelName,
+        shard::fixture::{Frame, Rig, close, endpoint, message, run},
+    };
+    use tokio::time::Instant;
+
+    #[test]
+    fn a_client_that_floods_behind_our_close_frame_is_soon_not_listened_to() {
+        let pings = [0x89, 0x80, 0, 0, 0, 0].repeat(1_001);
+        for flood in [&pings[..], &[0x81, 0x01, b'x']] {
+            run(async move {
+                let mut rig = Rig::new();
+                let mut client = rig.connect(endpoint()).await;
+                rig.event(Event::Control(message(
+                    "sockway:control",
+                    r#"{"disconnect":{"user":"42"}}"#,
+                )));
+                assert_eq!(client.next().await, close(CloseReason::Revoked));
+                let told = Instant::now();
+                client.send_bytes(flood).await;
+                assert_eq!(client.next().await, Frame::End);
+                assert_eq!(
+                    rig.requested().await,
+                    [Request::Unsubscribe(ChannelName::new("orders"))]
+                );
+                assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+                assert_eq!(rig.metrics().closed[CloseReason::Revoked.index()].load(), 1);
+            });
+        }
+    }
+
+    #[test]
+    fn a_client_that_answers_no_ping_has_half_a_second_for_our_close_frame() {
+        run(async {
+            let mut rig = Rig::new();
+            let mut client = rig.connect(endpoint()).await;
+            while client.next().await == Frame::Ping {}
+            let told = Instant::now();
+            assert_eq!(client.next().await, Frame::End);
+            assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());
+        });
+    }
+}
