@@ -89,8 +89,12 @@ pub enum Refusal {
     OriginNotAllowed,
     /// A channel template names a claim that the token does not have.
     ClaimMissing,
+    /// A channel template names a claim that cannot be a text: an object, null, or a list of such.
+    ClaimUnusable,
     /// A value for a channel template is outside its grammar.
     ValueNotAllowed,
+    /// The values for a channel template would give a session too many channels.
+    TooManyValues,
     NotFound,
     MethodNotAllowed,
     UpgradeRequired,
@@ -137,7 +141,11 @@ impl Refusal {
         match self {
             Self::BadHandshake | Self::TokenConflict => 400,
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => 401,
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => 403,
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -172,9 +180,11 @@ impl Refusal {
             Self::TokenMissing => Some(CloseReason::TokenMissing),
             Self::TokenInvalid => Some(CloseReason::TokenInvalid),
             Self::TokenExpired => Some(CloseReason::TokenExpired),
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => {
-                Some(CloseReason::Forbidden)
-            }
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => Some(CloseReason::Forbidden),
             _ => None,
         }
     }

@@ -10,6 +10,7 @@ use crate::{
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
+    identity::Claims,
     liveness::Liveness,
     metrics::Metrics,
     phase::Phase,
@@ -267,7 +268,7 @@ pub(super) fn auth(reject: Reject) -> Arc<Auth> {
     let token = StaticToken {
         sha256: hash.as_ref().try_into().unwrap(),
         user: "42".to_owned(),
-        claims: [].into(),
+        claims: Claims::default(),
     };
     let sources = vec![Source::Query("token".to_owned()), Source::Header, Source::Subprotocol];
     Arc::new(Auth::new(sources, reject, None, vec![token]))

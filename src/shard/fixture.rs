@@ -9,7 +9,7 @@ use crate::{
     },
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
-    identity::Identity,
+    identity::{Claims, Identity},
     liveness::Liveness,
     message::Message,
     metrics::{EndpointMetrics, Metrics},
@@ -150,7 +150,7 @@ pub(super) async fn settle() {
 pub(super) fn identity() -> Identity {
     Identity {
         user: "42".into(),
-        claims: [].into(),
+        claims: Claims::default(),
         token_id: None,
         static_token: None,
         expires: None,
