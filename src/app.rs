@@ -14,7 +14,7 @@ pub use live_config::LiveConfig;
 pub use open_files::room_for_connections;
 
 use crate::{
-    admin::{Admin, AdminContext, Playground},
+    admin::{Admin, AdminContext, Playground, Turn},
     bus,
     config::{Config, ListenAddress},
     lifecycle::{self, StopOutcome, Stopper},
@@ -201,6 +201,7 @@ impl Gateway {
             metrics: self.metrics,
             config: self.config.subscribe(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
+            turn: Turn::default(),
             liveness: of_all,
             upstream: self.status,
             phase: self.phase.subscribe(),

@@ -1,6 +1,6 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, AdminContext, Running};
+use super::{Admin, AdminContext, Running, Turn};
 use crate::{
     channel::ChannelName,
     config,
@@ -66,6 +66,7 @@ impl Rig {
                 metrics: Arc::new(Metrics::new(1, &endpoints)),
                 config: watch::Sender::new(Arc::new(config)).subscribe(),
                 shards,
+                turn: Turn::default(),
                 liveness,
                 upstream: status,
                 phase: phases,

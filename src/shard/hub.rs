@@ -12,13 +12,6 @@ use hashbrown::{HashMap, hash_map::Entry};
 use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
-/// A channel and how many sessions of one shard have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Busy {
-    pub channel: ChannelName,
-    pub sessions: usize,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -217,18 +210,6 @@ impl Hub {
     /// Whether [`Hub::take_requests`] has something to hand out.
     pub(super) fn has_requests(&self) -> bool {
         !self.requests.is_empty()
-    }
-
-    /// The `limit` channels with the most sessions whose names begin with `prefix`.
-    pub(super) fn busiest(&self, prefix: &str, limit: usize) -> Vec<Busy> {
-        let matching = self.channels.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut all: Vec<_> =
-            matching.map(|(name, channel)| (name, channel.members.len())).collect();
-        all.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
-        all.truncate(limit);
-        all.into_iter()
-            .map(|(channel, sessions)| Busy { channel: channel.clone(), sessions })
-            .collect()
     }
 }
 

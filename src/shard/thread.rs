@@ -1,6 +1,8 @@
 //! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
-use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
+use super::{
+    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, registry::Registry, wheel::TICK,
+};
 use crate::{
     bus::{RequestBatch, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents},
     liveness::SignOfLife,
@@ -183,11 +185,25 @@ async fn take_commands(
             ShardCommand::Drain { spread } => shard.registry.drain(spread),
             ShardCommand::Reload(config) => shard.registry.reload(config),
             ShardCommand::Busiest { prefix, limit, reply } => {
-                // The asker may have stopped waiting, and then does not miss the answer.
-                drop(reply.send(shard.registry.hub.borrow().busiest(&prefix, limit)));
+                let registry = Rc::clone(&shard.registry);
+                tokio::task::spawn_local(find_busiest(registry, prefix, limit, reply));
             }
         }
     }
+}
+
+/// Looks for the busiest channels, for as long as the answer is waited for.
+async fn find_busiest(
+    registry: Rc<Registry>,
+    prefix: String,
+    limit: usize,
+    mut reply: oneshot::Sender<Vec<Busy>>,
+) {
+    let found = tokio::select! {
+        () = reply.closed() => return,
+        found = busiest(&registry, &prefix, limit) => found,
+    };
+    drop(reply.send(found));
 }
 
 async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
