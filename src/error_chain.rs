@@ -55,15 +55,28 @@ fn tls_words(error: &rustls::Error) -> Option<String> {
     })
 }
 
-/// `UnknownIssuer` as `unknown issuer`; what stands in parentheses behind it is left out.
 fn spelt(name: &impl Debug) -> String {
-    let name = format!("{name:?}");
+    spell(&format!("{name:?}"))
+}
+
+/// Names out of a library's code in words: `InvalidCertificate(UnknownIssuer)` as `invalid
+/// certificate: unknown issuer`. Other text stays as it is.
+#[must_use]
+pub fn spell(names: &str) -> String {
+    let is_name = |c: char| c.is_ascii_alphanumeric() || c == '(' || c == ')';
+    if !names.chars().all(is_name) {
+        return names.to_owned();
+    }
     let mut words = String::new();
-    for letter in name.chars().take_while(char::is_ascii_alphanumeric) {
-        if letter.is_ascii_uppercase() && !words.is_empty() {
-            words.push(' ');
+    for letter in names.trim_end_matches(')').chars() {
+        match letter {
+            '(' => words.push_str(": "),
+            _ if letter.is_ascii_uppercase() && words.ends_with(|c: char| c != ' ') => {
+                words.push(' ');
+                words.push(letter.to_ascii_lowercase());
+            }
+            _ => words.push(letter.to_ascii_lowercase()),
         }
-        words.push(letter.to_ascii_lowercase());
     }
     words
 }
@@ -86,6 +99,18 @@ mod tests {
         let error = Failed(Shown(io::ErrorKind::UnexpectedEof.into()));
         assert_eq!(error_chain(&error), "cannot connect: TLS failed: unexpected end of file");
         assert_eq!(error_chain(&io::Error::other("alone")), "alone");
+    }
+
+    #[test]
+    fn names_out_of_code_are_spelt_and_other_text_is_left_alone() {
+        for (text, expected) in [
+            ("UnknownIssuer", "unknown issuer"),
+            ("InvalidCertificate(UnknownIssuer)", "invalid certificate: unknown issuer"),
+            ("the connection is closed", "the connection is closed"),
+            ("Other(OtherError(\"x\"))", "Other(OtherError(\"x\"))"),
+        ] {
+            assert_eq!(spell(text), expected);
+        }
     }
 
     #[test]

@@ -10,8 +10,8 @@ use crate::{
     channel::ChannelName,
     config,
     endpoint::{ChannelTemplate, RoutePath, Routes, Values},
-    identity::Identity,
-    server, shard,
+    identity::{Claims, Identity},
+    server, shard, upstream,
     wire::{self, Codec},
 };
 use aws_lc_rs::hmac;
@@ -19,7 +19,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
-    collections::BTreeMap,
     sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
@@ -80,6 +79,14 @@ pub fn frames(data: &[u8]) {
     shard::fuzz::frames(&CONFIG.endpoints[0], data);
 }
 
+/// What a Redis server sends; the first two bytes say in how large pieces, and the cap on payloads.
+///
+/// # Panics
+/// When the pieces make a difference, or a cap is exceeded.
+pub fn resp(data: &[u8]) {
+    upstream::fuzz::resp(data);
+}
+
 /// A token as a client sends it, and the parts of a token that its issuer did sign.
 ///
 /// # Panics
@@ -126,7 +133,7 @@ pub fn path(data: &[u8]) {
     endpoint.channels = vec![template.clone()];
     let Some(found) = Routes::new(vec![Arc::new(endpoint)]).find(line()) else { return };
     let (query, user) = (line(), line());
-    let claims = BTreeMap::from([("tenant".to_owned(), user.to_owned())]);
+    let claims = Claims::from_iter([("tenant", user)]);
     let identity =
         Identity { user: user.into(), claims, token_id: None, static_token: None, expires: None };
     let values = Values { identity: Some(&identity), path: &found.parameters, query };
@@ -284,5 +291,10 @@ mod tests {
     #[test]
     fn no_frames_of_the_corpus_break_a_rule() {
         replay("frames", frames);
+    }
+
+    #[test]
+    fn no_resp_of_the_corpus_breaks_a_rule() {
+        replay("resp", resp);
     }
 }

@@ -26,6 +26,8 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Channel {
     confirmation: Confirmation,
+    /// Lost, in the order of the ring, and its gap not told yet.
+    interrupted: bool,
     /// Places taken in this channel, those of sessions included. At 0 it is given up.
     places: u32,
     /// Keys of the sessions that messages go to. Up to four need no memory of their own.
@@ -62,6 +64,7 @@ impl Hub {
                 let awaited = Awaited { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
                     confirmation: Confirmation::Awaited(Box::new(awaited)),
+                    interrupted: false,
                     places: 1,
                     members: SmallVec::new(),
                 });
@@ -119,7 +122,7 @@ impl Hub {
                 SubscriptionEvent::Rejected(name, by) => {
                     self.settle(&name, Confirmation::Rejected(by), read_up_to);
                 }
-                SubscriptionEvent::LinkLost => self.link_lost(),
+                SubscriptionEvent::Lost(names) => self.lost(&names),
             }
         }
     }
@@ -136,12 +139,40 @@ impl Hub {
     }
 
     /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
-    fn link_lost(&mut self) {
-        for channel in self.channels.values_mut() {
-            if matches!(channel.confirmation, Confirmation::Subscribed) {
+    fn lost(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name)
+                && matches!(channel.confirmation, Confirmation::Subscribed)
+            {
                 channel.confirmation = Confirmation::Rejected(RejectedBy::LinkDown);
             }
         }
+    }
+
+    /// The ring says that these channels miss messages from here on.
+    pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name) {
+                channel.interrupted = true;
+            }
+        }
+    }
+
+    /// The ring says that a channel's gap ends here.
+    pub(super) fn resume(&mut self, name: &str) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.interrupted = false;
+        }
+    }
+
+    /// All gaps are told at once.
+    pub(super) fn resume_all(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.interrupted = false);
+    }
+
+    /// Whether any of these channels has a gap that has not ended yet.
+    pub(super) fn is_interrupted(&self, names: &[ChannelName]) -> bool {
+        names.iter().any(|name| self.channels.get(name).is_some_and(|it| it.interrupted))
     }
 
     /// Lets messages of a channel go to a session, which has a place in it already.

@@ -1,7 +1,7 @@
 //! The sessions of one shard and the hub that leads to them: fan-out, revocation, reload, drain.
 //!
 //! Only ever on the shard's thread, in short borrows that never cross an `.await`. A session does
-//! not know the registry: whoever owns its [`Registered`] takes it out again by dropping that.
+//! not know the registry: its task owns the [`Registered`] entry and removes it by dropping that.
 
 use super::{
     context::Context,
@@ -149,10 +149,8 @@ impl Registry {
     pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
         match event {
             Event::Message(message) => self.deliver(message, dirty),
-            Event::Gap(channel, reason) => {
-                let hub = self.hub.borrow();
-                self.queue_for(hub.members(channel), dirty, |one| one.gap(channel, *reason));
-            }
+            Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
+            Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
             Event::GapAll(reason) => self.gap_all(*reason, dirty),
             Event::Control(message) => self.control(message.payload()),
         }
@@ -163,6 +161,21 @@ impl Registry {
         self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
     }
 
+    /// Tells the sessions of a channel that messages may have been missed until now. A session whose
+    /// notices name no channel is told once, when the last of its channels is back.
+    fn gap(&self, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
+        if reason.is_of_link() {
+            self.hub.borrow_mut().resume(channel);
+        }
+        let hub = self.hub.borrow();
+        self.queue_for(hub.members(channel), dirty, |one| {
+            let waits = reason.is_of_link()
+                && !one.codec().gap_names_channel()
+                && hub.is_interrupted(&one.channels);
+            !waits && one.gap(channel, reason)
+        });
+    }
+
     fn queue_for(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
         let sessions = self.sessions.borrow();
         dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
@@ -170,6 +183,7 @@ impl Registry {
 
     /// Every session may have missed messages of every channel.
     pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+        self.hub.borrow_mut().resume_all();
         for (_, session) in self.sessions.borrow().iter() {
             for channel in &session.channels {
                 if session.gap(channel, reason) {

@@ -50,7 +50,7 @@ impl Tls {
 fn over_the_limit_a_client_is_answered_over_tls_however_many_others_say_nothing() {
     let tls = start(|it| it.set("server.max_connections", 1));
     let _only = tls.open(&tls.certificate);
-    // More than may be refused at a time, and none of them begins with TLS.
+    // More than may be refused at a time, and none of them starts its TLS handshake.
     let _silent: Vec<_> =
         (0..100).map(|_| crate::rig::http::connect(tls.gateway.address)).collect();
     let trust = tls.certificate.trusted(ALL_VERSIONS);

@@ -17,7 +17,7 @@ use crate::{
     config::{self, Config},
     error_chain::error_chain,
     lifecycle::{OnHangup, Signals},
-    upstream::{Link, Status},
+    upstream::{LinkStatus, Status},
 };
 use banner::Banner;
 use redis::PrivateRedis;
@@ -105,7 +105,7 @@ async fn say_where_and_ready(banner: &Banner, mut status: watch::Receiver<Status
     if let Err(error) = output::line_later(banner.text()).await {
         return Failure::running(&error);
     }
-    if status.wait_for(|status| status.link == Link::Up).await.is_err() {
+    if status.wait_for(|status| status.link == LinkStatus::Up).await.is_err() {
         return pending().await; // The Redis side has ended, which others notice.
     }
     match output::line_later("ready").await {
