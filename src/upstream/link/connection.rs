@@ -187,6 +187,10 @@ impl Link for Connection {
         let _ = self.poll_next(&mut Context::from_waker(Waker::noop()));
         self.next.take().map(|found| self.arrival(found))
     }
+
+    fn received(&self) -> u64 {
+        self.wire.total()
+    }
 }
 
 /// Whether the answer to a PING proves the connection, and the warning that is in it. An error is an

@@ -38,6 +38,8 @@ pub(super) struct Wire {
     written: usize,
     /// Whether the stream may hold some of them back.
     unflushed: bool,
+    /// Bytes read.
+    total: u64,
     /// Bytes read since the last time when there were none.
     burst: usize,
     /// Why nothing can be written any more. What was received before is still to be read.
@@ -53,9 +55,15 @@ impl Wire {
             queued: Vec::new(),
             written: 0,
             unflushed: false,
+            total: 0,
             burst: 0,
             write_error: None,
         }
+    }
+
+    /// How many bytes have been read.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// Queues a command.
@@ -105,6 +113,7 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 let bytes = room.filled().len();
                 self.received.filled(bytes);
+                self.total += bytes as u64;
                 self.burst = self.burst.saturating_add(bytes);
                 Poll::Ready(Ok(()))
             }
