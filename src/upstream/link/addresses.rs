@@ -1,6 +1,7 @@
 //! A TCP connection to one of several addresses of a name.
 
-use super::{LinkError, wire::system_text};
+use super::LinkError;
+use crate::error_chain::words;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -63,6 +64,6 @@ async fn race(
 
 /// A single address needs not be named: it is the one that was configured.
 fn failure(address: SocketAddr, error: &io::Error, addresses: usize) -> String {
-    let text = system_text(error);
+    let text = words(error);
     if addresses > 1 { format!("{address}: {text}") } else { text }
 }

@@ -6,6 +6,7 @@ use super::{
     resp::{self, Event},
     value::Value,
 };
+use crate::error_chain::words;
 use std::{
     future::poll_fn,
     io,
@@ -175,11 +176,5 @@ pub(super) fn not_resp(why: &str) -> LinkError {
 
 /// The connection is gone, in the system's words.
 pub(super) fn lost(error: &io::Error) -> LinkError {
-    LinkError::Lost(system_text(error))
-}
-
-/// Without the number, which says the same.
-pub(super) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    LinkError::Lost(words(error))
 }
