@@ -21,7 +21,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     server::PublicServer,
-    shard::{Command, ShardDied, ShardThread},
+    shard::{ShardCommand, ShardDied, ShardThread},
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
@@ -270,7 +270,7 @@ async fn close(
         }
         // As it is by now.
         let spread = config.borrow().shutdown.spread;
-        handles.iter().for_each(|shard| shard.tell(Command::Drain { spread }));
+        handles.iter().for_each(|shard| shard.tell(ShardCommand::Drain { spread }));
         Ok(())
     };
     let ended = try_join_all(shards.iter_mut().map(ShardThread::ended));

@@ -1,11 +1,11 @@
-//! Who a token says a client is. Made by `auth`, read by channel templates and sessions.
+//! The identity that a token gives a client. Made by `auth`, read by channel templates and sessions.
 
 use std::{collections::BTreeMap, sync::Arc, time::SystemTime};
 
 /// Who the token says. An endpoint with `auth = "none"` has no identity.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Identity {
-    /// The value of `{user}`. Not yet held against the grammar of template values.
+    /// The value of `{user}`. Not yet checked against the grammar of template values.
     pub user: Arc<str>,
     /// The claims that a template may name, as text: strings as they are, integers in decimal,
     /// booleans as `true` or `false`; other kinds of claims are left out.

@@ -1,14 +1,27 @@
-//! Imports point down only, never sideways: every `crate::` path in `src` is held against the
-//! layers in the header of `src/lib.rs`, which is the one place that names them.
+//! Imports point down only, never sideways.
+//!
+//! The header of `src/lib.rs` lists the modules of the crate in layers: every `crate::` path is
+//! checked against it. The header of a folder's `mod.rs` may list the modules inside in the same
+//! form: then every path from one of them to another is checked against that list, what is compiled
+//! only for tests left out. In it `mod` stands for what `mod.rs` itself defines.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    fs,
+    path::{Path, PathBuf},
+};
 
 type Layers = BTreeMap<String, usize>;
 
-/// Reads lines such as ``//! 2. `bus` `auth`: what they are``.
-fn layers(lib: &str) -> Layers {
+/// What introduces a list of layers.
+const INTRODUCTION: &str = "each of which may use only those above it in this list:";
+
+/// Reads the list in a header: lines such as ``//! 2. `bus` `auth`: what they are``. Empty when the
+/// header has none.
+fn layers(header: &str) -> Layers {
     let mut layers = Layers::new();
-    for line in lib.lines().filter_map(|line| line.strip_prefix("//! ")) {
+    let Some((_, list)) = header.split_once(INTRODUCTION) else { return layers };
+    for line in list.lines().filter_map(|line| line.strip_prefix("//! ")) {
         let Some((level, rest)) = line.split_once(". ") else { continue };
         let Ok(level) = level.parse() else { continue };
         let names = rest.split(':').next().unwrap_or(rest);
@@ -18,18 +31,20 @@ fn layers(lib: &str) -> Layers {
     layers
 }
 
-/// The first name of every `crate::` path in a source text, comments left out.
-fn imports(source: &str) -> Vec<String> {
-    let code: Vec<_> = source.lines().filter(|line| !line.trim_start().starts_with("//")).collect();
-    code.join("\n").split("crate::").skip(1).flat_map(first_names).collect()
+/// A source text without its comments.
+fn code(source: &str) -> String {
+    let lines = source.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
 }
 
-/// `a::b` → a; `{a, b::{c, d}}` → a, b. Constants such as `VERSION` belong to no layer.
+/// The first name behind every `prefix`.
+fn names_behind(code: &str, prefix: &str) -> Vec<String> {
+    code.split(prefix).skip(1).flat_map(first_names).collect()
+}
+
+/// `a::b` → a; `{a, b::{c, d}}` → a, b.
 fn first_names(path: &str) -> Vec<String> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let Some(group) = path.strip_prefix('{') else {
-        return vec![path.chars().take_while(|&c| is_name(c)).collect()];
-    };
+    let Some(group) = path.strip_prefix('{') else { return vec![first_name(path)] };
     let (mut depth, mut names) = (0, vec![String::new()]);
     for c in group.chars() {
         match c {
@@ -41,63 +56,217 @@ fn first_names(path: &str) -> Vec<String> {
             _ => {}
         }
     }
-    let first = |name: &String| name.chars().take_while(|&c| is_name(c)).collect();
-    names.iter().map(first).collect()
+    names.iter().filter(|name| !name.is_empty()).map(|name| first_name(name)).collect()
 }
 
-/// What a module imports although its layer may not.
-fn violations(layers: &Layers, module: &str, source: &str) -> Vec<String> {
+fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+fn first_name(path: &str) -> String {
+    path.chars().take_while(|&c| is_name(c)).collect()
+}
+
+/// What a module imports although its layer may not. A name in no layer is not judged.
+fn violations(layers: &Layers, module: &str, imports: &[String]) -> Vec<String> {
     let Some(own) = layers.get(module) else {
-        return vec![format!("{module} is in no layer of src/lib.rs")];
+        return vec![format!("{module} is in no layer")];
     };
-    let forbidden = |import: &String| {
-        import != module && layers.get(import).is_some_and(|theirs| theirs >= own)
+    let forbidden = |import: &&String| {
+        *import != module && layers.get(*import).is_some_and(|theirs| theirs >= own)
     };
-    let wrong = imports(source).into_iter().filter(forbidden);
+    let wrong = imports.iter().filter(forbidden);
     wrong.map(|import| format!("{module} imports {import}")).collect()
 }
 
-/// Every Rust file of `src` but the two roots, with the name of its top-level module.
-fn sources(src: &Path) -> Vec<(String, String)> {
-    let (mut found, mut open) = (Vec::new(), vec![src.to_path_buf()]);
+/// Every Rust file below a folder, by its path from there, with its text.
+fn files(folder: &Path) -> Vec<(PathBuf, String)> {
+    let (mut found, mut open) = (Vec::new(), vec![folder.to_path_buf()]);
     while let Some(directory) = open.pop() {
         for entry in fs::read_dir(directory).expect("a directory of src") {
             let path = entry.expect("an entry of src").path();
             if path.is_dir() {
                 open.push(path);
-                continue;
-            }
-            let inside = path.strip_prefix(src).expect("below src").with_extension("");
-            let module = inside.iter().next().and_then(|name| name.to_str()).expect("a name");
-            if !["lib", "main"].contains(&module) {
-                found.push((module.to_owned(), fs::read_to_string(&path).expect("a source file")));
+            } else {
+                let inside = path.strip_prefix(folder).expect("below it").with_extension("");
+                found.push((inside, fs::read_to_string(&path).expect("a source file")));
             }
         }
     }
     found
 }
 
+/// The module of a folder that a file belongs to.
+fn module_of(file: &Path) -> &str {
+    file.iter().next().and_then(|name| name.to_str()).expect("a name")
+}
+
+fn src() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("src")
+}
+
+/// What is listed but is not there.
+fn gone<'a>(layers: &'a Layers, files: &[(PathBuf, String)]) -> Vec<&'a String> {
+    let is_there = |name: &str| files.iter().any(|(file, _)| module_of(file) == name);
+    layers.keys().filter(|name| !is_there(name)).collect()
+}
+
 #[test]
 fn every_module_has_a_layer_and_imports_only_from_below() {
-    let src = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
-    let layers = layers(&fs::read_to_string(src.join("lib.rs")).expect("src/lib.rs"));
-    let sources = sources(&src);
-    assert!(layers.len() > 10 && sources.len() > 10, "the test looks at nothing");
-    let wrong: Vec<_> =
-        sources.iter().flat_map(|(module, source)| violations(&layers, module, source)).collect();
+    let layers = layers(&fs::read_to_string(src().join("lib.rs")).expect("src/lib.rs"));
+    let mut files = files(&src());
+    files.retain(|(file, _)| !["lib", "main"].contains(&module_of(file)));
+    assert!(layers.len() > 10 && files.len() > 10, "the test looks at nothing");
+    let wrong: Vec<_> = files
+        .iter()
+        .flat_map(|(file, source)| {
+            violations(&layers, module_of(file), &names_behind(&code(source), "crate::"))
+        })
+        .collect();
     assert!(wrong.is_empty(), "{wrong:#?}");
-    let gone = |layer: &&String| !sources.iter().any(|(module, _)| module == *layer);
-    let gone: Vec<_> = layers.keys().filter(gone).collect();
+    let gone = gone(&layers, &files);
     assert!(gone.is_empty(), "in src/lib.rs's list but not in src: {gone:?}");
+}
+
+/// A folder whose `mod.rs` lists the layers inside.
+struct Folder<'a> {
+    /// Its path as code writes it: `crate::shard::`.
+    path: String,
+    layers: Layers,
+    files: &'a [(PathBuf, String)],
+}
+
+impl Folder<'_> {
+    fn violations(&self) -> Vec<String> {
+        let only_in_tests = self.only_in_tests();
+        let checked = |file: &Path| {
+            file.iter().all(|name| !name.to_str().is_some_and(|name| only_in_tests.contains(name)))
+        };
+        let mut wrong: Vec<_> = (self.files.iter())
+            .filter(|(file, _)| checked(file))
+            .flat_map(|(file, source)| {
+                violations(&self.layers, module_of(file), &self.imports(file, source))
+            })
+            .collect();
+        let gone = gone(&self.layers, self.files).into_iter();
+        wrong.extend(gone.map(|name| format!("{name} is listed but not there")));
+        wrong
+            .iter()
+            .map(|wrong| format!("in {}: {wrong}", self.path.trim_end_matches("::")))
+            .collect()
+    }
+
+    /// Modules that are declared behind `#[cfg(test)]`, at whatever depth.
+    fn only_in_tests(&self) -> BTreeSet<String> {
+        let declared = |(_, source): &(_, String)| -> Vec<String> {
+            let code = code(source);
+            code.split("#[cfg(test)]\nmod ").skip(1).map(first_name).collect()
+        };
+        self.files.iter().flat_map(declared).collect()
+    }
+
+    /// The modules of this folder that a file names. An item that `mod.rs` defines is `mod`.
+    fn imports(&self, file: &Path, source: &str) -> Vec<String> {
+        // Inline tests are the last thing in a file.
+        let code = code(source.split("\n#[cfg(test)]\nmod tests {").next().unwrap_or(source));
+        let mut names = names_behind(&code, &self.path);
+        if file == Path::new("mod") {
+            names.extend(self.named_by_root(&code));
+        } else {
+            let depth = file.iter().filter(|&name| name != "mod").count();
+            names.extend(names_behind_supers(&code, depth));
+        }
+        let known =
+            |name: String| if self.layers.contains_key(&name) { name } else { "mod".into() };
+        names.into_iter().map(known).collect()
+    }
+
+    /// The modules that `mod.rs` uses. What it only re-exports does not count.
+    fn named_by_root(&self, code: &str) -> Vec<String> {
+        let statements = code.split(';').filter(|text| !text.trim_start().starts_with("pub use "));
+        let code = statements.collect::<Vec<_>>().join(";").replace("self::", "");
+        let begins_path = |at: usize| !code[..at].ends_with(|c| is_name(c) || c == ':');
+        let uses =
+            |name: &str| code.match_indices(&format!("{name}::")).any(|(at, _)| begins_path(at));
+        self.layers.keys().filter(|name| uses(name)).cloned().collect()
+    }
+}
+
+/// The first name behind each `super::super::` of this many steps up: from a file so deep in a folder
+/// it leads to the folder's own modules. More steps lead out of it, where no list says what is allowed.
+fn names_behind_supers(mut code: &str, depth: usize) -> Vec<String> {
+    const UP: &str = "super::";
+    let mut names = Vec::new();
+    while let Some(at) = code.find(UP) {
+        code = &code[at..];
+        let mut steps = 0;
+        while let Some(rest) = code.strip_prefix(UP) {
+            (steps, code) = (steps + 1, rest);
+        }
+        assert!(steps <= depth, "write `crate::` for {}", code.lines().next().unwrap_or(code));
+        if steps == depth {
+            names.extend(first_names(code));
+        }
+    }
+    names
+}
+
+#[test]
+fn in_a_folder_that_lists_its_layers_imports_point_down_too() {
+    let mut listing = Vec::new();
+    let mut wrong = Vec::new();
+    for (file, source) in files(&src()).iter().filter(|(file, _)| file.ends_with("mod")) {
+        let layers = layers(source);
+        if layers.is_empty() {
+            continue;
+        }
+        let folder = file.parent().expect("a mod.rs is in a folder");
+        let names: Vec<_> = folder.iter().filter_map(|name| name.to_str()).collect();
+        let path = format!("crate::{}::", names.join("::"));
+        wrong.extend(Folder { path, layers, files: &files(&src().join(folder)) }.violations());
+        listing.push(names.join("::"));
+    }
+    assert!(wrong.is_empty(), "{wrong:#?}");
+    assert!(listing.iter().any(|name| name == "shard"), "no list was found in src/shard/mod.rs");
 }
 
 #[test]
 fn an_import_from_above_from_the_side_or_of_no_layer_is_found() {
-    let layers = layers("//! 0. `low`: x\n//! 1. `left` `right`: y\n//! 2. `high`: z");
-    let find = |module, source| violations(&layers, module, source).len();
+    let list =
+        format!("{INTRODUCTION}\n//! 0. `low`: x\n//! 1. `left` `right`: y\n//! 2. `high`: z");
+    let layers = layers(&list);
+    let find =
+        |module, source| violations(&layers, module, &names_behind(&code(source), "crate::")).len();
     assert_eq!(find("left", "use crate::{low::A, left::B, VERSION};\n// use crate::high;"), 0);
     assert_eq!(find("left", "use crate::{\n    low::{A, right},\n    right::B,\n};"), 1);
     assert_eq!(find("left", "fn f() { crate::high::g() }"), 1);
     assert_eq!(find("low", "use crate::{high, left::{self, B}};"), 2);
     assert_eq!(find("elsewhere", ""), 1);
+}
+
+#[test]
+fn inside_a_folder_an_import_is_found_however_it_is_written() {
+    let find = |file: &str, source: &str| {
+        let root = "#[cfg(test)]\nmod fixture;\nmod low;\nmod high;\npub use high::A;\nuse low::B;";
+        let mut files: Vec<_> = [("mod", root), ("low", ""), ("high", ""), ("fixture", "")]
+            .map(|(file, source)| (PathBuf::from(file), source.to_owned()))
+            .into_iter()
+            .filter(|(name, _)| name != Path::new(file))
+            .collect();
+        let declared = if file == "mod" { root } else { "" };
+        files.push((PathBuf::from(file), format!("{declared}{source}")));
+        let list = format!("{INTRODUCTION}\n//! 0. `low`: x\n//! 1. `mod`: y\n//! 2. `high`: z");
+        Folder { path: "crate::f::".to_owned(), layers: layers(&list), files: &files }.violations()
+    };
+    assert_eq!(find("high", "use super::{A, low::B};\nuse crate::g::low;"), [""; 0]);
+    assert_eq!(find("low", "use super::high::A;"), ["in crate::f: low imports high"]);
+    assert_eq!(find("low", "use crate::f::{high::A};"), ["in crate::f: low imports high"]);
+    assert_eq!(find("low", "use super::Item;"), ["in crate::f: low imports mod"]);
+    assert_eq!(find("low/inner", "use super::high;"), [""; 0], "low's own");
+    assert_eq!(find("low/inner", "super::super::high::f()").len(), 1);
+    assert_eq!(find("mod", "fn f() { high::g(a::high::B) }").len(), 1);
+    assert_eq!(find("mod", "use self::high::A;").len(), 1);
+    assert_eq!(find("low", "\n#[cfg(test)]\nmod tests {\n    use super::high;\n}"), [""; 0]);
+    assert_eq!(find("fixture", "use super::high;"), [""; 0], "only in tests");
+    assert_eq!(find("other", ""), ["in crate::f: other is in no layer"]);
 }

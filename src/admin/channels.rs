@@ -3,7 +3,7 @@
 use super::Tell;
 use crate::{
     channel::ChannelName,
-    shard::{Busy, Command},
+    shard::{Busy, ShardCommand},
 };
 use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
@@ -92,7 +92,7 @@ pub(super) async fn busiest(shards: &[Tell], query: Query) -> Channels {
 
 async fn ask(tell: &Tell, prefix: &str) -> Option<Vec<Busy>> {
     let (reply, answer) = oneshot::channel();
-    tell(Command::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
+    tell(ShardCommand::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
     time::timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
@@ -103,7 +103,7 @@ mod tests {
 
     fn shard(sessions: &'static [(&'static str, usize)]) -> Tell {
         Box::new(move |command| {
-            let Command::Busiest { prefix, limit, reply } = command else {
+            let ShardCommand::Busiest { prefix, limit, reply } = command else {
                 panic!("only the busiest are asked for")
             };
             let busy = sessions.iter().filter(|(channel, _)| channel.starts_with(&prefix));

@@ -20,7 +20,9 @@ mod tests;
 pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
-use crate::{config::Config, metrics::Metrics, phase::Phase, shard::Command, upstream::Status};
+use crate::{
+    config::Config, metrics::Metrics, phase::Phase, shard::ShardCommand, upstream::Status,
+};
 use std::{
     net::SocketAddr,
     sync::Arc,
@@ -30,7 +32,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 /// Tells one shard something.
-pub type Tell = Box<dyn Fn(Command) + Send + Sync>;
+pub type Tell = Box<dyn Fn(ShardCommand) + Send + Sync>;
 
 /// What the private port shows, and what it may set off.
 pub struct State {

@@ -58,11 +58,11 @@ impl State {
             phase: self.phase.borrow().label(),
             ready,
             reasons,
-            uptime_seconds: millis(now, self.started),
+            uptime_seconds: seconds(now, self.started),
             sessions: endpoints.iter().map(|endpoint| open(&endpoint.name)).collect(),
             channels: Channels { wanted: status.wanted, held: status.held },
             redis: Redis {
-                seconds_since_proof: status.verified.map(|verified| millis(now, verified)),
+                seconds_since_proof: status.verified.map(|verified| seconds(now, verified)),
                 link: if status.link == Link::Up { "up" } else { "down" },
                 reason: match status.link {
                     Link::Up => None,
@@ -74,6 +74,6 @@ impl State {
 }
 
 /// Seconds from `then` to `now`, to the millisecond.
-fn millis(now: Instant, then: Instant) -> f64 {
+fn seconds(now: Instant, then: Instant) -> f64 {
     now.saturating_duration_since(then).as_millis() as f64 / 1e3
 }

@@ -6,7 +6,7 @@ use crate::{
     config,
     metrics::Metrics,
     phase::Phase,
-    shard::{Busy, Command},
+    shard::{Busy, ShardCommand},
     upstream::{Link, Status},
 };
 use serde_json::{Value, json};
@@ -168,7 +168,9 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
 #[tokio::test]
 async fn channels_are_asked_of_the_shards() {
     let shard: Tell = Box::new(|command| {
-        let Command::Busiest { prefix, reply, .. } = command else { panic!("another command") };
+        let ShardCommand::Busiest { prefix, reply, .. } = command else {
+            panic!("another command")
+        };
         let channel = ChannelName::new(format!("{prefix}42"));
         reply.send(vec![Busy { channel, sessions: 3 }]).unwrap();
     });

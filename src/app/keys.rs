@@ -1,10 +1,14 @@
-//! Has the keys of the issuer fetched, whichever issuer the configuration names by now.
+//! Keeps the keys of the configured issuer fetched, through reloads.
 //!
 //! A reload that leaves the issuer alone leaves its keys alone, too, so that nobody is refused for want
-//! of keys that were here. Another issuer's take their place at once; who still waits for the former
-//! one's is told that they will not come.
+//! of keys that were here. Another issuer's keys replace them at once; a handshake that still waits for
+//! the former issuer is told that its key will not come.
 
-use crate::{auth::KeySet, config::Config, jwks::JwksRefresher, metrics::JwksMetrics};
+use crate::{
+    auth::{JwksRefresher, KeySet},
+    config::Config,
+    metrics::JwksMetrics,
+};
 use futures_util::future;
 use std::sync::Arc;
 use tokio::sync::watch;

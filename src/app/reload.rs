@@ -12,7 +12,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     server::ServerStateSender,
-    shard::{Command, ShardHandle},
+    shard::{ShardCommand, ShardHandle},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -46,7 +46,7 @@ impl Reloader {
         self.metrics.show_endpoints(&names);
         self.server_state.adopt(Arc::clone(&config));
         for shard in &self.shards {
-            shard.tell(Command::Reload(Arc::clone(&config)));
+            shard.tell(ShardCommand::Reload(Arc::clone(&config)));
         }
         self.config.send_replace(config);
         Ok(plan)

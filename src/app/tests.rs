@@ -30,7 +30,7 @@ impl Gateway {
 
     /// Has a shard's thread panic.
     pub(crate) fn kill_shard(&self, shard: usize) {
-        self.shards[shard].handle().tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        self.shards[shard].handle().tell(ShardCommand::Run(Box::new(|_| panic!("on purpose"))));
     }
 
     /// Puts a Redis side in the place of the real one that ends at once: its shards have gone before
@@ -113,7 +113,7 @@ async fn a_shard_that_dies_while_it_drains_is_an_error_all_the_same() {
     let dies = async move {
         let mut phases = phases;
         let _ = phases.wait_for(|phase| *phase >= Phase::Terminating).await;
-        shard.tell(Command::Run(Box::new(|_| panic!("on purpose"))));
+        shard.tell(ShardCommand::Run(Box::new(|_| panic!("on purpose"))));
     };
     let run = time::timeout(DEADLINE, gateway.run(async {}));
     let (end, ()) = tokio::join!(run, dies);
@@ -129,10 +129,10 @@ async fn a_panic_in_one_connection_s_task_leaves_the_gateway_serving() {
     let panics = async {
         for _ in 0..10 {
             let job = |shard: &Shard| shard.spawn(async { panic!("on purpose") });
-            shard.tell(Command::Run(Box::new(job)));
+            shard.tell(ShardCommand::Run(Box::new(job)));
         }
         let (told, heard) = tokio::sync::oneshot::channel();
-        shard.tell(Command::Run(Box::new(|_| told.send(()).expect("somebody waits"))));
+        shard.tell(ShardCommand::Run(Box::new(|_| told.send(()).expect("somebody waits"))));
         time::timeout(DEADLINE, heard).await.expect("in time").expect("the shard lives");
         TcpStream::connect(address).await.expect("still open");
         stopper.drain.cancel();
@@ -168,7 +168,7 @@ async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_stil
     let mut held = Vec::new();
     for shard in &gateway.shards {
         let (release, stuck) = mpsc::channel::<()>();
-        shard.handle().tell(Command::Run(Box::new(move |_| stuck.recv().unwrap_or_default())));
+        shard.handle().tell(ShardCommand::Run(Box::new(move |_| stuck.recv().unwrap_or_default())));
         held.push(release);
     }
     let asks = async {

@@ -1,7 +1,11 @@
 //! Makes tokens for `sockway token` and `sockway dev`.
 
-use super::{Algorithm, JwtSettings, KeySource};
-use jsonwebtoken::{EncodingKey, Header};
+use super::{
+    Algorithm, JwtSettings, KeySource, claims::LAST_DATE_SECONDS, verifying_key::hmac_hash,
+};
+use crate::secret::Secret;
+use aws_lc_rs::hmac;
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use std::time::{Duration, SystemTime};
 
@@ -16,12 +20,10 @@ pub enum MintError {
     EmptyUser,
     #[error("the claim {0:?} is set by the command itself")]
     ReservedClaim(String),
-    #[error("the claim {0:?} is there twice")]
+    #[error("the claim {0:?} is given twice")]
     RepeatedClaim(String),
     #[error("the token would not expire before the year 9999")]
     TimeToLive,
-    #[error("cannot sign")]
-    Sign(#[from] jsonwebtoken::errors::Error),
 }
 
 /// Makes a token that the same settings accept from `now` on, for `ttl`: with the first configured
@@ -37,19 +39,19 @@ pub fn mint(
     claims: &[(String, String)],
     now: SystemTime,
 ) -> Result<String, MintError> {
-    let (algorithm, key) = signing_key(settings)?;
-    let claims = all_claims(settings, user, ttl, claims, now)?;
-    Ok(jsonwebtoken::encode(&Header::new(algorithm.implementation()), &claims, &key)?)
+    let KeySource::HmacSecret(secret) = &settings.key else { return Err(MintError::NotHmac) };
+    let hmac = settings.algorithms.iter().find_map(|&one| Some((one, hmac_hash(one)?)));
+    let (algorithm, hash) = hmac.ok_or(MintError::NotHmac)?;
+    let claims = Value::Object(all_claims(settings, user, ttl, claims, now)?);
+    Ok(signed(algorithm, hash, secret, &claims.to_string()))
 }
 
-fn signing_key(settings: &JwtSettings) -> Result<(Algorithm, EncodingKey), MintError> {
-    let algorithm = settings.algorithms.iter().find(|algorithm| algorithm.is_hmac());
-    match (algorithm, &settings.key) {
-        (Some(&algorithm), KeySource::HmacSecret(secret)) => {
-            Ok((algorithm, EncodingKey::from_secret(secret.expose().as_bytes())))
-        }
-        _ => Err(MintError::NotHmac),
-    }
+fn signed(algorithm: Algorithm, hash: hmac::Algorithm, secret: &Secret, claims: &str) -> String {
+    let header = format!(r#"{{"typ":"JWT","alg":"{algorithm}"}}"#);
+    let message = [&header, claims].map(|part| URL_SAFE_NO_PAD.encode(part)).join(".");
+    let key = hmac::Key::new(hash, secret.expose().as_bytes());
+    let signature = URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes()));
+    format!("{message}.{signature}")
 }
 
 fn all_claims(
@@ -97,12 +99,12 @@ fn claim(text: &str) -> Value {
 fn seconds(time: SystemTime) -> Result<u64, MintError> {
     let since = time.duration_since(SystemTime::UNIX_EPOCH).map_err(|_| MintError::TimeToLive)?;
     let seconds = since.as_secs();
-    if seconds > super::jwt::LAST_DATE_SECONDS { Err(MintError::TimeToLive) } else { Ok(seconds) }
+    if seconds > LAST_DATE_SECONDS { Err(MintError::TimeToLive) } else { Ok(seconds) }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::{super::test_keys::verifier, *};
+    use super::{super::tests::keys::verifier, *};
     use Algorithm::*;
 
     fn now() -> SystemTime {

@@ -1,30 +1,26 @@
-//! Who a client is: from a request's token to an [`Identity`].
+//! Authenticates clients: from a request's token to its [`Identity`].
 
 mod algorithm;
 mod bearer;
-mod jwk;
-mod jwks_url;
+mod claims;
+mod jwks;
 mod jwt;
-mod key;
-mod key_set;
+mod keys;
 mod mint;
 mod tokens;
 mod verifying_key;
 
 #[cfg(test)]
-mod attacks;
-#[cfg(test)]
-mod jwks_tests;
-#[cfg(test)]
-mod test_keys;
+mod tests;
 
 pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use bearer::{Found, Source, SourceConflict, SourceError};
-pub use jwk::{JwksError, SkipReason, SkippedKey};
-pub use jwks_url::{JwksUrl, JwksUrlError};
+pub use bearer::{Source, SourceConflict, SourceError};
+pub use jwks::{
+    ASKED_APART, FetchError, FetchKeysError, JwksError, JwksRefresher, JwksUrl, JwksUrlError,
+    KeySet, Replaced, SkipReason, SkippedKey, fetch_keys_once,
+};
 pub use jwt::{JwtSettings, JwtVerifier};
-pub use key::{KeyError, KeyKind, KeySource};
-pub use key_set::{ASKED_APART, KeySet, Replaced};
+pub use keys::{KeyError, KeyKind, KeySource};
 pub use mint::{MintError, mint};
 pub use tokens::StaticToken;
 
@@ -63,7 +59,7 @@ pub enum TokenError {
     KeyUnknown,
 }
 
-/// A longer token is not even looked at: whoever sends it pays more than we do.
+/// A longer token is not even looked at: sending it costs more than refusing it.
 const MAX_TOKEN_BYTES: usize = 8 * 1024;
 
 impl Auth {
@@ -88,12 +84,6 @@ impl Auth {
     #[must_use]
     pub fn static_identity(&self, sha256: &[u8; 32]) -> Option<&Identity> {
         self.tokens.by_hash(sha256)
-    }
-
-    /// Whether both know the same static tokens.
-    #[must_use]
-    pub fn same_tokens(&self, other: &Self) -> bool {
-        self.tokens == other.tokens
     }
 
     /// The keys of the issuer, when `auth.jwt.jwks_url` is set.
@@ -135,7 +125,7 @@ impl Auth {
         }
     }
 
-    /// Finds out who a token says the client is. Never waits.
+    /// Verifies a token and returns its identity. Never waits.
     ///
     /// # Errors
     /// [`TokenError::Expired`] when everything but the time is right, [`TokenError::KeyUnknown`] when

@@ -1,6 +1,6 @@
-//! A key that is ready to verify: parsed once, when it is read, and not again for each token.
+//! Verifies signatures with a key that is parsed once, and not again for each token.
 //!
-//! It is bound to its algorithms then, so that a token can only choose among them.
+//! A key is bound to its algorithms when it is parsed, so that a token can only choose among them.
 
 use super::{Algorithm, KeyKind};
 use crate::secret::Secret;
@@ -16,14 +16,14 @@ use aws_lc_rs::{
 use std::fmt;
 
 /// One key, once for each algorithm that it serves.
-pub(super) struct VerifyingKey(Vec<(Algorithm, Proof)>);
+pub(super) struct VerifyingKey(Vec<(Algorithm, ParsedKey)>);
 
-enum Proof {
+enum ParsedKey {
     Secret(Box<hmac::Key>),
     Public(ParsedPublicKey),
 }
 
-/// How an algorithm verify_signature a message.
+/// How signatures of an algorithm are verified.
 enum Method {
     Hmac(hmac::Algorithm),
     Signature(&'static dyn VerificationAlgorithm),
@@ -33,11 +33,9 @@ impl VerifyingKey {
     /// A shared secret for these algorithms; those that need a public key are left out.
     pub(super) fn from_secret(secret: &Secret, algorithms: &[Algorithm]) -> Self {
         let bytes = secret.expose().as_bytes();
-        let key = |&algorithm| match method(algorithm) {
-            Method::Hmac(hash) => {
-                Some((algorithm, Proof::Secret(Box::new(hmac::Key::new(hash, bytes)))))
-            }
-            Method::Signature(_) => None,
+        let key = |&algorithm| {
+            let key = hmac::Key::new(hmac_hash(algorithm)?, bytes);
+            Some((algorithm, ParsedKey::Secret(Box::new(key))))
         };
         Self(algorithms.iter().filter_map(key).collect())
     }
@@ -48,7 +46,7 @@ impl VerifyingKey {
         let fitting = algorithms.iter().filter(|algorithm| algorithm.key_kind() == Some(kind));
         let parsed = fitting.map(|&algorithm| match method(algorithm) {
             Method::Signature(method) => {
-                Some((algorithm, Proof::Public(ParsedPublicKey::new(method, key).ok()?)))
+                Some((algorithm, ParsedKey::Public(ParsedPublicKey::new(method, key).ok()?)))
             }
             Method::Hmac(_) => None,
         });
@@ -65,17 +63,17 @@ impl VerifyingKey {
         self.0.iter().map(|(algorithm, _)| *algorithm)
     }
 
-    /// Whether the signature verify_signature the message, by this very algorithm.
+    /// Whether this is a signature of the message, by this very algorithm.
     pub(super) fn verify_signature(
         &self,
         algorithm: Algorithm,
         message: &[u8],
         signature: &[u8],
     ) -> bool {
-        let proof = self.0.iter().find(|(served, _)| *served == algorithm);
-        proof.is_some_and(|(_, proof)| match proof {
-            Proof::Secret(key) => hmac::verify(key, message, signature).is_ok(),
-            Proof::Public(key) => key.verify_sig(message, signature).is_ok(),
+        let key = self.0.iter().find(|(served, _)| *served == algorithm);
+        key.is_some_and(|(_, key)| match key {
+            ParsedKey::Secret(key) => hmac::verify(key, message, signature).is_ok(),
+            ParsedKey::Public(key) => key.verify_sig(message, signature).is_ok(),
         })
     }
 }
@@ -83,6 +81,14 @@ impl VerifyingKey {
 impl fmt::Debug for VerifyingKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("VerifyingKey").field(&self.algorithms().collect::<Vec<_>>()).finish()
+    }
+}
+
+/// The hash of an HMAC algorithm; `None` for those that need a public key.
+pub(super) fn hmac_hash(algorithm: Algorithm) -> Option<hmac::Algorithm> {
+    match method(algorithm) {
+        Method::Hmac(hash) => Some(hash),
+        Method::Signature(_) => None,
     }
 }
 

@@ -48,7 +48,6 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 fn failure(error: &MintError, file: &Path) -> Failure {
     match error {
         MintError::NotHmac => Failure::Configuration(format!("{}: {error}", file.display())),
-        MintError::Sign(_) => Failure::running(error),
         MintError::EmptyUser
         | MintError::ReservedClaim(_)
         | MintError::RepeatedClaim(_)

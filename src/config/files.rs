@@ -1,6 +1,5 @@
 //! Files that the configuration names: secrets and keys. Messages name the file, never its content.
 
-use crate::secret::Secret;
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -29,11 +28,11 @@ pub(super) fn read(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> 
 }
 
 /// A secret from its file, without the newline that editors and `echo` put at the end.
-pub(super) fn secret(path: &Path) -> Result<Secret, String> {
+pub(super) fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let content = not_empty(path)?;
     let text = std::str::from_utf8(&content)
         .map_err(|_| format!("{} is not UTF-8 text", path.display()))?;
-    Ok(Secret::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// A public key from its file, as it is.
@@ -63,7 +62,7 @@ fn not_empty_up_to(path: &Path, largest: u64) -> Result<Zeroizing<Vec<u8>>, Stri
 mod tests {
     use super::*;
 
-    fn secret_of(content: &[u8]) -> Result<Secret, String> {
+    fn secret_of(content: &[u8]) -> Result<Zeroizing<String>, String> {
         let file = tempfile::NamedTempFile::new().unwrap();
         std::fs::write(file.path(), content).unwrap();
         secret(file.path())
@@ -77,7 +76,7 @@ mod tests {
             (b"hunter2\r\n", "hunter2"),
             (b" hunter\n2 \n", " hunter\n2 "),
         ] {
-            assert_eq!(secret_of(content).unwrap().expose(), expected);
+            assert_eq!(*secret_of(content).unwrap(), expected);
         }
     }
 

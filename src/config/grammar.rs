@@ -1,4 +1,4 @@
-//! The grammar of the names that are not templates: our own channels, and endpoints.
+//! The grammar of our own channels' names and of endpoints' names.
 
 /// Held by Redis for itself; fred drops their messages, so nothing would ever be heard on them.
 const RESERVED_BY_REDIS: [&str; 2] = ["__keyspace@", "__keyevent@"];

@@ -1,10 +1,9 @@
-//! From a file, or a text, to a [`Config`] or to everything that is wrong with it.
+//! Loads a configuration from a file or a text: a [`Config`], or all of its problems.
 
 use super::{
     Config, check,
     env::Environment,
     files,
-    print::Effective,
     problem::{self, ConfigError, Problem},
     reader::Reader,
 };
@@ -20,7 +19,6 @@ pub struct Loaded {
     pub config: Config,
     /// What works but is seldom meant, in words, with its position.
     pub warnings: Vec<String>,
-    effective: Effective,
 }
 
 /// Reads and checks a configuration file, and the files that it names (relative to its directory).
@@ -65,10 +63,11 @@ pub fn parse_with(
     }
     let config = reader.root(document.get_ref(), check::config);
     match config {
-        Some(config) if reader.problems.is_empty() => {
+        Some(mut config) if reader.problems.is_empty() => {
+            config.effective = reader.effective;
             reader.warnings.sort();
             let warnings = reader.warnings.iter().map(Problem::to_string).collect();
-            Ok(Loaded { config, warnings, effective: reader.effective })
+            Ok(Loaded { config, warnings })
         }
         _ => Err(invalid(name, reader.problems)),
     }
@@ -77,7 +76,7 @@ pub fn parse_with(
 /// The configuration in effect as TOML: every key, defaults included, secrets masked.
 #[must_use]
 pub fn effective(loaded: &Loaded) -> String {
-    loaded.effective.render()
+    loaded.config.effective.render()
 }
 
 fn invalid(name: &str, mut problems: Vec<Problem>) -> ConfigError {

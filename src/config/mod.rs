@@ -1,18 +1,19 @@
 //! The configuration: read key by key (`reader`), checked as a whole (`check`), and only then a
 //! [`Config`].
 //!
-//! Whoever holds a `Config` holds values that may run: ranges are kept, contradictions are refused,
-//! files that it names have been read. What is wrong is told all at once, each problem with its
-//! line, column and key; no message repeats a secret.
+//! A `Config` holds only values that may run: ranges are kept, contradictions are refused, files that
+//! it names have been read. All problems are reported at once, each with its line, column and key; no
+//! message repeats a secret.
 
 mod address;
 mod check;
+mod effective;
 mod env;
 mod files;
 mod grammar;
 mod load;
+mod mask;
 mod plan;
-mod print;
 mod problem;
 mod reader;
 mod redis_tls;
@@ -23,6 +24,7 @@ mod units;
 #[cfg(test)]
 mod tests;
 
+pub use effective::Effective;
 pub use load::{Loaded, effective, load, parse, parse_with};
 pub use plan::{Plan, plan};
 pub use problem::{ConfigError, Problem};
@@ -45,6 +47,8 @@ pub struct Config {
     pub log: Log,
     pub reload: Reload,
     pub shutdown: Shutdown,
+    /// What all of this was read from; a reload compares it.
+    pub effective: Effective,
 }
 
 /// `[server]`: the public port.

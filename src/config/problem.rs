@@ -1,4 +1,4 @@
-//! What is wrong with a configuration, and exactly where.
+//! The problems of a configuration, each with its position.
 
 use std::{fmt, io, path::PathBuf};
 

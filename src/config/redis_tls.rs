@@ -75,23 +75,6 @@ impl RedisTls {
                 .map_err(|error| mismatch(&error)),
         }
     }
-
-    /// Whether both trust the same.
-    pub(super) fn same_roots(&self, other: &Self) -> bool {
-        self.roots == other.roots
-    }
-
-    /// Whether both show the same chain.
-    pub(super) fn same_chain(&self, other: &Self) -> bool {
-        let chain = |it: &Self| it.identity.as_ref().map(|identity| identity.chain.clone());
-        chain(self) == chain(other)
-    }
-
-    /// Whether both have the same key.
-    pub(super) fn same_key(&self, other: &Self) -> bool {
-        let key = |it: &Self| it.identity.as_ref().map(|it| it.key.secret_der().to_vec());
-        key(self) == key(other)
-    }
 }
 
 impl fmt::Debug for RedisTls {

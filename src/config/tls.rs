@@ -10,11 +10,10 @@ use rustls::{
 };
 use std::{fmt, sync::Arc};
 
-/// `[server.tls]`: what new connections are shaken hands with.
+/// `[server.tls]`: certificate and key of new connections.
 #[derive(Clone)]
 pub struct Tls {
     chain: Vec<CertificateDer<'static>>,
-    key: Arc<PrivateKeyDer<'static>>,
     config: Arc<ServerConfig>,
 }
 
@@ -32,17 +31,17 @@ impl Tls {
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_no_client_auth()
-            .with_single_cert(chain.clone(), key.clone_key())
+            .with_single_cert(chain.clone(), key)
             .map_err(|error| mismatch(&error))?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
         // Resumption costs no memory here: the client keeps the state, sealed, in one ticket.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.ticketer = aws_lc_rs::Ticketer::new().map_err(|error| error.to_string())?;
         config.send_tls13_tickets = 1;
-        Ok(Self { chain, key: Arc::new(key), config: Arc::new(config) })
+        Ok(Self { chain, config: Arc::new(config) })
     }
 
-    /// What a connection is made with.
+    /// The TLS settings of new connections.
     #[must_use]
     pub fn config(&self) -> Arc<ServerConfig> {
         Arc::clone(&self.config)
@@ -52,16 +51,6 @@ impl Tls {
     #[must_use]
     pub fn certificate(&self) -> &[u8] {
         self.chain.first().map_or(&[], |first| first)
-    }
-
-    /// Whether both show the same chain.
-    pub(super) fn same_chain(&self, other: &Self) -> bool {
-        self.chain == other.chain
-    }
-
-    /// Whether both have the same key.
-    pub(super) fn same_key(&self, other: &Self) -> bool {
-        self.key.secret_der() == other.key.secret_der()
     }
 }
 

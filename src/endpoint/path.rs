@@ -36,7 +36,7 @@ pub enum PathError {
         "the parameter name {0:?} must be a lower-case letter or \"_\", then these or digits ([a-z_][a-z0-9_]*)"
     )]
     ParameterName(String),
-    #[error("the parameter {0:?} is there twice")]
+    #[error("the parameter {0:?} is a duplicate")]
     RepeatedParameter(String),
     #[error(
         "must not contain {0:?}: a literal segment is made of letters, digits and -._~!$&'()*+,;=:@"

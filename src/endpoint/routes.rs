@@ -1,4 +1,4 @@
-//! From a request's path to its endpoint.
+//! Finds the endpoint of a request's path.
 
 use super::{
     Endpoint, PathParameters,

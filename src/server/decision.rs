@@ -58,8 +58,8 @@ pub(super) async fn grant(
 
 async fn identify(auth: &Auth, request: &Parts) -> Result<Identity, Refusal> {
     let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
-    let found = found.ok_or(Refusal::TokenMissing)?;
-    auth.authenticate(found.token.expose()).await.map_err(|error| match error {
+    let token = found.ok_or(Refusal::TokenMissing)?;
+    auth.authenticate(token.expose()).await.map_err(|error| match error {
         TokenError::Invalid => Refusal::TokenInvalid,
         TokenError::Expired => Refusal::TokenExpired,
         TokenError::KeyUnknown => Refusal::KeysUnavailable,

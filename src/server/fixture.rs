@@ -308,5 +308,6 @@ fn config() -> Config {
             spread: Duration::ZERO,
             timeout: Duration::from_secs(20),
         },
+        effective: config::Effective::default(),
     }
 }

@@ -80,7 +80,7 @@ impl From<Refusal> for Ending {
 struct Granted {
     matched: Matched,
     identity: Option<Identity>,
-    seat: Subscription,
+    subscription: Subscription,
     user: Option<KeyPermit<Arc<str>>>,
 }
 
@@ -203,13 +203,13 @@ impl Handshake {
         };
         let user = grant.identity.as_ref().map(|who| self.gate.admission.take_user(&who.user));
         let user = user.transpose()?.flatten();
-        let seat = tokio::select! {
+        let subscription = tokio::select! {
             biased;
-            seat = self.shard.join(grant.channels) => seat?,
+            subscription = self.shard.subscribe(grant.channels) => subscription?,
             refusal = self.end(Refusal::SubscriptionTimeout) => return Err(refusal.into()),
             () = line.hung_up() => return Err(Ending::Gone),
         };
-        Ok(Granted { matched, identity: grant.identity, seat, user })
+        Ok(Granted { matched, identity: grant.identity, subscription, user })
     }
 
     /// Counts the connection for the address that a trusted proxy reports.
@@ -236,20 +236,17 @@ impl Handshake {
         address: Option<KeyPermit<AddressKey>>,
         mut line: PendingConnection,
     ) {
-        let Granted { matched, identity, seat, user } = granted;
+        let Granted { matched, identity, subscription, user } = granted;
         let upgrade = self.upgrade.take().expect("what is granted was recognised before");
-        let opened = seat.open(SessionSpec {
-            endpoint: matched.endpoint,
-            identity,
-            auth: Arc::clone(&self.gate.config.auth),
-            permit: (connection, address, user),
-        });
+        let auth = Arc::clone(&self.gate.config.auth);
+        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth };
+        let pending = subscription.open(spec, (connection, address, user));
         let answer = answer::switching(&upgrade);
         let written = timeout_at(self.deadline.into(), line.write(&answer)).await;
         self.answered();
         if matches!(written, Ok(Ok(()))) {
             let (transport, early) = line.into_parts();
-            opened.start(transport, &early);
+            pending.start(transport, &early);
         }
     }
 

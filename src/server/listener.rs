@@ -14,7 +14,7 @@ use crate::{
     log_throttle::LogThrottle,
     phase::Phase,
     reason::Refusal,
-    shard::{Command, Shard, ShardHandle},
+    shard::{Shard, ShardCommand, ShardHandle},
 };
 use futures_util::FutureExt as _;
 use prometheus::IntCounter;
@@ -101,7 +101,7 @@ fn hand_over(gates: &ServerStateSender, shard: &ShardHandle, accepted: Accepted)
         Ok(transport) => shard.spawn(handshake::run(gate, shard.clone(), transport, caller)),
         Err(e) => debug!(error = %e, "a connection broke before its handshake"),
     };
-    shard.tell(Command::Run(Box::new(work)));
+    shard.tell(ShardCommand::Run(Box::new(work)));
 }
 
 /// Answers a connection over the limits for which the reserve has no place either: here and now, so

@@ -1,4 +1,4 @@
-//! Revocation through Redis: what a message on `redis.control_channel` says.
+//! Parses a message on `redis.control_channel`: whose sessions it revokes.
 
 use serde::Deserialize;
 

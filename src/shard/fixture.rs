@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, Transport, core::Core, thread};
+use super::{PendingSession, SessionSpec, Shard, Transport, registry::Registry, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
@@ -74,26 +74,25 @@ impl Rig {
         let (upstream, mut ends) = queues(1);
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
-        let core = Rc::new(Core::new(end.id, metrics.shard(0)));
-        thread::spawn_tasks(&core, end).detach_all();
-        Self { shard: Shard { core }, upstream, read_up_to: 0 }
+        let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
+        thread::spawn_tasks(&registry, end).detach_all();
+        Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }
 
     pub(super) fn metrics(&self) -> Arc<EndpointMetrics> {
-        self.shard.core.metrics.endpoint(&"test".into())
+        self.shard.metrics().endpoint(&"test".into())
     }
 
     /// What the shard asks of upstream next.
-    pub(super) async fn demanded(&mut self) -> Vec<Request> {
+    pub(super) async fn requested(&mut self) -> Vec<Request> {
         let RequestBatch { sequence, requests, .. } = self.upstream.requests.recv().await.unwrap();
         self.read_up_to = sequence;
         requests
     }
 
-    pub(super) fn subscription_event(&self, subscription_event: SubscriptionEvent) {
-        let subscription_events =
-            SubscriptionEvents { read_up_to: self.read_up_to, events: vec![subscription_event] };
-        self.upstream.subscription_events[0].send(subscription_events).unwrap();
+    pub(super) fn subscription_event(&self, event: SubscriptionEvent) {
+        let events = SubscriptionEvents { read_up_to: self.read_up_to, events: vec![event] };
+        self.upstream.subscription_events[0].send(events).unwrap();
     }
 
     pub(super) fn event(&self, event: Event) {
@@ -111,16 +110,15 @@ impl Rig {
 
     pub(super) async fn connect_as(&mut self, endpoint: Endpoint, identity: Identity) -> Client {
         let shard = self.shard.clone();
-        let join = shard.join(vec![ChannelName::new("orders")]);
+        let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
         let confirm = async {
-            if self.shard.core.hub.borrow().members("orders").is_empty() {
-                self.demanded().await;
+            if self.shard.registry.hub.borrow().members("orders").is_empty() {
+                self.requested().await;
                 self.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("orders")));
             }
         };
-        let (seat, ()) = tokio::join!(join, confirm);
-        let opened = seat.unwrap().open(opening(endpoint, identity));
-        Client::start(opened)
+        let (subscription, ()) = tokio::join!(subscribe, confirm);
+        Client::start(subscription.unwrap().open(spec(endpoint, identity), ()))
     }
 }
 
@@ -156,12 +154,11 @@ pub(super) fn identity() -> Identity {
     }
 }
 
-pub(super) fn opening(endpoint: Endpoint, identity: Identity) -> SessionSpec<()> {
+pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
     SessionSpec {
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
-        permit: (),
     }
 }
 
@@ -181,9 +178,9 @@ pub(super) enum Frame {
 
 impl Client {
     /// Starts a session over one end of a socket pair; the client is the other.
-    pub(super) fn start(opened: PendingSession<()>) -> Self {
+    pub(super) fn start(pending: PendingSession<()>) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
-        opened.start(Transport::Unix(ours), &Bytes::new());
+        pending.start(Transport::Unix(ours), &Bytes::new());
         Self(theirs)
     }
 

@@ -1,4 +1,4 @@
-//! A shard's table of channels: who is in each, and whether Redis has confirmed it.
+//! Fan-out table of a shard: which sessions are in each channel, and whether Redis has confirmed it.
 //!
 //! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
 //! subscription events. It knows sessions only by their keys.
@@ -12,74 +12,82 @@ use hashbrown::{HashMap, hash_map::Entry};
 use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
-/// Which sessions are in which channel.
+/// A channel and how many sessions of one shard have it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Busy {
+    pub channel: ChannelName,
+    pub sessions: usize,
+}
+
+/// See the module.
 #[derive(Debug)]
 pub(super) struct Hub {
     channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
-    /// Joins and leaves that upstream has not been told yet.
-    changes: Vec<Request>,
-    /// The number that the next request will have.
+    /// Requests that upstream has not been sent yet.
+    requests: Vec<Request>,
+    /// The number that the next batch of requests will have.
     sequence: u64,
 }
 
 /// Small on purpose: often there is one for each session.
 #[derive(Debug)]
 struct Channel {
-    state: State,
-    /// Seats, those of sessions included. At 0 the channel is left.
-    seats: u32,
+    confirmation: Confirmation,
+    /// Places taken in this channel, those of sessions included. At 0 it is given up.
+    places: u32,
     /// Keys of the sessions that messages go to. Up to four need no memory of their own.
     members: SmallVec<[u32; 4]>,
 }
 
+/// What upstream has said of a channel.
 #[derive(Debug)]
-enum State {
-    Asked(Box<Asked>),
-    Held,
-    NotHeld(RejectedBy),
+enum Confirmation {
+    Awaited(Box<Awaited>),
+    Subscribed,
+    Rejected(RejectedBy),
 }
 
-/// A channel that has no answer yet.
+/// A channel of which upstream has said nothing yet.
 #[derive(Debug)]
-struct Asked {
-    /// The number of the request that it was asked for in.
+struct Awaited {
+    /// The number of the batch that asks for it.
     sequence: u64,
-    /// Handshakes that wait for the answer.
+    /// Handshakes that wait for the confirmation.
     waiting: Vec<Waker>,
 }
 
 impl Hub {
     pub(super) fn new() -> Self {
-        Self { channels: HashMap::default(), changes: Vec::new(), sequence: 1 }
+        Self { channels: HashMap::default(), requests: Vec::new(), sequence: 1 }
     }
 
-    /// Takes a seat in a channel. The first seat asks upstream for it.
+    /// Takes a place in a channel. The first one asks upstream for it.
     pub(super) fn acquire(&mut self, name: &ChannelName) {
         match self.channels.entry(name.clone()) {
-            Entry::Occupied(mut channel) => channel.get_mut().seats += 1,
+            Entry::Occupied(mut channel) => channel.get_mut().places += 1,
             Entry::Vacant(vacant) => {
-                let asked = Asked { sequence: self.sequence, waiting: Vec::new() };
+                let awaited = Awaited { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
-                    state: State::Asked(Box::new(asked)),
-                    seats: 1,
+                    confirmation: Confirmation::Awaited(Box::new(awaited)),
+                    places: 1,
                     members: SmallVec::new(),
                 });
-                self.changes.push(Request::Subscribe(name.clone()));
+                self.requests.push(Request::Subscribe(name.clone()));
             }
         }
     }
 
-    /// Gives a seat back. The last one leaves the channel.
+    /// Gives a place back. With the last one the channel is given up.
     pub(super) fn release(&mut self, name: &ChannelName) {
         let Some(channel) = self.channels.get_mut(name) else { return };
-        channel.seats -= 1;
-        if channel.seats == 0 {
+        channel.places -= 1;
+        if channel.places == 0 {
             self.channels.remove(name);
-            self.changes.push(Request::Unsubscribe(name.clone()));
+            self.requests.push(Request::Unsubscribe(name.clone()));
         }
     }
 
-    /// Whether all of these channels, in which the caller has seats, are held.
+    /// Whether all of these channels, in which the caller has places, are subscribed.
     pub(super) fn poll_subscribed(
         &mut self,
         names: &[ChannelName],
@@ -87,19 +95,19 @@ impl Hub {
     ) -> Poll<Result<(), Refusal>> {
         for name in names {
             let Some(channel) = self.channels.get_mut(name) else { continue };
-            match &mut channel.state {
-                State::Held => {}
-                State::NotHeld(RejectedBy::Redis) => {
+            match &mut channel.confirmation {
+                Confirmation::Subscribed => {}
+                Confirmation::Rejected(RejectedBy::Redis) => {
                     return Poll::Ready(Err(Refusal::ChannelRefused));
                 }
-                State::NotHeld(RejectedBy::LinkDown) => {
+                Confirmation::Rejected(RejectedBy::LinkDown) => {
                     return Poll::Ready(Err(Refusal::RedisUnavailable));
                 }
-                State::Asked(asked) => {
+                Confirmation::Awaited(awaited) => {
                     // A handshake is polled for other reasons too, such as each byte that its client
                     // sends early; it waits here once all the same.
-                    if !asked.waiting.iter().any(|known| known.will_wake(cx.waker())) {
-                        asked.waiting.push(cx.waker().clone());
+                    if !awaited.waiting.iter().any(|known| known.will_wake(cx.waker())) {
+                        awaited.waiting.push(cx.waker().clone());
                     }
                     return Poll::Pending;
                 }
@@ -112,42 +120,45 @@ impl Hub {
     pub(super) fn apply(&mut self, SubscriptionEvents { read_up_to, events }: SubscriptionEvents) {
         for event in events {
             match event {
-                SubscriptionEvent::Confirmed(name) => self.judge(&name, State::Held, read_up_to),
+                SubscriptionEvent::Confirmed(name) => {
+                    self.settle(&name, Confirmation::Subscribed, read_up_to);
+                }
                 SubscriptionEvent::Rejected(name, by) => {
-                    self.judge(&name, State::NotHeld(by), read_up_to)
+                    self.settle(&name, Confirmation::Rejected(by), read_up_to);
                 }
                 SubscriptionEvent::LinkLost => self.link_lost(),
             }
         }
     }
 
-    fn judge(&mut self, name: &ChannelName, state: State, read_up_to: u64) {
+    fn settle(&mut self, name: &ChannelName, event: Confirmation, read_up_to: u64) {
         let Some(channel) = self.channels.get_mut(name) else { return };
-        if matches!(&channel.state, State::Asked(asked) if asked.sequence > read_up_to) {
-            return; // It speaks of an earlier stay in this channel.
+        let confirmation = &mut channel.confirmation;
+        if matches!(confirmation, Confirmation::Awaited(one) if one.sequence > read_up_to) {
+            return; // The event is of before the channel was given up and asked for again.
         }
-        if let State::Asked(asked) = std::mem::replace(&mut channel.state, state) {
-            asked.waiting.into_iter().for_each(Waker::wake);
+        if let Confirmation::Awaited(awaited) = std::mem::replace(confirmation, event) {
+            awaited.waiting.into_iter().for_each(Waker::wake);
         }
     }
 
-    /// Channels asked for stay as they are: each gets an event of its own.
+    /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
     fn link_lost(&mut self) {
         for channel in self.channels.values_mut() {
-            if matches!(channel.state, State::Held) {
-                channel.state = State::NotHeld(RejectedBy::LinkDown);
+            if matches!(channel.confirmation, Confirmation::Subscribed) {
+                channel.confirmation = Confirmation::Rejected(RejectedBy::LinkDown);
             }
         }
     }
 
-    /// Lets messages of a channel go to a session, whose seat it already has.
+    /// Lets messages of a channel go to a session, which has a place in it already.
     pub(super) fn add_member(&mut self, name: &ChannelName, key: u32) {
         if let Some(channel) = self.channels.get_mut(name) {
             channel.members.push(key);
         }
     }
 
-    /// Ends a session's place in a channel, seat included.
+    /// Takes a session out of a channel and gives its place back.
     pub(super) fn remove_member(&mut self, name: &ChannelName, key: u32) {
         if let Some(channel) = self.channels.get_mut(name)
             && let Some(at) = channel.members.iter().position(|&member| member == key)
@@ -162,30 +173,31 @@ impl Hub {
         self.channels.get(name).map_or(&[], |channel| &channel.members)
     }
 
-    /// What upstream must be told next, with its number; `None` when nothing changed.
+    /// What upstream must be asked next, with its number; `None` when nothing changed.
     pub(super) fn take_requests(&mut self) -> Option<(u64, Vec<Request>)> {
-        if self.changes.is_empty() {
+        if self.requests.is_empty() {
             return None;
         }
         let sequence = self.sequence;
         self.sequence += 1;
-        Some((sequence, std::mem::take(&mut self.changes)))
+        Some((sequence, std::mem::take(&mut self.requests)))
     }
 
     /// Whether [`Hub::take_requests`] has something to hand out.
-    pub(super) fn has_changes(&self) -> bool {
-        !self.changes.is_empty()
+    pub(super) fn has_requests(&self) -> bool {
+        !self.requests.is_empty()
     }
 
-    /// Channels whose names begin with `prefix`, and how many sessions each has.
-    pub(super) fn sessions_by_channel(
-        &self,
-        prefix: &str,
-    ) -> impl Iterator<Item = (&ChannelName, usize)> {
-        self.channels
-            .iter()
-            .filter(move |(name, _)| name.starts_with(prefix))
-            .map(|(name, channel)| (name, channel.members.len()))
+    /// The `limit` channels with the most sessions whose names begin with `prefix`.
+    pub(super) fn busiest(&self, prefix: &str, limit: usize) -> Vec<Busy> {
+        let matching = self.channels.iter().filter(|(name, _)| name.starts_with(prefix));
+        let mut all: Vec<_> =
+            matching.map(|(name, channel)| (name, channel.members.len())).collect();
+        all.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
+        all.truncate(limit);
+        all.into_iter()
+            .map(|(channel, sessions)| Busy { channel: channel.clone(), sessions })
+            .collect()
     }
 }
 
@@ -201,9 +213,9 @@ mod tests {
         for _ in 0..100 {
             assert!(hub.poll_subscribed(&names, &Context::from_waker(&waker)).is_pending());
         }
-        let State::Asked(asked) = &hub.channels[&names[0]].state else {
-            panic!("no subscription_event came")
+        let Confirmation::Awaited(awaited) = &hub.channels[&names[0]].confirmation else {
+            panic!("upstream said nothing")
         };
-        assert_eq!(asked.waiting.len(), 1);
+        assert_eq!(awaited.waiting.len(), 1);
     }
 }

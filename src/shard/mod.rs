@@ -1,21 +1,32 @@
 //! A shard: one thread that owns sessions.
 //!
 //! Everything of a session happens here: its handshake, reading, fan-out, writing, closing. Shards
-//! share nothing; they are told things by [`Command`]s and by their ring, and ask upstream for
+//! share nothing; they are told things by [`ShardCommand`]s and by their ring, and ask upstream for
 //! channels. There is no lock on the path of a message.
+//!
+//! The layers inside, each of which may use only those above it in this list:
+//!
+//! 0. `wheel` `hub` `control` `inbound` `tls`: deadlines; channels and who is in each; what a
+//!    revocation says; a client's frames; TLS without a socket
+//! 1. `context` `reload` `tls_stream`: what sessions share; which of them a new configuration closes
+//! 2. `transport`: the byte stream under a session
+//! 3. `session`: one session, its queue and its deadlines
+//! 4. `registry`: all sessions of the shard
+//! 5. `task`: what waits for a session's socket
+//! 6. `subscription`: from channels to a running session
+//! 7. `mod`: what other threads and other tasks hold of a shard
+//! 8. `thread`: its thread and its own tasks
+//! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
-#[cfg(test)]
-mod client_tests;
+mod context;
 mod control;
-mod core;
 #[cfg(test)]
 mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
-mod inline_deque;
-mod queue;
+mod registry;
 mod reload;
 mod session;
 mod subscription;
@@ -32,21 +43,23 @@ mod tls_tests;
 mod transport;
 mod wheel;
 
-pub use subscription::{PendingSession, SessionSpec, Subscription};
+pub use hub::Busy;
+pub use session::{SessionId, SessionSpec};
+pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardThread};
 pub use transport::Transport;
 
-use self::core::Core;
-use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics};
+use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};
 use futures_util::FutureExt as _;
-use std::{fmt, rc::Rc, sync::Arc, time::Duration};
+use registry::Registry;
+use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::sync::{mpsc, oneshot};
 
 /// Work that another thread hands to a shard: it runs there, and may [`Shard::spawn`].
 pub type Job = Box<dyn FnOnce(&Shard) + Send>;
 
 /// What other threads may tell a shard.
-pub enum Command {
+pub enum ShardCommand {
     /// Run this here.
     Run(Job),
     /// Close every session with 1012, each at a random moment within `spread`, and every session
@@ -58,78 +71,64 @@ pub enum Command {
     Busiest { prefix: String, limit: usize, reply: oneshot::Sender<Vec<Busy>> },
 }
 
-/// A channel and how many sessions of one shard have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Busy {
-    pub channel: ChannelName,
-    pub sessions: usize,
-}
-
-/// The outside's end of a shard: for `server`, `admin` and `app`. Cheap to clone.
+/// What other threads hold of a shard: `server`, `admin` and `app`. Cheap to clone.
 #[derive(Clone)]
 pub struct ShardHandle {
     /// Bounded by what is told: one job a connection, which admission bounds, and a few commands.
-    commands: mpsc::UnboundedSender<Command>,
+    commands: mpsc::UnboundedSender<ShardCommand>,
 }
 
 impl ShardHandle {
-    /// Tells the shard something. A shard that has ended takes nothing any more; its end is
-    /// noticed by whoever awaits [`ShardThread::ended`].
-    pub fn tell(&self, command: Command) {
+    /// Tells the shard something. A shard that has ended takes nothing any more; its end is noticed
+    /// by the task that awaits [`ShardThread::ended`].
+    pub fn tell(&self, command: ShardCommand) {
         drop(self.commands.send(command));
     }
 }
 
-/// The inside's end of a shard, only ever seen on its own thread. Cheap to clone.
+/// What tasks on a shard's own thread hold of it. Cheap to clone.
 #[derive(Clone)]
 pub struct Shard {
-    core: Rc<Core>,
+    registry: Rc<Registry>,
 }
 
 impl Shard {
     /// This shard's counters.
     #[must_use]
     pub fn metrics(&self) -> &ShardMetrics {
-        &self.core.metrics
+        &self.registry.context.metrics
+    }
+
+    /// Subscribes to channels and waits until Redis has confirmed every one. Dropping the future, or
+    /// the subscription, gives them back. It never times out by itself.
+    ///
+    /// # Errors
+    /// [`Refusal::RedisUnavailable`] at once when there is no link, [`Refusal::ChannelRefused`]
+    /// when Redis refuses one of them.
+    pub async fn subscribe(&self, channels: Vec<ChannelName>) -> Result<Subscription, Refusal> {
+        Subscription::acquire(&self.registry, channels).await
     }
 
     /// Spawns a task on this shard. A panic in it is logged and ends nothing else.
     pub fn spawn(&self, task: impl Future<Output = ()> + 'static) {
-        let alive = Alive::count(Rc::clone(&self.core));
+        let alive = Alive::count(Rc::clone(&self.registry));
         // Not an `async` block: that would keep room for the task twice, as captured and as awaited.
         tokio::task::spawn_local(task.map(move |()| drop(alive)));
     }
 }
 
 /// Counts a spawned task for as long as it lives.
-struct Alive(Rc<Core>);
+struct Alive(Rc<Registry>);
 
 impl Alive {
-    fn count(core: Rc<Core>) -> Self {
-        core.tasks.set(core.tasks.get() + 1);
-        Self(core)
+    fn count(registry: Rc<Registry>) -> Self {
+        registry.task_began();
+        Self(registry)
     }
 }
 
 impl Drop for Alive {
     fn drop(&mut self) {
-        self.0.tasks.set(self.0.tasks.get() - 1);
-        self.0.left.notify_one();
-    }
-}
-
-/// A session's name: random, so that it says nothing and cannot be guessed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct SessionId(u64);
-
-impl SessionId {
-    fn random() -> Self {
-        Self(fastrand::u64(..))
-    }
-}
-
-impl fmt::Display for SessionId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}", self.0)
+        self.0.task_ended();
     }
 }

@@ -1,10 +1,12 @@
-//! The task of one session: waits for its socket, reads, and ends it.
+//! The task of one session: waits for its socket, reads, writes what was blocked, and ends.
 //!
-//! Small on purpose, since there is one for each connection: four words and what admission counted,
-//! and what they point to only while a client's frame is incomplete or its new token waits for a key.
+//! It owns the session's entry in the registry, so the session is removed however the task ends, by a
+//! panic too. Small on purpose, since there is one for each connection: four words and the permit. What
+//! the words point to exists only while a client's frame is incomplete or its new token waits for a key.
 
 use super::{
     inbound::{Input, Parser},
+    registry::Registered,
     session::{Session, Stage},
 };
 use crate::{
@@ -21,21 +23,22 @@ use std::{
 use tracing::debug;
 use tungstenite::Message;
 
-/// Runs a session over its transport; dismisses it when dropped, however it ends.
+/// Runs a session over its transport, and removes it from the registry when dropped.
 pub(super) struct SessionTask<P> {
-    session: Rc<Session>,
+    session: Registered,
     /// Only while a client's frame or fragmented message is incomplete.
     parser: Option<Box<Parser>>,
     /// Only while the key of a client's new token is being fetched. A newer token takes its place.
-    refreshing: Option<Refreshing>,
-    /// Gives back what admission counted.
+    refreshing: Option<Box<Refreshing>>,
+    /// Gives back what admission counted, after the session is removed.
     _permit: P,
 }
 
+/// Boxed once more where it is kept, so that the task has one word for it instead of two.
 type Refreshing = Pin<Box<dyn Future<Output = Result<Identity, TokenError>>>>;
 
 impl<P> SessionTask<P> {
-    pub(super) fn new(session: Rc<Session>, permit: P) -> Self {
+    pub(super) fn new(session: Registered, permit: P) -> Self {
         Self { session, parser: None, refreshing: None, _permit: permit }
     }
 
@@ -53,12 +56,12 @@ impl<P> SessionTask<P> {
         if transport.poll_read_ready(cx).is_pending() {
             return Poll::Pending;
         }
-        let mut scratch = session.core.scratch.borrow_mut();
+        let mut scratch = session.context.scratch.borrow_mut();
         match transport.try_read(&mut scratch) {
-            Ok(0) => session.gone(),
+            Ok(0) => session.disconnected(),
             Ok(n) => self.take_input(&scratch[..n]),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
-            Err(_) => session.gone(),
+            Err(_) => session.disconnected(),
         }
         Poll::Ready(())
     }
@@ -75,8 +78,8 @@ impl<P> SessionTask<P> {
 
     fn take_input(&mut self, bytes: &[u8]) {
         self.session.on_input();
-        // After its close frame a client has nothing to say, and after ours for a violation nothing
-        // that could be understood.
+        // After its close frame a client has nothing to send, and after ours for a violation nothing
+        // that could be parsed.
         if !matches!(self.session.stage(), Stage::Open | Stage::AwaitingClose) {
             return;
         }
@@ -118,10 +121,10 @@ impl<P> SessionTask<P> {
 
     /// A newer token of the same user lengthens the session's life.
     fn refresh(&mut self, token: String) {
-        match self.session.core.auth_for(&self.session).verify(&token, SystemTime::now()) {
+        match self.session.auth().verify(&token, SystemTime::now()) {
             Err(TokenError::KeyUnknown) => {
                 let session = Rc::clone(&self.session);
-                self.refreshing = Some(Box::pin(verified_in_time(session, token)));
+                self.refreshing = Some(Box::new(Box::pin(verify_with_latest(session, token))));
             }
             verified => self.refreshed(verified),
         }
@@ -130,7 +133,7 @@ impl<P> SessionTask<P> {
     /// `Pending`: nothing has come of a refresh that waits for a key, or none does.
     fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(refreshing) = &mut self.refreshing else { return Poll::Pending };
-        let verified = ready!(refreshing.as_mut().poll(cx));
+        let verified = ready!(Pin::new(refreshing).poll(cx));
         self.refreshing = None;
         if self.session.stage() == Stage::Open {
             self.refreshed(verified);
@@ -148,18 +151,19 @@ impl<P> SessionTask<P> {
             Ok(_) => session.end(CloseReason::Forbidden),
             Err(TokenError::Expired) => session.end(CloseReason::TokenExpired),
             Err(TokenError::Invalid) => session.end(CloseReason::TokenInvalid),
-            // Nobody can say now whether the new token is good, and the former one still is.
+            // It cannot be known now whether the new token is good, and the former one still is.
             Err(TokenError::KeyUnknown) => debug!(session = %session.id, "a refresh had no key"),
         }
     }
 }
 
-/// Verifies a token whose key may be on its way; after a reload meanwhile, by what counts since then.
-async fn verified_in_time(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
+/// Verifies a token whose key may have to be fetched first; again when a reload came meanwhile, by
+/// what counts since then.
+async fn verify_with_latest(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
     loop {
-        let auth = session.core.auth_for(&session);
+        let auth = session.auth();
         let verified = auth.authenticate(&token).await;
-        if Arc::ptr_eq(&auth, &session.core.auth_for(&session)) {
+        if Arc::ptr_eq(&auth, &session.auth()) {
             return verified;
         }
     }
@@ -182,11 +186,5 @@ impl<P: Unpin> Future for SessionTask<P> {
                 return Poll::Pending;
             }
         }
-    }
-}
-
-impl<P> Drop for SessionTask<P> {
-    fn drop(&mut self) {
-        self.session.core.remove(&self.session);
     }
 }

@@ -1,11 +1,15 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
+mod client;
+mod reload;
+
 use super::{
     fixture::{
-        Client, Frame, Rig, bulky, close, endpoint, identity, message, opening, orders, run,
-        settle, text,
+        Client, Frame, Rig, bulky, close, endpoint, identity, message, orders, run, settle, spec,
+        text,
     },
-    thread,
+    session::Session,
+    task::SessionTask,
 };
 use crate::{
     bus::{Event, RejectedBy, Request, SubscriptionEvent, SubscriptionEvents},
@@ -17,25 +21,28 @@ use std::{num::NonZeroUsize, time::Duration};
 use tokio::time::timeout;
 
 #[test]
-fn a_seat_is_given_only_when_every_channel_is_held() {
+fn a_subscription_is_given_only_when_every_channel_is_confirmed() {
     run(async {
         let mut rig = Rig::new();
         let shard = rig.shard.clone();
-        let mut join = Box::pin(shard.join(vec![orders(), ChannelName::new("news")]));
-        assert!(futures_util::poll!(&mut join).is_pending());
+        let mut subscribe = Box::pin(shard.subscribe(vec![orders(), ChannelName::new("news")]));
+        assert!(futures_util::poll!(&mut subscribe).is_pending());
         assert_eq!(
-            rig.demanded().await,
+            rig.requested().await,
             [Request::Subscribe(orders()), Request::Subscribe(ChannelName::new("news"))]
         );
         rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
-        assert!(timeout(Duration::from_secs(1), &mut join).await.is_err(), "one is not enough");
+        assert!(
+            timeout(Duration::from_secs(1), &mut subscribe).await.is_err(),
+            "one is not enough"
+        );
         rig.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("news")));
-        assert!(join.await.is_ok());
+        assert!(subscribe.await.is_ok());
     });
 }
 
 #[test]
-fn a_refused_channel_refuses_the_seat_and_is_left() {
+fn a_refused_channel_refuses_the_subscription_and_is_given_up() {
     run(async {
         for (by, refusal) in [
             (RejectedBy::Redis, Refusal::ChannelRefused),
@@ -43,29 +50,29 @@ fn a_refused_channel_refuses_the_seat_and_is_left() {
         ] {
             let mut rig = Rig::new();
             let shard = rig.shard.clone();
-            let mut join = Box::pin(shard.join(vec![orders()]));
-            assert!(futures_util::poll!(&mut join).is_pending());
-            rig.demanded().await;
+            let mut subscribe = Box::pin(shard.subscribe(vec![orders()]));
+            assert!(futures_util::poll!(&mut subscribe).is_pending());
+            rig.requested().await;
             rig.subscription_event(SubscriptionEvent::Rejected(orders(), by));
-            assert_eq!(join.await.err(), Some(refusal));
-            assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
+            assert_eq!(subscribe.await.err(), Some(refusal));
+            assert_eq!(rig.requested().await, [Request::Unsubscribe(orders())]);
         }
     });
 }
 
 #[test]
-fn a_verdict_on_an_earlier_stay_is_passed_over() {
+fn a_confirmation_of_an_earlier_subscription_is_ignored() {
     run(async {
         let mut rig = Rig::new();
         let shard = rig.shard.clone();
-        let mut first = Box::pin(shard.join(vec![orders()]));
+        let mut first = Box::pin(shard.subscribe(vec![orders()]));
         assert!(futures_util::poll!(&mut first).is_pending());
-        rig.demanded().await;
+        rig.requested().await;
         drop(first);
-        rig.demanded().await;
-        let mut second = Box::pin(shard.join(vec![orders()]));
+        rig.requested().await;
+        let mut second = Box::pin(shard.subscribe(vec![orders()]));
         assert!(futures_util::poll!(&mut second).is_pending());
-        rig.demanded().await;
+        rig.requested().await;
         let stale = SubscriptionEvents {
             read_up_to: 1,
             events: vec![SubscriptionEvent::Confirmed(orders())],
@@ -78,30 +85,30 @@ fn a_verdict_on_an_earlier_stay_is_passed_over() {
 }
 
 #[test]
-fn while_the_link_is_lost_no_seat_is_given_in_a_channel_that_was_held() {
+fn while_the_link_is_lost_nobody_gets_a_channel_that_was_subscribed() {
     run(async {
         let mut rig = Rig::new();
         let _client = rig.connect(endpoint()).await;
         rig.subscription_event(SubscriptionEvent::LinkLost);
         tokio::task::yield_now().await;
-        let refused = rig.shard.join(vec![orders()]).await;
+        let refused = rig.shard.subscribe(vec![orders()]).await;
         assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));
         rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         tokio::task::yield_now().await;
-        assert!(rig.shard.join(vec![orders()]).await.is_ok());
+        assert!(rig.shard.subscribe(vec![orders()]).await.is_ok());
     });
 }
 
 #[test]
-fn the_last_session_to_go_leaves_the_channel_and_no_earlier_one_does() {
+fn the_last_session_to_end_gives_its_channel_up_and_no_earlier_one_does() {
     run(async {
         let mut rig = Rig::new();
         let first = rig.connect(endpoint()).await;
         let second = rig.connect(endpoint()).await;
         drop(first);
-        assert!(timeout(Duration::from_secs(1), rig.demanded()).await.is_err());
+        assert!(timeout(Duration::from_secs(1), rig.requested()).await.is_err());
         drop(second);
-        assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
+        assert_eq!(rig.requested().await, [Request::Unsubscribe(orders())]);
         assert_eq!(rig.metrics().closed[CloseReason::PeerGone.index()].load(), 2);
     });
 }
@@ -111,11 +118,11 @@ fn messages_published_between_open_and_start_are_delivered() {
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let seat = rig.shard.join(vec![orders()]).await.unwrap();
-        let opened = seat.open(opening(endpoint(), identity()));
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let pending = subscription.open(spec(endpoint(), identity()), ());
         rig.publish("orders", "early");
         tokio::task::yield_now().await;
-        let mut client = Client::start(opened);
+        let mut client = Client::start(pending);
         assert_eq!(client.next().await, text("early"));
     });
 }
@@ -272,7 +279,7 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
         let _stuck = rig.connect(endpoint()).await;
         rig.publish("orders", &bulky());
         let published = tokio::time::Instant::now();
-        assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
+        assert_eq!(rig.requested().await, [Request::Unsubscribe(orders())]);
         let waited = published.elapsed();
         assert!(
             waited >= Duration::from_secs(10) && waited < Duration::from_secs(16),
@@ -357,7 +364,7 @@ fn a_drain_spreads_its_closes_and_flushes_what_is_queued_first() {
             clients.push(rig.connect(endpoint()).await);
         }
         rig.publish("orders", "last words");
-        rig.shard.core.drain(spread);
+        rig.shard.registry.drain(spread);
         let began = tokio::time::Instant::now();
         let mut ends = Vec::new();
         for mut client in clients {
@@ -372,7 +379,7 @@ fn a_drain_spreads_its_closes_and_flushes_what_is_queued_first() {
             seconds[usize::try_from(end.await.unwrap().as_secs()).unwrap()] += 1;
         }
         assert!(seconds[..5].iter().all(|&closed| closed < 30), "not spread: {seconds:?}");
-        let drained = thread::drained(&rig.shard.core);
+        let drained = rig.shard.registry.drained();
         assert!(timeout(Duration::from_secs(1), drained).await.is_ok());
     });
 }
@@ -396,7 +403,7 @@ fn a_session_that_panics_is_counted_let_go_and_hurts_no_other() {
         let mut rig = Rig::new();
         let mut victim = rig.connect(endpoint()).await;
         let mut other = rig.connect(endpoint()).await;
-        let in_use = rig.shard.core.scratch.borrow_mut();
+        let in_use = rig.shard.registry.context.scratch.borrow_mut();
         victim.send(0x89, b"ping").await;
         assert_eq!(victim.next().await, Frame::End);
         drop(in_use);
@@ -407,4 +414,11 @@ fn a_session_that_panics_is_counted_let_go_and_hurts_no_other() {
         other.send(0x89, b"still read").await;
         assert_eq!(other.next().await, Frame::Pong(b"still read".to_vec()));
     });
+}
+
+/// One of each for every connection: a word more is a megabyte for 130,000.
+#[test]
+fn a_session_and_its_task_are_no_larger_than_they_were() {
+    assert!(size_of::<Session>() <= 296, "{}", size_of::<Session>());
+    assert!(size_of::<SessionTask<()>>() <= 32, "{}", size_of::<SessionTask<()>>());
 }

@@ -1,6 +1,6 @@
 //! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
-use super::{Command, Shard, ShardHandle, core::Core, wheel::TICK};
+use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
 use crate::{
     bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
     metrics::ShardMetrics,
@@ -20,7 +20,7 @@ use tokio::{
 /// Events taken from the ring before what they dirty is flushed.
 const EVENTS_AT_ONCE: usize = 256;
 
-/// A running shard, for the one who started it.
+/// A running shard, as its owner holds it.
 pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
@@ -53,7 +53,7 @@ impl ShardThread {
             };
             drop(ready.send(Ok(runtime.handle().clone())));
             if run(&runtime, end, metrics, inbox) {
-                // Nobody waits for the drain any more when the process is already going.
+                // Nobody waits for the drain any more when the process is already ending.
                 let _ = done.send(());
             }
         })?;
@@ -61,7 +61,7 @@ impl ShardThread {
         Ok(Self { id, handle: ShardHandle { commands }, runtime, drained })
     }
 
-    /// The outside's end of this shard.
+    /// What other threads hold of this shard.
     #[must_use]
     pub fn handle(&self) -> ShardHandle {
         self.handle.clone()
@@ -73,7 +73,7 @@ impl ShardThread {
         self.runtime.spawn(task)
     }
 
-    /// Resolves when no session and no spawned task is left after a [`Command::Drain`].
+    /// Resolves when no session and no spawned task is left after a [`ShardCommand::Drain`].
     ///
     /// # Errors
     /// [`ShardDied`] when the thread ended by itself: the process must then end too.
@@ -87,18 +87,18 @@ fn run(
     runtime: &LocalRuntime,
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
-    commands: mpsc::UnboundedReceiver<Command>,
+    commands: mpsc::UnboundedReceiver<ShardCommand>,
 ) -> bool {
-    let core = Rc::new(Core::new(end.id, metrics));
+    let registry = Rc::new(Registry::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&core, end);
-        tasks.spawn_local(take_commands(Rc::clone(&core), commands));
+        let mut tasks = spawn_tasks(&registry, end);
+        tasks.spawn_local(take_commands(Rc::clone(&registry), commands));
         tokio::select! {
-            () = drained(&core) => true,
+            () = registry.drained() => true,
             ended = tasks.join_next() => {
                 // Else the other ends are gone: a stop at once, or the Redis side, which says why.
                 if let Some(Err(error)) = ended {
-                    tracing::error!(shard = core.id, %error, "a task of the shard ended");
+                    tracing::error!(shard = registry.id, %error, "a task of the shard ended");
                 }
                 false
             }
@@ -107,61 +107,58 @@ fn run(
 }
 
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
-pub(super) fn spawn_tasks(core: &Rc<Core>, end: ShardEnd) -> JoinSet<()> {
+pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
-    tasks.spawn_local(take_events(Rc::clone(core), end.ring));
-    tasks.spawn_local(take_subscription_events(Rc::clone(core), end.subscription_events));
-    tasks.spawn_local(send_requests(Rc::clone(core), end.requests));
-    tasks.spawn_local(turn_wheel(Rc::clone(core)));
+    tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
+    tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
+    tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
+    tasks.spawn_local(turn_wheel(Rc::clone(registry)));
     tasks
 }
 
-/// Resolves when a drain has left nothing.
-pub(super) async fn drained(core: &Core) {
-    while !core.is_drained() {
-        core.left.notified().await;
-    }
-}
-
-async fn take_events(core: Rc<Core>, mut ring: broadcast::Receiver<Event>) {
+async fn take_events(registry: Rc<Registry>, mut ring: broadcast::Receiver<Event>) {
     let mut dirty = Vec::new();
     loop {
         match ring.recv().await {
-            Ok(event) => core.fan_out(&event, &mut dirty),
-            Err(RecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+            Ok(event) => registry.fan_out(&event, &mut dirty),
+            Err(RecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
             Err(RecvError::Closed) => return,
         }
         for _ in 1..EVENTS_AT_ONCE {
             match ring.try_recv() {
-                Ok(event) => core.fan_out(&event, &mut dirty),
-                Err(TryRecvError::Lagged(lost)) => lagged(&core, lost, &mut dirty),
+                Ok(event) => registry.fan_out(&event, &mut dirty),
+                Err(TryRecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
                 Err(TryRecvError::Empty | TryRecvError::Closed) => break,
             }
         }
-        core.flush(&mut dirty).await;
+        registry.flush(&mut dirty).await;
     }
 }
 
-fn lagged(core: &Core, lost: u64, dirty: &mut Vec<u32>) {
-    tracing::warn!(shard = core.id, lost, "the shard fell behind its ring: a gap for its sessions");
-    core.gap_all(GapReason::ShardLagged, dirty);
+fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
+    tracing::warn!(
+        shard = registry.id,
+        lost,
+        "the shard fell behind its ring: a gap for its sessions"
+    );
+    registry.gap_all(GapReason::ShardLagged, dirty);
 }
 
 async fn take_subscription_events(
-    core: Rc<Core>,
+    registry: Rc<Registry>,
     mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
 ) {
     while let Some(events) = inbox.recv().await {
-        core.hub.borrow_mut().apply(events);
+        registry.hub.borrow_mut().apply(events);
     }
 }
 
-async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
+async fn send_requests(registry: Rc<Registry>, upstream: mpsc::Sender<RequestBatch>) {
     loop {
-        core.changed.notified().await;
-        let taken = core.hub.borrow_mut().take_requests();
+        registry.requests_waiting.notified().await;
+        let taken = registry.hub.borrow_mut().take_requests();
         if let Some((sequence, requests)) = taken {
-            let batch = RequestBatch { shard: core.id, sequence, requests };
+            let batch = RequestBatch { shard: registry.id, sequence, requests };
             if upstream.send(batch).await.is_err() {
                 return;
             }
@@ -169,26 +166,29 @@ async fn send_requests(core: Rc<Core>, upstream: mpsc::Sender<RequestBatch>) {
     }
 }
 
-async fn take_commands(core: Rc<Core>, mut commands: mpsc::UnboundedReceiver<Command>) {
-    let shard = Shard { core };
+async fn take_commands(
+    registry: Rc<Registry>,
+    mut commands: mpsc::UnboundedReceiver<ShardCommand>,
+) {
+    let shard = Shard { registry };
     while let Some(command) = commands.recv().await {
         match command {
-            Command::Run(job) => job(&shard),
-            Command::Drain { spread } => shard.core.drain(spread),
-            Command::Reload(config) => shard.core.reload(config),
-            Command::Busiest { prefix, limit, reply } => {
-                // Whoever asked may have stopped waiting; then nobody misses the answer.
-                drop(reply.send(shard.core.busiest(&prefix, limit)));
+            ShardCommand::Run(job) => job(&shard),
+            ShardCommand::Drain { spread } => shard.registry.drain(spread),
+            ShardCommand::Reload(config) => shard.registry.reload(config),
+            ShardCommand::Busiest { prefix, limit, reply } => {
+                // The asker may have stopped waiting, and then does not miss the answer.
+                drop(reply.send(shard.registry.hub.borrow().busiest(&prefix, limit)));
             }
         }
     }
 }
 
-async fn turn_wheel(core: Rc<Core>) {
+async fn turn_wheel(registry: Rc<Registry>) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        core.turn_wheel();
+        registry.turn_wheel();
     }
 }

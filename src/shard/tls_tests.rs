@@ -2,7 +2,7 @@
 
 use super::{
     Transport,
-    fixture::{Rig, endpoint, identity, opening, run},
+    fixture::{Rig, endpoint, identity, run, spec},
     tls_fixture::{TlsEnds, tls_ends},
 };
 use crate::{bus::SubscriptionEvent, channel::ChannelName, endpoint::Endpoint};
@@ -91,16 +91,16 @@ fn all_that_a_round_brings_to_a_session_reaches_its_client_in_one_record() {
             let mut rig = Rig::new();
             let shard = rig.shard.clone();
             let orders = || ChannelName::new("orders");
-            let join = shard.join(vec![orders()]);
+            let subscribe = shard.subscribe(vec![orders()]);
             let confirm = async {
-                rig.demanded().await;
+                rig.requested().await;
                 rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
             };
-            let (seat, ()) = tokio::join!(join, confirm);
+            let (subscription, ()) = tokio::join!(subscribe, confirm);
             // No ping may come in between.
             let quiet = Endpoint { ping_interval: Duration::from_secs(3600), ..endpoint() };
-            let opened = seat.unwrap().open(opening(quiet, identity()));
-            opened.start(transport, &Bytes::new());
+            let pending = subscription.unwrap().open(spec(quiet, identity()), ());
+            pending.start(transport, &Bytes::new());
             for round in 1..=3 {
                 (0..MESSAGES).for_each(|_| rig.publish("orders", "hello"));
                 let frame = 2 + "hello".len();

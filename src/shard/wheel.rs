@@ -1,8 +1,8 @@
-//! Deadlines of all sessions of a shard: a timing wheel, so that an idle session costs eight bytes
-//! here and no timer of its own.
+//! Timing wheel for the deadlines of a shard's sessions: eight bytes for an idle one, and no timer of
+//! its own.
 //!
 //! Each session has one place in the wheel that counts, at its earliest deadline; places left over
-//! from earlier deadlines are passed over when their turn comes.
+//! from earlier deadlines are skipped when they come due.
 
 use std::time::Duration;
 use tokio::time::Instant;

@@ -4,7 +4,7 @@ use super::{jwt, one_of, some_text};
 use crate::{
     auth::{Auth, Reject, Source, StaticToken},
     config::{
-        print,
+        mask,
         reader::{At, Table},
     },
 };
@@ -55,7 +55,7 @@ fn sources(table: &mut Table<'_, '_>, any_origin: bool) -> Vec<Source> {
 fn tokens(table: &mut Table<'_, '_>) -> Vec<StaticToken> {
     let mut seen: Vec<[u8; 32]> = Vec::new();
     let tokens = table.tables("token", |table| {
-        let sha256 = table.required_text("sha256", print::mask_all, sha256);
+        let sha256 = table.required_text("sha256", mask::mask_all, sha256);
         let user = table.required_text("user", str::to_owned, some_text);
         let claims = table.strings("claims").into_iter().collect();
         if let Some(sha256) = sha256 {

@@ -1,4 +1,4 @@
-//! `[[endpoint]]`: each by itself, and all against each other.
+//! `[[endpoint]]`: each by itself, then their names and paths together.
 
 use super::one_of;
 use crate::{
@@ -14,7 +14,7 @@ use crate::{
 };
 use std::sync::Arc;
 
-/// What other tables say that an endpoint depends on.
+/// What an endpoint needs to know of other tables.
 pub(super) struct Surroundings {
     /// There is a way for a token to be valid.
     pub(super) verifies_tokens: bool,
@@ -60,11 +60,11 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
     };
     let channels = channels.into_iter().map(|channel| channel.value).collect();
-    (claimed, behaviour(table, name, path, channels, access))
+    (claimed, rest_of_endpoint(table, name, path, channels, access))
 }
 
-/// Reads how an endpoint treats its sessions, and puts it together with what was read before.
-fn behaviour(
+/// Reads the rest of an endpoint, and makes the whole of it.
+fn rest_of_endpoint(
     table: &mut Table<'_, '_>,
     name: Option<String>,
     path: Option<RoutePath>,
@@ -74,7 +74,7 @@ fn behaviour(
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
     let queue_messages = table.count("queue_messages", 256, MOST_QUEUED_MESSAGES);
-    let queue_bytes = table.text("queue_bytes", "1MiB", units::size);
+    let queue_bytes = table.amount("queue_bytes", "1MiB", units::size);
     let on_slow = table.text(
         "on_slow",
         "close",
@@ -86,10 +86,10 @@ fn behaviour(
         one_of(&[("notice", OnGap::Notice), ("close", OnGap::Close), ("ignore", OnGap::Ignore)]),
     );
     let gap_notice = table.text("gap_notice", r#"{"type":"gap"}"#, gap_notice);
-    let ping_interval = table.text("ping_interval", "25s", units::positive_wait);
-    let ping_timeout = table.text("ping_timeout", "20s", units::positive_wait);
-    let write_timeout = table.text("write_timeout", "10s", units::positive_wait);
-    let max_message = table.text("max_message", "16KiB", units::size);
+    let ping_interval = table.amount("ping_interval", "25s", units::positive_wait);
+    let ping_timeout = table.amount("ping_timeout", "20s", units::positive_wait);
+    let write_timeout = table.amount("write_timeout", "10s", units::positive_wait);
+    let max_message = table.amount("max_message", "16KiB", units::size);
     let inbound = table.text(
         "inbound",
         "ignore",
@@ -141,7 +141,7 @@ fn gap_notice(text: &str) -> Result<GapNotice, String> {
     }
 }
 
-/// Whether every placeholder can have a value here, and no channel is there twice or taken.
+/// Whether every placeholder can have a value here, and no channel is a duplicate or reserved.
 fn check_channels(
     table: &mut Table<'_, '_>,
     channels: &[At<ChannelTemplate>],

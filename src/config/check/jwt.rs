@@ -20,7 +20,7 @@ pub(super) fn jwt(table: &mut Table<'_, '_>) -> Option<JwtVerifier> {
     let audience = table.list("audience", &[], some_text);
     let issuer = table.list("issuer", &[], some_text);
     let user_claim = table.text("user_claim", "sub", some_text);
-    let leeway = table.text("leeway", "30s", units::wait);
+    let leeway = table.amount("leeway", "30s", units::wait);
     if audience.is_empty() {
         table.warning("audience", "is empty: tokens made for other services are accepted too");
     }
@@ -40,7 +40,7 @@ pub(super) fn jwt(table: &mut Table<'_, '_>) -> Option<JwtVerifier> {
 /// The one key; `None` after a problem was recorded.
 fn key(table: &mut Table<'_, '_>) -> Option<NamedKey> {
     let secret = table.secret("secret", "secret_file");
-    let public_key = table.file("public_key_file", files::key);
+    let public_key = table.file("public_key_file", files::key, Ok);
     let jwks_url = table.text("jwks_url", "", jwks_url);
     let secret = secret?.map(|(name, secret)| (name, KeySource::HmacSecret(secret)));
     let public_key = public_key?.map(|pem| ("public_key_file", KeySource::PublicKeyPem(pem)));

@@ -1,4 +1,4 @@
-//! Which keys there are, what each defaults to, and what makes its value right: one file a table.
+//! The keys, their defaults and their checks: one file a table.
 //!
 //! Every check runs, whatever went wrong before it, so that one report shows all problems.
 
@@ -8,7 +8,7 @@ mod jwt;
 mod redis;
 mod server;
 
-use super::{Config, Log, LogFormat, Reload, Shutdown, reader::Table, units};
+use super::{Config, Effective, Log, LogFormat, Reload, Shutdown, reader::Table, units};
 use endpoint::Surroundings;
 use std::{fmt::Display, time::Duration};
 use tracing::level_filters::LevelFilter;
@@ -16,7 +16,7 @@ use tracing::level_filters::LevelFilter;
 /// Looking at the files more often would cost more than it gains.
 const SHORTEST_POLL: Duration = Duration::from_secs(1);
 
-/// Reads the whole document. `None` only after a problem was recorded.
+/// Reads the whole document, all but [`Config::effective`]. `None` only after a problem was recorded.
 pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
     let server = root.table("server", server::server);
     let admin = root.table("admin", |table| server::admin(table, server.as_ref()));
@@ -41,6 +41,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         log: log?,
         reload: reload?,
         shutdown: shutdown?,
+        effective: Effective::default(),
     })
 }
 
@@ -65,7 +66,7 @@ fn log(table: &mut Table<'_, '_>) -> Option<Log> {
 }
 
 fn reload(table: &mut Table<'_, '_>) -> Option<Reload> {
-    let poll = table.text("poll", "0s", units::wait)?;
+    let poll = table.amount("poll", "0s", units::wait)?;
     if poll > Duration::ZERO && poll < SHORTEST_POLL {
         table.problem("poll", "must be \"0s\" or at least \"1s\"");
     }
@@ -73,9 +74,9 @@ fn reload(table: &mut Table<'_, '_>) -> Option<Reload> {
 }
 
 fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
-    let readiness_delay = table.text("readiness_delay", "0s", units::wait);
-    let spread = table.text("spread", "5s", units::wait);
-    let timeout = table.text("timeout", "20s", units::positive_wait);
+    let readiness_delay = table.amount("readiness_delay", "0s", units::wait);
+    let spread = table.amount("spread", "5s", units::wait);
+    let timeout = table.amount("timeout", "20s", units::positive_wait);
     let shutdown =
         Shutdown { readiness_delay: readiness_delay?, spread: spread?, timeout: timeout? };
     if shutdown.readiness_delay + shutdown.spread > shutdown.timeout {
@@ -84,7 +85,7 @@ fn shutdown(table: &mut Table<'_, '_>) -> Option<Shutdown> {
     Some(shutdown)
 }
 
-/// A parser that knows some words, and says which when it meets another.
+/// A parser of a closed set of words; the error lists them.
 fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, String> {
     move |text| {
         let known = words.iter().find(|(word, _)| *word == text);
@@ -96,7 +97,7 @@ fn one_of<T: Copy>(words: &[(&'static str, T)]) -> impl Fn(&str) -> Result<T, St
     }
 }
 
-/// Any text at all, but some.
+/// Any text that is not empty.
 fn some_text(text: &str) -> Result<String, impl Display + use<>> {
     if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }

@@ -3,7 +3,7 @@
 use super::any_text;
 use crate::{
     config::{
-        Redis, RedisAddress, RedisTls, files, grammar, print, reader::Table, redis_url,
+        Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table, redis_url,
         redis_url::RedisUrl, tls, units,
     },
     secret::Secret,
@@ -11,17 +11,17 @@ use crate::{
 
 pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
     let url =
-        table.masked_text("url", "redis://127.0.0.1:6379/0", print::mask_url, redis_url::parse);
+        table.masked_text("url", "redis://127.0.0.1:6379/0", mask::mask_url, redis_url::parse);
     let username = table.text("username", "", any_text);
     let password = table.secret("password", "password_file");
-    let probe_interval = table.text("probe_interval", "5s", units::positive_wait);
-    let probe_timeout = table.text("probe_timeout", "2s", units::positive_wait);
-    let reconnect_min = table.text("reconnect_min", "100ms", units::positive_wait);
-    let reconnect_max = table.text("reconnect_max", "5s", units::positive_wait);
+    let probe_interval = table.amount("probe_interval", "5s", units::positive_wait);
+    let probe_timeout = table.amount("probe_timeout", "2s", units::positive_wait);
+    let reconnect_min = table.amount("reconnect_min", "100ms", units::positive_wait);
+    let reconnect_max = table.amount("reconnect_max", "5s", units::positive_wait);
     let probe_channel = table.text("probe_channel", "sockway:probe", channel);
-    let linger = table.text("linger", "1s", units::wait);
+    let linger = table.amount("linger", "1s", units::wait);
     let control_channel = table.text("control_channel", "sockway:control", channel);
-    let max_payload = table.text("max_payload", "8MiB", units::size);
+    let max_payload = table.amount("max_payload", "8MiB", units::size);
     let channel_prefix = table.text("channel_prefix", "", channel);
     let is_tls = url.as_ref().is_none_or(|url| has_tls(&url.address));
     let tls = table.optional_table("tls", |table| redis_tls(table, is_tls));
@@ -45,6 +45,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         (Some(url), Some(username), Some(password)) => {
             let username = (!username.is_empty()).then_some(username);
             let credentials = credentials(table, &url, username, password);
+            compare(table, &url, &credentials);
             (url, credentials)
         }
         _ => return None,
@@ -73,9 +74,9 @@ fn has_tls(address: &RedisAddress) -> bool {
 
 /// `[redis.tls]`. `None` after a problem was recorded.
 fn redis_tls(table: &mut Table<'_, '_>, is_tls: bool) -> Option<RedisTls> {
-    let roots = table.file("ca_file", |path| tls::chain(&files::pem(path)?));
-    let chain = table.file("cert_file", |path| tls::chain(&files::pem(path)?));
-    let key = table.file("key_file", |path| tls::key(&files::pem(path)?));
+    let roots = table.file("ca_file", files::pem, |pem| tls::chain(&pem));
+    let chain = table.file("cert_file", files::pem, |pem| tls::chain(&pem));
+    let key = table.file("key_file", files::pem, |pem| tls::key(&pem));
     let (roots, chain, key) = (roots?, chain?, key?);
     let named =
         [("ca_file", roots.is_some()), ("cert_file", chain.is_some()), ("key_file", key.is_some())];
@@ -116,6 +117,17 @@ fn credentials(
         table.problem("username", "a user needs a password (password_file)");
     }
     (username, password)
+}
+
+/// Has a reload compare address, user and password each by itself, whichever key gave them.
+fn compare(
+    table: &mut Table<'_, '_>,
+    url: &RedisUrl,
+    (username, password): &(Option<String>, Option<Secret>),
+) {
+    table.compare("url", Some(format!("{:?} {}", url.address, url.database).as_bytes()));
+    table.compare("username", username.as_ref().map(String::as_bytes));
+    table.compare("password", password.as_ref().map(|secret| secret.expose().as_bytes()));
 }
 
 /// A channel of our own, or none.

@@ -12,7 +12,7 @@ const MOST_CONNECTIONS: usize = 10_000_000;
 pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let listen = table.text("listen", "0.0.0.0:8080", address::listen);
     let shards = table.number("shards", 0, 0..=MAX_SHARDS);
-    let handshake_timeout = table.text("handshake_timeout", "10s", units::positive_wait);
+    let handshake_timeout = table.amount("handshake_timeout", "10s", units::positive_wait);
     let max_connections = table.count("max_connections", 100_000, MOST_CONNECTIONS);
     let max_pending_handshakes = table.count("max_pending_handshakes", 1_024, MOST_CONNECTIONS);
     let max_connections_per_ip = table.limit("max_connections_per_ip", MOST_CONNECTIONS);
@@ -22,9 +22,11 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let trusted_proxies =
         table.list("trusted_proxies", &["127.0.0.0/8", "::1/128"], address::network);
     let tls = table.optional_table("tls", tls);
+    let shards = NonZeroUsize::new(shards?).unwrap_or_else(cores);
+    table.compare("shards", Some(shards.to_string().as_bytes()));
     Some(Server {
         listen: listen?,
-        shards: NonZeroUsize::new(shards?).unwrap_or_else(cores),
+        shards,
         handshake_timeout: handshake_timeout?,
         max_connections: max_connections?,
         max_pending_handshakes: max_pending_handshakes?,
@@ -45,8 +47,8 @@ fn cores() -> NonZeroUsize {
 
 /// `None` after a problem was recorded; `Some(None)`: plain TCP.
 fn tls(table: &mut Table<'_, '_>) -> Option<Option<Tls>> {
-    let chain = table.file("cert_file", |path| tls::chain(&files::pem(path)?));
-    let key = table.file("key_file", |path| tls::key(&files::pem(path)?));
+    let chain = table.file("cert_file", files::pem, |pem| tls::chain(&pem));
+    let key = table.file("key_file", files::pem, |pem| tls::key(&pem));
     match (chain?, key?) {
         (None, None) => Some(None),
         (Some(chain), Some(key)) => match Tls::new(chain, key) {

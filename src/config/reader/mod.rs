@@ -1,4 +1,4 @@
-//! Reads a parsed TOML document key by key and gathers everything that is wrong with it.
+//! Reads a parsed TOML document key by key and records every problem.
 //!
 //! serde would stop a table at its first error; an operator wants them all. So each key is read by
 //! one call that names it, gives its default *in the form in which it would be written*, and says
@@ -11,8 +11,8 @@ mod table;
 mod values;
 
 use super::{
+    effective::Effective,
     env::{self, Environment},
-    print::Effective,
     problem::{self, Problem},
 };
 use std::{
@@ -21,7 +21,7 @@ use std::{
 };
 use toml::de::{DeTable, DeValue};
 
-/// What reading needs and gathers.
+/// What reading needs, and what it has recorded.
 pub(super) struct Reader<'d> {
     file: &'d str,
     text: &'d str,
@@ -100,7 +100,7 @@ impl<'d> Reader<'d> {
         }
     }
 
-    fn judge<T>(&mut self, place: &Place, result: Result<T, impl Display>) -> Option<T> {
+    fn record<T>(&mut self, place: &Place, result: Result<T, impl Display>) -> Option<T> {
         result.map_err(|message| self.problem(place, message)).ok()
     }
 }

@@ -18,7 +18,7 @@ impl<'r, 'd> Table<'r, 'd> {
     ) -> R {
         let (place, value) = self.find(key);
         let entries = value.and_then(|value| self.entries_of(value, &place));
-        self.reader.effective.begin(format!("[{}]", place.key));
+        self.reader.effective.begin(place.key.clone());
         self.inner(entries, place).read(read)
     }
 
@@ -53,11 +53,10 @@ impl<'r, 'd> Table<'r, 'd> {
         };
         let mut results = Vec::new();
         for (number, element) in elements.iter().enumerate() {
-            let header = format!("[[{}]]", place.key);
             let key = format!("{}[{number}]", place.key);
             let place = Place { offset: element.span().start, key };
             if let Some(entries) = self.entries_of(element.get_ref(), &place) {
-                self.reader.effective.begin(header);
+                self.reader.effective.begin(place.key.clone());
                 results.push(self.inner(Some(entries), place).read(&mut read));
             }
         }
@@ -117,7 +116,7 @@ impl<'r, 'd> Table<'r, 'd> {
 
     fn entries_of<'v>(&mut self, value: &'v DeValue<'v>, place: &Place) -> Option<&'v DeTable<'v>> {
         let wrong = || format!("must be a table, not {}", kind(value));
-        self.reader.judge(place, value.as_table().ok_or_else(wrong))
+        self.reader.record(place, value.as_table().ok_or_else(wrong))
     }
 
     fn inner<'t>(&'t mut self, entries: Option<&'t DeTable<'t>>, place: Place) -> Table<'t, 'd> {

@@ -2,10 +2,16 @@
 
 use super::{At, Place, Table, kind};
 use crate::{
-    config::{files, print},
+    config::{effective::Compared, files, mask},
     secret::Secret,
 };
-use std::{convert::Infallible, fmt::Display, num::NonZeroUsize, ops::RangeInclusive, path::Path};
+use std::{
+    convert::Infallible,
+    fmt::{Debug, Display},
+    num::NonZeroUsize,
+    ops::RangeInclusive,
+    path::Path,
+};
 use toml::de::DeValue;
 
 impl Table<'_, '_> {
@@ -17,6 +23,20 @@ impl Table<'_, '_> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         self.masked_text(key, default, str::to_owned, parse)
+    }
+
+    /// A duration or a size: "60s" and "1m" are the same to a reload.
+    pub(in crate::config) fn amount<T: Debug, E: Display>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let amount = self.text(key, default, &parse)?;
+        let shown = format!("{amount:?}");
+        let is_default = parse(default).is_ok_and(|default| format!("{default:?}") == shown);
+        self.compare(key, (!is_default).then_some(shown.as_bytes()));
+        Some(amount)
     }
 
     /// A string of which the effective configuration shows only what `mask` leaves.
@@ -32,8 +52,10 @@ impl Table<'_, '_> {
             Some(value) => self.reader.string(value, &place, default)?,
             None => default.to_owned(),
         };
-        self.reader.effective.put(key, mask(&text));
-        self.reader.judge(&place, parse(&text))
+        let is_default = text == default;
+        self.put(key, mask(&text), Compared::Default);
+        self.compare(key, (!is_default).then_some(text.as_bytes()));
+        self.reader.record(&place, parse(&text))
     }
 
     /// A string without a default.
@@ -73,12 +95,13 @@ impl Table<'_, '_> {
             }
         };
         let shown: Vec<_> = elements.iter().filter_map(|(_, text)| text.clone()).collect();
-        self.reader.effective.put(key, shown);
-        let judged = elements.into_iter().filter_map(|(place, text)| {
-            let value = self.reader.judge(&place, parse(&text?))?;
+        let is_default = shown.iter().eq(default);
+        self.put(key, shown, Compared::shown(is_default));
+        let good = elements.into_iter().filter_map(|(place, text)| {
+            let value = self.reader.record(&place, parse(&text?))?;
             Some(At { place, value })
         });
-        judged.collect()
+        good.collect()
     }
 
     /// A list of strings that must have at least one element.
@@ -122,7 +145,7 @@ impl Table<'_, '_> {
                 let number = usize::from_str_radix(integer.as_str(), integer.radix()).ok();
                 let (from, to) = (range.start(), range.end());
                 let message = format!("must be a whole number from {from} to {to}");
-                self.reader.judge(&place, number.filter(|it| range.contains(it)).ok_or(message))?
+                self.reader.record(&place, number.filter(|it| range.contains(it)).ok_or(message))?
             }
             Some(other) => {
                 let message = format_args!("must be a whole number, not {}", kind(other));
@@ -131,7 +154,9 @@ impl Table<'_, '_> {
             }
         };
         // TOML counts to i64::MAX; every range ends far below.
-        self.reader.effective.put(key, i64::try_from(number).unwrap_or(i64::MAX));
+        let shown = i64::try_from(number).unwrap_or(i64::MAX);
+        let is_default = number == default;
+        self.put(key, shown, Compared::shown(is_default));
         Some(number)
     }
 
@@ -161,30 +186,52 @@ impl Table<'_, '_> {
         key: &'static str,
         file_key: &'static str,
     ) -> Option<Option<(&'static str, Secret)>> {
-        let inline = self.masked_text(key, "", print::mask_all, |text| {
+        let inline = self.masked_text(key, "", mask::mask_all, |text| {
             Ok::<_, Infallible>((!text.is_empty()).then(|| Secret::new(text.to_owned())))
         });
-        let from_file = self.file(file_key, files::secret);
-        match (inline?, from_file?) {
+        let from_file =
+            self.file(file_key, files::secret, |text| Ok(Secret::new(text.to_string())));
+        let secret = match (inline?, from_file?) {
             (Some(_), Some(_)) => {
                 self.problem(file_key, format_args!("give either {key} or {file_key}, not both"));
-                None
+                return None;
             }
-            (Some(secret), None) => Some(Some((key, secret))),
-            (None, from_file) => Some(from_file.map(|secret| (file_key, secret))),
-        }
+            (Some(secret), None) => Some((key, secret)),
+            (None, from_file) => from_file.map(|secret| (file_key, secret)),
+        };
+        // The same secret is no change, from the one place or from the other.
+        self.compare(key, secret.as_ref().map(|(_, secret)| secret.expose().as_bytes()));
+        self.compare(file_key, None);
+        Some(secret)
     }
 
-    /// What `read` makes of the file that a key names. `Some(None)`: it names none.
-    pub(in crate::config) fn file<T>(
+    /// What `parse` makes of the file that a key names. `Some(None)`: it names none. A reload compares
+    /// the content, not the path.
+    pub(in crate::config) fn file<C: AsRef<[u8]>, T>(
         &mut self,
         key: &'static str,
-        read: impl FnOnce(&Path) -> Result<T, String>,
+        read: impl FnOnce(&Path) -> Result<C, String>,
+        parse: impl FnOnce(C) -> Result<T, String>,
     ) -> Option<Option<T>> {
         let directory = self.reader.directory.clone();
-        self.text(key, "", |path| {
+        let content = self.text(key, "", |path| {
             if path.is_empty() { Ok(None) } else { read(&directory.join(path)).map(Some) }
-        })
+        })?;
+        let Some(content) = content else { return Some(None) };
+        self.compare(key, Some(content.as_ref()));
+        let place = self.place_of(key);
+        self.reader.record(&place, parse(content)).map(Some)
+    }
+
+    /// Has a reload compare a key by what its text stands for; `None`: by nothing, as if the key were not
+    /// written.
+    pub(in crate::config) fn compare(&mut self, key: &'static str, content: Option<&[u8]>) {
+        let compared = content.map_or(Compared::Default, Compared::content);
+        self.reader.effective.compare(&self.place.key, key, compared);
+    }
+
+    fn put(&mut self, key: &'static str, shown: impl Into<toml::Value>, compared: Compared) {
+        self.reader.effective.put(&self.place.key, key, shown, compared);
     }
 
     /// A table of strings under names of the operator's choice.
@@ -192,7 +239,7 @@ impl Table<'_, '_> {
         let (place, value) = self.find(key);
         let entries = match value {
             None => {
-                self.reader.effective.put(key, toml::Table::new());
+                self.put(key, toml::Table::new(), Compared::Default);
                 return Vec::new();
             }
             Some(DeValue::Table(entries)) => entries,
@@ -210,7 +257,9 @@ impl Table<'_, '_> {
             }
         }
         let shown = strings.iter().map(|(name, text)| (name.clone(), text.clone().into()));
-        self.reader.effective.put(key, toml::Table::from_iter(shown));
+        let shown = toml::Table::from_iter(shown);
+        let is_default = shown.is_empty();
+        self.put(key, shown, Compared::shown(is_default));
         strings
     }
 }

@@ -1,4 +1,4 @@
-//! Files that are no configuration at all, and files that a configuration names in vain.
+//! Files that are no configuration, and named files that are missing or wrong.
 
 use super::{LEAST, SECRET, parsed, problems, reference::REFERENCE};
 use crate::config::{ConfigError, load};

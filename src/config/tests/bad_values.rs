@@ -94,7 +94,7 @@ fn a_poll_that_would_be_busy_is_refused() {
 fn wrong_places_of_an_issuers_keys() {
     let url = "must be a URL such as \"https://id.example.com/.well-known/jwks.json\"";
     let secure = "must begin with https://; http:// is for localhost and loopback addresses only, \
-         since whoever can change the keys on their way can make tokens";
+         since someone who can change the keys on their way can make tokens";
     let jwt = |url: &str| format!("[auth.jwt]\nalgorithms = [\"ES256\"]\njwks_url = \"{url}\"");
     refuses(&[
         (&jwt("keys.json"), &format!("3:1 auth.jwt.jwks_url: {url}")),

@@ -1,4 +1,4 @@
-//! What is written arrives where it is used.
+//! Every value that is written is in the `Config`.
 
 use super::{LEAST, SECRET, loaded};
 use crate::{

@@ -233,3 +233,70 @@ fn what_comes_and_goes_whole_is_named_whole() {
     assert_eq!(plan(&least, &more).live, ["endpoint.b (added)"]);
     assert_eq!(plan(&more, &least).live, ["endpoint.b (removed)"]);
 }
+
+#[test]
+fn the_order_of_a_set_and_the_form_of_an_amount_are_no_change() {
+    let with = |text: &str| parse_with(&format!("{text}{}", super::LEAST), "FILE", &|_| None);
+    let one = with(
+        r#"
+[server]
+allowed_origins = ["https://a.example", "https://b.example"]
+handshake_timeout = "60s"
+[redis]
+url = "redis://ann:hunter2@host/0"
+max_payload = "1024KiB"
+[auth.jwt]
+algorithms = ["ES256", "EdDSA"]
+jwks_url = "https://id.example/keys"
+"#,
+    );
+    let other = with(
+        r#"
+[server]
+allowed_origins = ["https://b.example", "https://a.example", "https://b.example"]
+handshake_timeout = "1m"
+[redis]
+url = "redis://host:6379"
+username = "ann"
+password = "hunter2"
+max_payload = "1MiB"
+[auth.jwt]
+algorithms = ["EdDSA", "ES256"]
+jwks_url = "https://id.example/keys"
+[server.tls]
+cert_file = ""
+"#,
+    );
+    let (one, other) = (one.unwrap().config, other.unwrap().config);
+    assert_eq!(plan(&one, &other), Plan::default());
+}
+
+#[test]
+fn the_order_of_a_list_that_has_one_is_a_change() {
+    let with = |text: &str| {
+        parse_with(&format!("{text}{}", super::LEAST), "FILE", &|_| None).unwrap().config
+    };
+    let one = with("[auth]\nsources = [\"header\", \"query:a\"]\n");
+    let other = with("[auth]\nsources = [\"query:a\", \"header\"]\n");
+    assert_eq!(plan(&one, &other).live, ["auth.sources"]);
+}
+
+#[test]
+fn a_secret_behind_the_mask_is_compared_and_neither_it_nor_its_hash_is_printed() {
+    let with = |url: &str, sha256: &str| {
+        let text = format!(
+            "[redis]\nurl = \"{url}\"\n[[auth.token]]\nsha256 = \"{sha256}\"\nuser = \"1\"\n{}",
+            super::LEAST
+        );
+        parse_with(&text, "FILE", &|_| None).unwrap().config
+    };
+    let one = with("redis://:hunter2@host", HASH);
+    let other = with("redis://:hunter3@host", &HASH.replace('a', "b"));
+    let changed = plan(&one, &other);
+    assert_eq!(
+        (changed.live, changed.restart),
+        (vec!["auth.token".to_owned()], vec!["redis.password".to_owned()])
+    );
+    let printed = format!("{:?}", one.effective);
+    assert!(!printed.contains("hunter") && !printed.contains("Content"), "{printed}");
+}

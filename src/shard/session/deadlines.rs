@@ -1,4 +1,4 @@
-//! When a session must do something though nothing happens: ping, give up waiting, end.
+//! Deadlines of a session: pings and their timeout, the write timeout, its token's expiry, a drain.
 
 use super::{Session, Stage, Token};
 use crate::{
@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-/// Sessions whose tokens end together end within so long before that moment.
+/// Sessions whose tokens expire at the same moment end at most this much before it.
 const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 
 /// A session's deadlines, in ticks of the wheel; 0 is never.
@@ -28,13 +28,13 @@ pub(super) struct Deadlines {
 }
 
 impl Session {
-    /// The client has been on_input: it is alive.
+    /// Something came from the client, so it is alive: no pong is awaited any more.
     pub(in crate::shard) fn on_input(&self) {
         self.deadlines.pong.set(0);
     }
 
     /// Does what is due at this tick, and takes the next place in the wheel. `at` is the place that
-    /// brought us here; one that does not count any more is passed over.
+    /// has come due; one that does not count any more is skipped.
     pub(in crate::shard) fn on_tick(&self, at: Tick, now: Tick) {
         let deadlines = &self.deadlines;
         if deadlines.due.get() != at {
@@ -81,7 +81,7 @@ impl Session {
             }
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
-        *self.token.borrow_mut() = Token::new(Some(newer), self.core.auth_for(self));
+        *self.token.borrow_mut() = Token::new(Some(newer), self.auth());
     }
 
     pub(super) fn expire_at(&self, expires: SystemTime) {
@@ -109,12 +109,12 @@ impl Session {
     }
 
     pub(super) fn set_deadline(&self, deadline: &Cell<Tick>, delay: Duration) {
-        deadline.set(self.core.wheel.borrow().after(delay));
+        deadline.set(self.context.wheel.borrow().after(delay));
         self.schedule();
     }
 
     fn schedule(&self) {
-        let mut wheel = self.core.wheel.borrow_mut();
+        let mut wheel = self.context.wheel.borrow_mut();
         self.deadlines.schedule(self.key, &mut wheel);
     }
 }

@@ -1,11 +1,8 @@
 //! Fetching from an issuer that is slow, huge, broken or lies, over real sockets.
 
-use super::{
-    JwksRefresher, RETRY_MAX,
-    client::{Client, FetchError},
-};
+use super::{FetchError, JwksRefresher, JwksUrl, fetch::Client, refresher::RETRY_MAX};
 use crate::{
-    auth::{Algorithm, Auth, JwksUrl, JwtSettings, JwtVerifier, KeySource, Reject},
+    auth::{Algorithm, Auth, JwtSettings, JwtVerifier, KeySource, Reject},
     metrics::Metrics,
 };
 use std::{
@@ -177,7 +174,7 @@ async fn an_issuer_without_tls_where_tls_is_demanded_is_not_believed() {
     assert!(matches!(error, FetchError::Tls(_) | FetchError::NoRoots), "{error}");
 }
 
-fn keeper(url: &JwksUrl) -> (Arc<Auth>, JwksRefresher, Metrics) {
+fn refresher(url: &JwksUrl) -> (Arc<Auth>, JwksRefresher, Metrics) {
     let settings = JwtSettings {
         algorithms: vec![Algorithm::EdDSA],
         audience: Vec::new(),
@@ -189,14 +186,14 @@ fn keeper(url: &JwksUrl) -> (Arc<Auth>, JwksRefresher, Metrics) {
     let jwt = JwtVerifier::new(settings).unwrap();
     let auth = Arc::new(Auth::new(Vec::new(), Reject::Status, Some(jwt), Vec::new()));
     let metrics = Metrics::new(1, &[]);
-    let keeper = JwksRefresher::new(Arc::clone(auth.key_set().unwrap()), metrics.jwks.clone());
-    (auth, keeper, metrics)
+    let refresher = JwksRefresher::new(Arc::clone(auth.key_set().unwrap()), metrics.jwks.clone());
+    (auth, refresher, metrics)
 }
 
 #[tokio::test]
 async fn what_was_fetched_is_counted_and_used_and_a_failure_takes_nothing_away() {
     let issuer = Issuer::saying(sized(KEYS)).await;
-    let (auth, mut keeper, metrics) = keeper(&issuer.url);
+    let (auth, mut refresher, metrics) = refresher(&issuer.url);
     let keys = auth.key_set().unwrap();
     assert!(keys.missing().is_some());
     for (fetched, counts) in [
@@ -207,7 +204,7 @@ async fn what_was_fetched_is_counted_and_used_and_a_failure_takes_nothing_away()
         (Err(FetchError::Timeout), (2, 3)),
     ] {
         keys.begin();
-        keeper.settle(fetched);
+        refresher.settle(fetched);
         assert_eq!((metrics.jwks.fetched.get(), metrics.jwks.failed.get()), counts);
         assert_eq!(keys.missing().is_none(), counts.0 > 0);
     }
@@ -215,12 +212,12 @@ async fn what_was_fetched_is_counted_and_used_and_a_failure_takes_nothing_away()
 
 #[tokio::test]
 async fn failures_are_followed_by_growing_pauses_and_success_by_five_minutes() {
-    let (_auth, mut keeper, _metrics) = keeper(&"http://127.0.0.1:9/".parse().unwrap());
+    let (_auth, mut refresher, _metrics) = refresher(&"http://127.0.0.1:9/".parse().unwrap());
     for (failures, longest) in [(0, 300), (1, 1), (2, 2), (3, 4), (6, 32), (7, 60), (u32::MAX, 60)]
     {
-        keeper.failures = failures;
+        refresher.failures = failures;
         let longest = Duration::from_secs(longest);
-        let pauses: Vec<_> = (0..100).map(|_| keeper.pause()).collect();
+        let pauses: Vec<_> = (0..100).map(|_| refresher.pause()).collect();
         assert!(pauses.iter().all(|pause| *pause <= longest && *pause >= longest.mul_f64(0.8)));
         assert!(pauses.iter().any(|pause| *pause != pauses[0]), "no jitter");
     }

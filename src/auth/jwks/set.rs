@@ -1,15 +1,15 @@
-//! The keys of an issuer, as far as they were fetched: `auth.jwt.jwks_url`.
+//! The issuer's keys that were fetched (`auth.jwt.jwks_url`).
 //!
-//! Whoever verifies only looks into what is here, which never waits and never fetches. One task
-//! (`jwks`) fetches and puts in. Between them: what was fetched last stays until something better comes;
-//! a token whose key is not here may ask for a fetch, which is granted at most once per [`ASKED_APART`],
-//! so that made-up tokens cannot make us a nuisance to the issuer.
+//! Looking up a key never waits and never fetches. One task ([`JwksRefresher`](super::JwksRefresher))
+//! fetches and replaces. Promises: what was fetched last stays until something better comes; a token whose
+//! key is not here may ask for a fetch, which is granted at most once per [`ASKED_APART`], so that made-up
+//! tokens cannot make us a nuisance to the issuer.
 
 use super::{
-    Algorithm, JwksError, JwksUrl, SkippedKey,
-    jwk::{IssuerKey, KeyList},
-    verifying_key::VerifyingKey,
+    JwksError, JwksUrl, SkippedKey,
+    document::{IssuerKey, KeyList},
 };
+use crate::auth::{Algorithm, verifying_key::VerifyingKey};
 use std::{
     sync::{Arc, Mutex, PoisonError},
     time::Duration,
@@ -27,13 +27,14 @@ pub const ASKED_APART: Duration = Duration::from_secs(30);
 pub struct KeySet {
     url: JwksUrl,
     algorithms: Vec<Algorithm>,
-    state: watch::Sender<State>,
+    fetches: watch::Sender<Fetches>,
     asked: Mutex<Asked>,
     ask: Notify,
 }
 
+/// What the fetches so far came to.
 #[derive(Debug, Default)]
-struct State {
+struct Fetches {
     /// `None` until the first fetch succeeded.
     keys: Option<Arc<[IssuerKey]>>,
     /// Fetches that began, and that ended. Never more than one is under way.
@@ -52,9 +53,9 @@ struct Asked {
     fetch: u64,
 }
 
-/// What a look into the keys came to.
+/// The outcome of looking up a token's key.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Lookup<T> {
+pub(in crate::auth) enum Lookup<T> {
     Found(T),
     /// No such key is here; a fetch could bring it.
     Unknown,
@@ -62,22 +63,22 @@ pub(super) enum Lookup<T> {
     RuledOut,
 }
 
-/// What the keys of a document came to.
+/// How many keys of a document are used, and which are skipped.
 #[derive(Debug)]
 pub struct Replaced {
     /// Every key in use now, by its `kid`.
     pub used: usize,
-    pub passed_over: Vec<SkippedKey>,
+    pub skipped: Vec<SkippedKey>,
 }
 
 impl KeySet {
-    pub(super) fn new(url: JwksUrl, algorithms: Vec<Algorithm>) -> Self {
-        let state = watch::Sender::new(State::default());
-        Self { url, algorithms, state, asked: Mutex::default(), ask: Notify::new() }
+    pub(in crate::auth) fn new(url: JwksUrl, algorithms: Vec<Algorithm>) -> Self {
+        let fetches = watch::Sender::new(Fetches::default());
+        Self { url, algorithms, fetches, asked: Mutex::default(), ask: Notify::new() }
     }
 
     /// Whether both come from the same place and are picked in the same way.
-    pub(super) fn is_of_same(&self, other: &Self) -> bool {
+    pub(in crate::auth) fn is_of_same(&self, other: &Self) -> bool {
         // In whatever order they are listed: a token finds its algorithm by its name.
         let listed = |it: &Self| Algorithm::ALL.map(|one| it.algorithms.contains(&one));
         self.url == other.url && listed(self) == listed(other)
@@ -92,14 +93,14 @@ impl KeySet {
     /// Why there are no keys at all; `None` once there were some.
     #[must_use]
     pub fn missing(&self) -> Option<String> {
-        let state = self.state.borrow();
-        let why = || state.failure.clone().unwrap_or_else(|| "not fetched yet".to_owned());
-        state.keys.is_none().then(why)
+        let fetches = self.fetches.borrow();
+        let why = || fetches.failure.clone().unwrap_or_else(|| "not fetched yet".to_owned());
+        fetches.keys.is_none().then(why)
     }
 
     /// Says that a fetch begins.
     pub fn begin(&self) {
-        self.state.send_modify(|state| state.began += 1);
+        self.fetches.send_modify(|fetches| fetches.began += 1);
     }
 
     /// Ends a fetch with a document, which takes the place of the keys so far.
@@ -110,7 +111,7 @@ impl KeySet {
     pub fn replace(&self, document: &[u8]) -> Result<Replaced, JwksError> {
         let list = KeyList::read(document, &self.algorithms)
             .and_then(|list| if list.keys.is_empty() { Err(JwksError::NoKey) } else { Ok(list) });
-        let KeyList { keys, passed_over } = match list {
+        let KeyList { keys, skipped } = match list {
             Ok(list) => list,
             Err(error) => {
                 self.fail(error.to_string());
@@ -118,8 +119,8 @@ impl KeySet {
             }
         };
         let used = keys.len();
-        self.end(None, |state| state.keys = Some(keys.into()));
-        Ok(Replaced { used, passed_over })
+        self.end(None, |fetches| fetches.keys = Some(keys.into()));
+        Ok(Replaced { used, skipped })
     }
 
     /// Ends a fetch that brought nothing. The keys so far stay.
@@ -130,32 +131,32 @@ impl KeySet {
     /// Ends the fetching for good, and with it every wait for a fetch that is under way or was granted.
     pub fn stop(&self) {
         self.begin();
-        self.end(Some("no longer fetched".to_owned()), |state| state.stopped = true);
+        self.end(Some("no longer fetched".to_owned()), |fetches| fetches.stopped = true);
     }
 
-    fn end(&self, failure: Option<String>, change: impl FnOnce(&mut State)) {
-        self.state.send_modify(|state| {
-            change(state);
-            state.failure = failure;
-            state.ended = state.began;
+    fn end(&self, failure: Option<String>, change: impl FnOnce(&mut Fetches)) {
+        self.fetches.send_modify(|fetches| {
+            change(fetches);
+            fetches.failure = failure;
+            fetches.ended = fetches.began;
         });
     }
 
     /// Waits until a fetch was granted that has not begun yet. Cancel-safe.
     pub async fn asked(&self) {
-        while self.lock().fetch <= self.state.borrow().began {
+        while self.lock().fetch <= self.fetches.borrow().began {
             self.ask.notified().await;
         }
     }
 
     /// Looks for the one key for a token, and uses it. No lock is held meanwhile.
-    pub(super) fn with_key<T>(
+    pub(in crate::auth) fn with_key<T>(
         &self,
         kid: Option<&str>,
         algorithm: Algorithm,
         use_it: impl FnOnce(&VerifyingKey) -> T,
     ) -> Lookup<T> {
-        let Some(keys) = self.state.borrow().keys.clone() else { return Lookup::Unknown };
+        let Some(keys) = self.fetches.borrow().keys.clone() else { return Lookup::Unknown };
         let named = |one: &&IssuerKey| kid.is_none() || one.kid.as_deref() == kid;
         if !keys.iter().any(|one| named(&one)) {
             return Lookup::Unknown;
@@ -167,19 +168,19 @@ impl KeySet {
         }
     }
 
-    /// Asks for a key that is not here. Gives the number of the fetch to wait for; `None` when no
+    /// Asks for a key that is not here. Returns the number of the fetch to wait for; `None` when no
     /// fetch is due that could bring it.
-    pub(super) fn ask(&self) -> Option<u64> {
+    pub(in crate::auth) fn ask(&self) -> Option<u64> {
         let mut asked = self.lock();
         let (began, ended, empty) = {
-            let state = self.state.borrow();
-            if state.stopped {
+            let fetches = self.fetches.borrow();
+            if fetches.stopped {
                 return None;
             }
-            (state.began, state.ended, state.keys.is_none())
+            (fetches.began, fetches.ended, fetches.keys.is_none())
         };
         if empty {
-            // The task tries again by itself, whoever asks.
+            // The task tries again by itself, asked or not.
             return (began == 0 || began > ended).then_some(began.max(1));
         }
         if asked.fetch > ended {
@@ -194,22 +195,22 @@ impl KeySet {
     }
 
     /// Waits until more fetches have ended than these. Cancel-safe.
-    pub(super) async fn ended_after(&self, seen: u64) {
-        let mut states = self.state.subscribe();
+    pub(in crate::auth) async fn ended_after(&self, seen: u64) {
+        let mut changes = self.fetches.subscribe();
         // No error: the sender lives as long as `self`.
-        let _ = states.wait_for(|state| state.ended > seen).await;
+        let _ = changes.wait_for(|fetches| fetches.ended > seen).await;
     }
 
     /// How many fetches have ended.
-    pub(super) fn ended(&self) -> u64 {
-        self.state.borrow().ended
+    pub(in crate::auth) fn ended(&self) -> u64 {
+        self.fetches.borrow().ended
     }
 
     /// Whether the last fetch that ended brought the keys that are here: who has none of them is
     /// wrong then, and not only early.
-    pub(super) fn is_fresh(&self) -> bool {
-        let state = self.state.borrow();
-        state.keys.is_some() && state.failure.is_none()
+    pub(in crate::auth) fn is_fresh(&self) -> bool {
+        let fetches = self.fetches.borrow();
+        fetches.keys.is_some() && fetches.failure.is_none()
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {

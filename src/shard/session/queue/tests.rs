@@ -1,9 +1,7 @@
 //! Order, bounds, and a gap in the place of what was dropped.
 
-use super::{
-    super::fixture::{endpoint, message},
-    *,
-};
+use super::*;
+use crate::shard::fixture::{endpoint, message};
 use std::num::NonZeroUsize;
 
 const NOTICE: &str = r#"{"type":"gap"}"#;

@@ -1,6 +1,6 @@
-//! What a client may say to its session, and what comes of it.
+//! What a client may send to its session, and what that does.
 
-use super::fixture::{Frame, Rig, bulky, close, endpoint, orders, run, settle, text};
+use crate::shard::fixture::{Frame, Rig, bulky, close, endpoint, orders, run, settle, text};
 use crate::{
     bus::Request,
     endpoint::{Endpoint, Inbound},
@@ -15,7 +15,7 @@ fn a_clients_close_is_echoed_and_counted_as_bye() {
         client.send(0x88, &[0x03, 0xE8, b'o', b'k']).await;
         assert_eq!(client.next().await, Frame::Close(1000, "ok".to_owned()));
         assert_eq!(client.next().await, Frame::End);
-        assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())]);
+        assert_eq!(rig.requested().await, [Request::Unsubscribe(orders())]);
         assert_eq!(rig.metrics().closed[CloseReason::Bye.index()].load(), 1);
     });
 }
@@ -100,7 +100,7 @@ fn what_a_client_may_not_send_ends_its_session_with_the_right_code() {
             assert_eq!(end, close(reason), "{what}");
             assert_eq!(client.next().await, Frame::End, "{what}");
             drop(client);
-            assert_eq!(rig.demanded().await, [Request::Unsubscribe(orders())], "{what}");
+            assert_eq!(rig.requested().await, [Request::Unsubscribe(orders())], "{what}");
             assert_eq!(rig.metrics().closed[reason.index()].load(), 1, "{what}");
         });
     }

@@ -2,8 +2,10 @@
 //!
 //! Signs with `aws-lc-rs` directly, so that verification is not tested with its own counterpart.
 
-use super::{Algorithm, JwtSettings, JwtVerifier, KeyKind, KeySource};
-use crate::secret::Secret;
+use crate::{
+    auth::{Algorithm, JwtSettings, JwtVerifier, KeyKind, KeySource},
+    secret::Secret,
+};
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     hmac,
@@ -21,9 +23,9 @@ use base64::{
 };
 use std::{sync::LazyLock, time::Duration};
 
-pub(super) const SECRET: &str = "a test secret, and nothing else but a test secret";
+pub(in crate::auth) const SECRET: &str = "a test secret, and nothing else but a test secret";
 
-pub(super) struct TestKeys {
+pub(in crate::auth) struct TestKeys {
     rsa: rsa::KeyPair,
     p256: EcdsaKeyPair,
     p384: EcdsaKeyPair,
@@ -32,12 +34,12 @@ pub(super) struct TestKeys {
 
 impl TestKeys {
     /// The keys of the issuer whom the tests trust.
-    pub(super) fn shared() -> &'static Self {
+    pub(in crate::auth) fn shared() -> &'static Self {
         static KEYS: LazyLock<TestKeys> = LazyLock::new(TestKeys::generate);
         &KEYS
     }
 
-    pub(super) fn generate() -> Self {
+    pub(in crate::auth) fn generate() -> Self {
         Self {
             rsa: rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap(),
             p256: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
@@ -46,7 +48,7 @@ impl TestKeys {
         }
     }
 
-    pub(super) fn public_der(&self, algorithm: Algorithm) -> Vec<u8> {
+    pub(in crate::auth) fn public_der(&self, algorithm: Algorithm) -> Vec<u8> {
         let der: PublicKeyX509Der<'_> = match algorithm.key_kind().unwrap() {
             KeyKind::Rsa => self.rsa.public_key().as_der().unwrap(),
             KeyKind::P256 => self.p256.public_key().as_der().unwrap(),
@@ -56,12 +58,12 @@ impl TestKeys {
         der.as_ref().to_vec()
     }
 
-    pub(super) fn public_pem(&self, algorithm: Algorithm) -> String {
+    pub(in crate::auth) fn public_pem(&self, algorithm: Algorithm) -> String {
         let body = STANDARD.encode(self.public_der(algorithm));
         format!("-----BEGIN PUBLIC KEY-----\n{body}\n-----END PUBLIC KEY-----\n")
     }
 
-    pub(super) fn source(&self, algorithm: Algorithm) -> KeySource {
+    pub(in crate::auth) fn source(&self, algorithm: Algorithm) -> KeySource {
         match algorithm.is_hmac() {
             true => KeySource::HmacSecret(Secret::new(SECRET.to_owned())),
             false => KeySource::PublicKeyPem(self.public_pem(algorithm).into_bytes()),
@@ -69,7 +71,7 @@ impl TestKeys {
     }
 
     /// A 1024-bit RSA public key in PKCS #1: an odd modulus of that size and the exponent 65537.
-    pub(super) fn small_rsa(&self) -> Vec<u8> {
+    pub(in crate::auth) fn small_rsa(&self) -> Vec<u8> {
         let mut der = vec![0x30, 0x81, 0x89, 0x02, 0x81, 0x81, 0x00];
         der.extend([0xc5; 128]);
         der.extend([0x02, 0x03, 0x01, 0x00, 0x01]);
@@ -77,7 +79,7 @@ impl TestKeys {
     }
 
     /// The signature of a message under this key.
-    pub(super) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
+    pub(in crate::auth) fn sign(&self, algorithm: Algorithm, message: &[u8]) -> Vec<u8> {
         let random = SystemRandom::new();
         match algorithm {
             Algorithm::HS256 => hmac_sign(hmac::HMAC_SHA256, SECRET.as_bytes(), message),
@@ -102,7 +104,7 @@ impl TestKeys {
     }
 
     /// The public key as an issuer publishes it, with these further members.
-    pub(super) fn jwk(&self, algorithm: Algorithm, members: &str) -> String {
+    pub(in crate::auth) fn jwk(&self, algorithm: Algorithm, members: &str) -> String {
         let der = self.public_der(algorithm);
         let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
         let curve = |name: &str, length: usize| {
@@ -117,9 +119,9 @@ impl TestKeys {
                 format!(r#""kty":"OKP","crv":"Ed25519","x":"{x}""#)
             }
             KeyKind::Rsa => {
-                let key = self.rsa.public_key();
-                let n = encode(key.modulus().big_endian_without_leading_zero());
-                let e = encode(key.exponent().big_endian_without_leading_zero());
+                // The encoding ends with a modulus of 256 bytes, two bytes of header, and the exponent.
+                let (n, e) = der[der.len() - 261..].split_at(256);
+                let (n, e) = (encode(n), encode(&e[2..]));
                 format!(r#""kty":"RSA","n":"{n}","e":"{e}""#)
             }
         };
@@ -127,18 +129,26 @@ impl TestKeys {
     }
 
     /// A token as an issuer with these keys makes it.
-    pub(super) fn token(&self, algorithm: Algorithm, claims: &str) -> String {
+    pub(in crate::auth) fn token(&self, algorithm: Algorithm, claims: &str) -> String {
         let header = format!(r#"{{"typ":"JWT","alg":"{algorithm}"}}"#);
         token(&header, claims, |message| self.sign(algorithm, message))
     }
 }
 
-pub(super) fn hmac_sign(algorithm: hmac::Algorithm, secret: &[u8], message: &[u8]) -> Vec<u8> {
+pub(in crate::auth) fn hmac_sign(
+    algorithm: hmac::Algorithm,
+    secret: &[u8],
+    message: &[u8],
+) -> Vec<u8> {
     hmac::sign(&hmac::Key::new(algorithm, secret), message).as_ref().to_vec()
 }
 
 /// A token of any header and payload.
-pub(super) fn token(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>) -> String {
+pub(in crate::auth) fn token(
+    header: &str,
+    claims: &str,
+    sign: impl Fn(&[u8]) -> Vec<u8>,
+) -> String {
     let encode = |part: &[u8]| URL_SAFE_NO_PAD.encode(part);
     let message = format!("{}.{}", encode(header.as_bytes()), encode(claims.as_bytes()));
     let signature = encode(&sign(message.as_bytes()));
@@ -146,7 +156,7 @@ pub(super) fn token(header: &str, claims: &str, sign: impl Fn(&[u8]) -> Vec<u8>)
 }
 
 /// A verifier with the keys of [`TestKeys::shared`], no audience or issuer, and 30 s of leeway.
-pub(super) fn verifier(
+pub(in crate::auth) fn verifier(
     algorithms: &[Algorithm],
     change: impl FnOnce(&mut JwtSettings),
 ) -> JwtVerifier {

@@ -1,14 +1,17 @@
 //! The keys of an issuer: which of them are used, for which token, and when a fetch is asked for.
 
 use super::{
-    Algorithm::{self, *},
-    Auth, JwtSettings, JwtVerifier, KeyError, KeySet, KeySource, Reject, TokenError,
-    jwk::{KeyList, SkipReason},
-    key_set::ASKED_APART,
-    mint::{MintError, mint},
-    test_keys::{SECRET, TestKeys, hmac_sign, token},
+    document::{KeyList, SkipReason},
+    set::{ASKED_APART, KeySet},
 };
-use crate::identity::Identity;
+use crate::{
+    auth::{
+        Algorithm::{self, *},
+        Auth, JwtSettings, JwtVerifier, KeyError, KeySource, MintError, Reject, TokenError, mint,
+        tests::keys::{SECRET, TestKeys, hmac_sign, token},
+    },
+    identity::Identity,
+};
 use aws_lc_rs::hmac::HMAC_SHA256;
 use std::{
     sync::Arc,
@@ -71,7 +74,7 @@ fn verify(auth: &Auth, token: &str) -> Result<Identity, TokenError> {
 /// Why each key of a document is not used, in its order, and how many are.
 fn judged(jwks: &[String], algorithms: &[Algorithm]) -> (usize, Vec<SkipReason>) {
     let list = KeyList::read(document(jwks).as_bytes(), algorithms).unwrap();
-    (list.keys.len(), list.passed_over.iter().map(|one| one.reason).collect())
+    (list.keys.len(), list.skipped.iter().map(|one| one.reason).collect())
 }
 
 const PUBLIC: [Algorithm; 9] = [RS256, RS384, RS512, PS256, PS384, PS512, ES256, ES384, EdDSA];
@@ -96,7 +99,7 @@ fn keys_of_every_kind_prove_the_tokens_of_their_algorithms() {
 }
 
 #[test]
-fn a_token_is_held_against_the_key_that_it_names_and_no_other() {
+fn a_token_is_checked_against_the_key_that_it_names_and_no_other() {
     let auth = auth(&[ES256, EdDSA]);
     let other = TestKeys::generate();
     publish(
@@ -166,7 +169,7 @@ fn a_key_is_used_only_for_what_it_allows() {
 }
 
 #[test]
-fn a_bad_key_is_passed_over_and_the_good_ones_beside_it_are_used() {
+fn a_bad_key_is_skipped_and_the_good_ones_beside_it_are_used() {
     let good = || shared(ES256, r#""kid":"good""#);
     let secret = r#"{"kty":"oct","kid":"s","k":"c2VjcmV0","alg":"HS256"}"#;
     let small = r#"{"kty":"RSA","kid":"small","e":"AQAB","n":"xcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcXFxcU"}"#;
@@ -190,7 +193,7 @@ fn a_bad_key_is_passed_over_and_the_good_ones_beside_it_are_used() {
         (shared(RS256, r#""d":"AAAA","p":"AAAA""#), SkipReason::Private),
         (secret.to_owned(), SkipReason::Secret),
         (small.to_owned(), SkipReason::RsaSize),
-        (good(), SkipReason::LogThrottle),
+        (good(), SkipReason::Duplicate),
         (r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#.to_owned(), SkipReason::OtherUse),
         (r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}"#.to_owned(), SkipReason::OtherUse),
     ] {
@@ -265,7 +268,7 @@ fn a_kid_is_shown_cut_and_without_control_characters() {
     let kid = "\\u001b[31m\\n".to_owned() + &"x".repeat(200);
     let jwk = format!(r#"{{"kty":"oct","kid":"{kid}"}}"#);
     let list = KeyList::read(document(&[jwk]).as_bytes(), &PUBLIC).unwrap();
-    let shown = &list.passed_over[0].kid;
+    let shown = &list.skipped[0].kid;
     assert!(shown.starts_with(r"\u{1b}[31m\nx") && shown.len() < 100, "{shown}");
 }
 

@@ -6,18 +6,8 @@
 //! answers, or does not, costs more than 2 s and 64 KiB; where to fetch is said by the configuration
 //! and by nothing else: no redirect is followed, no URL taken from a token.
 
-mod client;
-#[cfg(test)]
-mod tests;
-
-pub use client::FetchError;
-
-use crate::{
-    auth::{JwksError, KeySet, Replaced, SkippedKey},
-    error_chain::error_chain,
-    metrics::JwksMetrics,
-};
-use client::Client;
+use super::{FetchError, JwksError, KeySet, Replaced, SkippedKey, fetch::Client};
+use crate::{error_chain::error_chain, metrics::JwksMetrics};
 use std::{sync::Arc, time::Duration};
 use tokio::time::sleep;
 use tracing::{debug, info, warn};
@@ -28,22 +18,22 @@ const FRESH_FOR: Duration = Duration::from_secs(300);
 
 /// The pauses after a failure: the first, then each twice the one before, up to the last.
 const RETRY_MIN: Duration = Duration::from_secs(1);
-const RETRY_MAX: Duration = Duration::from_secs(60);
+pub(super) const RETRY_MAX: Duration = Duration::from_secs(60);
 
-/// Why no keys came of a fetch.
+/// Why a fetch brought no keys.
 #[derive(Debug, thiserror::Error)]
-pub enum NoKeys {
+pub enum FetchKeysError {
     #[error(transparent)]
-    NotFetched(#[from] FetchError),
+    Fetch(#[from] FetchError),
     #[error(transparent)]
-    NotUsable(#[from] JwksError),
+    Document(#[from] JwksError),
 }
 
-/// Fetches the keys once, as a [`JwksRefresher`] would, for whoever wants to know whether that works.
+/// Fetches the keys once, as a [`JwksRefresher`] would: `sockway doctor` tries it.
 ///
 /// # Errors
 /// When they cannot be fetched, or what was fetched has no key that can be used.
-pub async fn try_once(keys: &KeySet) -> Result<Replaced, NoKeys> {
+pub async fn fetch_keys_once(keys: &KeySet) -> Result<Replaced, FetchKeysError> {
     keys.begin();
     let document = Client::default().fetch(keys.url()).await?;
     Ok(keys.replace(&document)?)
@@ -55,8 +45,8 @@ pub struct JwksRefresher {
     metrics: JwksMetrics,
     client: Client,
     /// Failures since the last success.
-    failures: u32,
-    /// What was fetched last, so that the same document is judged, and logged, only once.
+    pub(super) failures: u32,
+    /// What was fetched last, so that the keys of the same document are logged only once.
     document: Option<Vec<u8>>,
 }
 
@@ -80,7 +70,7 @@ impl JwksRefresher {
         }
     }
 
-    fn settle(&mut self, fetched: Result<Vec<u8>, FetchError>) {
+    pub(super) fn settle(&mut self, fetched: Result<Vec<u8>, FetchError>) {
         let settled = fetched.map_err(|error| {
             let reason = error_chain(&error);
             self.keys.fail(reason.clone());
@@ -111,7 +101,7 @@ impl JwksRefresher {
             return;
         }
         info!(url = %self.keys.url(), used = replaced.used, "the issuer's keys were fetched");
-        for SkippedKey { kid, reason } in &replaced.passed_over {
+        for SkippedKey { kid, reason } in &replaced.skipped {
             if reason.is_ordinary() {
                 debug!(kid, %reason, "a key of the issuer is not used");
             } else {
@@ -121,7 +111,7 @@ impl JwksRefresher {
     }
 
     /// How long until the next fetch, give or take: instances that started together part.
-    fn pause(&self) -> Duration {
+    pub(super) fn pause(&self) -> Duration {
         let pause = match self.failures {
             0 => FRESH_FOR,
             failures => RETRY_MIN.saturating_mul(1 << (failures - 1).min(10)).min(RETRY_MAX),

@@ -1,5 +1,5 @@
-//! How a session ends: who says so, what may still be sent, how long the client has to take its
-//! leave, and the one record of it all.
+//! Closing a session: the close frame, what may still be sent before it, how long the client has to
+//! answer, and the one log record.
 
 use super::Session;
 use crate::{
@@ -8,14 +8,14 @@ use crate::{
 };
 use std::time::Duration;
 
-/// How long a client has to answer our close frame, and to take what is queued before it.
+/// How long a client has to read what is queued and to answer our close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
 
-/// How long a client has to take our close frame from which nothing more is expected: it broke the
-/// protocol, so that nothing it says can be understood, or it is most likely gone.
-const HOPELESS_WAIT: Duration = Duration::from_millis(500);
+/// How long a client has to read our close frame when no answer is expected: it broke the protocol,
+/// so that nothing it sends can be parsed, or it is most likely gone.
+const SHORT_WAIT: Duration = Duration::from_millis(500);
 
-/// How far a session's ending has come.
+/// How far the closing of a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shard) enum Stage {
     Open,
@@ -23,9 +23,9 @@ pub(in crate::shard) enum Stage {
     AwaitingClose,
     /// The client broke the protocol, or floods us: what it sends is thrown away.
     Discarding,
-    /// … and it has been told so; we have hung up our side. Closing the other side as well while
-    /// it still sends would reset the connection, and could take our close frame along.
-    HungUp,
+    /// … and our close frame is out; we have closed our side. Closing the other side as well while
+    /// the client still sends would reset the connection, and could destroy our close frame.
+    HalfClosed,
     /// The client has closed too: what is queued goes out, then it is over.
     Flushing,
     /// The socket may be dropped now.
@@ -34,15 +34,15 @@ pub(in crate::shard) enum Stage {
 
 impl Session {
     /// Ends the session for a reason of ours: the close frame goes out behind what may still be
-    /// sent, and the client has [`CLOSE_WAIT`] to answer it. One that breaks the protocol behind
-    /// our close frame, or floods us, is not listened to any more.
+    /// sent, and the client has [`CLOSE_WAIT`] to answer it. A client that breaks the protocol after
+    /// our close frame, or floods us, is not read any more.
     pub(in crate::shard) fn end(&self, reason: CloseReason) {
         match self.stage.get() {
             Stage::Open => {}
             Stage::AwaitingClose if is_violation(reason) => return self.discard(),
             _ => return,
         }
-        self.ending.set(Some(reason));
+        self.close_reason.set(Some(reason));
         if !flushes_first(reason) {
             self.drop_queue();
         }
@@ -52,7 +52,7 @@ impl Session {
             return self.discard();
         }
         self.stage.set(Stage::AwaitingClose);
-        let wait = if reason == CloseReason::PingTimeout { HOPELESS_WAIT } else { CLOSE_WAIT };
+        let wait = if reason == CloseReason::PingTimeout { SHORT_WAIT } else { CLOSE_WAIT };
         self.set_deadline(&self.deadlines.close, wait);
         self.wake();
     }
@@ -60,41 +60,41 @@ impl Session {
     /// What the client sends is thrown away from now on, and it has little time left.
     fn discard(&self) {
         self.stage.set(Stage::Discarding);
-        self.set_deadline(&self.deadlines.close, HOPELESS_WAIT);
+        self.set_deadline(&self.deadlines.close, SHORT_WAIT);
         self.wake();
     }
 
     /// The client has closed: by a close frame of its own, or by answering ours.
     pub(in crate::shard) fn peer_closed(&self) {
         if self.stage.get() == Stage::Open {
-            self.ending.set(Some(CloseReason::Bye));
+            self.close_reason.set(Some(CloseReason::Bye));
             self.deadlines.clear();
             self.set_deadline(&self.deadlines.close, CLOSE_WAIT);
         }
         self.stage.set(Stage::Flushing);
     }
 
-    /// The connection is gone; nothing can be sent any more.
-    pub(in crate::shard) fn gone(&self) {
+    /// The connection is lost; nothing can be sent any more.
+    pub(in crate::shard) fn disconnected(&self) {
         if self.stage.get() == Stage::Open {
-            self.ending.set(Some(CloseReason::PeerGone));
+            self.close_reason.set(Some(CloseReason::PeerGone));
         }
         self.stage.set(Stage::Over);
         self.wake();
     }
 
-    /// Whether the client may still get answers: we have not said close ourselves.
+    /// Whether the client may still get replies: we have not sent a close frame of our own.
     pub(in crate::shard) fn may_reply(&self) -> bool {
-        matches!(self.ending.get(), None | Some(CloseReason::Bye))
+        matches!(self.close_reason.get(), None | Some(CloseReason::Bye))
     }
 
-    /// How far the ending has come. What only waited for the queue to empty goes on here.
+    /// How far the closing has come. What only waited for the queue to empty goes on here.
     pub(in crate::shard) fn stage(&self) -> Stage {
         if !self.has_output() {
             match self.stage.get() {
                 Stage::Flushing => self.stage.set(Stage::Over),
                 Stage::Discarding => self.half_close(),
-                Stage::Open | Stage::AwaitingClose | Stage::HungUp | Stage::Over => {}
+                Stage::Open | Stage::AwaitingClose | Stage::HalfClosed | Stage::Over => {}
             }
         }
         self.stage.get()
@@ -102,7 +102,7 @@ impl Session {
 
     /// Ends the bookkeeping: counters and the one log record. The socket is dropped after this.
     pub(in crate::shard) fn finish(&self) {
-        let reason = self.ending.get().unwrap_or(if std::thread::panicking() {
+        let reason = self.close_reason.get().unwrap_or(if std::thread::panicking() {
             CloseReason::InternalError
         } else {
             CloseReason::PeerGone
@@ -110,9 +110,9 @@ impl Session {
         let lost = self.queue.borrow_mut().abandon();
         self.count_missed(MissedReason::SessionEnded, u64::from(lost));
         self.metrics.closed[reason.index()].add(1);
-        let ticks = self.core.wheel.borrow().now().saturating_sub(self.opened);
+        let ticks = self.context.now().saturating_sub(self.opened);
         let open = TICK * ticks;
-        self.core.metrics.session_seconds.observe(open);
+        self.context.metrics.session_seconds.observe(open);
         tracing::info!(
             session = %self.id,
             endpoint = &*self.endpoint.name,
@@ -124,19 +124,18 @@ impl Session {
         );
     }
 
-    /// The client did not take its leave in time. What it did not take is not worth the kernel's
-    /// memory.
+    /// The client did not close in time. What it has not read is not worth the kernel's memory.
     pub(super) fn abort(&self) {
         if self.has_output()
             && let Some(transport) = self.transport.get()
         {
             transport.reset_on_drop();
         }
-        self.gone();
+        self.disconnected();
     }
 
     fn half_close(&self) {
-        self.stage.set(Stage::HungUp);
+        self.stage.set(Stage::HalfClosed);
         if let Some(transport) = self.transport.get() {
             transport.shut_down_writing();
         }
@@ -149,7 +148,7 @@ impl Session {
     }
 
     fn drop_queue(&self) {
-        let reason = match self.ending.get() {
+        let reason = match self.close_reason.get() {
             Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
             _ => MissedReason::SessionEnded,
         };
@@ -158,8 +157,8 @@ impl Session {
     }
 }
 
-/// Whether what is queued is still worth sending before the close frame: not to one who is too
-/// slow for it, or who may not have it any more.
+/// Whether what is queued is still sent before the close frame: not to a client that is too slow for
+/// it, or that may not have it any more.
 fn flushes_first(reason: CloseReason) -> bool {
     !matches!(
         reason,
@@ -190,13 +189,9 @@ mod tests {
     use crate::{
         bus::{Event, Request},
         channel::ChannelName,
-        shard::fixture::{Frame, Rig, endpoint, message, run},
+        shard::fixture::{Frame, Rig, close, endpoint, message, run},
     };
     use tokio::time::Instant;
-
-    fn close(reason: CloseReason) -> Frame {
-        Frame::Close(reason.code().unwrap(), reason.label().to_owned())
-    }
 
     #[test]
     fn a_client_that_floods_behind_our_close_frame_is_soon_not_listened_to() {
@@ -214,7 +209,7 @@ mod tests {
                 client.send_bytes(flood).await;
                 assert_eq!(client.next().await, Frame::End);
                 assert_eq!(
-                    rig.demanded().await,
+                    rig.requested().await,
                     [Request::Unsubscribe(ChannelName::new("orders"))]
                 );
                 assert!(told.elapsed() < Duration::from_secs(1), "{:?}", told.elapsed());

@@ -1,7 +1,7 @@
-//! Where an issuer publishes its keys: `auth.jwt.jwks_url`.
+//! The URL of an issuer's keys: `auth.jwt.jwks_url`.
 //!
-//! Whoever can change the answer on its way can make tokens. So it is https, and http only to this
-//! very machine, where there is no way to be on: a sidecar, or a proxy that speaks TLS itself.
+//! Someone who can change the answer on its way can make tokens. So it is https, and http only to this
+//! very machine: a sidecar, or a proxy that speaks TLS itself.
 
 use hyper::Uri;
 use std::{fmt, net::IpAddr, str::FromStr};
@@ -26,7 +26,7 @@ pub enum JwksUrlError {
     Surplus,
     #[error(
         "must begin with https://; http:// is for localhost and loopback addresses only, since \
-         whoever can change the keys on their way can make tokens"
+         someone who can change the keys on their way can make tokens"
     )]
     NotSecure,
 }

@@ -1,10 +1,11 @@
-//! One GET with narrow bounds: 2 s for everything, 16 KiB of head, 64 KiB of body, no redirect, no
+//! Fetches one document over HTTP with narrow bounds: 2 s for everything, 16 KiB of head, 64 KiB of body, no redirect, no
 //! connection kept.
 //!
 //! By hand and not by a client library: those follow redirects, obey proxies from the environment,
 //! unpack what is compressed, and pool connections, none of which is wanted here.
 
-use crate::{VERSION, auth::JwksUrl};
+use super::JwksUrl;
+use crate::VERSION;
 use http_body_util::{BodyExt, Empty};
 use hyper::{
     Request, StatusCode,

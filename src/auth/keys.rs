@@ -1,6 +1,6 @@
-//! The key that verify_signature a token: a shared secret, a public key in PEM, or those of an issuer.
+//! What tokens are verified with: a shared secret, a public key in PEM, or the keys of an issuer.
 //!
-//! A key is proven to fit every algorithm before the first token comes: a key that does not would
+//! A key is checked against every algorithm when the configuration is read: one that does not fit would
 //! refuse every client, one by one, with nothing to show for it but 401.
 
 use super::{Algorithm, JwksUrl, verifying_key::VerifyingKey};
@@ -10,10 +10,10 @@ use aws_lc_rs::{
     rsa,
     signature::{ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, ED25519, ParsedPublicKey},
 };
-use base64::{Engine, engine::general_purpose::STANDARD};
-use std::fmt;
+use rustls::pki_types::pem::{PemObject, SectionKind};
+use std::{fmt, mem};
 
-/// What the signatures are held against.
+/// What the signatures are checked against.
 #[derive(Clone, PartialEq, Eq)]
 pub enum KeySource {
     /// For HS256, HS384 and HS512.
@@ -119,7 +119,7 @@ impl fmt::Display for KeyKind {
     }
 }
 
-/// Verification itself judges the size with each signature; the key for encryption does so when it is read.
+/// Verification checks the size with each signature; the key for encryption does so when it is read.
 pub(super) fn has_right_size(rsa_der: &[u8]) -> bool {
     let encoded = rsa::PublicKey::from_der(rsa_der)
         .and_then(|key| AsDer::<PublicKeyX509Der<'_>>::as_der(&key).map_err(Into::into));
@@ -155,121 +155,20 @@ fn public_key(pem: &[u8], algorithms: &[Algorithm]) -> Result<VerifyingKey, KeyE
 /// The bytes of the one public key in a PEM file. Text around it is allowed, as RFC 7468 says.
 fn public_key_der(pem: &[u8]) -> Result<Vec<u8>, KeyError> {
     let text = str::from_utf8(pem).map_err(|_| KeyError::NotPem)?;
+    // Kinds that the parser does not know, such as an encrypted key, it skips without a word.
     if text.contains("PRIVATE KEY-----") {
         return Err(KeyError::PrivateKey);
     }
-    let mut blocks = text.split("-----BEGIN ").skip(1);
-    let (Some(block), None) = (blocks.next(), blocks.next()) else { return Err(KeyError::NotPem) };
-    let (label, rest) = block.split_once("-----").ok_or(KeyError::NotPem)?;
-    match label {
-        "PUBLIC KEY" | "RSA PUBLIC KEY" => {}
-        "CERTIFICATE" => return Err(KeyError::Certificate),
-        _ => return Err(KeyError::NotPem),
+    // An RSA key under the label of PKCS #1: `KeyKind::of` reads both forms.
+    let text = text.replace(" RSA PUBLIC KEY-----", " PUBLIC KEY-----");
+    let sections: Result<Vec<(SectionKind, Vec<u8>)>, _> =
+        PemObject::pem_slice_iter(text.as_bytes()).collect();
+    match sections.map_err(|_| KeyError::NotPem)?.as_mut_slice() {
+        [(SectionKind::PublicKey, der)] => Ok(mem::take(der)),
+        [(SectionKind::Certificate, _), ..] => Err(KeyError::Certificate),
+        _ => Err(KeyError::NotPem),
     }
-    let (body, _) = rest.split_once(&format!("-----END {label}-----")).ok_or(KeyError::NotPem)?;
-    let body: String = body.split_ascii_whitespace().collect();
-    STANDARD.decode(body).map_err(|_| KeyError::NotPem)
 }
 
 #[cfg(test)]
-mod tests {
-    use super::{super::test_keys::TestKeys, *};
-    use Algorithm::*;
-
-    fn secret(secret: &str) -> KeySource {
-        KeySource::HmacSecret(Secret::new(secret.to_owned()))
-    }
-
-    fn error(key: &KeySource, algorithms: &[Algorithm]) -> Option<KeyError> {
-        key.verifying_key(algorithms).err()
-    }
-
-    #[test]
-    fn a_key_serves_exactly_the_algorithms_of_its_kind() {
-        let keys = TestKeys::shared();
-        for algorithm in Algorithm::ALL {
-            for other in Algorithm::ALL {
-                let serves = error(&keys.source(algorithm), &[other]).is_none();
-                assert_eq!(serves, algorithm.key_kind() == other.key_kind(), "{algorithm} {other}");
-            }
-        }
-    }
-
-    #[test]
-    fn the_error_names_the_algorithm_that_the_key_cannot_serve() {
-        let keys = TestKeys::shared();
-        let wrong = |algorithm, found| Some(KeyError::WrongKind { algorithm, found });
-        assert_eq!(error(&keys.source(RS256), &[RS256, PS512, ES256]), wrong(ES256, KeyKind::Rsa));
-        assert_eq!(error(&keys.source(ES256), &[ES256, ES384]), wrong(ES384, KeyKind::P256));
-        assert_eq!(error(&keys.source(EdDSA), &[RS256]), wrong(RS256, KeyKind::Ed25519));
-        assert_eq!(error(&keys.source(RS256), &[RS256, HS256]), Some(KeyError::NeedsSecret(HS256)));
-        assert_eq!(error(&secret("s"), &[HS256, RS256]), Some(KeyError::NeedsPublicKey(RS256)));
-        assert_eq!(error(&secret(""), &[HS256]), Some(KeyError::EmptySecret));
-        assert_eq!(error(&secret("s"), &[]), Some(KeyError::NoAlgorithm));
-        let text = wrong(ES384, KeyKind::P256).map(|error| error.to_string());
-        let expected = "ES384 needs an EC key on P-384, but the key is an EC key on P-256";
-        assert_eq!(text.as_deref(), Some(expected));
-    }
-
-    #[test]
-    fn a_file_that_is_no_single_public_key_is_refused_by_what_it_is() {
-        let keys = TestKeys::shared();
-        let good = keys.public_pem(ES256);
-        let body = good.lines().nth(1).unwrap().to_owned();
-        let block = |label: &str, body: &str| {
-            format!("-----BEGIN {label}-----\n{body}\n-----END {label}-----\n")
-        };
-        for (pem, expected) in [
-            (String::new(), KeyError::NotPem),
-            ("hello".to_owned(), KeyError::NotPem),
-            (body.clone(), KeyError::NotPem),
-            (good.replace("-----END", "-----"), KeyError::NotPem),
-            (good.replace("PUBLIC", "PGP PUBLIC"), KeyError::NotPem),
-            (good.repeat(2), KeyError::NotPem),
-            (block("PUBLIC KEY", "AAA*"), KeyError::NotPem),
-            (block("PUBLIC KEY", ""), KeyError::UnknownKind),
-            (block("PUBLIC KEY", "BgA="), KeyError::UnknownKind),
-            (block("PUBLIC KEY", &STANDARD.encode([0x30; 91])), KeyError::UnknownKind),
-            (block("PUBLIC KEY", &STANDARD.encode(keys.small_rsa())), KeyError::RsaSize),
-            (block("PRIVATE KEY", &body), KeyError::PrivateKey),
-            (block("ENCRYPTED PRIVATE KEY", &body), KeyError::PrivateKey),
-            (good.clone() + &block("EC PRIVATE KEY", &body), KeyError::PrivateKey),
-            (block("CERTIFICATE", &body), KeyError::Certificate),
-        ] {
-            let source = KeySource::PublicKeyPem(pem.clone().into_bytes());
-            assert_eq!(error(&source, &[ES256]), Some(expected), "{pem}");
-        }
-        assert_eq!(
-            error(&KeySource::PublicKeyPem(vec![0xff; 64]), &[ES256]),
-            Some(KeyError::NotPem)
-        );
-        let framed = format!("key of the issuer\r\n{}\r\n", good.replace('\n', "\r\n"));
-        assert_eq!(error(&KeySource::PublicKeyPem(framed.into_bytes()), &[ES256]), None);
-    }
-
-    #[test]
-    fn no_damaged_key_panics() {
-        let keys = TestKeys::shared();
-        let mut random = fastrand::Rng::with_seed(7);
-        for algorithm in [RS256, ES256, ES384, EdDSA] {
-            for _ in 0..300 {
-                let mut pem = keys.public_pem(algorithm).into_bytes();
-                for _ in 0..random.usize(1..4) {
-                    let at = random.usize(..pem.len());
-                    pem[at] = random.u8(..);
-                }
-                let _ = KeySource::PublicKeyPem(pem).verifying_key(&[algorithm]);
-            }
-        }
-    }
-
-    #[test]
-    fn a_key_never_prints() {
-        let private = KeySource::PublicKeyPem(b"-----BEGIN PRIVATE KEY-----".to_vec());
-        let text = format!("{:?} {private:?}", secret("hunter2"));
-        assert!(
-            !text.contains("hunter2") && !text.contains("PRIVATE") && !text.contains("45"),
-            "{text}"
-        );
-    }
-}
+mod tests;

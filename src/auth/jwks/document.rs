@@ -1,10 +1,10 @@
-//! What an issuer publishes: a JSON Web Key Set (RFC 7517), read with suspicion.
+//! Reads a JSON Web Key Set (RFC 7517) and picks the keys that can be used.
 //!
 //! One key that cannot be used never spoils the others. A key is used only for what the
 //! configuration lists and what the key itself allows; a secret (`oct`), or a key whose private half
 //! was published with it, is never used, since everybody knows it.
 
-use super::{Algorithm, KeyKind, key, verifying_key::VerifyingKey};
+use crate::auth::{Algorithm, KeyKind, keys, verifying_key::VerifyingKey};
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     signature::RsaPublicKeyComponents,
@@ -42,11 +42,11 @@ pub enum SkipReason {
     #[error("the RSA key must have 2048 to 8192 bits")]
     RsaSize,
     #[error("an earlier key of the set has the same kid and algorithm")]
-    LogThrottle,
+    Duplicate,
 }
 
 impl SkipReason {
-    /// Whether this is everyday life: issuers publish keys for other purposes too.
+    /// Whether this is nothing to worry about: issuers publish keys for other purposes too.
     #[must_use]
     pub const fn is_ordinary(self) -> bool {
         matches!(self, Self::OtherUse)
@@ -66,7 +66,7 @@ pub enum JwksError {
 #[derive(Debug)]
 pub(super) struct KeyList {
     pub(super) keys: Vec<IssuerKey>,
-    pub(super) passed_over: Vec<SkippedKey>,
+    pub(super) skipped: Vec<SkippedKey>,
 }
 
 #[derive(Deserialize)]
@@ -91,27 +91,27 @@ struct Jwk {
 }
 
 impl KeyList {
-    /// Reads a document; each key is judged by itself.
+    /// Reads a document, each key by itself.
     pub(super) fn read(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, JwksError> {
         let document: Document<'_> =
             serde_json::from_slice(document).map_err(|_| JwksError::NotKeySet)?;
-        let mut list = Self { keys: Vec::new(), passed_over: Vec::new() };
+        let mut list = Self { keys: Vec::new(), skipped: Vec::new() };
         for text in document.keys {
-            match read_key(text.get(), algorithms).and_then(|key| list.unless_repeated(key)) {
+            match read_key(text.get(), algorithms).and_then(|key| list.unless_duplicate(key)) {
                 Ok(key) => list.keys.push(key),
-                Err(reason) => list.passed_over.push(SkippedKey { kid: shown_kid(text), reason }),
+                Err(reason) => list.skipped.push(SkippedKey { kid: shown_kid(text), reason }),
             }
         }
         Ok(list)
     }
 
-    fn unless_repeated(&self, new: IssuerKey) -> Result<IssuerKey, SkipReason> {
+    fn unless_duplicate(&self, new: IssuerKey) -> Result<IssuerKey, SkipReason> {
         let clashes = |old: &IssuerKey| {
             old.kid == new.kid && new.key.algorithms().any(|algorithm| old.key.serves(algorithm))
         };
-        // Keys without a kid can be told apart by nobody; how many there are is judged per token.
-        let repeated = new.kid.is_some() && self.keys.iter().any(clashes);
-        if repeated { Err(SkipReason::LogThrottle) } else { Ok(new) }
+        // Keys without a kid can be told apart by nobody; how many there are matters per token.
+        let duplicate = new.kid.is_some() && self.keys.iter().any(clashes);
+        if duplicate { Err(SkipReason::Duplicate) } else { Ok(new) }
     }
 }
 
@@ -129,7 +129,7 @@ fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReaso
         return Err(SkipReason::OtherUse);
     }
     let bytes = jwk.bytes(kind).ok_or(SkipReason::Malformed)?;
-    if kind == KeyKind::Rsa && !key::has_right_size(&bytes) {
+    if kind == KeyKind::Rsa && !keys::has_right_size(&bytes) {
         return Err(SkipReason::RsaSize);
     }
     let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(SkipReason::Malformed)?;

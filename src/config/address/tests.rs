@@ -1,0 +1,98 @@
+//! Listen addresses, networks and origins, as they are written.
+
+use super::*;
+
+#[test]
+fn listen_addresses_are_a_socket_or_an_absolute_unix_path() {
+    assert_eq!(listen("[::]:8080"), Ok(ListenAddress::Tcp("[::]:8080".parse().unwrap())));
+    assert_eq!(listen("unix:/run/ws.sock"), Ok(ListenAddress::Unix("/run/ws.sock".into())));
+    let long = format!("unix:/{}", "x".repeat(107));
+    for text in [
+        "",
+        "8080",
+        ":8080",
+        "localhost:8080",
+        "1.2.3.4",
+        "1.2.3.4:70000",
+        "unix:",
+        "unix:ws.sock",
+        &long,
+    ] {
+        assert!(listen(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn listeners_collide_on_one_port_unless_their_addresses_differ() {
+    for (public, admin, collides) in [
+        ("0.0.0.0:80", "127.0.0.1:80", true),
+        ("127.0.0.1:80", "127.0.0.1:80", true),
+        ("127.0.0.1:80", "[::]:80", true),
+        ("127.0.0.1:80", "127.0.0.2:80", false),
+        ("127.0.0.1:80", "127.0.0.1:81", false),
+        ("127.0.0.1:0", "127.0.0.1:0", false),
+        ("unix:/ws", "127.0.0.1:80", false),
+    ] {
+        let (public, admin) = (listen(public).unwrap(), admin.parse().unwrap());
+        assert_eq!(collide(&public, admin), collides, "{public:?} {admin}");
+    }
+}
+
+#[test]
+fn one_address_is_a_network_too() {
+    assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
+    assert_eq!(network("10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
+    assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+    for text in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "10.0.0.0/"] {
+        assert!(network(text).is_err(), "{text}");
+    }
+}
+
+#[test]
+fn origins_are_kept_as_browsers_send_them() {
+    for (text, sent) in [
+        ("https://example.com", "https://example.com"),
+        ("HTTPS://Example.com:443", "https://example.com"),
+        ("http://localhost:80", "http://localhost"),
+        ("http://localhost:3000", "http://localhost:3000"),
+        ("https://[::1]:8443", "https://[::1]:8443"),
+        ("capacitor://localhost", "capacitor://localhost"),
+    ] {
+        assert_eq!(origin(text), Ok(OriginRule::Exact(sent.to_owned())), "{text}");
+    }
+    let below = origin("https://*.example.com:8443").unwrap();
+    assert!(below.allows("https://a.b.example.com:8443"));
+    assert!(!below.allows("https://example.com:8443") && !below.allows("https://a.example.com"));
+}
+
+#[test]
+fn what_no_browser_sends_is_not_an_origin() {
+    for text in [
+        "",
+        "*",
+        "null",
+        "example.com",
+        "https://",
+        "https://example.com/",
+        "https://a/b",
+        "https://*",
+        "https://*.",
+        "https://*.1",
+        "https://a.*.com",
+        "https://*a.com",
+        "https://a:0",
+        "https://a:99999",
+        "https://a:+1",
+        "https://a:",
+        "https://user@a",
+        "https://a b",
+        "https://ä.de",
+        "https://[::1",
+        "https://[x]",
+        "1http://a",
+        "://a",
+        "https://a..b",
+    ] {
+        assert!(origin(text).is_err(), "{text}");
+    }
+}

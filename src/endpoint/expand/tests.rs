@@ -1,0 +1,201 @@
+//! Which values become part of a channel's name, and which are refused.
+
+use super::{super::Routes, super::tests::endpoint, *};
+use proptest::prelude::*;
+use std::{collections::BTreeMap, sync::Arc};
+
+fn identity(user: &str, claims: &[(&str, &str)]) -> Identity {
+    let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
+    let claims = BTreeMap::from_iter(claims);
+    Identity { user: Arc::from(user), claims, token_id: None, static_token: None, expires: None }
+}
+
+/// What a request to `url` gets, with this user, from an endpoint at `/r/{room}` or `/r`.
+fn channels(templates: &[&str], user: Option<&str>, url: &str) -> Result<Vec<String>, Refusal> {
+    let identity = user.map(|user| identity(user, &[("tenant", "acme"), ("bad", "a:b")]));
+    let endpoints = ["/r/{room}", "/r"].map(|path| Arc::new(endpoint(path, templates)));
+    let (path, query) = url.split_once('?').unwrap_or((url, ""));
+    let matched = Routes::new(endpoints.to_vec()).find(path).unwrap();
+    let values = Values { identity: identity.as_ref(), path: &matched.parameters, query };
+    let channels = matched.endpoint.channels_for(&values)?;
+    Ok(channels.iter().map(ToString::to_string).collect())
+}
+
+/// Values that must never get into a channel's name, whatever brought them.
+const NOT_ALLOWED: [&str; 28] = [
+    "*",
+    "a*",
+    "?",
+    "[a]",
+    "a:b",
+    ":",
+    "{x}",
+    "{user}",
+    "}",
+    "\\",
+    "\"",
+    "\r\n",
+    "a\nb",
+    "\0",
+    "\t",
+    " ",
+    "a b",
+    "\u{7f}",
+    "\u{1b}[31m",
+    "\u{202e}",
+    "é",
+    "日本",
+    "../",
+    "..",
+    "a/../b",
+    "/..",
+    "",
+    "\u{feff}a",
+];
+
+#[test]
+fn each_placeholder_takes_its_value_from_its_place() {
+    let templates = ["u:{user}:n", "t:{claim.tenant}", "r:{path.room}", "e:{query.types}", "all"];
+    assert_eq!(
+        channels(&templates, Some("42"), "/r/7?types=x.created,x.shipped").unwrap(),
+        ["u:42:n", "t:acme", "r:7", "e:x.created", "e:x.shipped", "all"]
+    );
+}
+
+#[test]
+fn values_outside_the_grammar_are_refused_from_every_place() {
+    let too_long = "a".repeat(129);
+    for value in NOT_ALLOWED.into_iter().chain([too_long.as_str()]) {
+        let refused = Err(Refusal::ValueNotAllowed);
+        let encoded: String = value.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        assert_eq!(channels(&["u:{user}"], Some(value), "/r"), refused, "{value:?}");
+        let url = format!("/r?q=ok,{encoded}");
+        assert_eq!(channels(&["e:{query.q}"], None, &url), refused, "{value:?}");
+        if !value.is_empty() {
+            let url = format!("/r/{encoded}");
+            assert_eq!(channels(&["r:{path.room}"], None, &url), refused, "{value:?}");
+        }
+    }
+    assert_eq!(channels(&["c:{claim.bad}"], Some("1"), "/r"), Err(Refusal::ValueNotAllowed));
+}
+
+#[test]
+fn the_longest_and_strangest_allowed_values_pass() {
+    let longest = "a".repeat(128);
+    for value in [
+        longest.as_str(),
+        "a",
+        "0",
+        "user@example.com",
+        "a/b",
+        "a..b",
+        "%41",
+        "!#$&'()+,-./;<=>@^_`|~",
+    ] {
+        assert_eq!(channels(&["u:{user}"], Some(value), "/r").unwrap(), [format!("u:{value}")]);
+    }
+}
+
+#[test]
+fn what_the_token_lacks_is_a_missing_claim() {
+    for (template, user) in
+        [("{claim.other}", Some("1")), ("{user}", None), ("{claim.tenant}", None)]
+    {
+        let refused = channels(&[template], user, "/r");
+        assert_eq!(refused, Err(Refusal::ClaimMissing), "{template}");
+    }
+}
+
+#[test]
+fn a_query_list_is_there_once_complete_and_decoded() {
+    let q = |url: &str| channels(&["{query.q}"], None, url);
+    let item = |at: usize| format!("i{at}");
+    for (url, expected) in [
+        ("/r?q=a", vec!["a"]),
+        ("/r?x=%zz&q=a%2Cb&y", vec!["a", "b"]),
+        ("/r?%71=a", vec!["a"]),
+        ("/r?q=a,a,b", vec!["a", "b"]),
+        ("/r?Q=b&q=a=b", vec!["a=b"]),
+    ] {
+        assert_eq!(q(url).unwrap(), expected, "{url}");
+    }
+    for url in [
+        "/r",
+        "/r?",
+        "/r?q",
+        "/r?q=",
+        "/r?q=,",
+        "/r?q=a,",
+        "/r?q=,a",
+        "/r?q=a,,b",
+        "/r?q=%2",
+        "/r?q=%ff",
+        "/r?q=a+b",
+        "/r?q=a&q=a",
+        "/r?q=a&%71=b",
+        "/r?q=a&q",
+        "/r?qq=a",
+    ] {
+        assert_eq!(q(url), Err(Refusal::ValueNotAllowed), "{url}");
+    }
+    let list = |items: usize| (0..items).map(item).collect::<Vec<_>>().join(",");
+    assert_eq!(q(&format!("/r?q={}", list(32))).unwrap().len(), 32);
+    assert_eq!(q(&format!("/r?q={}", list(33))), Err(Refusal::ValueNotAllowed));
+    assert_eq!(q(&format!("/r?q={}", "a,".repeat(4000))), Err(Refusal::ValueNotAllowed));
+}
+
+#[test]
+fn two_query_lists_multiply_up_to_the_same_bound() {
+    let ab = |url: &str| channels(&["{query.a}:{query.b}"], None, url);
+    assert_eq!(ab("/r?a=1,2&b=x,y").unwrap(), ["1:x", "1:y", "2:x", "2:y"]);
+    assert_eq!(ab("/r?a=1,2,3,4&b=1,2,3,4,5,6,7,8").unwrap().len(), 32);
+    assert_eq!(ab("/r?a=1,2,3&b=1,2,3,4,5,6,7,8,9,10,11"), Err(Refusal::ValueNotAllowed));
+}
+
+#[test]
+fn a_channel_is_there_once_however_many_templates_name_it() {
+    let templates = ["b", "a:{user}", "b", "a:{path.room}"];
+    assert_eq!(channels(&templates, Some("7"), "/r/7").unwrap(), ["b", "a:7"]);
+}
+
+#[test]
+fn a_value_cannot_reach_the_events_of_redis() {
+    for user in ["__keyspace@0__", "__keyevent@0__"] {
+        assert_eq!(channels(&["{user}:x"], Some(user), "/r"), Err(Refusal::ValueNotAllowed));
+    }
+    assert_eq!(
+        channels(&["__{path.room}:x"], None, "/r/keyspace@0__"),
+        Err(Refusal::ValueNotAllowed)
+    );
+    assert!(channels(&["u:{user}"], Some("__keyspace@0__"), "/r").is_ok());
+}
+
+proptest! {
+    #[test]
+    fn no_request_panics_and_no_channel_leaves_the_structure_of_its_template(
+        user in any::<String>(), room in "[^/?]{1,20}", query in any::<String>(),
+    ) {
+        let url = format!("/r/{room}?q={query}");
+        if let Ok(names) = channels(&["u:{user}:{path.room}:{query.q}"], Some(&user), &url) {
+            prop_assert!(!names.is_empty() && names.len() <= 32);
+            for name in names {
+                prop_assert_eq!(name.split(':').count(), 4);
+                let starts = format!("u:{user}:");
+                prop_assert!(name.starts_with(&starts));
+                let kept = |b: u8| b.is_ascii_graphic() && !br#"*?[]{}\""#.contains(&b);
+                prop_assert!(name.bytes().all(kept));
+            }
+        }
+    }
+
+    #[test]
+    fn different_users_never_get_the_same_channel(
+        one in "[ -~]{0,9}", other in "[ -~]{0,9}", room in "[a-z%0-9.-]{1,9}",
+    ) {
+        prop_assume!(one != other);
+        let of = |user: &str| channels(&["u:{user}:{path.room}"], Some(user), &format!("/r/{room}"));
+        if let (Ok(one), Ok(other)) = (of(&one), of(&other)) {
+            prop_assert_ne!(one, other);
+        }
+    }
+}

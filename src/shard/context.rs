@@ -1,0 +1,44 @@
+//! What a shard's sessions share: its counters, its clock, its configuration and one read buffer.
+//!
+//! Owned by each session and by the registry, and knows neither. Only ever on the shard's thread, in
+//! short borrows that never cross an `.await`.
+
+use super::wheel::{Tick, Wheel};
+use crate::{config::Config, metrics::ShardMetrics};
+use std::{cell::RefCell, sync::Arc};
+
+/// The most one read takes from a socket.
+const READ_BYTES: usize = 16 * 1024;
+
+pub(super) struct Context {
+    pub(super) metrics: Arc<ShardMetrics>,
+    pub(super) wheel: RefCell<Wheel>,
+    /// What a read goes into before it is parsed; one for all sessions.
+    pub(super) scratch: RefCell<Box<[u8]>>,
+    config: RefCell<Option<Arc<Config>>>,
+}
+
+impl Context {
+    pub(super) fn new(metrics: Arc<ShardMetrics>) -> Self {
+        Self {
+            metrics,
+            wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),
+            scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
+            config: RefCell::default(),
+        }
+    }
+
+    /// The tick at which the wheel last turned.
+    pub(super) fn now(&self) -> Tick {
+        self.wheel.borrow().now()
+    }
+
+    /// The configuration that the latest reload brought; `None` before the first.
+    pub(super) fn config(&self) -> Option<Arc<Config>> {
+        self.config.borrow().clone()
+    }
+
+    pub(super) fn set_config(&self, config: Arc<Config>) {
+        *self.config.borrow_mut() = Some(config);
+    }
+}

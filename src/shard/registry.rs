@@ -1,0 +1,288 @@
+//! The sessions of one shard and the hub that leads to them: fan-out, revocation, reload, drain.
+//!
+//! Only ever on the shard's thread, in short borrows that never cross an `.await`. A session does
+//! not know the registry: whoever owns its [`Registered`] takes it out again by dropping that.
+
+use super::{
+    context::Context,
+    control::{self, Revoked},
+    hub::Hub,
+    reload::PacedClose,
+    session::{Session, SessionSpec},
+    wheel::TICK,
+};
+use crate::{
+    bus::{Event, ShardId},
+    channel::ChannelName,
+    config::Config,
+    log_throttle::LogThrottle,
+    message::Message,
+    metrics::ShardMetrics,
+    reason::{CloseReason, GapReason},
+};
+use slab::Slab;
+use std::{
+    cell::{Cell, RefCell},
+    ops::Deref,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+use tokio::sync::Notify;
+
+/// Sessions flushed between two chances for other tasks.
+const FLUSHES_AT_ONCE: usize = 64;
+
+pub(super) struct Registry {
+    pub(super) id: ShardId,
+    pub(super) context: Rc<Context>,
+    pub(super) hub: RefCell<Hub>,
+    sessions: RefCell<Slab<Rc<Session>>>,
+    /// Told when the hub has requests for upstream.
+    pub(super) requests_waiting: Notify,
+    /// Told when a session or a task has ended.
+    ended: Notify,
+    /// Handshakes and the like: what [`Shard::spawn`](super::Shard::spawn) runs.
+    tasks: Cell<usize>,
+    draining: Cell<bool>,
+    /// The sessions that the latest reload still has to close.
+    paced_close: RefCell<PacedClose>,
+    unknown_controls: RefCell<LogThrottle>,
+}
+
+/// A session's entry in the registry. Dropping it ends the session and removes it.
+pub(super) struct Registered {
+    registry: Rc<Registry>,
+    session: Rc<Session>,
+}
+
+impl Deref for Registered {
+    type Target = Rc<Session>;
+
+    fn deref(&self) -> &Rc<Session> {
+        &self.session
+    }
+}
+
+impl Drop for Registered {
+    fn drop(&mut self) {
+        self.registry.remove(&self.session);
+    }
+}
+
+impl Registry {
+    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>) -> Self {
+        Self {
+            id,
+            context: Rc::new(Context::new(metrics)),
+            hub: RefCell::new(Hub::new()),
+            sessions: RefCell::default(),
+            requests_waiting: Notify::new(),
+            ended: Notify::new(),
+            tasks: Cell::new(0),
+            draining: Cell::new(false),
+            paced_close: RefCell::default(),
+            unknown_controls: RefCell::default(),
+        }
+    }
+
+    /// Makes a session and lets the channels' messages go to it. The caller has subscribed to the
+    /// channels; the session's removal gives that back.
+    ///
+    /// # Panics
+    /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
+    pub(super) fn insert(
+        self: &Rc<Self>,
+        channels: Box<[ChannelName]>,
+        spec: SessionSpec,
+    ) -> Registered {
+        let session = self.make_session(channels, spec);
+        if self.draining.get() {
+            session.drain_after(TICK);
+        }
+        let mut hub = self.hub.borrow_mut();
+        session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
+        drop(hub);
+        // Its handshake may have begun before the latest reload.
+        if let Some(config) = self.context.config() {
+            session.recheck(&config);
+        }
+        Registered { registry: Rc::clone(self), session }
+    }
+
+    fn make_session(&self, channels: Box<[ChannelName]>, spec: SessionSpec) -> Rc<Session> {
+        let mut sessions = self.sessions.borrow_mut();
+        let place = sessions.vacant_entry();
+        let key = u32::try_from(place.key()).expect("a shard has fewer sessions than descriptors");
+        let session = Rc::new(Session::new(key, Rc::clone(&self.context), channels, spec));
+        place.insert(Rc::clone(&session));
+        session
+    }
+
+    /// Ends a session: it is in no channel any more, and its key is free.
+    fn remove(&self, session: &Session) {
+        session.finish();
+        let mut hub = self.hub.borrow_mut();
+        session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));
+        drop(hub);
+        self.sessions.borrow_mut().remove(session.key as usize);
+        self.hub_changed();
+        self.ended.notify_one();
+    }
+
+    /// Sees to it that upstream is told what changed.
+    pub(super) fn hub_changed(&self) {
+        if self.hub.borrow().has_requests() {
+            self.requests_waiting.notify_one();
+        }
+    }
+
+    /// Puts what came through the ring into the queues of the sessions concerned, and their keys into
+    /// `dirty`.
+    pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
+        match event {
+            Event::Message(message) => self.deliver(message, dirty),
+            Event::Gap(channel, reason) => {
+                let hub = self.hub.borrow();
+                self.queue_for(hub.members(channel), dirty, |one| one.gap(channel, *reason));
+            }
+            Event::GapAll(reason) => self.gap_all(*reason, dirty),
+            Event::Control(message) => self.control(message.payload()),
+        }
+    }
+
+    fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
+        let hub = self.hub.borrow();
+        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
+    }
+
+    fn queue_for(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+        let sessions = self.sessions.borrow();
+        dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
+    }
+
+    /// Every session may have missed messages of every channel.
+    pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+        for (_, session) in self.sessions.borrow().iter() {
+            for channel in &session.channels {
+                if session.gap(channel, reason) {
+                    dirty.push(session.key);
+                }
+            }
+        }
+    }
+
+    /// Flushes every dirty session once, yielding to other tasks now and then.
+    pub(super) async fn flush(&self, dirty: &mut Vec<u32>) {
+        for keys in dirty.chunks(FLUSHES_AT_ONCE) {
+            self.flush_some(keys, Instant::now());
+            if keys.len() == FLUSHES_AT_ONCE {
+                tokio::task::yield_now().await;
+            }
+        }
+        dirty.clear();
+    }
+
+    fn flush_some(&self, keys: &[u32], now: Instant) {
+        let sessions = self.sessions.borrow();
+        // A session may have ended since it was dirty, and its key may have a new owner, for whom
+        // a flush too many does no harm.
+        keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
+    }
+
+    fn control(&self, payload: &[u8]) {
+        let Some(revoked) = control::parse(payload) else {
+            return self.warn_of_unknown_control();
+        };
+        for (_, session) in self.sessions.borrow().iter() {
+            let is_revoked = match &revoked {
+                Revoked::User(user) => session.user.as_deref() == Some(user),
+                Revoked::Token(id) => session.token.borrow().id.as_deref() == Some(id),
+            };
+            if is_revoked {
+                session.end(CloseReason::Revoked);
+            }
+        }
+    }
+
+    fn warn_of_unknown_control(&self) {
+        let to_log = self.unknown_controls.borrow_mut().to_log(Instant::now());
+        // Every shard gets every control message; the first logs for all.
+        if let (0, Some(before)) = (self.id, to_log) {
+            tracing::warn!(
+                before,
+                "a message on the control channel means nothing; it was ignored"
+            );
+        }
+    }
+
+    /// Turns the wheel to now and lets each session that is due see to its deadlines.
+    pub(super) fn turn_wheel(&self) {
+        let due = self.context.wheel.borrow_mut().turn(tokio::time::Instant::now());
+        let now = self.context.now();
+        for (key, at) in due {
+            let session = self.sessions.borrow().get(key as usize).cloned();
+            if let Some(session) = session {
+                session.on_tick(at, now);
+            }
+        }
+        self.close_paced();
+    }
+
+    /// Goes on with a new configuration and closes the sessions that it concerns: whose token it takes
+    /// away at once, the others a few with each tick.
+    pub(super) fn reload(&self, config: Arc<Config>) {
+        let mut paced = Vec::new();
+        for (_, session) in self.sessions.borrow().iter() {
+            match session.close_reason_under(&config) {
+                Some(CloseReason::Reconfigured) => paced.push(session.key),
+                Some(reason) => session.end(reason),
+                None => {}
+            }
+        }
+        self.context.set_config(config);
+        *self.paced_close.borrow_mut() = PacedClose::new(paced);
+        self.close_paced();
+    }
+
+    /// Closes the next of the sessions that the latest reload concerns. A key may have a new owner by
+    /// now, or another reload may have come, so each is checked again.
+    fn close_paced(&self) {
+        let keys = self.paced_close.borrow_mut().next();
+        let Some(config) = self.context.config().filter(|_| !keys.is_empty()) else { return };
+        let sessions = self.sessions.borrow();
+        keys.iter()
+            .filter_map(|&key| sessions.get(key as usize))
+            .for_each(|one| one.recheck(&config));
+    }
+
+    /// Closes every session at a random moment within `spread`, and later ones at once.
+    pub(super) fn drain(&self, spread: Duration) {
+        self.draining.set(true);
+        for (_, session) in self.sessions.borrow().iter() {
+            session.drain_after(spread.mul_f64(fastrand::f64()));
+        }
+        self.ended.notify_one();
+    }
+
+    /// Resolves when a drain has left nothing.
+    pub(super) async fn drained(&self) {
+        while !self.is_drained() {
+            self.ended.notified().await;
+        }
+    }
+
+    fn is_drained(&self) -> bool {
+        self.draining.get() && self.sessions.borrow().is_empty() && self.tasks.get() == 0
+    }
+
+    /// Counts a task that a drain has to wait for, until [`Registry::task_ended`].
+    pub(super) fn task_began(&self) {
+        self.tasks.set(self.tasks.get() + 1);
+    }
+
+    pub(super) fn task_ended(&self) {
+        self.tasks.set(self.tasks.get() - 1);
+        self.ended.notify_one();
+    }
+}

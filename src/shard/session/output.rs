@@ -1,0 +1,160 @@
+//! Output of a session: what is put into its queue, and writing that to the socket.
+
+use super::{Session, Stage};
+use crate::{
+    channel::ChannelName,
+    endpoint::{OnGap, OnSlow},
+    message::Message,
+    reason::{CloseReason, GapReason, MissedReason},
+};
+use bytes::Bytes;
+use std::{io, sync::Arc, time::Instant};
+
+/// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
+/// never reads would otherwise fill the queue with pongs.
+const MAX_REPLIES: u32 = 64;
+
+impl Session {
+    /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
+    /// dirty before in this round and must be flushed.
+    pub(in crate::shard) fn deliver(&self, message: &Arc<Message>) -> bool {
+        if self.stage.get() != Stage::Open {
+            self.count_missed(MissedReason::SessionEnded, 1);
+            return false;
+        }
+        let fits = self.queue.borrow().fits(message, &self.endpoint);
+        if !fits && !self.make_room(message) {
+            return false;
+        }
+        self.queue.borrow_mut().push_message(Arc::clone(message));
+        !self.dirty.replace(true)
+    }
+
+    /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.
+    fn make_room(&self, message: &Message) -> bool {
+        match self.endpoint.on_slow {
+            OnSlow::Close => {
+                self.count_missed(MissedReason::SlowConsumer, 1);
+                self.end(CloseReason::SlowConsumer);
+                return false;
+            }
+            OnSlow::Latest => {
+                let replaced = self.queue.borrow_mut().keep_latest(&message.channel);
+                self.count_missed(MissedReason::Replaced, replaced as u64);
+                self.count_gap(GapReason::SlowConsumer);
+            }
+            OnSlow::Skip => self.count_gap(GapReason::SlowConsumer),
+        }
+        let mut queue = self.queue.borrow_mut();
+        while !queue.fits(message, &self.endpoint) && queue.skip_oldest() {
+            self.count_missed(MissedReason::Skipped, 1);
+        }
+        true
+    }
+
+    /// Tells the session, as `on_gap` says, that messages of a channel may have been missed
+    /// upstream. Returns as [`Session::deliver`] does.
+    pub(in crate::shard) fn gap(&self, channel: &ChannelName, reason: GapReason) -> bool {
+        if self.stage.get() != Stage::Open {
+            return false;
+        }
+        self.count_gap(reason);
+        match self.endpoint.on_gap {
+            OnGap::Ignore => false,
+            OnGap::Close => {
+                self.end(CloseReason::Gap);
+                false
+            }
+            OnGap::Notice => {
+                self.queue.borrow_mut().push_gap(channel, reason);
+                !self.dirty.replace(true)
+            }
+        }
+    }
+
+    /// Writes as much as the socket takes; the rest waits for the session's task to find it
+    /// writable.
+    pub(in crate::shard) fn flush(&self, now: Instant) {
+        self.dirty.set(false);
+        let Some(transport) = self.transport.get() else { return };
+        while !self.queue.borrow().is_empty() {
+            let written = self.queue.borrow_mut().write_with(&self.endpoint.gap_notice, |slices| {
+                transport.try_write_vectored(slices)
+            });
+            match written {
+                Ok(written) if written > 0 => self.wrote(written, now),
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
+                    self.blocked();
+                    return;
+                }
+                Ok(_) | Err(_) => {
+                    self.disconnected();
+                    return;
+                }
+            }
+        }
+        self.deadlines.write.set(0);
+        self.replies.set(0);
+    }
+
+    fn wrote(&self, written: usize, now: Instant) {
+        let (mut messages, mut bytes) = (0, 0);
+        self.queue.borrow_mut().advance(written, |message, len| {
+            messages += 1;
+            bytes += len as u64;
+            self.context.metrics.delivery_seconds.observe(now.duration_since(message.received));
+        });
+        self.metrics.deliveries.add(messages);
+        self.metrics.delivered_bytes.add(bytes);
+        self.delivered.set(self.delivered.get() + messages);
+        self.deadlines.write.set(0);
+    }
+
+    /// The socket takes nothing. The first time, the task is woken to wait for it; until something
+    /// is written it then waits already.
+    fn blocked(&self) {
+        if self.deadlines.write.get() == 0 {
+            self.set_deadline(&self.deadlines.write, self.endpoint.write_timeout);
+            self.wake();
+        }
+    }
+
+    /// Whether something waits to be written.
+    pub(in crate::shard) fn has_output(&self) -> bool {
+        !self.queue.borrow().is_empty()
+    }
+
+    /// Queues a frame of this session alone, behind the messages that are already in line.
+    pub(in crate::shard) fn push_frame(&self, frame: Bytes) {
+        self.queue.borrow_mut().push_frame(frame);
+    }
+
+    /// Queues a reply to something that the client sent. A client that causes more and more of them
+    /// and reads none is closed.
+    pub(in crate::shard) fn push_reply(&self, frame: Bytes) {
+        if self.replies.get() == MAX_REPLIES {
+            self.flush(Instant::now());
+        }
+        if self.replies.get() == MAX_REPLIES {
+            self.end(CloseReason::RateLimited);
+        } else {
+            self.replies.set(self.replies.get() + 1);
+            self.push_frame(frame);
+        }
+    }
+
+    pub(super) fn queue_ready(&self) {
+        if let Some(ready) = self.codec().ready(self.id, &self.channels) {
+            self.push_frame(ready);
+        }
+    }
+
+    pub(super) fn count_missed(&self, reason: MissedReason, messages: u64) {
+        self.metrics.missed[reason.index()].add(messages);
+        self.missed.set(self.missed.get() + messages);
+    }
+
+    fn count_gap(&self, reason: GapReason) {
+        self.context.metrics.gaps[reason.index()].add(1);
+    }
+}
