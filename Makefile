@@ -1,10 +1,10 @@
-# Sockway. `make help` says what there is; each target prepares by itself what it needs.
+# Sockway. `make help` says what there is; each target installs what it needs.
 
 .DEFAULT_GOAL := help
 .PHONY: help run test soak bench bench-peers fmt advisories clean
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
-# A Python that has `websockets` and `kosoku`: the tests speak to the gateway with clients that are not our own.
+# A Python that has `websockets` and `kosoku`: third-party clients for the tests.
 export SOCKWAY_PEER_PYTHON := $(CURDIR)/target/tools/python/bin/python3
 export SOCKWAY_BINARY := $(CURDIR)/target/debug/sockway
 
@@ -12,12 +12,12 @@ BENCHES := --locked --manifest-path benches/Cargo.toml --target-dir target/bench
 
 help:
 	@echo 'make run          build Sockway and try it: a private Redis, a made-up token, demo endpoints'
-	@echo '                  (ARGS="…" goes on to `sockway dev`)'
+	@echo '                  (ARGS="…" is passed to `sockway dev`)'
 	@echo 'make test         format, lints, documentation, dependencies, all tests'
 	@echo 'make bench        measure Sockway beside the limit and the installed peers, under five minutes'
 	@echo '                  (ARGS="--help" says what can be changed; ARGS="--write" runs the long form and writes docs/)'
 	@echo 'make bench-peers  install what Sockway is compared with: Node ws + ioredis, nginx + Nchan'
-	@echo 'make soak         a quarter of an hour of faults and load, held against bounds of time and memory'
+	@echo 'make soak         a quarter of an hour of faults and load, checked against bounds of time and memory'
 	@echo '                  (SEED=n replays, SOAK_SECONDS=n shortens or lengthens the mix)'
 	@echo 'make fmt          format the code'
 	@echo 'make advisories   ask the RustSec database about the dependencies (needs the network)'
@@ -47,7 +47,7 @@ test:
 	@echo '==> browser client: types, then Node and Chromium against the gateway'
 	@clients/js/node_modules/.bin/tsc --project clients/js
 	@node --test clients/js/test/*.test.js
-	@echo '==> the benchmark: its lints, its tests, and that it still measures (a few seconds, figures of no worth)'
+	@echo '==> the benchmark: its lints, its tests, and that it still measures (a few seconds; the figures mean nothing)'
 	@cargo clippy $(BENCHES) --all-targets --quiet -- -D warnings
 	@cargo test $(BENCHES) --quiet
 	@cargo build $(BENCHES) --quiet

@@ -5,23 +5,24 @@
 //! looks alive. Holds no logic of its own beyond that.
 
 mod keys;
+mod live_config;
 mod open_files;
-mod reload;
 #[cfg(test)]
 mod tests;
 
+pub use live_config::LiveConfig;
 pub use open_files::room_for_connections;
-pub use reload::Reloader;
 
 use crate::{
-    admin::{self, Admin, Playground},
+    admin::{Admin, AdminContext, Playground},
     bus,
     config::{Config, ListenAddress},
-    lifecycle::{self, Ending, Stopper},
+    lifecycle::{self, StopOutcome, Stopper},
+    liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
     server::PublicServer,
-    shard::{ShardCommand, ShardDied, ShardThread},
+    shard::{ShardCommand, ShardDied, ShardOutcome, ShardThread},
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
@@ -35,7 +36,6 @@ use std::{
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
-    time::sleep,
 };
 use tokio_util::task::AbortOnDropHandle;
 use tracing::info;
@@ -52,6 +52,14 @@ pub struct Gateway {
     playground: Option<Playground>,
     phase: watch::Sender<Phase>,
     stopper: Stopper,
+    signs: Signs,
+}
+
+/// Signs of life: of all parts, and the ends of those that do not run yet.
+struct Signs {
+    of_all: Liveness,
+    upstream: SignOfLife,
+    listener: SignOfLife,
 }
 
 /// Why a gateway cannot start.
@@ -65,8 +73,8 @@ pub enum BindError {
     Shard(#[source] io::Error),
 }
 
-/// How long the Redis side, which ends after the last shard, waits for that shard to be the cause.
-const TIME_TO_SAY_WHY: Duration = Duration::from_secs(1);
+/// A part that can end unasked, in words.
+const REDIS_SIDE: &str = "the Redis side";
 
 /// Why a gateway ended though nobody asked it to.
 #[derive(Debug, thiserror::Error)]
@@ -85,7 +93,7 @@ impl Gateway {
     /// # Errors
     /// When an address cannot be bound, or a thread cannot be made.
     pub fn bind(mut config: Config) -> Result<Self, BindError> {
-        reload::fit(&mut config);
+        live_config::fit(&mut config);
         let config = Arc::new(config);
 
         let address = config.admin.listen;
@@ -93,12 +101,19 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get());
+        let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
-            let metrics = metrics.shard(end.id);
-            ShardThread::start(end, metrics)
+            let (metrics, sign) =
+                (metrics.shard(end.id), liveness.part(format!("shard {}", end.id)));
+            ShardThread::start(end, metrics, sign)
         };
         let shards: Vec<_> =
             ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;
+        let signs = Signs {
+            upstream: liveness.part(REDIS_SIDE),
+            listener: liveness.part("the listener"),
+            of_all: liveness,
+        };
         let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
         let (phase, phases) = watch::channel(Phase::Running);
         let handles = shards.iter().map(ShardThread::handle).collect();
@@ -117,6 +132,7 @@ impl Gateway {
             playground: None,
             phase,
             stopper,
+            signs,
         })
     }
 
@@ -151,12 +167,12 @@ impl Gateway {
         self.stopper.clone()
     }
 
-    /// What this gateway's configuration can be changed by.
+    /// The configuration, to be replaced while the gateway runs.
     #[must_use]
-    pub fn reloader(&self) -> Reloader {
-        Reloader {
+    pub fn live_config(&self) -> LiveConfig {
+        LiveConfig {
             config: self.config.clone(),
-            server_state: self.server.server_state(),
+            server: self.server.handle(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.subscribe(),
@@ -174,34 +190,46 @@ impl Gateway {
     ///
     /// # Errors
     /// When a part ended unasked.
-    pub async fn run(mut self, shutdown: impl Future<Output = ()>) -> Result<Ending, RunError> {
+    pub async fn run(self, shutdown: impl Future<Output = ()>) -> Result<StopOutcome, RunError> {
         let address =
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
-        let state = self.admin_state();
         let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
+        let Signs { of_all, upstream: upstream_sign, listener: listener_sign } = self.signs;
+        let context = AdminContext {
+            metrics: self.metrics,
+            config: self.config.subscribe(),
+            shards: self.shards.iter().map(ShardThread::handle).collect(),
+            liveness: of_all,
+            upstream: self.status,
+            phase: self.phase.subscribe(),
+            proof_expires: proof_expires(&self.config.borrow()),
+            started: Instant::now(),
+            drain: self.stopper.drain.clone(),
+            address: admin_address,
+            playground: self.playground,
+        };
         let Self { config, shards, upstream, server, admin, phase, stopper, .. } = self;
 
-        let admin = admin.start(state).map_err(RunError::Admin)?;
-        let upstream = AbortOnDropHandle::new(start_upstream(upstream, &shards));
+        let admin = admin.start(context).map_err(RunError::Admin)?;
+        let upstream = start_upstream(upstream.run(upstream_sign), &shards);
+        let upstream = AbortOnDropHandle::new(upstream);
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
-        let server = AbortOnDropHandle::new(tokio::spawn(server.run()));
+        let server = AbortOnDropHandle::new(tokio::spawn(server.run(listener_sign)));
         info!(address, admin = %admin_address, "listening");
         lifecycle::ready();
 
         let result = {
             let mut parts = pin!(async {
                 tokio::select! {
-                    // The Redis side first: its end takes the shards along, and it is the cause.
-                    biased;
-                    error = upstream_failed(upstream, phase.subscribe()) => Err(error),
+                    error = upstream_panicked(upstream) => Err(error),
                     result = close(server, shards, &config, phase.subscribe()) => result,
                     result = keys => Err(unasked("the task that fetches keys", result.err())),
                     () = admin.ended() => Err(unasked("the admin port", None)),
                 }
             });
             tokio::select! {
-                result = parts.as_mut() => result.map(|()| Ending::Clean),
+                result = parts.as_mut() => result.map(|()| StopOutcome::Clean),
                 () = asked(shutdown, &stopper) => {
                     let settings = config.borrow().shutdown.clone();
                     lifecycle::stop(&phase, &settings, &stopper.now, parts).await
@@ -211,25 +239,6 @@ impl Gateway {
         // Last, so that the admin port answers until there is nothing left to ask about.
         admin.stop().await;
         result
-    }
-
-    fn admin_state(&mut self) -> admin::State {
-        let tell = |shard: &ShardThread| -> admin::Tell {
-            let handle = shard.handle();
-            Box::new(move |command| handle.tell(command))
-        };
-        admin::State {
-            metrics: Arc::clone(&self.metrics),
-            config: self.config.subscribe(),
-            shards: self.shards.iter().map(tell).collect(),
-            upstream: self.status.clone(),
-            phase: self.phase.subscribe(),
-            proof_expires: proof_expires(&self.config.borrow()),
-            started: Instant::now(),
-            drain: self.stopper.drain.clone(),
-            address: self.admin.address(),
-            playground: self.playground.take(),
-        }
     }
 }
 
@@ -273,35 +282,39 @@ async fn close(
         handles.iter().for_each(|shard| shard.tell(ShardCommand::Drain { spread }));
         Ok(())
     };
-    let ended = try_join_all(shards.iter_mut().map(ShardThread::ended));
-    tokio::try_join!(server, async { Ok(ended.await?) })?;
+    tokio::try_join!(server, all_ended(&mut shards))?;
+    Ok(())
+}
+
+/// Waits for every shard. One that died is the cause at once. One that was abandoned is not: either
+/// the Redis side says why it panicked, or, when no shard is left, its end was the first.
+async fn all_ended(shards: &mut [ShardThread]) -> Result<(), RunError> {
+    let outcomes = try_join_all(shards.iter_mut().map(ShardThread::ended)).await?;
+    if outcomes.contains(&ShardOutcome::Abandoned) {
+        return Err(unasked(REDIS_SIDE, None));
+    }
     Ok(())
 }
 
 /// Starts the Redis side on this thread; with one shard alone on that shard's, where it has nobody
 /// to wake for a message.
-fn start_upstream(upstream: Upstream, shards: &[ShardThread]) -> JoinHandle<()> {
+fn start_upstream(
+    upstream: impl Future<Output = ()> + Send + 'static,
+    shards: &[ShardThread],
+) -> JoinHandle<()> {
     match shards {
-        [only] => only.host(upstream.run()),
-        _ => tokio::spawn(upstream.run()),
+        [only] => only.host(upstream),
+        _ => tokio::spawn(upstream),
     }
 }
 
-/// Resolves when the Redis side ends although it is still needed.
-async fn upstream_failed(
-    upstream: AbortOnDropHandle<()>,
-    phase: watch::Receiver<Phase>,
-) -> RunError {
-    let result = upstream.await;
-    if result.as_ref().map_or_else(JoinError::is_cancelled, |()| true) {
-        // Every shard has gone, or the one whose thread it was on. In a drain that is as it should
-        // be; else the shards say why.
-        if *phase.borrow() >= Phase::Draining {
-            return future::pending().await;
-        }
-        sleep(TIME_TO_SAY_WHY).await;
+/// Resolves when the Redis side has ended by a panic. It ends otherwise only with its shards: when
+/// all have gone, or, cancelled, the one whose thread it was on. They say why.
+async fn upstream_panicked(upstream: AbortOnDropHandle<()>) -> RunError {
+    match upstream.await {
+        Err(error) if !error.is_cancelled() => unasked(REDIS_SIDE, Some(error)),
+        Ok(()) | Err(_) => future::pending().await,
     }
-    unasked("the Redis side", result.err())
 }
 
 fn unasked(part: &'static str, source: Option<JoinError>) -> RunError {

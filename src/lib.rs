@@ -2,17 +2,18 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `channel` `secret` `identity` `phase` `log_throttle` `error_chain`: closed vocabularies and plain
-//!    values
+//! 0. `reason` `channel` `secret` `identity` `phase` `liveness` `log_throttle` `error_chain`: closed
+//!    vocabularies and plain values
 //! 1. `message` `metrics`: a message and its encodings; every series
-//! 2. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards
-//! 3. `endpoint` `auth`: path → endpoint → channels; token → identity
-//! 4. `config`: what was written → what may run
-//! 5. `upstream` `shard`: the Redis side; the threads that own sessions
-//! 6. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
-//! 7. `app`: the composition root
-//! 8. `cli`: commands and exit statuses
-//! 9. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
+//! 2. `net`: sockets: listener, TCP, TLS, unix
+//! 3. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards
+//! 4. `endpoint` `auth`: path → endpoint → channels; token → identity
+//! 5. `config`: what was written → what may run
+//! 6. `upstream` `shard`: the Redis side; the threads that own sessions
+//! 7. `server` `admin` `lifecycle`: the public port; the private port; phases and signals
+//! 8. `app`: the composition root
+//! 9. `cli`: commands and exit statuses
+//! 10. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
 //! A test (`tests/layers.rs`) checks every `crate::` path against this list. A folder whose `mod.rs`
 //! has such a list of its own is checked inside, too.
@@ -30,9 +31,11 @@ pub mod error_chain;
 pub mod fuzz;
 pub mod identity;
 pub mod lifecycle;
+pub mod liveness;
 pub mod log_throttle;
 pub mod message;
 pub mod metrics;
+pub mod net;
 pub mod phase;
 pub mod reason;
 pub mod secret;

@@ -19,6 +19,7 @@ impl Phase {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Running => "running",
+            // The word that `/status` has always had for it.
             Self::Terminating => "leaving",
             Self::Draining => "draining",
             Self::Stopped => "stopped",

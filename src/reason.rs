@@ -1,13 +1,17 @@
-//! The closed vocabularies of every ending: why a handshake was refused, why a session was closed,
-//! why messages were missed, what a gap came from.
+//! The closed vocabularies: why a handshake was refused, why a session was closed, why messages were
+//! missed, what a gap came from, why the gateway is not ready.
 //!
 //! Labels are stable: metrics, log fields, problem bodies and close frames all use these words, and
-//! alerts select on them, so a rename is a breaking change.
+//! alerts select on them, so a rename is a breaking change. They are made from the names of the variants;
+//! a test lists them all, so that renaming a variant cannot rename a label unnoticed.
 
+use serde::{Serialize, Serializer};
 use std::time::Duration;
+use strum::{IntoStaticStr, VariantArray};
 
 /// Why a session ended. Every session ends with exactly one of these.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum CloseReason {
     /// The client closed with a close frame.
     Bye,
@@ -20,7 +24,6 @@ pub enum CloseReason {
     MessageTooBig,
     InternalError,
     Restarting,
-    Overloaded,
     TokenMissing,
     TokenInvalid,
     TokenExpired,
@@ -34,29 +37,8 @@ pub enum CloseReason {
 }
 
 impl CloseReason {
-    /// Every reason, in the order of [`CloseReason::index`].
-    pub const ALL: [Self; 20] = [
-        Self::Bye,
-        Self::PeerGone,
-        Self::UnexpectedMessage,
-        Self::ProtocolError,
-        Self::InvalidUtf8,
-        Self::RateLimited,
-        Self::MessageTooBig,
-        Self::InternalError,
-        Self::Restarting,
-        Self::Overloaded,
-        Self::TokenMissing,
-        Self::TokenInvalid,
-        Self::TokenExpired,
-        Self::Revoked,
-        Self::Forbidden,
-        Self::PingTimeout,
-        Self::WriteTimeout,
-        Self::SlowConsumer,
-        Self::Gap,
-        Self::Reconfigured,
-    ];
+    /// Every word, each at its [`CloseReason::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Position in [`CloseReason::ALL`], for tables of counters.
     #[must_use]
@@ -67,28 +49,7 @@ impl CloseReason {
     /// Metric label, log field and reason text of the close frame.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::Bye => "bye",
-            Self::PeerGone => "peer_gone",
-            Self::UnexpectedMessage => "unexpected_message",
-            Self::ProtocolError => "protocol_error",
-            Self::InvalidUtf8 => "invalid_utf8",
-            Self::RateLimited => "rate_limited",
-            Self::MessageTooBig => "message_too_big",
-            Self::InternalError => "internal_error",
-            Self::Restarting => "restarting",
-            Self::Overloaded => "overloaded",
-            Self::TokenMissing => "token_missing",
-            Self::TokenInvalid => "token_invalid",
-            Self::TokenExpired => "token_expired",
-            Self::Revoked => "revoked",
-            Self::Forbidden => "forbidden",
-            Self::PingTimeout => "ping_timeout",
-            Self::WriteTimeout => "write_timeout",
-            Self::SlowConsumer => "slow_consumer",
-            Self::Gap => "gap",
-            Self::Reconfigured => "reconfigured",
-        }
+        self.into_str()
     }
 
     /// Code of the close frame we send; `None` when there is nobody left to send it to.
@@ -104,7 +65,6 @@ impl CloseReason {
             Self::MessageTooBig => 1009,
             Self::InternalError => 1011,
             Self::Restarting => 1012,
-            Self::Overloaded => 1013,
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired | Self::Revoked => 3000,
             Self::Forbidden => 3003,
             Self::PingTimeout | Self::WriteTimeout => 3008,
@@ -116,7 +76,8 @@ impl CloseReason {
 }
 
 /// Why a handshake was refused, before any upgrade.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum Refusal {
     /// Not a correct WebSocket handshake, or not HTTP/1.1 at all.
     BadHandshake,
@@ -155,32 +116,8 @@ pub enum Refusal {
 }
 
 impl Refusal {
-    /// Every refusal, in the order of [`Refusal::index`].
-    pub const ALL: [Self; 23] = [
-        Self::BadHandshake,
-        Self::TokenConflict,
-        Self::TokenMissing,
-        Self::TokenInvalid,
-        Self::TokenExpired,
-        Self::OriginNotAllowed,
-        Self::ClaimMissing,
-        Self::ValueNotAllowed,
-        Self::NotFound,
-        Self::MethodNotAllowed,
-        Self::UpgradeRequired,
-        Self::RequestTimeout,
-        Self::UriTooLong,
-        Self::HeadersTooLarge,
-        Self::AddressLimit,
-        Self::UserLimit,
-        Self::AtCapacity,
-        Self::Draining,
-        Self::RedisUnavailable,
-        Self::ChannelRefused,
-        Self::SubscriptionTimeout,
-        Self::KeysUnavailable,
-        Self::InternalError,
-    ];
+    /// Every word, each at its [`Refusal::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Position in [`Refusal::ALL`], for tables of counters.
     #[must_use]
@@ -191,31 +128,7 @@ impl Refusal {
     /// The `code` of the problem body, and the metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::BadHandshake => "bad_handshake",
-            Self::TokenConflict => "token_conflict",
-            Self::TokenMissing => "token_missing",
-            Self::TokenInvalid => "token_invalid",
-            Self::TokenExpired => "token_expired",
-            Self::OriginNotAllowed => "origin_not_allowed",
-            Self::ClaimMissing => "claim_missing",
-            Self::ValueNotAllowed => "value_not_allowed",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::UpgradeRequired => "upgrade_required",
-            Self::RequestTimeout => "request_timeout",
-            Self::UriTooLong => "uri_too_long",
-            Self::HeadersTooLarge => "headers_too_large",
-            Self::AddressLimit => "address_limit",
-            Self::UserLimit => "user_limit",
-            Self::AtCapacity => "at_capacity",
-            Self::Draining => "draining",
-            Self::RedisUnavailable => "redis_unavailable",
-            Self::ChannelRefused => "channel_refused",
-            Self::SubscriptionTimeout => "subscription_timeout",
-            Self::KeysUnavailable => "keys_unavailable",
-            Self::InternalError => "internal_error",
-        }
+        self.into_str()
     }
 
     /// HTTP status of the answer.
@@ -268,7 +181,8 @@ impl Refusal {
 }
 
 /// Why messages may have been missed by every session of a channel, or of a shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum GapReason {
     /// The Redis link was lost and has come back.
     RedisReconnected,
@@ -283,14 +197,8 @@ pub enum GapReason {
 }
 
 impl GapReason {
-    /// Every reason, in the order of [`GapReason::index`].
-    pub const ALL: [Self; 5] = [
-        Self::RedisReconnected,
-        Self::UpstreamLagged,
-        Self::ShardLagged,
-        Self::PayloadTooLarge,
-        Self::SlowConsumer,
-    ];
+    /// Every word, each at its [`GapReason::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Position in [`GapReason::ALL`], for tables of counters.
     #[must_use]
@@ -301,18 +209,13 @@ impl GapReason {
     /// Metric label, log field and the `reason` of a json gap frame.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::RedisReconnected => "redis_reconnected",
-            Self::UpstreamLagged => "upstream_lagged",
-            Self::ShardLagged => "shard_lagged",
-            Self::PayloadTooLarge => "payload_too_large",
-            Self::SlowConsumer => "slow_consumer",
-        }
+        self.into_str()
     }
 }
 
 /// Why a message that had reached a session's queue was never delivered to it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
 pub enum MissedReason {
     /// The session fell too far behind and was closed (`on_slow = "close"`).
     SlowConsumer,
@@ -325,9 +228,8 @@ pub enum MissedReason {
 }
 
 impl MissedReason {
-    /// Every reason, in the order of [`MissedReason::index`].
-    pub const ALL: [Self; 4] =
-        [Self::SlowConsumer, Self::Skipped, Self::Replaced, Self::SessionEnded];
+    /// Every word, each at its [`MissedReason::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Position in [`MissedReason::ALL`], for tables of counters.
     #[must_use]
@@ -338,12 +240,36 @@ impl MissedReason {
     /// Metric label.
     #[must_use]
     pub const fn label(self) -> &'static str {
-        match self {
-            Self::SlowConsumer => "slow_consumer",
-            Self::Skipped => "skipped",
-            Self::Replaced => "replaced",
-            Self::SessionEnded => "session_ended",
-        }
+        self.into_str()
+    }
+}
+
+/// Why new clients should not be sent here: the `code` of `/readyz` and `/status`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum NotReadyReason {
+    /// Asked to stop.
+    Draining,
+    /// No probe has proven the Redis link yet.
+    Starting,
+    RedisLinkDown,
+    /// The link is said to be up, but the last proof of it is too old.
+    RedisProofExpired,
+    /// The issuer's keys were never fetched, so no token can be verified.
+    KeysUnavailable,
+}
+
+impl NotReadyReason {
+    /// The `code`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.into_str()
+    }
+}
+
+impl Serialize for NotReadyReason {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.label())
     }
 }
 
@@ -351,22 +277,61 @@ impl MissedReason {
 mod tests {
     use super::*;
 
+    #[track_caller]
+    fn assert_labels<T: Copy>(all: &[T], label: fn(T) -> &'static str, expected: &str) {
+        let labels: Vec<_> = all.iter().map(|&word| label(word)).collect();
+        assert_eq!(labels, expected.split_whitespace().collect::<Vec<_>>());
+    }
+
     #[test]
-    fn every_vocabulary_lists_each_word_once_at_its_index() {
-        fn check<T: Copy>(all: &[T], index: fn(T) -> usize, label: fn(T) -> &'static str) {
-            let labels: std::collections::HashSet<_> = all.iter().map(|&r| label(r)).collect();
-            assert_eq!(labels.len(), all.len());
-            assert!(all.iter().enumerate().all(|(at, &r)| index(r) == at));
+    fn labels_are_what_alerts_and_clients_select_on() {
+        assert_labels(
+            CloseReason::ALL,
+            CloseReason::label,
+            "bye peer_gone unexpected_message protocol_error invalid_utf8 rate_limited \
+             message_too_big internal_error restarting token_missing token_invalid token_expired \
+             revoked forbidden ping_timeout write_timeout slow_consumer gap reconfigured",
+        );
+        assert_labels(
+            Refusal::ALL,
+            Refusal::label,
+            "bad_handshake token_conflict token_missing token_invalid token_expired \
+             origin_not_allowed claim_missing value_not_allowed not_found method_not_allowed \
+             upgrade_required request_timeout uri_too_long headers_too_large address_limit \
+             user_limit at_capacity draining redis_unavailable channel_refused \
+             subscription_timeout keys_unavailable internal_error",
+        );
+        assert_labels(
+            GapReason::ALL,
+            GapReason::label,
+            "redis_reconnected upstream_lagged shard_lagged payload_too_large slow_consumer",
+        );
+        assert_labels(
+            MissedReason::ALL,
+            MissedReason::label,
+            "slow_consumer skipped replaced session_ended",
+        );
+        assert_labels(
+            NotReadyReason::VARIANTS,
+            NotReadyReason::label,
+            "draining starting redis_link_down redis_proof_expired keys_unavailable",
+        );
+    }
+
+    #[test]
+    fn every_word_stands_at_its_index() {
+        fn check<T: Copy>(all: &[T], index: fn(T) -> usize) {
+            assert!(all.iter().enumerate().all(|(at, &word)| index(word) == at));
         }
-        check(&CloseReason::ALL, CloseReason::index, CloseReason::label);
-        check(&Refusal::ALL, Refusal::index, Refusal::label);
-        check(&GapReason::ALL, GapReason::index, GapReason::label);
-        check(&MissedReason::ALL, MissedReason::index, MissedReason::label);
+        check(CloseReason::ALL, CloseReason::index);
+        check(Refusal::ALL, Refusal::index);
+        check(GapReason::ALL, GapReason::index);
+        check(MissedReason::ALL, MissedReason::index);
     }
 
     #[test]
     fn reserved_close_codes_are_never_sent() {
-        for code in CloseReason::ALL.into_iter().filter_map(CloseReason::code) {
+        for code in CloseReason::ALL.iter().filter_map(|reason| reason.code()) {
             assert!(![1004, 1005, 1006, 1015].contains(&code), "{code} is reserved");
         }
     }

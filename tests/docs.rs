@@ -1,5 +1,5 @@
-//! What the documents say is true of the code: tables, names, links and examples are read out of
-//! the Markdown files and held against the library and the real program.
+//! What the documents say is true of the code: tables, names, links and examples are read from the
+//! Markdown files and checked against the library and the real program.
 
 use sockway::{
     channel::ChannelName,
@@ -45,7 +45,7 @@ fn section<'a>(text: &'a str, heading: &str) -> &'a str {
     rest.split("\n## ").next().unwrap_or(rest)
 }
 
-/// The rows of the tables in a text, as trimmed cells without backticks, header rows left out.
+/// The rows of the tables in a text, as trimmed cells without backticks, without header rows.
 fn rows(text: &str) -> Vec<Vec<String>> {
     let cells = |line: &str| {
         let cells = line.trim_matches('|').split('|');
@@ -66,21 +66,22 @@ fn protocol_table(heading: &str, columns: usize) -> BTreeSet<String> {
 
 #[test]
 fn protocol_lists_every_refusal_with_its_status() {
-    let real = Refusal::ALL.map(|refusal| format!("{} {}", refusal.status(), refusal.label()));
-    assert_eq!(protocol_table("The handshake", 2), BTreeSet::from(real));
+    let real =
+        Refusal::ALL.iter().map(|refusal| format!("{} {}", refusal.status(), refusal.label()));
+    assert_eq!(protocol_table("The handshake", 2), real.collect());
 }
 
 #[test]
 fn protocol_lists_every_close_code_with_its_reasons() {
-    let sent = CloseReason::ALL.into_iter().filter_map(|reason| Some((reason.code()?, reason)));
+    let sent = CloseReason::ALL.iter().filter_map(|reason| Some((reason.code()?, reason)));
     let real = sent.map(|(code, reason)| format!("{code} {}", reason.label())).collect();
     assert_eq!(protocol_table("Close codes", 2), real);
 }
 
 #[test]
 fn protocol_lists_every_gap_reason() {
-    let real = GapReason::ALL.map(|reason| reason.label().to_owned());
-    assert_eq!(protocol_table("Gaps", 1), BTreeSet::from(real));
+    let real = GapReason::ALL.iter().map(|reason| reason.label().to_owned());
+    assert_eq!(protocol_table("Gaps", 1), real.collect());
 }
 
 #[test]
@@ -100,7 +101,7 @@ fn real_series() -> BTreeSet<String> {
     types.filter_map(|line| Some(line.split(' ').next()?.to_owned())).collect()
 }
 
-/// Every word of a text that begins like one of our series.
+/// Every word of a text that has the prefix of our series.
 fn named_series(text: &str) -> BTreeSet<String> {
     let words = text.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
     let ours = words.filter(|word| word.starts_with("sockway_"));
@@ -127,7 +128,7 @@ fn series_named_in_other_documents_and_in_deploy_exist() {
     }
 }
 
-/// The figures in a table: what is made of digits, commas and points.
+/// The figures in a table: words of digits, commas and points.
 fn figures(text: &str) -> BTreeSet<String> {
     let cells = rows(text).into_iter().flat_map(|row| row.into_iter().skip(1));
     let digits = |cell: String| {
@@ -149,7 +150,7 @@ fn figures_in_the_readme_are_those_of_the_benchmarks() {
     assert!(other.is_empty(), "not in docs/benchmarks.md: {other:?}");
 }
 
-/// Where the links of a Markdown text lead.
+/// The targets of the links in a Markdown text.
 fn links(text: &str) -> impl Iterator<Item = &str> {
     text.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0))
 }
@@ -184,7 +185,7 @@ fn every_relative_link_leads_somewhere() {
     assert!(broken.is_empty(), "{broken:#?}");
 }
 
-/// What a check of the documents is worth: these must be told apart.
+/// The checks above must find these mistakes, or they prove nothing.
 #[test]
 fn tables_links_and_names_are_read_as_a_reader_would() {
     let text = "\n## A\n| x | y |\n|---|---|\n| `1` | b |\n\n[l](a.md#b-c) `sockway_x_bucket{le}`\n## B\n| 2 |";

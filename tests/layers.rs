@@ -2,8 +2,8 @@
 //!
 //! The header of `src/lib.rs` lists the modules of the crate in layers: every `crate::` path is
 //! checked against it. The header of a folder's `mod.rs` may list the modules inside in the same
-//! form: then every path from one of them to another is checked against that list, what is compiled
-//! only for tests left out. In it `mod` stands for what `mod.rs` itself defines.
+//! form: then every path from one of them to another is checked against that list, except in code
+//! compiled only for tests. In it `mod` stands for the items that `mod.rs` itself defines.
 
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -67,7 +67,7 @@ fn first_name(path: &str) -> String {
     path.chars().take_while(|&c| is_name(c)).collect()
 }
 
-/// What a module imports although its layer may not. A name in no layer is not judged.
+/// The imports of a module that its layer does not allow. Names in no layer are ignored.
 fn violations(layers: &Layers, module: &str, imports: &[String]) -> Vec<String> {
     let Some(own) = layers.get(module) else {
         return vec![format!("{module} is in no layer")];

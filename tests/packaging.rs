@@ -1,5 +1,5 @@
 //! The image and the compose file agree with the package, the toolchain and the configuration.
-//! There need not be a container engine here, so they are read as text.
+//! A container engine may be missing, so the files are read as text.
 
 use std::{fs, path::Path, process::Command};
 

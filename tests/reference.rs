@@ -1,7 +1,7 @@
 //! `docs/configuration.md` lists every key as `config/sockway.toml` has it.
 //!
-//! The list is made from that file: after a change of the file,
-//! `SOCKWAY_REWRITE=1 cargo test --test reference` writes it anew.
+//! The list is generated from that file: after changing the file, run
+//! `SOCKWAY_REWRITE=1 cargo test --test reference` to rewrite it.
 
 use std::{env, fmt::Write, fs, path::Path};
 

@@ -1,5 +1,5 @@
-//! What the documents show can be typed: every configuration in them is accepted by the real
-//! program, and every command and option that they name is one that it has.
+//! What the documents show works as typed: the real program accepts every configuration in them,
+//! and has every command and option that they name.
 
 use std::{
     fs,
@@ -31,7 +31,7 @@ fn sockway(arguments: &[&str]) -> Output {
         .expect("the program starts")
 }
 
-/// The configurations that documents show, and those in `deploy`, each with where it stands.
+/// The configurations that documents show, and those in `deploy`, each with its location.
 fn configurations() -> Vec<(String, String)> {
     let mut all = vec![("deploy/sockway.toml".to_owned(), read("deploy/sockway.toml"))];
     for document in DOCUMENTS {
@@ -42,7 +42,7 @@ fn configurations() -> Vec<(String, String)> {
     all
 }
 
-/// Runs `sockway check` on a text: its exit status and all that it says.
+/// Runs `sockway check` on a text: its exit status and all its output.
 fn check(text: &str) -> (Option<i32>, String) {
     let directory = tempfile::tempdir().expect("a directory");
     let file: PathBuf = directory.path().join("sockway.toml");
@@ -70,7 +70,7 @@ fn configurations_in_the_documents_with_one_more_key_are_refused() {
     }
 }
 
-/// The commands that a text shows: behind a backtick, a path, or at the start of a line.
+/// The commands that a text shows: after a backtick, after a path, or at the start of a line.
 fn commands(text: &str) -> Vec<Vec<String>> {
     let starts = ["\nsockway ", "`sockway ", "/usr/bin/sockway "];
     let tails = starts.iter().flat_map(|start| text.split(start).skip(1));

@@ -1,15 +1,15 @@
-//! The names on both sides: which path leads to which channels. Every server of the benchmark
+//! Which path leads to which channels. Every server of the benchmark
 //! follows this scheme, so that one load generator drives them all.
 //!
 //! | path | channels |
 //! |---|---|
-//! | `/all` | the one that everybody has |
+//! | `/all` | the common one |
 //! | `/own/7` | number 7 |
-//! | `/both/7` | number 7, and the one that everybody has |
+//! | `/both/7` | number 7, and the common one |
 //! | `/many?c=7,8,9` | numbers 7, 8 and 9 |
-//! | `/user?token=JWT` | the number that the token's `sub` says, and the one that everybody has |
+//! | `/user?token=JWT` | the number in the token's `sub`, and the common one |
 
-/// The channel that everybody has.
+/// The common channel, which every socket has.
 pub const ALL: &str = "bench:all";
 
 /// The name of channel `number`.

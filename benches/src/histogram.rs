@@ -23,7 +23,7 @@ impl Histogram {
         self.largest = self.largest.max(nanos);
     }
 
-    /// The value below which `share` (0 to 1) of all lie, in microseconds; 0 when there are none.
+    /// The value below which a `share` (0 to 1) of all values lie, in microseconds; 0 when there are none.
     #[must_use]
     pub fn micros_at(&self, share: f64) -> f64 {
         let wanted = (self.total as f64 * share).ceil().max(1.0) as u64;

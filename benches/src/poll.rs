@@ -1,4 +1,4 @@
-//! epoll, as thin as it gets.
+//! A thin wrapper around epoll.
 
 use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
@@ -22,7 +22,7 @@ impl Poll {
         Ok(Self { epoll, events: Vec::with_capacity(EVENTS_AT_ONCE) })
     }
 
-    /// Tells `token` whenever `source` can be read.
+    /// Reports `token` whenever `source` can be read.
     ///
     /// # Errors
     /// When the kernel refuses it.
@@ -30,7 +30,7 @@ impl Poll {
         epoll::add(&self.epoll, source, EventData::new_u64(token), EventFlags::IN)
     }
 
-    /// From now on also tells when `source` can be written, or no longer does.
+    /// Turns notifications that `source` is writable on or off.
     ///
     /// # Errors
     /// When the kernel refuses it.

@@ -1,4 +1,4 @@
-//! What the kernel says about processes: time on a CPU (`schedstat`), memory (`smaps_rollup`).
+//! Processes as the kernel accounts for them: time on a CPU (`schedstat`), memory (`smaps_rollup`).
 
 use std::collections::HashMap;
 use std::ffi::OsString;
@@ -9,10 +9,10 @@ use serde::{Deserialize, Serialize};
 
 /// The nanoseconds that each thread of these processes was on a CPU, by its id.
 ///
-/// The kernel brings them up to date when a thread stops running, so that they are exact for one that waits.
+/// The kernel updates them when a thread stops running, so they are exact for an idle thread.
 ///
 /// # Errors
-/// When one of them is not there.
+/// When one of them does not exist.
 pub fn cpu_of_threads(pids: &[u32]) -> io::Result<HashMap<OsString, u64>> {
     let mut threads = HashMap::new();
     for pid in pids {
@@ -38,7 +38,7 @@ pub struct Memory {
 /// The memory of processes. Sockets' buffers are the kernel's and not in it.
 ///
 /// # Errors
-/// When one of them is not there.
+/// When one of them does not exist.
 pub fn memory(pids: &[u32]) -> io::Result<Memory> {
     let mut sum = Memory::default();
     for pid in pids {

@@ -9,7 +9,7 @@ use crate::process::Memory;
 pub struct Connected {
     /// Open now, those of earlier steps included.
     pub sockets: usize,
-    /// PendingSession by this step.
+    /// Opened by this step.
     pub opened: usize,
     pub seconds: f64,
     pub server_cpu_micros_per_connection: f64,
@@ -24,9 +24,9 @@ pub struct Shares {
     pub load: f64,
     pub redis: f64,
     pub server: f64,
-    /// Each thread of the server that used any.
+    /// Each thread of the server that used CPU time.
     pub server_threads: Vec<f64>,
-    /// The measured side was idle while the load generator or Redis was not: the figure is theirs.
+    /// The measured server was idle while the load generator or Redis was not: they limit the figure.
     pub bottleneck_was_load: bool,
 }
 

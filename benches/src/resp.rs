@@ -1,4 +1,4 @@
-//! Redis's protocol: as much of it as a publisher and a subscriber need.
+//! The part of Redis's protocol that a publisher and a subscriber need.
 
 /// Appends a command.
 pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
@@ -10,7 +10,7 @@ pub fn command(out: &mut Vec<u8>, parts: &[&[u8]]) {
     }
 }
 
-/// A value that came from Redis; its strings are borrowed from the buffer.
+/// A value received from Redis; its strings are borrowed from the buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Value<'a> {
     Text(&'a [u8]),
@@ -20,7 +20,7 @@ pub enum Value<'a> {
     List(Vec<Value<'a>>),
 }
 
-/// The first value in `bytes` and its length; `Ok(None)` when it is not there whole.
+/// The first value in `bytes` and its length; `Ok(None)` if it is incomplete.
 ///
 /// # Errors
 /// When this is not Redis's protocol.

@@ -31,7 +31,7 @@ impl Stamp {
         out.resize(end, FILLER);
     }
 
-    /// The stamp of a payload that came back; `None` when it is not one of ours, whole and of this size.
+    /// The stamp of a received payload; `None` if it is not ours, damaged, or not of this size.
     #[must_use]
     pub fn read(payload: &[u8], size: usize) -> Option<Self> {
         let whole = payload.len() == size && size >= LENGTH;

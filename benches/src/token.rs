@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use hmac::{Hmac, Mac as _};
 use sha2::Sha256;
 
-/// The key of both sides; of no value outside the benchmark.
+/// The key of both sides, used only in the benchmark.
 pub const SECRET: &str = "a secret for benchmarks and nothing else";
 
 const VALID_SECONDS: u64 = 24 * 60 * 60;

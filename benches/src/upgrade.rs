@@ -6,7 +6,7 @@ use sha1::{Digest as _, Sha1};
 
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// The key of every request of the load generator; servers cannot know that it is always the same.
+/// The key of every request of the load generator; servers do not notice that it is always the same.
 pub const KEY: &str = "dGhlIHNhbXBsZSBub25jZQ==";
 
 /// `Sec-WebSocket-Accept` for a key.
@@ -37,7 +37,7 @@ pub fn response(key: &str) -> String {
     )
 }
 
-/// Where the head of a request or response ends, when all of it is there.
+/// Where the head of a request or response ends, if it is complete.
 #[must_use]
 pub fn head_end(bytes: &[u8]) -> Option<usize> {
     bytes.windows(4).position(|window| window == b"\r\n\r\n").map(|at| at + 4)

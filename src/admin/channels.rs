@@ -1,9 +1,8 @@
 //! `/channels?prefix=&limit=`: the busiest channels, asked of every shard and added up.
 
-use super::Tell;
 use crate::{
     channel::ChannelName,
-    shard::{Busy, ShardCommand},
+    shard::{Busy, ShardCommand, ShardHandle},
 };
 use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
@@ -71,8 +70,8 @@ struct Row {
 }
 
 /// Asks every shard. Takes a second at most; a shard that is too busy to answer is left out.
-pub(super) async fn busiest(shards: &[Tell], query: Query) -> Channels {
-    let answers = join_all(shards.iter().map(|tell| ask(tell, &query.prefix))).await;
+pub(super) async fn busiest(shards: &[ShardHandle], query: Query) -> Channels {
+    let answers = join_all(shards.iter().map(|shard| ask(shard, &query.prefix))).await;
     let shards_answered = answers.iter().flatten().count();
     let mut sums: HashMap<ChannelName, usize> = HashMap::new();
     for busy in answers.into_iter().flatten().flatten() {
@@ -90,27 +89,33 @@ pub(super) async fn busiest(shards: &[Tell], query: Query) -> Channels {
     }
 }
 
-async fn ask(tell: &Tell, prefix: &str) -> Option<Vec<Busy>> {
+async fn ask(shard: &ShardHandle, prefix: &str) -> Option<Vec<Busy>> {
     let (reply, answer) = oneshot::channel();
-    tell(ShardCommand::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
+    shard.tell(ShardCommand::Busiest { prefix: prefix.to_owned(), limit: PER_SHARD, reply });
     time::timeout(PATIENCE, answer).await.ok()?.ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::sync::Mutex;
 
-    fn shard(sessions: &'static [(&'static str, usize)]) -> Tell {
-        Box::new(move |command| {
-            let ShardCommand::Busiest { prefix, limit, reply } = command else {
-                panic!("only the busiest are asked for")
-            };
-            let busy = sessions.iter().filter(|(channel, _)| channel.starts_with(&prefix));
-            let busy = busy
-                .map(|&(channel, sessions)| Busy { channel: ChannelName::new(channel), sessions });
-            reply.send(busy.take(limit).collect()).unwrap();
-        })
+    /// A shard that has these channels.
+    fn shard(sessions: &'static [(&'static str, usize)]) -> ShardHandle {
+        let (handle, mut commands) = ShardHandle::for_tests();
+        tokio::spawn(async move {
+            while let Some(command) = commands.recv().await {
+                let ShardCommand::Busiest { prefix, limit, reply } = command else {
+                    panic!("only the busiest are asked for")
+                };
+                let named = sessions.iter().filter(|(channel, _)| channel.starts_with(&prefix));
+                let busy = named.map(|&(channel, sessions)| Busy {
+                    channel: ChannelName::new(channel),
+                    sessions,
+                });
+                reply.send(busy.take(limit).collect()).unwrap();
+            }
+        });
+        handle
     }
 
     fn names(channels: &Channels) -> Vec<(&str, usize)> {
@@ -135,9 +140,9 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn a_stuck_or_dead_shard_is_left_out_and_the_others_still_answer() {
-        let kept = Mutex::new(Vec::new());
-        let stuck: Tell = Box::new(move |command| kept.lock().unwrap().push(command));
-        let dead: Tell = Box::new(drop);
+        let (stuck, _never_read) = ShardHandle::for_tests();
+        let (dead, gone) = ShardHandle::for_tests();
+        drop(gone);
         let shards = [stuck, shard(&[("a", 1)]), dead];
         let answer = busiest(&shards, Query { prefix: String::new(), limit: 20 }).await;
         assert_eq!(names(&answer), [("a", 1)]);

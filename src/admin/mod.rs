@@ -2,15 +2,17 @@
 //! for a drain.
 //!
 //! It runs on a thread and a runtime of its own, so that it answers while every other thread is
-//! busy. Promises: a bounded number of connections, each with bounded time; nothing here waits for
-//! a session or for Redis; a shard that does not answer is left out of an answer, and said so.
-//! Never served on the public port, and never shows a token or a password, but for the
-//! made-up token of `sockway dev`.
+//! busy. Promises: a bounded number of connections, each with bounded time, of which the newest is
+//! always served; nothing here waits for a session or for Redis; a shard that does not answer is left
+//! out of an answer, and said so. Never served on the public port, and never shows a token or a
+//! password, but for the made-up token of `sockway dev`.
 
-mod answer;
+mod access;
 mod channels;
 mod console;
+mod livez;
 mod readiness;
+mod response;
 mod routes;
 mod server;
 mod status;
@@ -21,7 +23,8 @@ pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
 use crate::{
-    config::Config, metrics::Metrics, phase::Phase, shard::ShardCommand, upstream::Status,
+    config::Config, liveness::Liveness, metrics::Metrics, phase::Phase, shard::ShardHandle,
+    upstream::Status,
 };
 use std::{
     net::SocketAddr,
@@ -31,15 +34,14 @@ use std::{
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
-/// Tells one shard something.
-pub type Tell = Box<dyn Fn(ShardCommand) + Send + Sync>;
-
 /// What the private port shows, and what it may set off.
-pub struct State {
+pub struct AdminContext {
     pub metrics: Arc<Metrics>,
     /// As it is now: a reload changes it.
     pub config: watch::Receiver<Arc<Config>>,
-    pub shards: Vec<Tell>,
+    pub shards: Vec<ShardHandle>,
+    /// The last signs of life of shards, listener and Redis side.
+    pub liveness: Liveness,
     pub upstream: watch::Receiver<Status>,
     pub phase: watch::Receiver<Phase>,
     /// A proof of the Redis link older than this proves nothing any more.

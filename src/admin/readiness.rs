@@ -1,11 +1,13 @@
 //! Whether new clients should be sent here.
 //!
 //! Ready means: serving, able to verify tokens (the issuer's keys, where there is one, were fetched
-//! once), and the Redis subscription itself was proven alive by a probe a moment ago. The age of the proof is checked here once more, so that a Redis side that is stuck, and so
-//! can no longer say that its link is down, is noticed too.
+//! once), and the Redis subscription itself was proven alive by a probe a moment ago. The age of the
+//! proof is checked here once more, so that a Redis side that is stuck, and so can no longer say that
+//! its link is down, is noticed too.
 
 use crate::{
     phase::Phase,
+    reason::NotReadyReason,
     upstream::{Link, Status},
 };
 use serde::Serialize;
@@ -14,8 +16,7 @@ use std::time::{Duration, Instant};
 /// One reason not to be ready.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub(super) struct NotReady {
-    /// Stable.
-    pub(super) code: &'static str,
+    pub(super) code: NotReadyReason,
     pub(super) detail: String,
 }
 
@@ -36,38 +37,38 @@ impl Readiness {
         now: Instant,
     ) -> Self {
         let keys = keys_missing.map(|why| NotReady {
-            code: "keys_unavailable",
+            code: NotReadyReason::KeysUnavailable,
             detail: format!("the issuer's keys (auth.jwt.jwks_url) were never fetched: {why}"),
         });
-        let reasons = leaving(phase).into_iter().chain(unproven(status, expires, now)).chain(keys);
+        let reasons = stopping(phase).into_iter().chain(unproven(status, expires, now)).chain(keys);
         let reasons: Vec<_> = reasons.collect();
         Self { ready: reasons.is_empty(), reasons }
     }
 }
 
-fn leaving(phase: Phase) -> Option<NotReady> {
+fn stopping(phase: Phase) -> Option<NotReady> {
     let detail = match phase {
         Phase::Running => return None,
         Phase::Terminating => "asked to stop; new connections are still accepted",
         Phase::Draining => "sessions are being closed",
         Phase::Stopped => "stopped",
     };
-    Some(NotReady { code: "draining", detail: detail.to_owned() })
+    Some(NotReady { code: NotReadyReason::Draining, detail: detail.to_owned() })
 }
 
 fn unproven(status: &Status, expires: Duration, now: Instant) -> Option<NotReady> {
     let age = status.verified.map(|verified| now.saturating_duration_since(verified));
     match (&status.link, age) {
         (Link::Down(reason), None) => Some(NotReady {
-            code: "starting",
+            code: NotReadyReason::Starting,
             detail: format!("the Redis link has not been proven yet: {reason}"),
         }),
         (Link::Down(reason), Some(_)) => {
-            Some(NotReady { code: "redis_link_down", detail: reason.clone() })
+            Some(NotReady { code: NotReadyReason::RedisLinkDown, detail: reason.clone() })
         }
         (Link::Up, Some(age)) if age <= expires => None,
         (Link::Up, Some(age)) => Some(NotReady {
-            code: "redis_proof_expired",
+            code: NotReadyReason::RedisProofExpired,
             detail: format!(
                 "the last probe that proved the Redis link was {:.1} s ago, more than {:.1} s",
                 age.as_secs_f64(),
@@ -75,7 +76,7 @@ fn unproven(status: &Status, expires: Duration, now: Instant) -> Option<NotReady
             ),
         }),
         (Link::Up, None) => Some(NotReady {
-            code: "starting",
+            code: NotReadyReason::Starting,
             detail: "the Redis link has not been proven yet".to_owned(),
         }),
     }
@@ -87,7 +88,7 @@ mod tests {
 
     const EXPIRES: Duration = Duration::from_secs(9);
 
-    fn codes(phase: Phase, link: Link, proof_age: Option<u64>) -> Vec<&'static str> {
+    fn codes(phase: Phase, link: Link, proof_age: Option<u64>) -> Vec<NotReadyReason> {
         let verified = Instant::now();
         let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
         let status = Status { link, verified: proof_age.map(|_| verified), wanted: 0, held: 0 };
@@ -103,7 +104,7 @@ mod tests {
         let missing = Some("the answer is 500".to_owned());
         let readiness = Readiness::of(Phase::Running, &status, missing, EXPIRES, now);
         assert!(!readiness.ready);
-        assert_eq!(readiness.reasons[0].code, "keys_unavailable");
+        assert_eq!(readiness.reasons[0].code, NotReadyReason::KeysUnavailable);
         assert!(readiness.reasons[0].detail.ends_with("the answer is 500"));
     }
 
@@ -113,13 +114,18 @@ mod tests {
         for (phase, link, proof_age, expected) in [
             (Phase::Running, Link::Up, Some(0), vec![]),
             (Phase::Running, Link::Up, Some(9), vec![]),
-            (Phase::Running, Link::Up, Some(10), vec!["redis_proof_expired"]),
-            (Phase::Running, Link::Up, None, vec!["starting"]),
-            (Phase::Running, down(), None, vec!["starting"]),
-            (Phase::Running, down(), Some(1), vec!["redis_link_down"]),
-            (Phase::Terminating, Link::Up, Some(1), vec!["draining"]),
-            (Phase::Draining, down(), Some(1), vec!["draining", "redis_link_down"]),
-            (Phase::Stopped, Link::Up, Some(1), vec!["draining"]),
+            (Phase::Running, Link::Up, Some(10), vec![NotReadyReason::RedisProofExpired]),
+            (Phase::Running, Link::Up, None, vec![NotReadyReason::Starting]),
+            (Phase::Running, down(), None, vec![NotReadyReason::Starting]),
+            (Phase::Running, down(), Some(1), vec![NotReadyReason::RedisLinkDown]),
+            (Phase::Terminating, Link::Up, Some(1), vec![NotReadyReason::Draining]),
+            (
+                Phase::Draining,
+                down(),
+                Some(1),
+                vec![NotReadyReason::Draining, NotReadyReason::RedisLinkDown],
+            ),
+            (Phase::Stopped, Link::Up, Some(1), vec![NotReadyReason::Draining]),
         ] {
             let said = format!("{phase:?} {link:?} {proof_age:?}");
             assert_eq!(codes(phase, link, proof_age), expected, "{said}");

@@ -1,6 +1,6 @@
 //! The thread behind the private port: accepts, serves HTTP/1.1, ends in an orderly way.
 
-use super::{State, routes};
+use super::{AdminContext, routes};
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -8,20 +8,24 @@ use std::{
     io,
     net::{SocketAddr, TcpListener as StdListener},
     pin::pin,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering::Relaxed},
+    },
     thread,
     time::Duration,
 };
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    sync::Semaphore,
+    task::JoinHandle,
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-/// Connections at once; more wait in the kernel's queue.
+/// Connections at once. For one more the oldest is cut, one that waits for a request first: whoever
+/// holds places and says nothing must not keep a health check out.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.
@@ -76,7 +80,7 @@ impl Admin {
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(self, state: State) -> io::Result<Running> {
+    pub fn start(self, context: AdminContext) -> io::Result<Running> {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let listener = {
             let _entered = runtime.enter();
@@ -87,7 +91,7 @@ impl Admin {
         thread::Builder::new().name("sockway-admin".to_owned()).spawn(move || {
             // Dropped when the thread ends, by a panic too: that is how its end is noticed.
             let _end = end;
-            runtime.block_on(serve(listener, Arc::new(state), stopped));
+            runtime.block_on(serve(listener, Arc::new(context), stopped));
         })?;
         Ok(Running { stop, ended })
     }
@@ -112,11 +116,11 @@ impl Drop for Running {
     }
 }
 
-async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken) {
+async fn serve(listener: TcpListener, context: Arc<AdminContext>, stop: CancellationToken) {
     let connections = TaskTracker::new();
     tokio::select! {
         () = stop.cancelled() => {}
-        () = accept(&listener, &state, &stop, &connections) => {}
+        () = accept(&listener, &context, &stop, &connections) => {}
     }
     drop(listener);
     connections.close();
@@ -125,22 +129,22 @@ async fn serve(listener: TcpListener, state: Arc<State>, stop: CancellationToken
 
 async fn accept(
     listener: &TcpListener,
-    state: &Arc<State>,
+    context: &Arc<AdminContext>,
     stop: &CancellationToken,
     connections: &TaskTracker,
 ) {
-    let places = Arc::new(Semaphore::new(MAX_CONNECTIONS));
+    let mut open = Vec::with_capacity(MAX_CONNECTIONS);
     let mut failing = false;
-    // The semaphore is never closed, so this loop does not end by itself.
-    while let Ok(place) = Arc::clone(&places).acquire_owned().await {
+    loop {
         match listener.accept().await {
-            Ok((stream, _)) => {
+            Ok((stream, peer)) => {
                 failing = false;
-                let (state, stop) = (Arc::clone(state), stop.clone());
-                connections.spawn(async move {
-                    connection(stream, &state, &stop).await;
-                    drop(place);
-                });
+                make_room(&mut open);
+                let (context, stop) = (Arc::clone(context), stop.clone());
+                let answering = Arc::new(AtomicBool::new(false));
+                let connection = Connection { context, peer, answering: Arc::clone(&answering) };
+                let task = connections.spawn(async move { connection.serve(stream, &stop).await });
+                open.push(Open { task, answering });
             }
             Err(error) => {
                 if !failing {
@@ -153,24 +157,59 @@ async fn accept(
     }
 }
 
-async fn connection(stream: TcpStream, state: &State, stop: &CancellationToken) {
-    let service =
-        service_fn(async |request| Ok::<_, Infallible>(routes::answer(state, request).await));
-    let mut connection = pin!(
-        http1::Builder::new()
-            .timer(TokioTimer::new())
-            .header_read_timeout(HEADER_TIMEOUT)
-            .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service)
-    );
-    let result = tokio::select! {
-        result = connection.as_mut() => result,
-        () = async { tokio::select! { () = stop.cancelled() => {}, () = time::sleep(CONNECTION_LIFETIME) => {} } } => {
-            connection.as_mut().graceful_shutdown();
-            time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+/// A connection, as the accept loop sees it.
+struct Open {
+    task: JoinHandle<()>,
+    /// It has sent a request that is not answered yet.
+    answering: Arc<AtomicBool>,
+}
+
+/// Forgets the connections that have ended. When there are still as many as there may be, cuts one.
+/// The oldest stand first.
+fn make_room(open: &mut Vec<Open>) {
+    open.retain(|one| !one.task.is_finished());
+    if open.len() < MAX_CONNECTIONS {
+        return;
+    }
+    let waits = |one: &Open| !one.answering.load(Relaxed);
+    open.remove(open.iter().position(waits).unwrap_or(0)).task.abort();
+}
+
+/// A connection, as its own task sees it.
+struct Connection {
+    context: Arc<AdminContext>,
+    peer: SocketAddr,
+    answering: Arc<AtomicBool>,
+}
+
+impl Connection {
+    async fn serve(&self, stream: TcpStream, stop: &CancellationToken) {
+        let service = service_fn(async |request| {
+            self.answering.store(true, Relaxed);
+            let response = routes::respond(&self.context, self.peer, request).await;
+            self.answering.store(false, Relaxed);
+            Ok::<_, Infallible>(response)
+        });
+        let mut connection = pin!(
+            http1::Builder::new()
+                .timer(TokioTimer::new())
+                .header_read_timeout(HEADER_TIMEOUT)
+                .max_buf_size(MAX_HEAD)
+                .serve_connection(TokioIo::new(stream), service)
+        );
+        let over = async {
+            let lifetime = time::timeout(CONNECTION_LIFETIME, stop.cancelled());
+            let _ = lifetime.await;
+        };
+        let result = tokio::select! {
+            result = connection.as_mut() => result,
+            () = over => {
+                connection.as_mut().graceful_shutdown();
+                time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
+            }
+        };
+        if let Err(error) = result {
+            debug!(%error, "admin connection ended");
         }
-    };
-    if let Err(error) = result {
-        debug!(%error, "admin connection ended");
     }
 }

@@ -1,7 +1,7 @@
 //! `/status`: the whole state on one page of JSON.
 
 use super::{
-    State,
+    AdminContext,
     readiness::{NotReady, Readiness},
 };
 use crate::{REVISION, VERSION, endpoint::EndpointName, upstream::Link};
@@ -40,7 +40,7 @@ struct Channels {
     held: usize,
 }
 
-impl State {
+impl AdminContext {
     pub(super) fn readiness(&self, now: Instant) -> Readiness {
         let keys_missing = self.config.borrow().auth.key_set().and_then(|keys| keys.missing());
         let (phase, upstream) = (*self.phase.borrow(), self.upstream.borrow());

@@ -1,12 +1,13 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, Running, State, Tell};
+use super::{Admin, AdminContext, Running};
 use crate::{
     channel::ChannelName,
     config,
+    liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
-    shard::{Busy, ShardCommand},
+    shard::{Busy, ShardCommand, ShardHandle},
     upstream::{Link, Status},
 };
 use serde_json::{Value, json};
@@ -32,6 +33,8 @@ struct Rig {
     upstream: watch::Sender<Status>,
     phase: watch::Sender<Phase>,
     drain: CancellationToken,
+    /// Dropped when the rig is.
+    shard: SignOfLife,
 }
 
 impl Rig {
@@ -39,7 +42,7 @@ impl Rig {
         Self::with_shards(Vec::new())
     }
 
-    fn with_shards(shards: Vec<Tell>) -> Self {
+    fn with_shards(shards: Vec<ShardHandle>) -> Self {
         let text = r#"
             shutdown = { timeout = "20s" }
             endpoint = [
@@ -54,13 +57,16 @@ impl Rig {
             watch::channel(Status { link: down, verified: None, wanted: 0, held: 0 });
         let (phase, phases) = watch::channel(Phase::Running);
         let drain = CancellationToken::new();
+        let mut liveness = Liveness::default();
+        let shard = liveness.part("shard 0");
         let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
         let address = admin.address();
         let running = admin
-            .start(State {
+            .start(AdminContext {
                 metrics: Arc::new(Metrics::new(1, &endpoints)),
                 config: watch::Sender::new(Arc::new(config)).subscribe(),
                 shards,
+                liveness,
                 upstream: status,
                 phase: phases,
                 proof_expires: Duration::from_secs(9),
@@ -70,7 +76,7 @@ impl Rig {
                 playground: None,
             })
             .unwrap();
-        Self { address, running, upstream, phase, drain }
+        Self { address, running, upstream, phase, drain, shard }
     }
 
     fn link_is_up(&self) {
@@ -79,7 +85,7 @@ impl Rig {
     }
 
     async fn ask(&self, head: &str) -> Reply {
-        let request = format!("{head} HTTP/1.1\r\nHost: admin\r\nConnection: close\r\n\r\n");
+        let request = format!("{head} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n");
         raw(self.address, &request).await
     }
 }
@@ -113,9 +119,41 @@ async fn raw(address: SocketAddr, request: &str) -> Reply {
 }
 
 #[tokio::test]
-async fn alive_is_whoever_can_answer_even_without_redis() {
+async fn alive_is_a_gateway_whose_parts_give_signs_of_life_even_without_redis() {
     let rig = Rig::start();
+    rig.shard.give();
+    let reply = rig.ask("GET /livez").await;
+    assert_eq!((reply.status, reply.json()), (200, json!({"alive": true})));
+
+    let silent = async {
+        loop {
+            let reply = rig.ask("GET /livez").await;
+            if reply.status != 200 {
+                break reply;
+            }
+        }
+    };
+    let reply = time::timeout(DEADLINE, silent).await.expect("noticed in time");
+    assert_eq!(reply.status, 503);
+    assert_eq!(reply.json()["reasons"][0]["code"], "no_sign_of_life");
+    assert!(reply.body.contains("shard 0 has given no sign of life"), "{}", reply.body);
+
+    rig.shard.give();
     assert_eq!(rig.ask("GET /livez").await.status, 200);
+}
+
+#[tokio::test]
+async fn a_name_that_is_not_this_ports_gets_nothing_and_drains_nothing() {
+    let rig = Rig::start();
+    for (host, status) in [("localhost", 200), ("10.1.2.3:9090", 200), ("evil.example", 403)] {
+        let request = format!("GET /status HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n");
+        assert_eq!(raw(rig.address, &request).await.status, status, "{host}");
+    }
+    let rebound = "POST /drain HTTP/1.1\r\nHost: evil.example\r\nOrigin: http://evil.example\r\n\
+                   Connection: close\r\nContent-Length: 0\r\n\r\n";
+    let reply = raw(rig.address, rebound).await;
+    assert_eq!((reply.status, &reply.json()["code"]), (403, &json!("host_not_allowed")));
+    assert!(!rig.drain.is_cancelled());
 }
 
 #[tokio::test]
@@ -167,8 +205,9 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
 
 #[tokio::test]
 async fn channels_are_asked_of_the_shards() {
-    let shard: Tell = Box::new(|command| {
-        let ShardCommand::Busiest { prefix, reply, .. } = command else {
+    let (shard, mut commands) = ShardHandle::for_tests();
+    tokio::spawn(async move {
+        let Some(ShardCommand::Busiest { prefix, reply, .. }) = commands.recv().await else {
             panic!("another command")
         };
         let channel = ChannelName::new(format!("{prefix}42"));
@@ -187,7 +226,7 @@ async fn channels_are_asked_of_the_shards() {
 async fn a_drain_is_posted_and_never_taken_from_a_web_page() {
     let rig = Rig::start();
     assert_eq!(rig.ask("GET /drain").await.status, 405);
-    let page = "POST /drain HTTP/1.1\r\nHost: admin\r\nOrigin: http://evil.example\r\n\
+    let page = "POST /drain HTTP/1.1\r\nHost: localhost\r\nOrigin: http://evil.example\r\n\
                 Connection: close\r\nContent-Length: 0\r\n\r\n";
     assert_eq!(raw(rig.address, page).await.status, 403);
     assert!(!rig.drain.is_cancelled());
@@ -231,24 +270,28 @@ async fn the_index_names_every_path_and_a_head_has_no_body() {
 async fn garbage_and_giant_heads_are_refused() {
     let rig = Rig::start();
     assert_eq!(raw(rig.address, "\x16\x03\x01 hello\r\n\r\n").await.status, 400);
-    let giant = format!("GET /livez HTTP/1.1\r\nX: {}\r\n\r\n", "x".repeat(20_000));
+    let giant =
+        format!("GET /livez HTTP/1.1\r\nHost: localhost\r\nX: {}\r\n\r\n", "x".repeat(20_000));
     assert_eq!(raw(rig.address, &giant).await.status, 431);
 }
 
 #[tokio::test]
-async fn connections_are_limited_and_places_come_back() {
+async fn who_holds_every_place_and_says_nothing_does_not_keep_a_health_check_out() {
     let rig = Rig::start();
-    let mut idle = Vec::new();
-    for _ in 0..super::server::MAX_CONNECTIONS {
+    let mut slow = Vec::new();
+    for _ in 0..3 * super::server::MAX_CONNECTIONS {
         let mut stream = TcpStream::connect(rig.address).await.unwrap();
-        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: admin\r\n\r\n").await.unwrap();
-        assert!(stream.read(&mut [0; 512]).await.unwrap() > 0);
-        idle.push(stream);
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: local").await.unwrap();
+        slow.push(stream);
     }
-    let mut waiting = Box::pin(rig.ask("GET /livez"));
-    assert!(time::timeout(Duration::from_millis(100), &mut waiting).await.is_err(), "one too many");
-    idle.pop();
-    assert_eq!(waiting.await.status, 200);
+    assert_eq!(rig.ask("GET /readyz").await.status, 503, "an answer, and at once");
+
+    let cut = async {
+        for stream in &mut slow[..2 * super::server::MAX_CONNECTIONS] {
+            let _ = stream.read(&mut [0; 16]).await;
+        }
+    };
+    time::timeout(DEADLINE, cut).await.expect("the oldest are cut");
 }
 
 #[tokio::test]

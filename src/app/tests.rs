@@ -8,7 +8,7 @@ use std::{
     sync::mpsc,
     thread,
 };
-use tokio::{net::TcpStream, time};
+use tokio::{net::TcpStream, task::spawn_blocking, time};
 
 const DEADLINE: Duration = Duration::from_secs(20);
 
@@ -33,16 +33,13 @@ impl Gateway {
         self.shards[shard].handle().tell(ShardCommand::Run(Box::new(|_| panic!("on purpose"))));
     }
 
-    /// Puts a Redis side in the place of the real one that ends at once: its shards have gone before
-    /// it begins, so that there is nothing left that it could do. The real shards live as long as what
-    /// is returned.
-    #[must_use]
-    pub(crate) fn end_redis_side(&mut self) -> Upstream {
+    /// Ends the Redis side: the real one goes, and with it its ends of the shards' queues. In its
+    /// place comes one whose shards have gone before it begins, so that it returns at once.
+    pub(crate) fn end_redis_side(&mut self) {
         let (end, shards) = bus::queues(2);
         drop(shards);
         let redis = self.config.borrow().redis.clone();
-        let ending = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;
-        std::mem::replace(&mut self.upstream, ending)
+        self.upstream = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;
     }
 }
 
@@ -59,7 +56,7 @@ async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end()
             TcpStream::connect(address).await.expect("bound");
         }
         let end = time::timeout(DEADLINE, gateway.run(async {})).await.expect("in time");
-        assert_eq!(end.expect("as asked"), Ending::Clean);
+        assert_eq!(end.expect("as asked"), StopOutcome::Clean);
         for address in addresses {
             assert!(TcpStream::connect(address).await.is_err(), "{address} is still open");
         }
@@ -79,7 +76,7 @@ async fn a_shard_that_dies_ends_the_gateway_with_an_error_that_names_it() {
 #[tokio::test]
 async fn a_redis_side_that_ends_ends_the_gateway_with_an_error_that_names_it() {
     let mut gateway = gateway();
-    let _real = gateway.end_redis_side();
+    gateway.end_redis_side();
     let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
     assert_eq!(end.expect_err("nobody asked").to_string(), "the Redis side ended unasked");
 }
@@ -99,7 +96,7 @@ async fn a_redis_side_that_panics_is_told_with_its_panic() {
     let here = tokio::spawn(async { panic!("on purpose") });
     let hosted = gateway.shards[0].host(async { panic!("on purpose") });
     for died in [here, hosted].map(AbortOnDropHandle::new) {
-        let error = upstream_failed(died, gateway.phase.subscribe()).await;
+        let error = upstream_panicked(died).await;
         let text = std::error::Error::source(&error).expect("a cause").to_string();
         assert!(text.contains("on purpose"), "{text}");
     }
@@ -139,7 +136,7 @@ async fn a_panic_in_one_connection_s_task_leaves_the_gateway_serving() {
     };
     let run = time::timeout(DEADLINE, gateway.run(future::pending()));
     let (end, ()) = tokio::join!(run, panics);
-    assert_eq!(end.expect("in time").expect("as asked"), Ending::Clean);
+    assert_eq!(end.expect("in time").expect("as asked"), StopOutcome::Clean);
 }
 
 #[tokio::test]
@@ -147,7 +144,7 @@ async fn a_stop_at_once_is_a_stop_as_asked() {
     let gateway = gateway();
     gateway.stopper().now.cancel();
     let end = time::timeout(DEADLINE, gateway.run(future::pending())).await.expect("in time");
-    assert_eq!(end.expect("as asked"), Ending::Forced);
+    assert_eq!(end.expect("as asked"), StopOutcome::Forced);
 }
 
 /// The whole answer to a plain GET.
@@ -162,7 +159,7 @@ fn get(address: SocketAddr, path: &str) -> String {
 }
 
 #[tokio::test]
-async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_still() {
+async fn the_admin_port_answers_that_nobody_lives_while_the_whole_data_plane_stands_still() {
     let gateway = gateway();
     let (admin, stopper) = (gateway.admin_address(), gateway.stopper());
     let mut held = Vec::new();
@@ -172,15 +169,30 @@ async fn the_admin_port_answers_while_every_thread_of_the_data_plane_stands_stil
         held.push(release);
     }
     let asks = async {
-        for path in ["/livez", "/metrics", "/status"] {
-            // Waiting for this stops the thread of the Redis side and the listener as well.
-            let answer = thread::spawn(move || get(admin, path)).join().expect("an answer");
+        // Waiting for this stops the thread of the Redis side and the listener as well.
+        let ask = move |path| thread::spawn(move || get(admin, path)).join().expect("an answer");
+        for path in ["/metrics", "/status"] {
+            let answer = ask(path);
             assert!(answer.starts_with("HTTP/1.1 200 "), "{path}: {answer}");
         }
+        let deadline = Instant::now() + DEADLINE;
+        let answer = loop {
+            let answer = ask("/livez");
+            if answer.starts_with("HTTP/1.1 503 ") {
+                break answer;
+            }
+            assert!(Instant::now() < deadline, "still alive: {answer}");
+        };
+        for part in ["shard 0", "shard 1", "the listener", "the Redis side"] {
+            assert!(answer.contains(&format!("{part} has given no sign of life")), "{answer}");
+        }
         drop(held);
+        // In its own time: a sign that was late is given now.
+        let answer = spawn_blocking(move || get(admin, "/livez")).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
         stopper.drain.cancel();
     };
     let run = time::timeout(DEADLINE, gateway.run(future::pending()));
     let (end, ()) = tokio::join!(run, asks);
-    assert_eq!(end.expect("in time").expect("as asked"), Ending::Clean);
+    assert_eq!(end.expect("in time").expect("as asked"), StopOutcome::Clean);
 }

@@ -21,13 +21,13 @@ const MAX_ANSWER: usize = 64 * 1024;
 
 /// What the admin port answered.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct Reply {
     pub(super) status: u16,
     pub(super) body: String,
 }
 
 /// Sends one request and waits, 5 seconds at the most, for its answer.
-pub(super) async fn ask(address: &str, method: Method, path: &str) -> Result<Answer, Failure> {
+pub(super) async fn ask(address: &str, method: Method, path: &str) -> Result<Reply, Failure> {
     let failed = |why: String| Failure::Running(format!("no answer from {address}: {why}"));
     match time::timeout(TIMEOUT, exchange(address, method, path)).await {
         Ok(Ok(answer)) => Ok(answer),
@@ -38,7 +38,7 @@ pub(super) async fn ask(address: &str, method: Method, path: &str) -> Result<Ans
 
 type BoxError = Box<dyn Error + Send + Sync>;
 
-async fn exchange(address: &str, method: Method, path: &str) -> Result<Answer, BoxError> {
+async fn exchange(address: &str, method: Method, path: &str) -> Result<Reply, BoxError> {
     let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     let _connection = AbortOnDropHandle::new(tokio::spawn(connection));
@@ -50,7 +50,7 @@ async fn exchange(address: &str, method: Method, path: &str) -> Result<Answer, B
     let response = sender.send_request(request).await?;
     let status = response.status().as_u16();
     let body = Limited::new(response.into_body(), MAX_ANSWER).collect().await?.to_bytes();
-    Ok(Answer { status, body: String::from_utf8_lossy(&body).trim_end().to_owned() })
+    Ok(Reply { status, body: String::from_utf8_lossy(&body).trim_end().to_owned() })
 }
 
 /// Whether anything still accepts connections there.

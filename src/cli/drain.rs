@@ -28,7 +28,7 @@ struct Accepted {
 }
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
-    runtime::block_on(drain(&args.admin))
+    runtime::block_on_or_signal(drain(&args.admin))
 }
 
 async fn drain(admin: &str) -> Result<(), Failure> {

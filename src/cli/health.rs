@@ -16,7 +16,7 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let path = if args.ready { "/readyz" } else { "/livez" };
-    let answer = runtime::block_on(admin_client::ask(&args.admin, Method::GET, path))?;
+    let answer = runtime::block_on_or_signal(admin_client::ask(&args.admin, Method::GET, path))?;
     if answer.status != 200 {
         return Err(Failure::Running(format!("{} {}", answer.status, answer.body)));
     }

@@ -1,11 +1,15 @@
 //! `sockway listen`: a WebSocket client that prints what arrives.
 
 use super::{Failure, output, runtime};
-use crate::{error_chain::error_chain, secret::Secret};
+use crate::{error_chain::error_chain, lifecycle, secret::Secret};
 use futures_util::StreamExt;
 use serde_json::Value;
-use std::{env, time::Duration};
-use tokio::{net::TcpStream, time};
+use std::{env, io, time::Duration};
+use tokio::{
+    io::{AsyncWriteExt, Stdout},
+    net::TcpStream,
+    time,
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -30,8 +34,8 @@ pub(super) struct Args {
     token: Option<String>,
 }
 
-const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, or the reader of its output \
-leaves), 1 when it is refused, when the server closes the session, whatever the code (a revoked \
+const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, SIGTERM, or the reader of its \
+output leaves), 1 when it is refused, when the server closes the session, whatever the code (a revoked \
 token: `closed: 3000 revoked`), or when the connection breaks; the reason is the last line of \
 stderr. 64 for wrong usage.";
 
@@ -44,13 +48,18 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let token = args.token.clone().or_else(|| env::var("SOCKWAY_TOKEN").ok()).map(Secret::new);
     let request = request(&args.url, token.as_ref())?;
     runtime::block_on(async {
-        let socket = connect(request).await?;
-        output::note("connected");
+        let asked = lifecycle::end_asked().map_err(|error| Failure::running(&error))?;
         tokio::select! {
-            result = print_all(socket) => result,
-            result = tokio::signal::ctrl_c() => result.map_err(|error| Failure::running(&error)),
+            result = listen(request) => result,
+            _ = asked => Ok(()),
         }
     })
+}
+
+async fn listen(request: Request) -> Result<(), Failure> {
+    let socket = connect(request).await?;
+    output::note("connected");
+    print_all(socket).await
 }
 
 fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {
@@ -90,10 +99,12 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
 }
 
 async fn print_all(mut socket: Socket) -> Result<(), Failure> {
+    // Written by another thread: who does not read what is printed must not keep a signal out.
+    let mut stdout = tokio::io::stdout();
     while let Some(message) = socket.next().await {
         let printed = match message {
-            Ok(Message::Text(text)) => output::line(text.as_str()),
-            Ok(Message::Binary(bytes)) => output::line(bytes),
+            Ok(Message::Text(text)) => print(&mut stdout, text.as_ref()).await,
+            Ok(Message::Binary(bytes)) => print(&mut stdout, &bytes).await,
             Ok(Message::Close(frame)) => return Err(Failure::Running(closed(frame.as_ref()))),
             Ok(_) => Ok(()),
             Err(error) => {
@@ -105,6 +116,11 @@ async fn print_all(mut socket: Socket) -> Result<(), Failure> {
         }
     }
     Err(Failure::Running("cut off without a close frame".to_owned()))
+}
+
+async fn print(stdout: &mut Stdout, message: &[u8]) -> io::Result<()> {
+    stdout.write_all(&[message, b"\n"].concat()).await?;
+    stdout.flush().await
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {

@@ -47,6 +47,7 @@ enum Command {
 /// Reads the process's arguments and does what they say.
 #[must_use]
 pub fn main() -> ExitCode {
+    let _at_the_end = logging::WriteLastRecords;
     match Cli::try_parse() {
         Ok(cli) => cli.command.run().map_or_else(Failure::report, |()| ExitCode::SUCCESS),
         Err(error) => {

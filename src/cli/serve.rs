@@ -2,14 +2,14 @@
 
 use super::{
     Failure,
-    logging::{self, Level},
+    logging::{self, Logging},
     runtime,
 };
 use crate::{
     REVISION, VERSION,
     app::Gateway,
     config::{self, Config, Plan},
-    lifecycle::{OnHangup, Refused, Reloads, Signals},
+    lifecycle::{OnHangup, ReloadRefused, ReloadTask, Signals},
 };
 use std::{future::pending, path::PathBuf, sync::Arc};
 use tokio::sync::Notify;
@@ -26,21 +26,22 @@ pub(super) struct Args {
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let loaded = config::load(&args.config)?;
-    let level = logging::start(&loaded.config.log);
+    let logging = logging::start(&loaded.config.log)?;
     info!(version = VERSION, revision = REVISION, config = %args.config.display(), "starting");
     loaded.warnings.iter().for_each(|warning| warn!("{warning}"));
-    runtime::block_on(serve(loaded.config, args.config.clone(), level))
+    runtime::block_on(serve(loaded.config, args.config.clone(), logging))
 }
 
-async fn serve(config: Config, path: PathBuf, level: Level) -> Result<(), Failure> {
+async fn serve(config: Config, path: PathBuf, logging: Logging) -> Result<(), Failure> {
     let asked = Arc::new(Notify::new());
     let signals = Signals::catch(OnHangup::Reload(Arc::clone(&asked)))
         .map_err(|error| Failure::running(&error))?;
     // As the file says it: what is bound may have lowered a limit.
     let current = config.clone();
     let gateway = Gateway::bind(config).map_err(|error| Failure::running(&error))?;
+    logging.count_dropped_in(&gateway.metrics().log_records_dropped);
     let _signals = AbortOnDropHandle::new(tokio::spawn(signals.run(gateway.stopper())));
-    let reloads = reloads(&gateway, path, asked, level).run(current);
+    let reloads = reloads(&gateway, path, asked, logging).run(current);
     run_to_its_end(gateway, AbortOnDropHandle::new(tokio::spawn(reloads))).await
 }
 
@@ -49,12 +50,12 @@ async fn run_to_its_end<T>(
     gateway: Gateway,
     reloads: impl Future<Output = T>,
 ) -> Result<(), Failure> {
-    let ending = tokio::select! {
-        ending = gateway.run(pending()) => ending.map_err(|error| Failure::running(&error))?,
+    let outcome = tokio::select! {
+        outcome = gateway.run(pending()) => outcome.map_err(|error| Failure::running(&error))?,
         // They never end by themselves.
         _ = reloads => return Err(Failure::Running("the reloads ended unasked".to_owned())),
     };
-    info!(?ending, "stopped");
+    info!(ending = ?outcome, "stopped");
     Ok(())
 }
 
@@ -62,16 +63,16 @@ fn reloads(
     gateway: &Gateway,
     path: PathBuf,
     asked: Arc<Notify>,
-    level: Level,
-) -> Reloads<impl FnMut(Config) -> Result<Plan, Refused> + use<>> {
-    let reloader = gateway.reloader();
+    logging: Logging,
+) -> ReloadTask<impl FnMut(Config) -> Result<Plan, ReloadRefused> + use<>> {
+    let live = gateway.live_config();
     let apply = move |config: Config| {
         let chosen = config.log.level;
-        let plan = reloader.apply(config)?;
-        level.set(chosen);
+        let plan = live.apply(config)?;
+        logging.set_level(chosen);
         Ok(plan)
     };
-    Reloads { path, asked, metrics: gateway.metrics(), apply }
+    ReloadTask { path, asked, metrics: gateway.metrics(), apply }
 }
 
 #[cfg(test)]

@@ -26,6 +26,19 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse().map_err(|_| "must be an IP address and a port such as \"127.0.0.1:9090\"")
 }
 
+/// A host's name, as a `Host` header has it, without its port; in lower case.
+pub(super) fn host(text: &str) -> Result<String, &'static str> {
+    let is_label = |label: &str| {
+        !label.is_empty()
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    if text.split('.').all(is_label) {
+        Ok(text.to_ascii_lowercase())
+    } else {
+        Err("must be a host name such as \"sockway.internal\", without scheme and port")
+    }
+}
+
 /// The absolute path of a unix socket.
 pub(super) fn unix_path(path: &str) -> Result<PathBuf, String> {
     if !path.starts_with('/') || path.contains('\0') {

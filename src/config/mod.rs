@@ -113,6 +113,8 @@ fn is_host_part(text: &str) -> bool {
 #[derive(Debug, Clone)]
 pub struct Admin {
     pub listen: SocketAddr,
+    /// Names that it answers to beside IP addresses and `localhost`, in lower case.
+    pub allowed_hosts: Vec<String>,
 }
 
 /// `[redis]`: the link upstream.
@@ -122,7 +124,7 @@ pub struct Redis {
     pub database: u8,
     pub username: Option<String>,
     pub password: Option<Secret>,
-    /// What `rediss://` trusts and shows.
+    /// Root certificates and client certificate for `rediss://`.
     pub tls: RedisTls,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,

@@ -11,6 +11,6 @@ mod signals;
 mod stop;
 
 pub use notify::ready;
-pub use reload::{Refused, Reloads};
-pub use signals::{OnHangup, Signals};
-pub use stop::{Ending, Stopper, stop};
+pub use reload::{ReloadRefused, ReloadTask};
+pub use signals::{OnHangup, Signals, end_asked};
+pub use stop::{StopOutcome, Stopper, stop};

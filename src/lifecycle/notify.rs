@@ -1,7 +1,8 @@
 //! `sd_notify`: tells systemd how far we are, when it gave us a socket to say so.
 //!
-//! By hand, because the protocol is one datagram. A message that cannot be sent is a warning and
-//! never a failure.
+//! By hand: the protocol is one datagram, and the `sd-notify` crate (0.5) waits when nobody reads
+//! the socket, which would stop the signals with it, and does not know abstract sockets (`@…`). A
+//! message that cannot be sent is a warning and never a failure.
 
 use std::{
     env,

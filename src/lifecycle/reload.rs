@@ -31,15 +31,15 @@ const LONGEST_READ: Duration = Duration::from_secs(30);
 
 /// Why a reload was refused though the configuration is correct.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub enum Refused {
+pub enum ReloadRefused {
     #[error("needs a restart: {}", .0.join(", "))]
     NeedsRestart(Vec<String>),
     #[error("the process is stopping")]
     Stopping,
 }
 
-/// The reloads of one gateway.
-pub struct Reloads<A> {
+/// The task that reloads one gateway's configuration.
+pub struct ReloadTask<A> {
     /// The configuration file.
     pub path: PathBuf,
     /// Told by SIGHUP.
@@ -55,8 +55,8 @@ type Reading = Result<config::Loaded, String>;
 /// The last thing that was seen and dealt with: a configuration, or why there was none.
 type Seen = Result<Config, String>;
 
-impl<A: FnMut(Config) -> Result<Plan, Refused>> Reloads<A> {
-    /// Reloads until dropped. `current` is the configuration in effect.
+impl<A: FnMut(Config) -> Result<Plan, ReloadRefused>> ReloadTask<A> {
+    /// ReloadTask until dropped. `current` is the configuration in effect.
     pub async fn run(mut self, current: Config) {
         let mut poll = current.reload.poll;
         let mut seen: Seen = Ok(current);

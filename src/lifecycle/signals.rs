@@ -1,4 +1,5 @@
-//! Signals: the first asks for the stop sequence, the second for a stop at once.
+//! Signals: for a daemon the first asks for the stop sequence, the second for a stop at once; for any
+//! other command they are the end.
 
 use super::Stopper;
 use std::{io, sync::Arc};
@@ -24,6 +25,24 @@ pub enum OnHangup {
     Reload(Arc<Notify>),
     /// For a command in a terminal: the terminal has gone.
     Stop,
+}
+
+/// Takes the signals over that ask a command to end, and resolves with the name of the first. As the
+/// first process of a container a command would not hear of them otherwise.
+///
+/// # Errors
+/// When the operating system refuses a handler.
+pub fn end_asked() -> io::Result<impl Future<Output = &'static str>> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    let mut hangup = signal(SignalKind::hangup())?;
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+            _ = hangup.recv() => "SIGHUP",
+        }
+    })
 }
 
 impl Signals {

@@ -1,4 +1,4 @@
-//! The stop sequence: leaving, draining, stopped.
+//! The stop sequence: terminating, draining, stopped.
 
 use super::notify;
 use crate::{config::Shutdown, phase::Phase};
@@ -17,7 +17,7 @@ pub struct Stopper {
 
 /// How the stop sequence ended. All of them are a stop as asked.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Ending {
+pub enum StopOutcome {
     /// Everything was closed in time.
     Clean,
     /// `shutdown.timeout` came first.
@@ -39,25 +39,25 @@ pub async fn stop<E>(
     settings: &Shutdown,
     now: &CancellationToken,
     closed: impl Future<Output = Result<(), E>>,
-) -> Result<Ending, E> {
+) -> Result<StopOutcome, E> {
     notify::stopping();
     enter(phase, Phase::Terminating);
-    let leaving = async {
+    let terminating = async {
         time::sleep(settings.readiness_delay).await;
         enter(phase, Phase::Draining);
         Ok(())
     };
-    let ending = tokio::select! {
+    let outcome = tokio::select! {
         biased; // Closed in the very last moment is still closed.
-        result = async { tokio::try_join!(leaving, closed) } => result.map(|_| Ending::Clean)?,
-        () = now.cancelled() => Ending::Forced,
-        () = time::sleep(settings.timeout) => Ending::TimedOut,
+        result = async { tokio::try_join!(terminating, closed) } => result.map(|_| StopOutcome::Clean)?,
+        () = now.cancelled() => StopOutcome::Forced,
+        () = time::sleep(settings.timeout) => StopOutcome::TimedOut,
     };
-    if ending != Ending::Clean {
-        warn!(?ending, "stopping hard: what is still open is cut");
+    if outcome != StopOutcome::Clean {
+        warn!(ending = ?outcome, "stopping hard: what is still open is cut");
     }
     enter(phase, Phase::Stopped);
-    Ok(ending)
+    Ok(outcome)
 }
 
 fn enter(phase: &watch::Sender<Phase>, next: Phase) {
@@ -100,10 +100,10 @@ mod tests {
             Ok::<_, Infallible>(())
         };
 
-        let ending = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), closed).await;
+        let outcome = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), closed).await;
 
         drop(phase);
-        assert_eq!(ending, Ok(Ending::Clean));
+        assert_eq!(outcome, Ok(StopOutcome::Clean));
         let phases = [(Phase::Terminating, 0), (Phase::Draining, 3), (Phase::Stopped, 7)];
         assert_eq!(seen.await.unwrap(), phases);
     }
@@ -113,8 +113,8 @@ mod tests {
         let (phase, phases) = watch::channel(Phase::Running);
         let start = Instant::now();
         let hangs = pending::<Result<(), Infallible>>();
-        let ending = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), hangs).await;
-        assert_eq!(ending, Ok(Ending::TimedOut));
+        let outcome = stop(&phase, &settings(3, 5, 20), &CancellationToken::new(), hangs).await;
+        assert_eq!(outcome, Ok(StopOutcome::TimedOut));
         assert_eq!(start.elapsed(), Duration::from_secs(20));
         assert_eq!(*phases.borrow(), Phase::Stopped);
     }
@@ -129,14 +129,14 @@ mod tests {
             later.cancel();
         });
         let hangs = pending::<Result<(), Infallible>>();
-        let ending = stop(&phase, &settings(3, 5, 20), &now, hangs).await;
-        assert_eq!(ending, Ok(Ending::Forced));
+        let outcome = stop(&phase, &settings(3, 5, 20), &now, hangs).await;
+        assert_eq!(outcome, Ok(StopOutcome::Forced));
         assert_eq!(start.elapsed(), Duration::from_secs(1));
         assert_eq!(*phases.borrow(), Phase::Stopped);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_part_that_fails_while_leaving_ends_the_sequence_with_its_error() {
+    async fn a_part_that_fails_while_terminating_ends_the_sequence_with_its_error() {
         let (phase, _phases) = watch::channel(Phase::Running);
         let fails = async { Err("shard 1 died") };
         let now = CancellationToken::new();

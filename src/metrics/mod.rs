@@ -9,7 +9,7 @@ mod shard;
 #[cfg(test)]
 mod tests;
 
-pub use local_counter::{Cell, Histogram};
+pub use local_counter::{LocalCounter, LocalHistogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
 
 use crate::reason::Refusal;
@@ -32,6 +32,8 @@ pub struct Metrics {
     pub reloads_applied: IntCounter,
     pub reloads_refused: IntCounter,
     pub jwks: JwksMetrics,
+    /// Log records that were not written, because nobody read them in time.
+    pub log_records_dropped: IntCounter,
 }
 
 /// Fetches of the issuer's keys. Clones count together.
@@ -103,7 +105,7 @@ impl Metrics {
 
         Ok(Self {
             upstream: UpstreamMetrics::register(&registry)?,
-            refused: Refusal::ALL.map(|r| refused.with_label_values(&[r.label()])).to_vec(),
+            refused: Refusal::ALL.iter().map(|r| refused.with_label_values(&[r.label()])).collect(),
             accept_errors: counter(
                 &registry,
                 "sockway_accept_errors_total",
@@ -115,6 +117,11 @@ impl Metrics {
                 fetched: jwks.with_label_values(&["fetched"]),
                 failed: jwks.with_label_values(&["failed"]),
             },
+            log_records_dropped: counter(
+                &registry,
+                "sockway_log_records_dropped_total",
+                "Log records dropped because stderr was not read in time.",
+            )?,
             registry,
             shards,
         })

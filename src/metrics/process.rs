@@ -3,6 +3,9 @@
 //! Names, units and meaning are those of Prometheus's own client libraries, so that common
 //! dashboards work. A number that cannot be read now (no `/proc`, no descriptor left to open it
 //! with) is left out of that scrape rather than shown wrong.
+//!
+//! The collector of the `prometheus` crate shows CPU time in whole seconds, which is too coarse for
+//! what an idle gateway uses; hence this one.
 
 use prometheus::{
     core::{Collector, Desc},

@@ -1,6 +1,6 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
-use super::local_counter::{Cell, Histogram, Sum};
+use super::local_counter::{HistogramTotal, LocalCounter, LocalHistogram};
 use crate::reason::{CloseReason, GapReason, MissedReason};
 use prometheus::{
     core::{Collector, Desc},
@@ -15,34 +15,34 @@ use std::{
 #[derive(Debug)]
 pub struct ShardMetrics {
     /// Gaps that reached a session, by [`GapReason::index`].
-    pub gaps: [Cell; GapReason::ALL.len()],
+    pub gaps: [LocalCounter; GapReason::ALL.len()],
     /// Out of Redis → flushed to the socket.
-    pub delivery_seconds: Histogram,
+    pub delivery_seconds: LocalHistogram,
     /// Accepted → 101 or refusal written.
-    pub handshake_seconds: Histogram,
-    pub session_seconds: Histogram,
+    pub handshake_seconds: LocalHistogram,
+    pub session_seconds: LocalHistogram,
     endpoints: Mutex<Vec<(Arc<str>, Arc<EndpointMetrics>)>>,
 }
 
 /// What one shard counts for one endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
-    pub opened: Cell,
+    pub opened: LocalCounter,
     /// By [`CloseReason::index`].
-    pub closed: [Cell; CloseReason::ALL.len()],
+    pub closed: [LocalCounter; CloseReason::ALL.len()],
     /// Messages flushed to a socket, once for each socket.
-    pub deliveries: Cell,
+    pub deliveries: LocalCounter,
     /// Bytes of those messages' frames.
-    pub delivered_bytes: Cell,
+    pub delivered_bytes: LocalCounter,
     /// By [`MissedReason::index`].
-    pub missed: [Cell; MissedReason::ALL.len()],
+    pub missed: [LocalCounter; MissedReason::ALL.len()],
 }
 
 impl EndpointMetrics {
     /// Sessions open now.
     #[must_use]
     pub fn open(&self) -> u64 {
-        let closed: u64 = self.closed.iter().map(Cell::load).sum();
+        let closed: u64 = self.closed.iter().map(LocalCounter::load).sum();
         self.opened.load().saturating_sub(closed)
     }
 }
@@ -103,9 +103,9 @@ impl ShardMetrics {
     pub(super) fn new() -> Self {
         Self {
             gaps: Default::default(),
-            delivery_seconds: Histogram::new(DELIVERY),
-            handshake_seconds: Histogram::new(HANDSHAKE),
-            session_seconds: Histogram::new(SESSION),
+            delivery_seconds: LocalHistogram::new(DELIVERY),
+            handshake_seconds: LocalHistogram::new(HANDSHAKE),
+            session_seconds: LocalHistogram::new(SESSION),
             endpoints: Mutex::default(),
         }
     }
@@ -206,13 +206,13 @@ impl ShardCollector {
     fn histogram(
         &self,
         desc: &Desc,
-        pick: fn(&ShardMetrics) -> &Histogram,
-        sum: Sum,
+        pick: fn(&ShardMetrics) -> &LocalHistogram,
+        bounds: &'static [Duration],
     ) -> MetricFamily {
-        let mut sum = sum;
-        self.shards.iter().for_each(|shard| pick(shard).add_to(&mut sum));
+        let mut total = HistogramTotal::new(bounds);
+        self.shards.iter().for_each(|shard| pick(shard).add_to(&mut total));
         let mut metric = Metric::default();
-        metric.set_histogram(sum.to_proto());
+        metric.set_histogram(total.to_proto());
         family(desc, MetricType::HISTOGRAM, vec![metric])
     }
 }
@@ -246,17 +246,21 @@ impl Collector for ShardCollector {
             family(desc, kind, metrics)
         };
         let per_reason =
-            |desc: &Desc, reasons: &[&str], cell: fn(&EndpointMetrics, usize) -> &Cell| {
+            |desc: &Desc,
+             reasons: &[&str],
+             counter: fn(&EndpointMetrics, usize) -> &LocalCounter| {
                 let mut metrics = Vec::new();
                 for (name, all) in &endpoints {
                     for (at, reason) in reasons.iter().enumerate() {
-                        let total = all.iter().map(|one| cell(one, at).load()).sum();
+                        let total = all.iter().map(|one| counter(one, at).load()).sum();
                         let labels = [("endpoint", &**name), ("reason", reason)];
                         metrics.push(sample(MetricType::COUNTER, &labels, total));
                     }
                 }
                 family(desc, MetricType::COUNTER, metrics)
             };
+        let closed: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
+        let missed: Vec<_> = MissedReason::ALL.iter().map(|reason| reason.label()).collect();
         let gaps = GapReason::ALL
             .iter()
             .map(|reason| {
@@ -272,20 +276,12 @@ impl Collector for ShardCollector {
             per_endpoint(&self.delivered_bytes, MetricType::COUNTER, |one| {
                 one.delivered_bytes.load()
             }),
-            per_reason(&self.closed, &CloseReason::ALL.map(CloseReason::label), |one, at| {
-                &one.closed[at]
-            }),
-            per_reason(&self.missed, &MissedReason::ALL.map(MissedReason::label), |one, at| {
-                &one.missed[at]
-            }),
+            per_reason(&self.closed, &closed, |one, at| &one.closed[at]),
+            per_reason(&self.missed, &missed, |one, at| &one.missed[at]),
             family(&self.gaps, MetricType::COUNTER, gaps),
-            self.histogram(&self.delivery_seconds, |one| &one.delivery_seconds, Sum::new(DELIVERY)),
-            self.histogram(
-                &self.handshake_seconds,
-                |one| &one.handshake_seconds,
-                Sum::new(HANDSHAKE),
-            ),
-            self.histogram(&self.session_seconds, |one| &one.session_seconds, Sum::new(SESSION)),
+            self.histogram(&self.delivery_seconds, |one| &one.delivery_seconds, DELIVERY),
+            self.histogram(&self.handshake_seconds, |one| &one.handshake_seconds, HANDSHAKE),
+            self.histogram(&self.session_seconds, |one| &one.session_seconds, SESSION),
         ]
     }
 }

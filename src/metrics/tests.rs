@@ -32,6 +32,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_resubscribe_seconds_count", &[], 1),
         ("sockway_config_reloads_total", &["result"], 2),
         ("sockway_jwks_fetches_total", &["result"], 2),
+        ("sockway_log_records_dropped_total", &[], 1),
     ]
 }
 
@@ -140,11 +141,11 @@ fn the_text_is_valid_every_family_has_help_and_type_and_no_series_stands_twice()
 #[test]
 fn labels_come_from_the_configuration_or_a_closed_set() {
     let reasons: BTreeSet<_> = CloseReason::ALL
-        .map(CloseReason::label)
-        .into_iter()
-        .chain(Refusal::ALL.map(Refusal::label))
-        .chain(GapReason::ALL.map(GapReason::label))
-        .chain(MissedReason::ALL.map(MissedReason::label))
+        .iter()
+        .map(|reason| reason.label())
+        .chain(Refusal::ALL.iter().map(|reason| reason.label()))
+        .chain(GapReason::ALL.iter().map(|reason| reason.label()))
+        .chain(MissedReason::ALL.iter().map(|reason| reason.label()))
         .collect();
     for sample in samples(&fresh()) {
         for (label, value) in &sample.labels {

@@ -7,6 +7,7 @@ use crate::{
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
+    liveness::Liveness,
     metrics::Metrics,
     phase::Phase,
     shard::ShardThread,
@@ -63,7 +64,12 @@ impl Rig {
         let names: Vec<_> = config.endpoints.iter().map(|e| Arc::clone(&e.name)).collect();
         let metrics = Arc::new(Metrics::new(1, &names));
         let (upstream, mut ends) = queues(1);
-        let shard = ShardThread::start(ends.remove(0), metrics.shard(0)).unwrap();
+        let shard = ShardThread::start(
+            ends.remove(0),
+            metrics.shard(0),
+            Liveness::default().part("shard 0"),
+        )
+        .unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
         let shards = vec![shard.handle()];
         let server =
@@ -72,7 +78,7 @@ impl Rig {
         let ring = upstream.rings[0].clone();
         tokio::spawn(play_redis(upstream, redis, Arc::clone(&changes)));
         let address = server.address();
-        let running = tokio::spawn(server.run());
+        let running = tokio::spawn(server.run(Liveness::default().part("listener")));
         Self { address, metrics, phase, ring, changes, running, _shard: shard }
     }
 
@@ -115,7 +121,7 @@ impl Rig {
     }
 
     /// Connects, sends, and reads the answer.
-    pub(super) async fn ask(&self, request: &[u8]) -> Answer {
+    pub(super) async fn ask(&self, request: &[u8]) -> HttpAnswer {
         let mut client = self.connect().await;
         client.send(request).await;
         client.answer().await
@@ -159,7 +165,7 @@ impl Client {
     }
 
     /// Reads one head, and the body that it announces.
-    pub(super) async fn answer(&mut self) -> Answer {
+    pub(super) async fn answer(&mut self) -> HttpAnswer {
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.extend(self.take(1).await);
@@ -167,7 +173,7 @@ impl Client {
         let head = String::from_utf8(head).unwrap();
         let length = header(&head, "content-length").map_or(0, |length| length.parse().unwrap());
         let body = String::from_utf8(self.take(length).await).unwrap();
-        Answer { head, body }
+        HttpAnswer { head, body }
     }
 
     /// Reads exactly this many bytes.
@@ -187,12 +193,12 @@ impl Client {
 
 /// An HTTP answer.
 #[derive(Debug)]
-pub(super) struct Answer {
+pub(super) struct HttpAnswer {
     pub(super) head: String,
     pub(super) body: String,
 }
 
-impl Answer {
+impl HttpAnswer {
     pub(super) fn status(&self) -> u16 {
         self.head.split(' ').nth(1).unwrap().parse().unwrap()
     }
@@ -279,7 +285,7 @@ fn config() -> Config {
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
             tls: None,
         },
-        admin: config::Admin { listen: "127.0.0.1:0".parse().unwrap() },
+        admin: config::Admin { listen: "127.0.0.1:0".parse().unwrap(), allowed_hosts: Vec::new() },
         redis: config::Redis {
             address: config::RedisAddress::Unix(PathBuf::from("unused")),
             database: 0,

@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, Transport, registry::Registry, thread};
+use super::{PendingSession, SessionSpec, Shard, registry::Registry, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
@@ -9,8 +9,10 @@ use crate::{
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
     identity::Identity,
+    liveness::Liveness,
     message::Message,
     metrics::{EndpointMetrics, Metrics},
+    net::Transport,
     reason::CloseReason,
     wire::{self, GapNotice},
 };
@@ -75,7 +77,7 @@ impl Rig {
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
         let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
-        thread::spawn_tasks(&registry, end).detach_all();
+        thread::spawn_tasks(&registry, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }
 

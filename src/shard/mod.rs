@@ -6,17 +6,16 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `hub` `control` `inbound` `tls`: deadlines; channels and who is in each; what a
-//!    revocation says; a client's frames; TLS without a socket
-//! 1. `context` `reload` `tls_stream`: what sessions share; which of them a new configuration closes
-//! 2. `transport`: the byte stream under a session
-//! 3. `session`: one session, its queue and its deadlines
-//! 4. `registry`: all sessions of the shard
-//! 5. `task`: what waits for a session's socket
-//! 6. `subscription`: from channels to a running session
-//! 7. `mod`: what other threads and other tasks hold of a shard
-//! 8. `thread`: its thread and its own tasks
-//! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
+//! 0. `wheel` `hub` `control` `inbound`: deadlines; channels and who is in each; what a revocation
+//!    says; a client's frames
+//! 1. `context` `reload`: what sessions share; which of them a new configuration closes
+//! 2. `session`: one session, its queue and its deadlines
+//! 3. `registry`: all sessions of the shard
+//! 4. `task`: what waits for a session's socket
+//! 5. `subscription`: from channels to a running session
+//! 6. `mod`: what other threads and other tasks hold of a shard
+//! 7. `thread`: its thread and its own tasks
+//! 8. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
 mod context;
 mod control;
@@ -34,20 +33,14 @@ mod task;
 #[cfg(test)]
 mod tests;
 mod thread;
-mod tls;
-#[cfg(test)]
-mod tls_fixture;
-mod tls_stream;
 #[cfg(test)]
 mod tls_tests;
-mod transport;
 mod wheel;
 
 pub use hub::Busy;
 pub use session::{SessionId, SessionSpec};
 pub use subscription::{PendingSession, Subscription};
-pub use thread::{ShardDied, ShardThread};
-pub use transport::Transport;
+pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};
 use futures_util::FutureExt as _;
@@ -79,6 +72,13 @@ pub struct ShardHandle {
 }
 
 impl ShardHandle {
+    /// A handle and the queue that it fills, for who plays the shard in a test.
+    #[cfg(test)]
+    pub(crate) fn for_tests() -> (Self, mpsc::UnboundedReceiver<ShardCommand>) {
+        let (commands, inbox) = mpsc::unbounded_channel();
+        (Self { commands }, inbox)
+    }
+
     /// Tells the shard something. A shard that has ended takes nothing any more; its end is noticed
     /// by the task that awaits [`ShardThread::ended`].
     pub fn tell(&self, command: ShardCommand) {

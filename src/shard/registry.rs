@@ -1,7 +1,7 @@
 //! The sessions of one shard and the hub that leads to them: fan-out, revocation, reload, drain.
 //!
 //! Only ever on the shard's thread, in short borrows that never cross an `.await`. A session does
-//! not know the registry: whoever owns its [`Registered`] takes it out again by dropping that.
+//! not know the registry: its task owns the [`Registered`] entry and removes it by dropping that.
 
 use super::{
     context::Context,

@@ -4,9 +4,8 @@ use super::{
     registry::{Registered, Registry},
     session::{SessionId, SessionSpec},
     task::SessionTask,
-    transport::Transport,
 };
-use crate::{channel::ChannelName, reason::Refusal};
+use crate::{channel::ChannelName, net::Transport, reason::Refusal};
 use bytes::Bytes;
 use std::{future::poll_fn, mem, rc::Rc};
 

@@ -219,7 +219,7 @@ fn a_slow_session_is_closed_with_4008_and_its_neighbour_misses_nothing() {
         assert_eq!(end, close(CloseReason::SlowConsumer));
         let metrics = rig.metrics();
         assert_eq!(metrics.deliveries.load(), 10 + delivered);
-        let missed: u64 = metrics.missed.iter().map(crate::metrics::Cell::load).sum();
+        let missed: u64 = metrics.missed.iter().map(crate::metrics::LocalCounter::load).sum();
         assert_eq!(delivered + missed, 10, "what was not delivered is counted as missed");
     });
 }

@@ -3,6 +3,7 @@
 use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
 use crate::{
     bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
+    liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
 };
@@ -13,7 +14,7 @@ use tokio::{
         broadcast::{self, error::RecvError, error::TryRecvError},
         mpsc, oneshot,
     },
-    task::{JoinHandle, JoinSet},
+    task::{JoinError, JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
 
@@ -25,23 +26,32 @@ pub struct ShardThread {
     id: ShardId,
     handle: ShardHandle,
     runtime: Handle,
-    drained: oneshot::Receiver<()>,
+    ended: oneshot::Receiver<ShardOutcome>,
 }
 
-/// A shard's thread ended though nobody asked it to.
+/// How a shard's thread ended that did not die.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ShardOutcome {
+    /// A drain has left nothing here.
+    Drained,
+    /// The Redis side has gone, without which there is nothing to do.
+    Abandoned,
+}
+
+/// A shard's thread ended though nobody asked it to, by a fault of its own.
 #[derive(Debug, thiserror::Error)]
 #[error("shard {0} died")]
 pub struct ShardDied(pub ShardId);
 
 impl ShardThread {
-    /// Starts the thread.
+    /// Starts the thread, which gives a sign of life with each turn of its wheel.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>) -> io::Result<Self> {
+    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>, sign: SignOfLife) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
-        let (done, drained) = oneshot::channel();
+        let (say_ended, ended) = oneshot::channel();
         let (ready, started) = std::sync::mpsc::channel();
         thread::Builder::new().name(format!("shard-{id}")).spawn(move || {
             let runtime = match Builder::new_current_thread()
@@ -52,13 +62,13 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            if run(&runtime, end, metrics, inbox) {
-                // Nobody waits for the drain any more when the process is already ending.
-                let _ = done.send(());
+            if let Ok(end) = run(&runtime, end, metrics, sign, inbox) {
+                // Nobody waits for it any more when the process is already going.
+                let _ = say_ended.send(end);
             }
         })?;
         let runtime = started.recv().map_err(io::Error::other)??;
-        Ok(Self { id, handle: ShardHandle { commands }, runtime, drained })
+        Ok(Self { id, handle: ShardHandle { commands }, runtime, ended })
     }
 
     /// What other threads hold of this shard.
@@ -73,46 +83,47 @@ impl ShardThread {
         self.runtime.spawn(task)
     }
 
-    /// Resolves when no session and no spawned task is left after a [`ShardCommand::Drain`].
+    /// Resolves when the thread has ended: no session and no spawned task is left after a
+    /// [`ShardCommand::Drain`], or the Redis side has gone.
     ///
     /// # Errors
-    /// [`ShardDied`] when the thread ended by itself: the process must then end too.
-    pub async fn ended(&mut self) -> Result<(), ShardDied> {
-        (&mut self.drained).await.map_err(|_| ShardDied(self.id))
+    /// [`ShardDied`] when it was neither: the process must then end too.
+    pub async fn ended(&mut self) -> Result<ShardOutcome, ShardDied> {
+        (&mut self.ended).await.map_err(|_| ShardDied(self.id))
     }
 }
 
-/// Runs until the shard is drained (`true`) or one of its own tasks has ended, which none may.
+/// Runs until the shard is drained or one of its own tasks has ended: by a panic, which is an error,
+/// or because the other end of its queue has gone.
 fn run(
     runtime: &LocalRuntime,
     end: ShardEnd,
     metrics: Arc<ShardMetrics>,
+    sign: SignOfLife,
     commands: mpsc::UnboundedReceiver<ShardCommand>,
-) -> bool {
+) -> Result<ShardOutcome, JoinError> {
     let registry = Rc::new(Registry::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&registry, end);
+        let mut tasks = spawn_tasks(&registry, end, sign);
         tasks.spawn_local(take_commands(Rc::clone(&registry), commands));
         tokio::select! {
-            () = registry.drained() => true,
-            ended = tasks.join_next() => {
-                // Else the other ends are gone: a stop at once, or the Redis side, which says why.
-                if let Some(Err(error)) = ended {
+            () = registry.drained() => Ok(ShardOutcome::Drained),
+            Some(ended) = tasks.join_next() => {
+                ended.map(|()| ShardOutcome::Abandoned).inspect_err(|error| {
                     tracing::error!(shard = registry.id, %error, "a task of the shard ended");
-                }
-                false
+                })
             }
         }
     })
 }
 
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
-pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd) -> JoinSet<()> {
+pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
     tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
-    tasks.spawn_local(turn_wheel(Rc::clone(registry)));
+    tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
 }
 
@@ -184,11 +195,12 @@ async fn take_commands(
     }
 }
 
-async fn turn_wheel(registry: Rc<Registry>) {
+async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     let mut ticks = tokio::time::interval(TICK);
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
         registry.turn_wheel();
+        sign.give();
     }
 }

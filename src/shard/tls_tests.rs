@@ -1,11 +1,15 @@
 //! Fan-out to a session under TLS, with every record that reaches its client counted.
 
-use super::{
-    Transport,
-    fixture::{Rig, endpoint, identity, run, spec},
-    tls_fixture::{TlsEnds, tls_ends},
+use super::fixture::{Rig, endpoint, identity, run, spec};
+use crate::{
+    bus::SubscriptionEvent,
+    channel::ChannelName,
+    endpoint::Endpoint,
+    net::{
+        Transport,
+        fixture::{TlsEnds, tls_ends},
+    },
 };
-use crate::{bus::SubscriptionEvent, channel::ChannelName, endpoint::Endpoint};
 use bytes::Bytes;
 use rustls::{ClientConnection, version};
 use std::{io::Read, time::Duration};

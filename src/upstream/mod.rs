@@ -34,7 +34,7 @@ mod test_server;
 pub use client::LinkError;
 pub use diagnose::RedisDiagnostics;
 
-use crate::{bus::UpstreamEnd, config, metrics::Metrics};
+use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};
 use actor::Actor;
 use fred_link::Fred;
 use std::{fmt, sync::Arc, time::Instant};
@@ -74,9 +74,13 @@ impl Upstream {
         (Self(actor), status)
     }
 
-    /// Runs until dropped. Never gives up on Redis; returns only when every shard has gone.
-    pub async fn run(self) {
-        self.0.run().await;
+    /// Runs until dropped, and gives signs of life meanwhile. Never gives up on Redis; returns only
+    /// when every shard has gone.
+    pub async fn run(self, sign: SignOfLife) {
+        tokio::select! {
+            () = self.0.run() => {}
+            () = sign.keep_giving() => {}
+        }
     }
 }
 

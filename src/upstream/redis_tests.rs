@@ -8,13 +8,13 @@ use crate::{
     upstream::{
         Link, Status,
         actor::Actor,
-        test_server::{Server, call, command, read_reply},
+        test_server::{HeldPort, Server, call, command, read_reply},
     },
 };
 use rustix::process::Signal;
 use std::{
     io::{BufReader, Write},
-    net::{TcpListener, TcpStream},
+    net::TcpStream,
     os::unix::net::UnixStream,
     process::{Command as Process, Stdio},
     time::Instant,
@@ -169,7 +169,8 @@ async fn what_is_published_after_held_arrives() {
 
 #[tokio::test]
 async fn it_works_over_tcp_with_a_prefix_and_a_database() {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let held = HeldPort::new().unwrap();
+    let port = held.address().port();
     let server = Server::start(&["--port", &port.to_string()]);
     let address = RedisAddress::Tcp { host: "127.0.0.1".to_owned(), port, tls: false };
     let prefix = "tenant:".to_owned();
@@ -438,7 +439,8 @@ async fn tls_trusts_whom_it_is_told_to_and_nobody_else() {
         .stderr(Stdio::null())
         .status();
     assert!(made.expect("openssl is installed").success());
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    let held = HeldPort::new().unwrap();
+    let port = held.address().port();
     let text = certificate.to_str().unwrap();
     let port_text = port.to_string();
     let server = Server::start(&[

@@ -1,5 +1,9 @@
 //! Private `redis-server` children for tests.
 
+#[path = "../../tests/it/rig/port.rs"]
+mod port;
+
+pub(super) use port::HeldPort;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Write},
@@ -13,6 +17,9 @@ use tempfile::TempDir;
 /// How long a child may take to answer.
 const PATIENCE: Duration = Duration::from_secs(30);
 
+/// What it says, in its directory.
+const LOG: &str = "redis.log";
+
 /// A private `redis-server`, killed when dropped.
 pub(super) struct Server {
     child: Child,
@@ -25,7 +32,7 @@ impl Server {
         let directory = tempfile::tempdir().unwrap();
         let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
         let child = Self::launch(&directory, &arguments);
-        let server = Self { child, directory, arguments };
+        let mut server = Self { child, directory, arguments };
         server.wait();
         server
     }
@@ -34,18 +41,25 @@ impl Server {
         let mut process = Process::new("redis-server");
         process.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
         process.arg(directory.path().join("redis.sock")).arg("--dir").arg(directory.path());
-        // On every address it would clash with whoever has that port on any one.
-        process.args(["--bind", "127.0.0.1", "-::1"]);
+        // The address at which a port can be held.
+        process.args(["--bind", "127.0.0.1", "--logfile"]).arg(directory.path().join(LOG));
         process.args(arguments).stdout(Stdio::null()).stderr(Stdio::null());
         process.spawn().expect("redis-server is installed")
     }
 
-    fn wait(&self) {
+    /// Waits until it accepts connections; fails at once, with its log, when it ends instead.
+    fn wait(&mut self) {
         let deadline = Instant::now() + PATIENCE;
         while UnixStream::connect(self.socket()).is_err() {
-            assert!(Instant::now() < deadline, "redis-server does not answer");
+            let ended = self.child.try_wait().unwrap();
+            assert!(ended.is_none(), "redis-server has ended: {}", self.log());
+            assert!(Instant::now() < deadline, "redis-server does not answer: {}", self.log());
             std::thread::sleep(Duration::from_millis(5));
         }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.directory.path().join(LOG)).unwrap_or_default()
     }
 
     pub(super) fn socket(&self) -> PathBuf {

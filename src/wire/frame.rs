@@ -150,7 +150,7 @@ mod tests {
             close(CloseReason::TokenExpired).unwrap(),
             &b"\x88\x0f\x0b\xb8token_expired"[..]
         );
-        for reason in CloseReason::ALL {
+        for &reason in CloseReason::ALL {
             let Some(code) = reason.code() else {
                 assert_eq!(close(reason), None);
                 continue;

@@ -1,5 +1,6 @@
-//! The commands as a person or a script meets them: arguments, output, exit status.
+//! The commands as seen by a person or a script: arguments, output, exit status.
 
+use crate::port::HeldPort;
 use std::{
     fs,
     io::{BufRead, BufReader, Read, Write},
@@ -115,7 +116,7 @@ fn a_configuration_that_is_not_there_or_wrong_is_78_for_every_command_that_reads
     }
 }
 
-/// An admin port that answers one request, and is gone then.
+/// An admin port that answers one request and then closes.
 fn answer_once(answer: &'static str) -> (SocketAddr, JoinHandle<String>) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap();
@@ -154,25 +155,9 @@ fn health_is_0_for_200_and_1_for_anything_else() {
     }
 }
 
-/// An address where nobody listens, and nobody can as long as this lives.
-struct Nobody(socket2::Socket);
-
-impl Nobody {
-    fn new() -> Self {
-        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
-        let socket = socket.unwrap();
-        socket.bind(&SocketAddr::from(([127, 0, 0, 1], 0)).into()).unwrap();
-        Self(socket)
-    }
-
-    fn address(&self) -> SocketAddr {
-        self.0.local_addr().unwrap().as_socket().unwrap()
-    }
-}
-
 #[test]
 fn health_and_drain_without_a_gateway_are_1() {
-    let nobody = Nobody::new();
+    let nobody = HeldPort::new().unwrap();
     let address = nobody.address().to_string();
     assert_eq!(status(&["health", "--admin", &address]), 1);
     assert_eq!(status(&["health", "--ready", "--admin", &address]), 1);
@@ -272,7 +257,7 @@ fn listen_says_why_it_was_refused() {
 
 #[test]
 fn listen_without_a_server_or_with_a_wrong_url_is_1() {
-    let nobody = Nobody::new();
+    let nobody = HeldPort::new().unwrap();
     assert_eq!(status(&["listen", &format!("ws://{}/ws", nobody.address())]), 1);
     for url in ["", "http://127.0.0.1/", "nonsense", "ws://"] {
         assert_eq!(status(&["listen", url]), 1, "{url:?}");
@@ -281,7 +266,7 @@ fn listen_without_a_server_or_with_a_wrong_url_is_1() {
 
 #[test]
 fn a_token_that_cannot_stand_in_a_header_is_1_and_is_not_repeated() {
-    let nobody = Nobody::new();
+    let nobody = HeldPort::new().unwrap();
     let url = format!("ws://{}/ws", nobody.address());
     let output = output(&mut sockway(&["listen", &url, "--token", "hunter2\n"]));
     assert_eq!(output.status.code(), Some(1));

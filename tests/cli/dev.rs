@@ -1,4 +1,4 @@
-//! `sockway dev` as a newcomer meets it, with a real Redis.
+//! `sockway dev` as a new user sees it, with a real Redis.
 
 use crate::process::{DEADLINE, Sockway, wait_for};
 use rustix::process::Signal;
@@ -10,7 +10,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// A running `sockway dev` that keeps its scratch files where the test can look.
+/// A running `sockway dev` whose temporary files are in a directory of the test.
 struct Dev {
     process: Sockway,
     scratch: TempDir,
@@ -26,7 +26,7 @@ impl Dev {
         Self { process, scratch }
     }
 
-    /// What is printed behind a word.
+    /// The word printed after this one.
     fn printed(&self, word: &str) -> String {
         self.process.printed(word, |line| {
             let mut words = line.split_whitespace().skip_while(|&one| one != word);
@@ -38,7 +38,7 @@ impl Dev {
         self.printed("-p").parse().unwrap()
     }
 
-    /// Publishes, and says to how many subscribers.
+    /// Publishes; returns how many subscribers received it.
     fn publish(&self, channel: &str, message: &str) -> String {
         let mut redis = TcpStream::connect(("127.0.0.1", self.redis_port())).unwrap();
         redis.set_read_timeout(Some(DEADLINE)).unwrap();

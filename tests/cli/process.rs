@@ -1,11 +1,11 @@
-//! A `sockway` child whose output can be waited for, and which never outlives its test.
+//! A `sockway` child process that never outlives its test, with output that tests can wait for.
 
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Read},
     process::{Child, Command, Stdio},
     sync::{Arc, Mutex},
-    thread,
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
 
@@ -31,8 +31,6 @@ pub(crate) struct Sockway {
     stderr: Lines,
 }
 
-type Lines = Arc<Mutex<Vec<String>>>;
-
 impl Sockway {
     pub(crate) fn start(command: &mut Command) -> Self {
         let mut child = command
@@ -41,8 +39,8 @@ impl Sockway {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the program starts");
-        let stdout = collect(child.stdout.take().expect("piped"));
-        let stderr = collect(child.stderr.take().expect("piped"));
+        let stdout = Lines::collect(child.stdout.take().expect("piped"));
+        let stderr = Lines::collect(child.stderr.take().expect("piped"));
         Self { child, stdout, stderr }
     }
 
@@ -50,27 +48,27 @@ impl Sockway {
         kill_process(Pid::from_child(&self.child), signal).expect("the child is alive");
     }
 
-    /// Waits for a line of stdout for which `pick` has an answer.
+    /// Waits for a line of stdout for which `pick` returns a value.
     #[track_caller]
     pub(crate) fn printed<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        wait_for(what, || self.stdout.lock().unwrap().iter().find_map(|line| pick(line)))
+        self.stdout.wait_for(what, pick)
     }
 
-    /// Waits for a line of stderr for which `pick` has an answer.
+    /// Waits for a line of stderr for which `pick` returns a value.
     #[track_caller]
     pub(crate) fn noted<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
-        wait_for(what, || self.stderr.lock().unwrap().iter().find_map(|line| pick(line)))
+        self.stderr.wait_for(what, pick)
     }
 
     pub(crate) fn has_noted(&self, text: &str) -> bool {
-        self.stderr.lock().unwrap().iter().any(|line| line.contains(text))
+        self.stderr.lines.lock().unwrap().iter().any(|line| line.contains(text))
     }
 
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }
 
-    /// Waits for the end; `None` when a signal was it.
+    /// Waits for the exit; `None` if a signal ended it.
     #[track_caller]
     pub(crate) fn exit_status(&mut self) -> Option<i32> {
         let child = &mut self.child;
@@ -85,13 +83,34 @@ impl Drop for Sockway {
     }
 }
 
-fn collect(output: impl Read + Send + 'static) -> Lines {
-    let lines = Lines::default();
-    let sink = Arc::clone(&lines);
-    thread::spawn(move || {
-        for line in BufReader::new(output).lines().map_while(Result::ok) {
-            sink.lock().unwrap().push(line);
-        }
-    });
-    lines
+/// The lines of one output, as they come.
+struct Lines {
+    lines: Arc<Mutex<Vec<String>>>,
+    reader: JoinHandle<()>,
+}
+
+impl Lines {
+    fn collect(output: impl Read + Send + 'static) -> Self {
+        let lines = Arc::new(Mutex::new(Vec::new()));
+        let sink = Arc::clone(&lines);
+        let reader = thread::spawn(move || {
+            for line in BufReader::new(output).lines().map_while(Result::ok) {
+                sink.lock().unwrap().push(line);
+            }
+        });
+        Self { lines, reader }
+    }
+
+    /// Waits for a line for which `pick` returns a value. Fails at once, showing the output, when
+    /// it ends without one.
+    #[track_caller]
+    fn wait_for<T>(&self, what: &str, pick: impl Fn(&str) -> Option<T>) -> T {
+        wait_for(what, || {
+            let at_end = self.reader.is_finished();
+            let lines = self.lines.lock().unwrap();
+            let found = lines.iter().find_map(|line| pick(line));
+            assert!(found.is_some() || !at_end, "ended without: {what}\n{}", lines.join("\n"));
+            found
+        })
+    }
 }

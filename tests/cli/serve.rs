@@ -1,9 +1,14 @@
-//! `sockway serve` as whoever runs it meets it: start, health, signals, drain, exit status.
-//! There is no Redis here: a gateway must live, and end, without one.
+//! `sockway serve` as an operator sees it: start, health, signals, drain, exit status. Without
+//! Redis: a gateway must run, and stop, without one.
 
-use crate::process::{Sockway, wait_for};
+use crate::{port::HeldPort, process::Sockway};
 use rustix::process::Signal;
-use std::{fs, net::TcpListener, process::Command};
+use std::{
+    fs,
+    io::ErrorKind,
+    net::{TcpListener, TcpStream},
+    process::Command,
+};
 use tempfile::TempDir;
 
 /// A running gateway, and the file it was started with.
@@ -14,7 +19,7 @@ struct Gateway {
 }
 
 fn configuration(listen: &str, admin: &str, readiness_delay: &str) -> String {
-    // Port 1 of loopback: nobody is there, and nobody ever is.
+    // Nothing ever listens on port 1 of the loopback address.
     format!(
         r#"
 [server]
@@ -50,10 +55,13 @@ fn spawn(text: &str) -> (Sockway, TempDir) {
 
 impl Gateway {
     fn start(readiness_delay: &str) -> Self {
-        let (process, _folder) =
-            spawn(&configuration("127.0.0.1:0", "127.0.0.1:0", readiness_delay));
+        Self::start_at("127.0.0.1:0", readiness_delay)
+    }
+
+    fn start_at(admin: &str, readiness_delay: &str) -> Self {
+        let (process, _folder) = spawn(&configuration("127.0.0.1:0", admin, readiness_delay));
         let admin = process.noted("it listens", |line| {
-            let record: serde_json::Value = serde_json::from_str(line).expect("one record a line");
+            let record: serde_json::Value = serde_json::from_str(line).ok()?;
             (record["message"] == "listening").then(|| record["admin"].as_str().unwrap().to_owned())
         });
         Self { process, _folder, admin }
@@ -90,7 +98,7 @@ fn a_hangup_reloads_and_ends_nothing() {
 fn a_drain_returns_when_the_gateway_has_ended() {
     let mut gateway = Gateway::start("300ms");
     assert_eq!(gateway.ask(&["drain"]).exit_status(), Some(0));
-    // The port goes a moment before the process does, and then nothing can hold it.
+    // The port is closed a moment before the process exits; nothing may delay that exit.
     assert_eq!(gateway.process.exit_status(), Some(0));
 }
 
@@ -130,8 +138,10 @@ fn a_port_in_use_ends_the_start_with_1_and_one_line_that_names_it() {
 
 #[test]
 fn the_admin_port_is_gone_when_the_gateway_is() {
-    let mut gateway = Gateway::start("0s");
+    let port = HeldPort::new().unwrap();
+    let mut gateway = Gateway::start_at(&port.address().to_string(), "0s");
     gateway.process.signal(Signal::INT);
     assert_eq!(gateway.process.exit_status(), Some(0));
-    wait_for("the port is free", || TcpListener::bind(&gateway.admin).ok());
+    let refused = TcpStream::connect(port.address()).unwrap_err();
+    assert_eq!(refused.kind(), ErrorKind::ConnectionRefused);
 }

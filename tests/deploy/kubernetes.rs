@@ -1,4 +1,4 @@
-//! The manifests: held against the API's models, and against the configuration within them.
+//! The Kubernetes manifests, checked against the API's models and the configuration inside them.
 
 use crate::tools::{assert_accepted, outcome, path, program, read};
 use std::{env, fs, process::Command};
@@ -6,7 +6,7 @@ use std::{env, fs, process::Command};
 const MANIFESTS: [&str; 2] =
     ["deploy/kubernetes/deployment.yaml", "deploy/kubernetes/sidecar.yaml"];
 
-/// The checker, in a Python that has the models.
+/// The command that checks manifests, run by a Python that has the models.
 fn checker() -> Option<Command> {
     let python = env::var("SOCKWAY_PEER_PYTHON").unwrap_or_else(|_| "python3".to_owned());
     let mut python = program(&python, &["-c", "import kubernetes.client.models, yaml"])?;

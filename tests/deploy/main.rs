@@ -1,7 +1,7 @@
-//! What `deploy/` offers is accepted by the programs that it is for, and agrees with the gateway.
+//! Every file of `deploy/` is accepted by the program it is for, and agrees with the gateway.
 //!
-//! `make test` prepares those programs; without it, what needs a missing one is left out with a word,
-//! except where `CI=true` promises all of them.
+//! `make test` installs those programs. Without it, a test whose program is missing is skipped with
+//! a message; with `CI=true` it fails.
 
 mod kubernetes;
 mod prometheus;

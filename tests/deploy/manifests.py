@@ -1,9 +1,9 @@
-"""Holds Kubernetes manifests against the API's own models, without a cluster.
+"""Checks Kubernetes manifests against the models of the API, without a cluster.
 
 usage: manifests.py FILE...
 
 The models are those of the official client, generated from the API's schema: an unknown field, a
-missing one, or a value of the wrong kind is told with its place, and the exit status is 1.
+missing one, or a value of the wrong kind is reported with its location, and the exit status is 1.
 """
 
 import sys

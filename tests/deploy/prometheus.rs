@@ -1,4 +1,4 @@
-//! Alert rules by promtool; rules and dashboard against the series that the gateway really has.
+//! Alert rules, checked by promtool; rules and dashboard, checked against the gateway's own series.
 
 use crate::tools::{assert_accepted, path, program, read};
 use serde_json::Value;
@@ -29,7 +29,7 @@ fn every_alert_has_a_test_in_which_it_is_quiet_and_one_in_which_it_fires() {
     }
 }
 
-/// What each series is shown with: its labels, and the values of each.
+/// The labels of each series, and the values of each label.
 type Series = BTreeMap<String, BTreeMap<String, BTreeSet<String>>>;
 
 fn real_series() -> Series {
@@ -47,7 +47,7 @@ fn real_series() -> Series {
     series
 }
 
-/// The `label="value"` pairs of a selector's inside, whatever their operator.
+/// The labels and values inside a selector's braces, whatever the operator between them.
 fn matchers(inside: &str) -> Vec<(String, String)> {
     let inside = inside.split('}').next().unwrap_or_default();
     let mut parts = inside.split('"');
@@ -59,7 +59,7 @@ fn matchers(inside: &str) -> Vec<(String, String)> {
     found
 }
 
-/// What is wrong with an expression: series, labels or values that do not exist.
+/// The problems of an expression: series, labels or values that do not exist.
 fn problems(expression: &str, series: &Series) -> Vec<String> {
     let mut found = Vec::new();
     let is_word = |c: char| c.is_ascii_alphanumeric() || c == '_';
@@ -97,7 +97,7 @@ fn problem(
     let Some(values) = labels.get(label) else {
         return (!ADDED.contains(&label)).then(|| format!("{name} has no label {label}"));
     };
-    // Endpoints and bounds come from the configuration; the rest are closed sets.
+    // Endpoint names and bucket bounds vary; all other labels have a fixed set of values.
     let open = label == "endpoint" || label == "le";
     let unknown = value.split('|').find(|one| !values.contains(*one))?;
     (!open).then(|| format!("{name} is never {label}=\"{unknown}\""))
@@ -112,7 +112,7 @@ fn dashboard() -> Vec<String> {
     targets.map(|target| target["expr"].as_str().expect("an expression").to_owned()).collect()
 }
 
-/// The alert rules as one text: what is no expression has no series in it.
+/// The alert rules as text. Lines that are not expressions name no series, so they do no harm.
 fn alerts() -> Vec<String> {
     ["deploy/prometheus/alerts.yml", "deploy/prometheus/alerts.test.yml"].map(read).to_vec()
 }

@@ -1,4 +1,5 @@
-//! The reverse proxies' files, by the proxies' own checks. `tests/it` sends sessions through them.
+//! The reverse proxies' files, validated by the proxies themselves. `tests/it` sends sessions
+//! through them.
 
 use crate::tools::{assert_accepted, path, program, read};
 use std::{fs, process::Command};

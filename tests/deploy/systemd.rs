@@ -1,4 +1,4 @@
-//! The unit, by `systemd-analyze`, which needs no running systemd.
+//! The systemd unit, verified by `systemd-analyze`, which needs no running systemd.
 
 use crate::tools::{assert_accepted, assert_refused, outcome, program, read};
 use std::{fs, path::PathBuf, process::Command};
@@ -10,8 +10,8 @@ fn analyze() -> Option<Command> {
     program("systemd-analyze", &["--version"])
 }
 
-/// The unit as a file that can be checked here: with a program that exists, and, before systemd 253,
-/// with the type that it advises for that.
+/// The unit, changed so that it can be verified here: its program exists, and before systemd 253
+/// its type is the one that its comment recommends for older versions.
 fn unit(change: impl Fn(String) -> String) -> (TempDir, PathBuf) {
     let text = read(UNIT).replace("/usr/bin/sockway", env!("CARGO_BIN_EXE_sockway"));
     let (_, said) = outcome(Command::new("systemd-analyze").arg("--version"));
@@ -48,7 +48,7 @@ fn unit_leaves_little_exposed() {
     assert_refused(again.arg(&bare));
 }
 
-/// The number of seconds, or of files, that a line of the unit gives.
+/// The number in a setting of the unit: seconds or files.
 fn number(key: &str) -> u64 {
     let text = read(UNIT);
     let value = text.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix('='));

@@ -1,9 +1,9 @@
-//! What Redis permits: a channel it refuses concerns that channel's sessions alone, a password it
-//! refuses is a reason not to be ready, and both heal by themselves.
+//! Permissions in Redis: a refused channel affects only the sessions of that channel, a refused
+//! password makes the gateway not ready, and it recovers from both by itself.
 
 use crate::rig::{Client, Endpoint, Gateway, Redis, Request, Settings, resp::Reply, wait::until};
 
-/// The smallest rights of a gateway: no other channel, no other command.
+/// The fewest rights that a gateway needs: no other channel, no other command.
 const RIGHTS: [&str; 14] = [
     "resetchannels",
     "&allowed:*",
@@ -112,7 +112,7 @@ fn a_refused_password_is_a_reason_not_to_be_ready_and_heals_when_redis_is_put_ri
 #[test]
 fn a_redis_that_wants_a_password_and_gets_none_is_a_reason_not_to_be_ready() {
     let redis = Redis::start();
-    // The test's own connection was made before, and stays.
+    // The test's own connection was made before, and stays open.
     redis.command(&["ACL", "SETUSER", "default", "resetpass", ">needed"]);
     let endpoint = crate::rig::settings::rooms();
     let gateway = Gateway::start_unready(&Settings::new(&redis).endpoint(endpoint));
@@ -164,7 +164,7 @@ fn the_account_of_the_page_is_enough_for_sockway_and_for_nothing_else() {
     redis.wait_numsub("user:42:notifications", 0);
     gateway.terminate();
     assert_eq!(gateway.process.exit_code(), 0);
-    // The Redis client asks for `INFO` and goes on without it.
+    // The Redis client asks for `INFO` and works without it.
     let denied = denied(&redis.command(&["ACL", "LOG"]));
     assert!(denied.iter().all(|command| command == "info"), "denied to Sockway: {denied:?}");
 

@@ -1,4 +1,4 @@
-//! The private port: health that can be believed, every series from the start, nothing on the
+//! The admin port: health that is true, every series from the start, and nothing of it on the
 //! public port.
 
 use crate::rig::{
@@ -39,6 +39,7 @@ fn every_series_of_the_contract_exists_from_the_start() {
         "sockway_redis_outage_seconds_total",
         "sockway_redis_resubscribe_seconds_count",
         "sockway_config_reloads_total",
+        "sockway_log_records_dropped_total",
         "sockway_build_info",
         "process_resident_memory_bytes",
         "process_open_fds",

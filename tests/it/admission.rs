@@ -1,4 +1,4 @@
-//! How many may come in: over the limit is still answered, and a place given back can be taken.
+//! Connection limits: a client over a limit still gets an answer, and a freed place can be taken.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings, http,
@@ -16,7 +16,7 @@ fn start(key: &str, limit: i64) -> (Redis, Gateway) {
     (redis, gateway)
 }
 
-/// The place of a session that ended is given back soon.
+/// The place of a session that ended is soon free.
 #[track_caller]
 fn until_admitted(gateway: &Gateway, request: &Request) -> Client {
     let mut admitted = None;
@@ -99,7 +99,7 @@ fn nonsense_in_front_of_the_reported_address_makes_no_other_client_of_it() {
         let refused = gateway.send(&forwarded("/ws/rooms/1", &list));
         refused.assert_refused(429, "address_limit");
     }
-    // Nonsense at the right end is the proxy's own: it is counted as the proxy.
+    // An invalid right-most entry was written by the proxy: the connection counts for the proxy.
     let _proxy = Client::open(gateway.address, &forwarded("/ws/rooms/1", "203.0.113.8, garbage"));
     let another = gateway.send(&forwarded("/ws/rooms/1", "203.0.113.9, unknown"));
     another.assert_refused(429, "address_limit");
@@ -145,7 +145,7 @@ fn every_place_is_given_back_however_a_connection_ends() {
         }
     });
     gateway.wait_metric("sockway_sessions{endpoint=\"notifications\"}", 0.0);
-    // All places of the address, of the user and of the gateway at once, and then one too many.
+    // Takes every place of the address, the user and the gateway, and then one too many.
     let ann = forwarded("/ws/me", "203.0.113.7").bearer(&token::of("ann"));
     let _all: Vec<_> = (0..PLACES).map(|_| until_admitted(&gateway, &ann)).collect();
     let answer = gateway.send(&ann);

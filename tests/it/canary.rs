@@ -1,5 +1,5 @@
-//! Secrets stay secret: tokens that are easy to find are put wherever a token may stand, then
-//! everything that was written is searched for them.
+//! Secrets stay secret: recognisable tokens are put wherever a token may be, then all output is
+//! searched for them.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
@@ -19,12 +19,12 @@ const STATIC_TOKEN: &str = "canary-static-token-long-enough";
 struct Canaries(Vec<String>);
 
 impl Canaries {
-    /// A token that is no good.
+    /// A token that does not verify.
     fn bad(&mut self, place: &str) -> String {
         self.keep(format!("canary-{place}-{:016x}", fastrand::u64(..)))
     }
 
-    /// A token that lets in. Its signature is what must never be seen.
+    /// A token that is accepted. Its signature must never be shown.
     fn good(&mut self) -> String {
         let token = signed(&json!({"sub": "ann", "exp": now() + 600, "n": fastrand::u32(..)}));
         let signature = token.rsplit('.').next().expect("three parts").to_owned();
@@ -79,7 +79,7 @@ fn requests(token: &mut dyn FnMut(&str) -> String) -> Vec<Request> {
     ]
 }
 
-/// Requests that carry a secret where none belongs.
+/// Requests with a secret in the wrong place.
 fn misplaced(canaries: &mut Canaries) -> Vec<Request> {
     let me = || Request::upgrade("/ws/me");
     let mut bad = |place: &str| canaries.bad(place);
@@ -125,7 +125,7 @@ fn no_token_and_no_secret_is_ever_written() {
     }
 }
 
-/// Does everything that a token can be part of; gives all that clients were answered.
+/// Does everything that involves a token; returns all answers to clients.
 fn run(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries) -> String {
     let mut requests_made = requests(&mut |place| canaries.bad(place));
     requests_made.extend(requests(&mut |_| canaries.good()));
@@ -138,7 +138,7 @@ fn run(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries) -> String {
             Err(answer) => answers += &format!("{:?}{}", answer.headers, answer.text()),
         }
     }
-    // A head that is no HTTP, with a token in it.
+    // Not HTTP, with a token in it.
     let mut stream = http::connect(gateway.address);
     let broken = format!("GET /ws/me?token={} HTTP/1.1\r\nHost\r\n\r\n", canaries.bad("broken"));
     stream.write_all(broken.as_bytes()).expect("taken");
@@ -156,7 +156,7 @@ fn refresh_and_revoke(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries)
         client.send(TEXT, frame.as_bytes());
     }
     said += &format!("{:?}", client.until_closed());
-    // Before the user is sent away, which may arrive at any time after it was published.
+    // Before the revocation, which may take effect at any time after it is published.
     last_words(gateway, canaries);
     let mut chatty = gateway.open_with(&canaries.good(), "/ws/me");
     chatty.send(TEXT, canaries.bad("inbound").as_bytes());
@@ -171,7 +171,7 @@ fn refresh_and_revoke(redis: &Redis, gateway: &Gateway, canaries: &mut Canaries)
     said
 }
 
-/// What a client says at its end goes back to itself in the echo, and nowhere else.
+/// A client's close reason is echoed to that client and appears nowhere else.
 fn last_words(gateway: &Gateway, canaries: &mut Canaries) {
     let mut client = gateway.open_with(&canaries.good(), "/ws/me");
     let reason = canaries.bad("reason");

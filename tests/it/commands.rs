@@ -1,13 +1,16 @@
-//! The commands that are not `serve`, end to end.
+//! The commands other than `serve`, end to end.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Gateway, HeldPort, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
-    wait::{LIMIT, until},
+    wait::{LIMIT, until, within},
 };
-use rustix::process::Signal;
-use std::{net::TcpStream, process::Command};
+use rustix::process::{Pid, Signal, kill_process};
+use std::{
+    net::TcpStream,
+    process::{Command, Stdio},
+};
 
 fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -87,7 +90,7 @@ fn check_says_ok_or_every_problem() {
     }
 }
 
-/// `sockway listen` that has its 101.
+/// A `sockway listen` that is connected.
 fn listening(arguments: &[&str]) -> Process {
     let listen = Process::start(&mut command(arguments));
     listen.stderr.wait_for("it is connected", |line| (line == "connected").then_some(()));
@@ -107,6 +110,48 @@ fn listen_prints_what_arrives_and_how_it_ended() {
     gateway.terminate();
     assert_eq!(listen.exit_code(), 1, "it did not end by itself");
     assert!(listen.stderr.text().contains("1012"), "{}", listen.stderr.text());
+}
+
+#[test]
+fn listen_ends_with_0_by_any_signal_that_asks_it_to() {
+    let (_redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    for signal in [Signal::TERM, Signal::INT, Signal::HUP] {
+        let mut listen = listening(&["listen", &url]);
+        listen.signal(signal);
+        assert_eq!(listen.exit_code(), 0, "{signal:?}");
+    }
+}
+
+#[test]
+fn listen_obeys_a_signal_while_nobody_reads_what_it_prints() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let mut listen = command(&["listen", &url])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("it starts");
+    redis.wait_numsub("room:1", 1);
+    // More than a pipe holds; read by nobody.
+    for _ in 0..4 {
+        redis.publish("room:1", "x".repeat(60_000));
+    }
+    gateway.wait_metric("sockway_deliveries_total{endpoint=\"rooms\"}", 4.0);
+    kill_process(Pid::from_child(&listen), Signal::TERM).expect("it runs");
+    let status = within(LIMIT, "it ends", || listen.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(0));
+}
+
+#[test]
+fn a_drain_that_a_signal_ends_says_that_it_is_not_done() {
+    let (_redis, gateway) = start(|settings| settings.set("shutdown.readiness_delay", "4s"));
+    let admin = gateway.admin.to_string();
+    let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
+    until("the drain has begun", || gateway.admin("/status").json()["phase"] == "leaving");
+    drain.signal(Signal::TERM);
+    assert_eq!(drain.exit_code(), 1);
+    assert!(drain.stderr.text().contains("SIGTERM"), "{}", drain.stderr.text());
 }
 
 #[test]
@@ -142,8 +187,10 @@ fn listen_ends_with_0_when_interrupted_and_tells_a_refusal() {
 #[test]
 fn health_tells_alive_and_ready_apart() {
     let mut redis = Redis::absent();
-    let gateway = Gateway::start_unready(&Settings::new(&redis).endpoint(rooms()));
-    let admin = gateway.admin.to_string();
+    let port = HeldPort::new().expect("a free port");
+    let admin = port.address().to_string();
+    let settings = Settings::new(&redis).set("admin.listen", admin.as_str());
+    let gateway = Gateway::start_unready(&settings.endpoint(rooms()));
     assert_eq!(run(&["health", "--admin", &admin]).0, 0);
     assert_eq!(run(&["health", "--ready", "--admin", &admin]).0, 1);
     redis.begin();
@@ -155,13 +202,16 @@ fn health_tells_alive_and_ready_apart() {
 
 #[test]
 fn drain_starts_the_stop_sequence_and_waits_for_its_end() {
-    let (_redis, mut gateway) = start(|settings| settings.set("shutdown.spread", "500ms"));
+    let port = HeldPort::new().expect("a free port");
+    let admin = port.address().to_string();
+    let (_redis, mut gateway) = start(|settings| {
+        settings.set("shutdown.spread", "500ms").set("admin.listen", admin.as_str())
+    });
     let mut client = gateway.open("/ws/rooms/1");
-    let admin = gateway.admin.to_string();
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
     client.assert_closed(1012, "restarting");
     assert_eq!(drain.exit_code(), 0);
-    // It has waited for the end: nobody answers any more.
+    // It has waited for the end: the admin port is closed.
     assert!(TcpStream::connect(gateway.admin).is_err());
     assert_eq!(gateway.process.exit_within(LIMIT).code(), Some(0));
     assert_eq!(run(&["drain", "--admin", &admin]).0, 1, "there is nobody to drain");

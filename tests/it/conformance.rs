@@ -1,7 +1,8 @@
-//! RFC 6455 by somebody else's measure: Autobahn's cases, run by `kosoku` against the real binary,
-//! held against the lists in `tests/conformance`.
+//! RFC 6455, by a third-party suite: Autobahn's cases, run by `kosoku` against the real binary, and
+//! checked against the lists in `tests/conformance`.
 //!
-//! `kosoku` stands beside the Python that `SOCKWAY_PEER_PYTHON` names; `make test` installs it.
+//! `kosoku` is installed next to the Python that `SOCKWAY_PEER_PYTHON` names; `make test` installs
+//! it.
 
 use crate::rig::{Gateway, Redis, Settings, left_out, process::Process, settings::rooms};
 use serde::Deserialize;
@@ -13,12 +14,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// What kosoku's `index.json` says of one case.
+/// The result of one case in kosoku's `index.json`.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct Outcome {
     behavior: String,
-    /// The code of our close frame; `None` when kosoku hung up first.
+    /// The code of the gateway's close frame; `None` if kosoku disconnected first.
     remote_close_code: Option<u16>,
 }
 
@@ -33,7 +34,7 @@ impl Outcome {
     }
 }
 
-/// Where kosoku is; `None` where it is not and nobody promised one.
+/// The path of kosoku; `None` if it is not installed and not required.
 fn kosoku() -> Option<PathBuf> {
     let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
     let program = promised.as_ref().map_or_else(
@@ -47,11 +48,11 @@ fn kosoku() -> Option<PathBuf> {
         .status()
         .is_ok_and(|status| status.success());
     let required = promised.is_some() || env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(works || !required, "{} does not run: `make test` prepares it", program.display());
+    assert!(works || !required, "{} does not run: `make test` installs it", program.display());
     works.then_some(program)
 }
 
-/// The cases of a list: a line each, behind `#` a comment.
+/// The cases of a list: one a line; `#` starts a comment.
 fn list(name: &str) -> BTreeSet<String> {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/conformance").join(name);
     let text = fs::read_to_string(file).expect("the list is in the repository");
@@ -77,7 +78,7 @@ fn run(kosoku: &Path, gateway: &Gateway) -> BTreeMap<String, Outcome> {
     report.into_values().next().expect("the report has its one server")
 }
 
-/// What changed, a line each.
+/// The differences, one a line.
 fn changes(outcomes: &BTreeMap<String, Outcome>) -> Vec<String> {
     let (valid, needs_echo) = (list("valid.txt"), list("needs-echo.txt"));
     let mut changes = Vec::new();
@@ -103,7 +104,7 @@ fn changes(outcomes: &BTreeMap<String, Outcome>) -> Vec<String> {
 
 #[test]
 fn autobahn_s_cases_come_out_as_the_lists_say() {
-    let Some(kosoku) = kosoku() else { return left_out("no `kosoku`; `make test` prepares one") };
+    let Some(kosoku) = kosoku() else { return left_out("no `kosoku`; `make test` installs one") };
     let redis = Redis::start();
     let settings = Settings::new(&redis).endpoint(rooms().set("max_message", "1MiB"));
     let gateway = Gateway::start(&settings);

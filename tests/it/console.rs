@@ -1,13 +1,12 @@
-//! The console as people see it: the real page of `sockway dev`, in a headless Chromium.
+//! The console in a browser: the real page of `sockway dev`, in a headless Chromium.
 //!
-//! With `SOCKWAY_SCREENSHOTS=DIRECTORY` the pictures that the tests look at are kept there.
+//! With `SOCKWAY_SCREENSHOTS=DIRECTORY` the tests' screenshots are kept in that directory.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
     chromium::Chromium,
     process::{Process, sockway},
     settings::rooms,
-    wait::until,
 };
 use rustix::process::Signal;
 use std::{env, fs, net::SocketAddr, path::Path};
@@ -26,7 +25,7 @@ impl Dev {
         let mut command = sockway();
         command.args(["dev", "--port", "0", "--admin-port", "0"]).env("TMPDIR", temporary.path());
         let process = Process::start(&mut command);
-        until("it says ready", || process.stdout.text().contains("\nready"));
+        process.stdout.wait_for("it says ready", |line| (line == "ready").then_some(()));
         let text = process.stdout.text();
         let word = |start: &str| {
             text.split_whitespace().find(|word| word.starts_with(start)).expect(start).to_owned()

@@ -1,15 +1,16 @@
 //! Many clients, some of them bad: one that is stuck, a hundred that read slowly, a thousand that
-//! come back at once, and more than there are descriptors. The others notice nothing.
+//! reconnect at once, and more than there are descriptors. The other clients are not affected.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
     crowd::{Crowd, Manner, Member, Plan, Refused, wait_all_have},
+    http::Response,
     oracle::{Ledger, Source, seeded},
     settings::rooms,
-    wait::{LIMIT, until, within},
+    wait::{until, within},
 };
 use std::{
-    io::Read,
+    io::Write as _,
     net::{IpAddr, Ipv4Addr, TcpStream},
     thread,
     time::{Duration, Instant},
@@ -18,7 +19,7 @@ use std::{
 const CLOSED_SLOW: &str =
     "sockway_sessions_closed_total{endpoint=\"rooms\",reason=\"slow_consumer\"}";
 
-/// A client of its own room.
+/// A client in a room of its own.
 fn own_room(gateway: &Gateway, room: usize) -> Plan {
     in_room(gateway, &room.to_string())
 }
@@ -37,7 +38,7 @@ fn assert_all_kept(members: &[Member]) {
     members.iter().for_each(|member| member.look(Ledger::assert_kept));
 }
 
-/// A gateway and those who come to its rooms.
+/// A gateway, and the clients of its rooms.
 struct Hall {
     redis: Redis,
     gateway: Gateway,
@@ -71,14 +72,14 @@ fn one_of_200_stops_reading_and_the_others_miss_nothing() {
     stuck[0].behave(Manner::Stops);
     let before = hall.gateway.vitals();
     hall.source.ballast = 4 * 1024;
-    // No faster than the others, all on one thread of a test, can take it.
+    // No faster than the other clients, which share one thread of the test, can read.
     for last in (0..100).map(|n| 4 * n + 3) {
         hall.publish(4, Duration::ZERO);
         wait_all_have(&others, "room:hall", last);
     }
     hall.gateway.wait_metric(CLOSED_SLOW, 1.0);
     let after = hall.gateway.vitals();
-    // The queue's 256 KiB, what the kernel does not count here, and what an allocator keeps.
+    // The 256 KiB of the queue, plus kernel memory counted late, plus what the allocator keeps.
     let grown = after.memory_bytes.saturating_sub(before.memory_bytes);
     assert!(grown < 8 << 20, "{grown} bytes for one stuck client");
     assert_eq!(delivered(&others), 199 * 400);
@@ -86,13 +87,14 @@ fn one_of_200_stops_reading_and_the_others_miss_nothing() {
     stuck[0].behave(Manner::Reads);
     let ledger = stuck[0].wait_ended();
     ledger.assert_kept();
-    // Who takes nothing for five seconds more does not get the close frame either.
+    // A client that reads nothing for five more seconds does not get the close frame either.
     let told = Some((4008, "slow_consumer".to_owned()));
     assert!(ledger.close.is_none() || ledger.close == told, "{:?}", ledger.close);
     hall.gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 199.0);
     let metrics = hall.gateway.metrics();
     let flushed = metrics.get("sockway_deliveries_total{endpoint=\"rooms\"}") as u64;
-    // What the kernel had taken for the stuck one and it never read counts as delivered.
+    // What the kernel had accepted for the stuck client counts as delivered, although it never read
+    // it.
     assert!(flushed >= delivered(&others) + ledger.delivered, "{flushed}");
     let missed = metrics.sum("sockway_missed_messages_total") as u64;
     assert!(missed >= 1 && flushed + missed <= 200 * 400, "{missed} missed, {flushed} flushed");
@@ -113,7 +115,7 @@ fn a_hundred_of_200_read_a_kilobyte_a_second_and_the_fast_ones_miss_nothing() {
     assert_eq!(delivered(&fast), 100 * 300);
     assert!(delivered(&slow) < 100 * 300, "the slow ones were slow");
     let worst = fast.iter().flat_map(Member::take_delays).max();
-    // The row's 100 ms belong to the soak; here the machine may be busy with anything.
+    // The 100 ms of the promise are tested in the soak; here the machine may be busy.
     assert!(worst < Some(Duration::from_secs(5)), "{worst:?}");
     assert_eq!(hall.gateway.metrics().sum("sockway_missed_messages_total"), 0.0);
     assert_eq!(hall.gateway.metrics().get("sockway_sessions{endpoint=\"rooms\"}"), 200.0);
@@ -207,7 +209,7 @@ fn three_thousand_at_once_above_the_limit_are_told_so_each_and_cost_nothing() {
         assert_eq!(refused, Refused::Status { status: 503, retry_after: true });
     }
     let after = hall.gateway.vitals();
-    // Those of the reserve may linger for a moment yet.
+    // Connections that are being refused may stay open a moment longer.
     assert!(after.descriptors <= before.descriptors + 64, "{after:?}");
     let grown = after.memory_bytes.saturating_sub(before.memory_bytes);
     assert!(grown < 4 << 20, "{grown} bytes for answers");
@@ -231,7 +233,7 @@ fn coming_and_leaving_leaves_nothing_behind() {
         members.iter().for_each(|member| member.wait_ended().assert_kept());
         hall.gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
     };
-    // The first rounds warm up what stays: allocator, Redis client.
+    // The first rounds warm up the allocator and the Redis client.
     (0..3).for_each(|_| turn());
     hall.gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
     let before = hall.gateway.vitals();
@@ -259,7 +261,7 @@ fn with_few_descriptors_some_are_kept_for_the_rest_which_lives() {
         }
     }
     assert!((100..256).contains(&inside.len()), "{} are in", inside.len());
-    // What is left of the descriptors is taken by those who say nothing.
+    // Silent connections take the remaining descriptors.
     let silent: Vec<_> = (0..200)
         .filter_map(|_| {
             let address = gateway.address;
@@ -279,26 +281,29 @@ fn with_few_descriptors_some_are_kept_for_the_rest_which_lives() {
 }
 
 #[test]
-fn without_a_descriptor_accepting_pauses_instead_of_spinning_and_then_recovers() {
+fn without_a_descriptor_accepting_pauses_instead_of_spinning_and_then_lets_in_who_waits() {
     let redis = Redis::start();
     let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
     let mut inside = gateway.open("/ws/rooms/1");
     let before = gateway.vitals();
     gateway.limit_files(before.descriptors + 3);
     let start = Instant::now();
-    let mut silent: Vec<_> =
+    // Three are accepted, the others wait in the kernel's queue.
+    let mut waiting: Vec<_> =
         (0..40).map(|_| TcpStream::connect(gateway.address).expect("the kernel accepts")).collect();
-    // Three are accepted; then, after each pause, the one that waits longest is sent away. A loop
-    // without a pause sends them all away at once.
-    silent[15].set_read_timeout(Some(LIMIT)).expect("an option");
-    let mut nothing = [0];
-    assert!(matches!(silent[15].read(&mut nothing), Ok(0) | Err(_)), "it is sent away");
+    // Not a wait for something: what this second costs is what is measured.
+    thread::sleep(Duration::from_secs(1));
     let (passed, spent) = (start.elapsed(), gateway.vitals().cpu - before.cpu);
-    assert!(passed > Duration::from_secs(1), "a dozen were sent away within {passed:?}");
     assert!(spent < passed / 4, "{spent:?} of {passed:?} spent on nothing");
     gateway.limit_files(1_000);
-    assert!(gateway.metrics().get("sockway_accept_errors_total") >= 10.0);
-    gateway.open("/ws/rooms/2").bye();
+    let mut last = waiting.pop().expect("forty");
+    last.write_all(&Request::upgrade("/ws/rooms/2").encode()).expect("taken");
+    let recovered = Instant::now();
+    assert_eq!(Response::read(&mut last).expect("an answer").status, 101);
+    assert!(recovered.elapsed() < Duration::from_secs(1), "{:?}", recovered.elapsed());
+    let failed = gateway.metrics().get("sockway_accept_errors_total");
+    let most = start.elapsed().as_secs_f64() * 10.0 + 1.0;
+    assert!((5.0..=most).contains(&failed), "{failed} failed accepts");
     redis.publish("room:1", "still here");
     assert_eq!(inside.text(), "still here");
 }
@@ -312,7 +317,7 @@ fn sigterm_tells_five_hundred_and_none_of_them_anything_else() {
     for _ in 0..20 {
         hall.source.round(&channel);
     }
-    // One that is told to leave at once may miss what is only on its way to the gateway.
+    // A session that is closed at once may miss messages still on their way to the gateway.
     wait_all_have(&members, "room:hall", 19);
     hall.gateway.terminate();
     until("all have ended", || members.iter().all(|one| one.look(|ledger| ledger.ended)));

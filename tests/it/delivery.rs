@@ -1,4 +1,4 @@
-//! From PUBLISH to the socket: who gets what, in which order, in which frames.
+//! From PUBLISH to the socket: which client gets which message, in which order, in which frames.
 
 use crate::rig::{
     Endpoint, Frame, Gateway, Redis, Settings,
@@ -25,7 +25,7 @@ fn a_user_gets_the_own_channel_and_the_global_one_and_nothing_of_others() {
         let mut got = [client.text(), client.text()];
         got.sort();
         assert_eq!(got, ["for all".to_owned(), format!("for {name}")]);
-        // Whatever came by mistake would stand before this one.
+        // A message delivered by mistake would come before this one.
         assert_eq!(client_sentinel(&redis, name), 1);
         assert_eq!(client.text(), "the end");
     }

@@ -1,4 +1,4 @@
-//! `sockway dev`: what it prints works as printed, and nothing of it stays.
+//! `sockway dev`: what it prints works as printed, and it leaves nothing behind.
 
 use crate::rig::{
     Client, Request,
@@ -14,7 +14,7 @@ use std::{
 };
 use tempfile::TempDir;
 
-/// What a newcomer reads.
+/// What it prints for its user.
 struct Printed {
     /// `ws://…?token=…`
     url: String,
@@ -53,8 +53,8 @@ fn address(url: &str) -> SocketAddr {
 
 /// Starts `sockway dev` with a directory of its own for temporary files.
 fn start() -> (Process, TempDir, Printed) {
-    let (mut dev, temporary) = launch(&["--port", "0", "--admin-port", "0"]);
-    let printed = wait_ready(&mut dev);
+    let (dev, temporary) = launch(&["--port", "0", "--admin-port", "0"]);
+    let printed = wait_ready(&dev);
     (dev, temporary, printed)
 }
 
@@ -65,11 +65,8 @@ fn launch(arguments: &[&str]) -> (Process, TempDir) {
     (Process::start(&mut command), temporary)
 }
 
-fn wait_ready(dev: &mut Process) -> Printed {
-    until("it says ready", || {
-        assert!(dev.is_running(), "it ended: {}", dev.stderr.text());
-        dev.stdout.text().contains("ready")
-    });
+fn wait_ready(dev: &Process) -> Printed {
+    dev.stdout.wait_for("it says ready", |line| (line == "ready").then_some(()));
     Printed::of(&dev.stdout.text())
 }
 
@@ -79,7 +76,7 @@ fn shell(line: &str) -> String {
     shell.stdout.text()
 }
 
-/// The process id of the private Redis, asked of itself.
+/// The process id of the private Redis, by its own INFO.
 fn redis_process(printed: &Printed) -> String {
     let (redis_cli, _) = printed.publish.split_once(" publish ").expect("a publish line");
     let info = shell(&format!("{redis_cli} info server"));
@@ -141,9 +138,9 @@ fn two_of_them_run_side_by_side_and_do_not_share_a_redis() {
 
 #[test]
 fn four_that_start_at_once_without_a_word_of_ports_do_not_get_in_each_others_way() {
-    let mut all = [(); 4].map(|()| launch(&[]));
+    let all = [(); 4].map(|()| launch(&[]));
     let addresses: BTreeSet<SocketAddr> = all
-        .iter_mut()
+        .iter()
         .map(|(dev, _)| wait_ready(dev))
         .flat_map(|printed| [address(&printed.url), address(&printed.page)])
         .collect();

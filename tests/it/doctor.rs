@@ -1,7 +1,7 @@
 //! `sockway doctor` against real Redis servers in every state, and through a real gateway.
 
 use crate::rig::{
-    Gateway, Redis, Settings,
+    Gateway, HeldPort, Redis, Settings,
     process::{Process, sockway},
     settings::{notifications, rooms},
 };
@@ -14,7 +14,7 @@ use std::{
     thread,
 };
 
-/// What doctor said, and its exit status.
+/// The output of doctor, and its exit status.
 #[derive(Debug)]
 pub(crate) struct Said {
     pub(crate) status: i32,
@@ -51,7 +51,7 @@ pub(crate) fn doctor(settings: &Settings, arguments: &[&str]) -> Said {
     doctor_of(&settings.text(), arguments, None)
 }
 
-/// What doctor says of a configuration, on a machine that trusts this certificate alone.
+/// Runs doctor on a configuration, with this certificate as the only trusted one.
 pub(crate) fn doctor_of(configuration: &str, arguments: &[&str], trust: Option<&Path>) -> Said {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("sockway.toml");
@@ -249,7 +249,8 @@ fn what_is_wrong_on_the_way_of_clients_is_told_by_its_step() {
     let settings = settings(&redis);
     let gateway = Gateway::start(&settings);
     let public = gateway.address;
-    let silent = Redis::absent().address();
+    let nobody = HeldPort::new().expect("a free port");
+    let silent = nobody.address();
     let page = parrot("HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n");
     for (url, token, subject, words) in [
         ("http://example.com/".to_owned(), "", "url", "not a WebSocket URL"),

@@ -1,4 +1,4 @@
-//! What `sockway doctor` says of certificates and of an issuer's keys.
+//! `sockway doctor` on certificates and on an issuer's keys.
 
 use crate::{
     doctor::{doctor, doctor_of, settings},

@@ -1,9 +1,10 @@
-//! Two thousand clients that send their request a byte at a time: cut off in time, and cheap until then.
+//! Two thousand clients that send their request a byte at a time: cut off in time, and cheap until
+//! then.
 
 use crate::rig::{Client, Gateway, Redis, Request, Settings, drip::Drippers, settings::rooms};
 use std::{thread, time::Duration};
 
-/// What one may cost.
+/// The memory that one may take.
 const MOST_BYTES: u64 = 16 * 1024;
 
 #[test]
@@ -27,7 +28,7 @@ fn two_thousand_that_drip_cost_16_kib_each_and_are_cut_off_at_the_timeout() {
     assert!(drippers.wait_still(), "cut off before its time");
     let each = held.memory_bytes.saturating_sub(before.memory_bytes) / COUNT as u64;
     assert!(each <= MOST_BYTES, "{each} bytes each");
-    // The others are let in meanwhile, and those inside notice nothing.
+    // Other clients are accepted meanwhile, and open sessions are not affected.
     Client::open(gateway.address, &Request::upgrade("/ws/rooms/1")).bye();
     redis.publish("room:1", "still here");
     assert_eq!(kept.text(), "still here");

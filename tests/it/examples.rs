@@ -1,5 +1,4 @@
-//! Every file of `config/examples`, run for real: the file is taken as it is, and only ports, Redis
-//! and secret are the test's.
+//! Every file of `config/examples`, run for real: only ports, Redis and secret are replaced.
 
 use crate::rig::{Gateway, Redis, Request, Settings, settings::rooms};
 use serde_json::json;
@@ -45,7 +44,7 @@ fn notifications_reach_one_user_several_users_or_all() {
 #[test]
 fn a_tram_is_one_subscription_however_many_watch_and_none_when_the_last_has_left() {
     let redis = Redis::start();
-    // As the file is: no key is needed where nobody needs a token.
+    // Unchanged: no key is needed where no token is needed.
     let settings = Settings::example("tram.toml", &redis).set("redis.linger", "300ms");
     let gateway = Gateway::start(&settings);
     let mut watchers: Vec<_> = (0..50).map(|_| gateway.open("/tram-state-ws/2046")).collect();
@@ -79,7 +78,7 @@ fn a_watcher_who_comes_back_within_linger_causes_no_new_subscription() {
     redis.command(&["ECHO", "nothing more"]);
     let seen = monitor.up_to("nothing more");
     let about: Vec<_> = seen.iter().filter(|line| line.contains("room:1\"")).collect();
-    // One SUBSCRIBE; the others are the question for NUMSUB just now.
+    // One SUBSCRIBE; the other commands are the test's own NUMSUB.
     let subscribes = about.iter().filter(|line| line.contains("SUBSCRIBE")).count();
     assert_eq!(subscribes, 1, "{about:?}");
 }

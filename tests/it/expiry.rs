@@ -1,4 +1,4 @@
-//! The end of a permission: revoked, expired, or refreshed in time.
+//! The end of a token: revoked, expired, or refreshed in time.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
@@ -19,7 +19,7 @@ fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     (redis, gateway)
 }
 
-/// A session that has been told that it is ready.
+/// A session that has received its `ready` frame.
 #[track_caller]
 fn open(gateway: &Gateway, token: &str) -> Client {
     let mut client = gateway.open_with(token, "/ws/me");
@@ -27,7 +27,7 @@ fn open(gateway: &Gateway, token: &str) -> Client {
     client
 }
 
-/// A token for the user that is good for so many seconds.
+/// A token for the user that is valid for this many seconds.
 fn short(user: &str, seconds: i64) -> String {
     signed(&json!({"sub": user, "exp": now() + seconds}))
 }
@@ -57,7 +57,7 @@ fn a_revoked_user_is_closed_everywhere_and_nobody_else_is() {
     let mut bob = open(&gateway, &token::of("bob"));
     redis.wait_numsub("sockway:control", 2);
     redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
-    // Within a second, which tests/soak/bounds.rs holds: here other tests may have the processor.
+    // tests/soak/bounds.rs checks the promised second: here other tests may use the processor.
     for tab in &mut tabs {
         tab.assert_closed(3000, "revoked");
     }
@@ -133,7 +133,7 @@ fn after_a_refresh_it_is_the_later_tokens_name_that_is_revoked() {
     let mut kept = open(&gateway, &named("long", 900));
     refresh(&mut kept, &named("short", 60));
     for client in [&mut refreshed, &mut kept] {
-        // Frames are taken in order: after the pong the refresh was, too.
+        // Frames are handled in order: with the pong, the refresh has been handled too.
         client.send(crate::rig::client::PING, b"");
         assert!(matches!(client.frame(), crate::rig::Frame::Pong(_)));
     }

@@ -1,4 +1,4 @@
-//! What no correct client sends: each with its exact close code, and the process goes on.
+//! Frames that no correct client sends: each gets its exact close code, and the process goes on.
 
 use crate::rig::{
     Client, Frame, Gateway, Redis, Settings,
@@ -12,7 +12,7 @@ use std::{
 };
 
 const CONTINUATION: u8 = 0x80;
-/// Takes the FIN bit away.
+/// Clears the FIN bit.
 const MORE: u8 = 0x7F;
 
 fn start() -> (Redis, Gateway) {
@@ -22,7 +22,8 @@ fn start() -> (Redis, Gateway) {
     (redis, gateway)
 }
 
-/// Sends the bytes on a fresh session, which must then be closed with this and nothing else.
+/// Sends the bytes on a new session, which must then be closed with this code and reason, and
+/// nothing else.
 #[track_caller]
 fn assert_closes(gateway: &Gateway, what: &str, bytes: &[u8], code: u16, reason: &str) {
     let mut client = gateway.open("/ws/rooms/1");

@@ -1,4 +1,4 @@
-//! Clients whose network is gone without a word: no FIN, no reset, no answer to anything.
+//! Clients whose network fails silently: no FIN, no reset, no answer to anything.
 
 use crate::rig::{
     Gateway, Redis, Settings, left_out,

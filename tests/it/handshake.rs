@@ -1,4 +1,4 @@
-//! Every answer of the handshake table that has nothing to do with tokens.
+//! Every answer of the handshake table that does not depend on tokens.
 
 use crate::rig::{
     Client, Endpoint, Gateway, Redis, Request, Settings,
@@ -106,7 +106,7 @@ fn a_request_that_is_never_complete_is_cut_with_408() {
     let answer = Response::read(&mut stream).expect("an answer");
     answer.assert_refused(408, "request_timeout");
     ended(stream);
-    // A client that says nothing at all is only hung up on or told the same, never kept.
+    // A client that sends nothing is disconnected or answered the same, never kept.
     let mut silent = http::connect(gateway.address);
     if let Ok(answer) = Response::read(&mut silent) {
         answer.assert_refused(408, "request_timeout");

@@ -1,4 +1,5 @@
-//! Tokens by the keys of an issuer: fetched, rotated, kept while it is down, never believed too much.
+//! Tokens verified by an issuer's keys: fetched, rotated, kept while the issuer is down, checked
+//! strictly.
 
 use crate::rig::{
     Client, Gateway, Issuer, Key, Redis, Request, Settings,
@@ -40,7 +41,7 @@ fn start_unready(issuer: &Issuer) -> (Redis, Gateway) {
     (redis, gateway)
 }
 
-/// A certificate for `localhost`, written to the file, and what a server with it needs.
+/// Writes a certificate for `localhost` to the file; returns a server's configuration with it.
 fn certified(file: &Path) -> ServerConfig {
     let key = file.with_extension("key");
     let status = Command::new("openssl")
@@ -104,7 +105,7 @@ fn a_refresh_by_a_rotated_key_waits_for_it_and_the_session_stays() {
     gateway.wait_metric("sockway_jwks_fetches_total{result=\"fetched\"}", 2.0);
     redis.publish("user:ann", "\"hello\"");
     assert_eq!(client.json()["data"], "hello");
-    // Made up: nobody has such a key, and no further fetch is due.
+    // An invented `kid`: no such key exists, and no further fetch is due.
     client.send(crate::rig::client::TEXT, refresh(Key::new("none").token("ann")).as_bytes());
     client.assert_closed(3000, "token_invalid");
 }
@@ -147,7 +148,7 @@ fn keys_that_were_fetched_once_serve_while_the_issuer_is_down() {
     let issuer = Issuer::of(&[&key]);
     let (_redis, gateway) = start(&issuer);
     issuer.hang_up();
-    // A name that is not known makes it ask, and so find out.
+    // An unknown `kid` triggers a fetch, which shows it.
     let unknown = Key::new("b").token("ann");
     gateway.send(&with(&unknown)).assert_refused(503, "keys_unavailable");
     gateway.wait_metric("sockway_jwks_fetches_total{result=\"failed\"}", 1.0);

@@ -1,4 +1,4 @@
-//! Who is still there: pings, closes, and clients that vanish.
+//! Liveness of clients: pings, closes, and clients that vanish.
 
 use crate::rig::{
     Endpoint, Frame, Gateway, Redis, Request, Settings,

@@ -1,4 +1,4 @@
-//! Public keys: every family of algorithms by a real key pair, and no way around one.
+//! Public keys: every family of algorithms with a real key pair, and attempts to bypass it.
 
 use crate::rig::{
     Endpoint, Gateway, Redis, Request, Settings,
@@ -17,7 +17,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-/// A gateway that trusts the key alone. The directory holds the key's file.
+/// A gateway that trusts only this key. The directory contains the key's file.
 fn start(algorithm: &str, pem: &str) -> (Redis, Gateway, TempDir) {
     let redis = Redis::start();
     let directory = tempfile::tempdir().expect("a temporary directory");
@@ -42,7 +42,7 @@ fn claims() -> Value {
     json!({"sub": "ann", "exp": now() + 600})
 }
 
-/// The key's tokens are believed, and tokens made with all that is public of it are not.
+/// The key's tokens are accepted; tokens made from its public half are not.
 #[track_caller]
 fn assert_trusted(algorithm: &str, pem: &str, sign: impl Fn(&[u8]) -> Vec<u8>) {
     let (redis, gateway, _directory) = start(algorithm, pem);
@@ -59,7 +59,7 @@ fn assert_trusted(algorithm: &str, pem: &str, sign: impl Fn(&[u8]) -> Vec<u8>) {
         token::made(&json!({"alg": "HS256"}), &claims(), pem.trim().as_bytes()),
         token::made(&header, &claims(), pem.as_bytes()),
         format!("{body}."),
-        // The right signature below another header.
+        // The right signature under another header.
         format!("{}.{other}", "eyJhbGciOiJub25lIn0"),
         token::of("ann"),
     ] {

@@ -1,6 +1,6 @@
-//! The link to Redis under strain: five thousand channels cut in the middle, refusals of every
-//! kind, a long way, and a flood. Nothing is forgotten, nothing is hammered, nothing is called dead
-//! that lives.
+//! The link to Redis under stress: five thousand channels interrupted half way, refusals of every
+//! kind, a high latency, and a flood. No channel is lost, Redis is not hammered, and a live link is
+//! never declared dead.
 
 use crate::rig::{
     Endpoint, Gateway, Redis, Request, Settings,
@@ -74,7 +74,7 @@ fn a_redis_that_is_loading_is_not_hammered_and_is_used_when_it_has_loaded() {
     redis.command(&["DEBUG", "POPULATE", "5000", "key", "100"]);
     redis.command(&["SAVE"]);
     redis.kill();
-    // 5,000 keys at a millisecond each, with a look at the clients after every few.
+    // 5,000 keys of a millisecond each; Redis serves its clients between every few.
     redis.begin_loading(&[
         "--key-load-delay",
         "1000",
@@ -94,7 +94,7 @@ fn a_redis_that_is_loading_is_not_hammered_and_is_used_when_it_has_loaded() {
     assert_eq!(client.text(), "loaded");
 }
 
-/// So late does everything come, in both directions; probes have their default time.
+/// The delay in each direction; probes keep their default timing.
 fn with_delay(delay: Duration) -> (Redis, Proxy, Gateway) {
     let redis = Redis::start();
     let proxy = Proxy::to(&redis.address());
@@ -142,7 +142,8 @@ fn a_thin_line_to_redis_is_no_outage() {
     assert_eq!(gateway.metrics().get("sockway_redis_reconnects_total"), 0.0);
 }
 
-/// Sets its flag when it goes, by a panic too: a scope waits for its threads.
+/// Sets its flag when dropped, also by a panic: otherwise the scope would wait for its threads
+/// forever.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -151,8 +152,8 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Keeps some 5,000 messages under way: as many as this build takes, whatever that is. More, and
-/// it is Redis that hangs up.
+/// Keeps some 5,000 messages in flight, at whatever rate this build can receive. With more, Redis
+/// would disconnect the gateway.
 fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) {
     let (mut source, mut sent) = (Source::new(redis), 0.0);
     let round = vec!["room:flood".to_owned(); 1_000];
@@ -167,7 +168,7 @@ fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) {
 #[test]
 fn in_a_flood_for_nobody_here_handshakes_and_probes_go_through() {
     let redis = Redis::start();
-    // The session has gone, but its channel lingers: the flood comes for nobody.
+    // The session has ended, but its channel lingers: the flood has no recipient.
     let settings = Settings::new(&redis).set("redis.linger", "60s").set("server.shards", 1);
     let gateway = Gateway::start(&settings.endpoint(rooms()));
     gateway.open("/ws/rooms/flood").bye();

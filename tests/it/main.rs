@@ -1,8 +1,7 @@
-//! Sockway from outside: the real binary, real Redis children, and clients that are not our code.
+//! Sockway from outside: the real binary, real Redis children, and third-party clients.
 //!
-//! Written from what is promised alone, not from the code; `docs/architecture.md` lists the promises
-//! I1 to I8. Every test starts what it needs on free ports, waits for facts with deadlines, and leaves
-//! nothing behind.
+//! Written from the promises, not from the code; `docs/architecture.md` lists them as I1 to I8.
+//! Every test starts its own processes, waits for facts with deadlines, and leaves nothing behind.
 
 mod acl;
 mod admin;
@@ -36,10 +35,12 @@ mod reload_limits;
 mod reload_refused;
 mod reverse_proxy;
 mod rig;
+mod rigs;
 mod slow;
 mod startup;
 mod stop;
 mod storms;
+mod stuck_log;
 mod subscribed;
 mod templates;
 mod tls;

@@ -1,5 +1,5 @@
-//! Redis absent, killed, hung, unreachable, cut off: sessions stay, every hole is told, readiness
-//! says the truth, and everything comes back by itself.
+//! Redis absent, killed, hung, unreachable, cut off: sessions stay, clients are told of every
+//! hole, readiness is true, and the gateway recovers by itself.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
@@ -75,7 +75,7 @@ fn a_killed_redis_is_told_as_a_gap_and_the_session_stays() {
     assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), 3.0);
 }
 
-/// The subscriber connection itself has been given up, not only a probe has failed.
+/// Waits until the subscribing connection itself is lost, not only a probe.
 #[track_caller]
 fn wait_lost(gateway: &Gateway) {
     gateway.wait_unready();
@@ -172,7 +172,7 @@ fn connections_that_redis_kills_are_told_as_a_gap_and_subscribed_once_again() {
 
 #[test]
 fn dials_are_few_while_redis_is_away() {
-    // A listener that accepts and hangs up at once invites a tight loop.
+    // A listener that accepts and disconnects at once provokes a tight loop.
     let nobody = Redis::absent();
     let proxy = Proxy::to(&nobody.address());
     let settings = Settings::with_url(&proxy.url())

@@ -1,6 +1,6 @@
-//! Clients that other people wrote.
+//! Third-party clients.
 //!
-//! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` makes one.
+//! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` installs one.
 
 use crate::rig::{
     Certificate, Gateway, Redis, Settings, left_out,
@@ -13,9 +13,9 @@ use std::{
     process::{Command, Stdio},
 };
 
-const NO_PYTHON: &str = "no Python with `websockets`; `make test` prepares one";
+const NO_PYTHON: &str = "no Python with `websockets`; `make test` installs one";
 
-/// A Python with `websockets`; `None` where there is none and nobody promised one.
+/// A Python with `websockets`; `None` if there is none and none is required.
 fn python() -> Option<String> {
     let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
     let python = promised.clone().unwrap_or_else(|| "python3".to_owned());
@@ -25,11 +25,11 @@ fn python() -> Option<String> {
         .status()
         .is_ok_and(|status| status.success());
     let required = promised.is_some() || env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(works || !required, "{python} has no `websockets`: `make test` prepares one");
+    assert!(works || !required, "{python} has no `websockets`: `make test` installs one");
     works.then_some(python)
 }
 
-/// Starts the peer and waits until it says how its handshake went.
+/// Starts the peer and waits for the result of its handshake.
 fn receive(python: &str, arguments: &[&str]) -> (Process, String) {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/peers/receive.py");
     let peer = Process::start(Command::new(python).arg(script).args(arguments));
@@ -74,7 +74,7 @@ fn python_websockets_does_the_same_over_tls() {
     let script = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/it/peers/receive.py");
     let url = format!("wss://localhost:{}/ws/rooms/1", gateway.address.port());
     let mut command = Command::new(python);
-    // Where Python's ssl looks for whom to trust.
+    // Where Python's `ssl` looks for trusted certificates.
     command.env("SSL_CERT_FILE", &certificate.certificate).args([script, &url]);
     let mut peer = Process::start(&mut command);
     peer.stdout.wait_for("the handshake", |line| (line == "open None").then_some(()));

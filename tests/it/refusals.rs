@@ -1,14 +1,14 @@
-//! A Redis that is there and refuses: it is asked again now and then, and what it says is told.
+//! A Redis that answers and refuses: it is retried with back-off, and its error is reported.
 
 use crate::rig::{Gateway, Redis, Request, Settings, proxy::Proxy, settings::rooms, wait::until};
 use std::{fs, thread, time::Duration};
 use tempfile::NamedTempFile;
 
-/// What a Redis refuses with, and how to bring one to it.
+/// An error that Redis refuses with, and how to provoke it.
 struct Refusal {
     says: &'static str,
     redis: Redis,
-    /// Of an account, when the gateway has one.
+    /// The password of the gateway's account, if it has one.
     password: Option<&'static str>,
 }
 
@@ -43,13 +43,13 @@ fn is_loading() -> Refusal {
     redis.command(&["DEBUG", "POPULATE", "60000", "key", "100"]);
     redis.command(&["SAVE"]);
     redis.kill();
-    // A minute's worth of keys, with a look at the clients after every few.
+    // Keys that load for a minute; Redis serves its clients between every few.
     let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
     redis.begin_loading(&slowly);
     Refusal { says: "LOADING", redis, password: None }
 }
 
-/// A gateway with the default back-off, whose dials are counted on the way to its Redis.
+/// A gateway with the default back-off, and a proxy that counts its connections to Redis.
 struct Refused {
     refusal: Refusal,
     proxy: Proxy,

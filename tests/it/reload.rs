@@ -1,4 +1,4 @@
-//! Reloads that are applied: each key takes effect, and only the sessions concerned are closed.
+//! Reloads that are applied: each key takes effect, and only the affected sessions are closed.
 
 use crate::rig::{
     Client, Endpoint, Gateway, Redis, Request, Settings,
@@ -19,7 +19,7 @@ fn reconfigured() -> (u16, String) {
     (4010, "reconfigured".to_owned())
 }
 
-/// The session is open and gets what is published now.
+/// The session is open and gets a message published now.
 #[track_caller]
 fn hears(client: &mut Client, redis: &Redis, channel: &str) {
     redis.publish(channel, "still here");
@@ -147,7 +147,7 @@ fn a_new_key_counts_for_new_tokens_and_refreshes_and_closes_nobody() {
     let mut client = gateway.open_as("1", "/ws/me");
     assert_eq!(client.json()["type"], "ready");
 
-    // The same text of the configuration; only the file that it names says something else.
+    // The configuration is the same; only a file that it names has changed.
     fs::write(&file, format!("{OTHER}\n")).expect("written");
     assert!(gateway.hang_up());
 
@@ -268,7 +268,7 @@ fn a_poll_finds_the_swap_of_a_symlink_as_kubernetes_does_it() {
     wait::until("the change is found", || gateway.reloads() == (1.0, 0.0));
     hears(&mut gateway.open("/ws/feed"), &redis, "news");
 
-    // A refusal is told once, not at each look; the next good content is found all the same.
+    // A refusal is logged once, not at each poll; the next good content is still found.
     put("..3", &settings.clone().set("redis.linger", "7s"));
     wait::until("the change is refused", || gateway.reloads() == (1.0, 1.0));
     put("..4", &settings);

@@ -1,4 +1,5 @@
-//! Reloads and the keys of an issuer: what stays fetched, what is fetched anew, who is told.
+//! Reloads and the keys of an issuer: which keys are kept, which are fetched again, which sessions
+//! are closed.
 
 use crate::{
     jwks::{reasons, settings, with},
@@ -30,7 +31,7 @@ fn a_reload_of_something_else_keeps_the_keys_while_their_issuer_is_down() {
         gateway.open_with(&key.token("ann"), "/ws/me");
     }
     assert_eq!(issuer.asked(), 1);
-    // The task that fetches is still there, too.
+    // The task that fetches is still running.
     gateway.send(&with(&unknown.token("ann"))).assert_refused(503, "keys_unavailable");
     until("the issuer is asked again", || issuer.asked() >= 2);
     issuer.publish(&[&key, &unknown]);
@@ -122,7 +123,7 @@ fn who_waits_for_a_key_of_the_former_issuer_is_not_left_waiting() {
     session.send(TEXT, refresh(&new.token("bob")).as_bytes());
     until("the former issuer is asked", || former.asked() == 2);
     assert!(gateway.reload(&settings(&redis, &next.url())));
-    // Another user's token: it has been judged, and by the next issuer's keys.
+    // Another user's token: it was verified, and by the next issuer's keys.
     session.assert_closed(3003, "forbidden");
 }
 
@@ -135,7 +136,7 @@ fn a_session_that_a_refresh_gave_a_static_token_ends_with_that_token() {
     let gateway = Gateway::start(&settings);
     let mut session = gateway.open_with(&key.token("ann"), "/ws/me");
     assert_eq!(session.json()["type"], "ready");
-    // A token that came after the session did.
+    // A token issued after the session opened.
     let with_token = settings.clone().static_token("alpha", "ann");
     assert!(gateway.reload(&with_token));
     session.send(TEXT, refresh("alpha").as_bytes());

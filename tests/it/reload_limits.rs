@@ -1,4 +1,4 @@
-//! Limits that a reload changes, by the answers that clients get before and after.
+//! Limits changed by a reload, seen by the answers to clients before and after.
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
@@ -14,7 +14,7 @@ fn start(settings: impl FnOnce(Settings) -> Settings) -> (Redis, Settings, Gatew
     (redis, base, gateway)
 }
 
-/// An upgrade that the proxy on this machine forwards for an address.
+/// An upgrade forwarded for this address by the proxy on this machine.
 fn from(address: &str) -> Request {
     Request::upgrade("/ws/rooms/1").header("X-Forwarded-For", address)
 }

@@ -1,4 +1,4 @@
-//! Reloads that are refused: the old configuration goes on, and no session notices.
+//! Reloads that are refused: the old configuration stays in force, and no session is affected.
 
 use crate::rig::{
     Client, Gateway, Redis, Settings,
@@ -8,7 +8,7 @@ use std::fs;
 
 const SESSIONS: usize = 20;
 
-/// A gateway with sessions, and proof at the end that not one of them was lost.
+/// A gateway with sessions, and a check at the end that none was lost.
 struct Held {
     redis: Redis,
     gateway: Gateway,
@@ -49,7 +49,7 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_names_every_such_key() {
         ("redis.linger", "7s".into(), "redis.linger"),
         ("redis.channel_prefix", "p:".into(), "redis.channel_prefix"),
     ] {
-        // With a change that could be made alone, and that must not be made.
+        // Together with a change that would be accepted alone, and must not be applied.
         let changed = held.settings.clone().set(key, value).without("endpoint").endpoint(rooms());
         assert!(!held.gateway.reload(&changed), "{key}");
         held.gateway.refused_because(&format!("needs a restart: {named}"));

@@ -1,27 +1,27 @@
-//! The reverse proxies of `deploy/`, as they are but for addresses and files: real nginx and real
-//! Caddy before the gateway, and no token in anything that they write.
+//! The reverse proxies of `deploy/`, unchanged but for addresses and file names: real nginx and
+//! real Caddy in front of the gateway, and no token in anything that they write.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, left_out, process::Process, redis::free_port,
+    Client, Gateway, HeldPort, Redis, Request, Settings, left_out, process::Process,
     settings::notifications, token, wait,
 };
 use std::{
     env, fs,
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
 };
 use tempfile::TempDir;
 
-/// Whether a program can be run here; where everything is promised, it must be.
+/// Whether a program can be run here; with `CI=true` it must be.
 fn is_here(program: &str, argument: &str) -> bool {
     let mut command = Command::new(program);
     let status = command.arg(argument).stdout(Stdio::null()).stderr(Stdio::null()).status();
     let here = status.is_ok_and(|status| status.success());
     let required = env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(here || !required, "{program} is missing: `make test` prepares it");
+    assert!(here || !required, "{program} is missing: `make test` installs it");
     if !here {
-        left_out(&format!("no {program}; `make test` prepares it where it can"));
+        left_out(&format!("no {program}; `make test` installs it where it can"));
     }
     here
 }
@@ -31,27 +31,21 @@ fn read(path: &str) -> String {
     fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// Replaces what must be there.
+/// Replaces a text that must be present.
 fn replace(text: &str, from: &str, to: &str) -> String {
     assert!(text.contains(from), "{from} in {text}");
     text.replace(from, to)
 }
 
-/// A proxy that listens, and where. Neither program can say which port the system gave it, so one is
-/// kept free for it until it starts.
-fn listening(start: Start, directory: &Path, gateway: SocketAddr) -> (Process, SocketAddr) {
-    let (port, kept) = free_port();
-    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-    drop(kept);
+/// A proxy that listens at this port: neither program can say which one the system gave it.
+fn listening(start: Start, directory: &Path, port: &HeldPort, gateway: SocketAddr) -> Process {
+    let address = port.address();
     let mut proxy = start(directory, address, gateway);
-    wait::until("the proxy listens", || {
-        assert!(proxy.is_running(), "it ended: {}", proxy.stderr.text());
-        TcpStream::connect(address).is_ok()
-    });
-    (proxy, address)
+    proxy.wait_for("the proxy listens", || TcpStream::connect(address).ok());
+    proxy
 }
 
-/// nginx with the file of `deploy/`, its TLS taken off, its logs in the directory.
+/// nginx with the file of `deploy/`, without TLS, its logs in the directory.
 fn nginx(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process {
     let text = read("deploy/nginx/sockway.conf");
     let text = replace(&text, "listen 443 ssl;", &format!("listen {address};"));
@@ -88,7 +82,7 @@ fn caddy(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process 
     Process::start(&mut command)
 }
 
-/// All that the proxy wrote, to its files and its outputs.
+/// Everything the proxy wrote: its files, stdout and stderr.
 fn written(directory: &TempDir, proxy: &Process) -> String {
     let mut text = proxy.stdout.text() + &proxy.stderr.text();
     for entry in fs::read_dir(directory).expect("the directory") {
@@ -107,7 +101,9 @@ fn carries_a_session_and_logs_no_token(start: Start) {
     let redis = Redis::start();
     let mut gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
     let directory = tempfile::tempdir().expect("a directory");
-    let (proxy, address) = listening(start, directory.path(), gateway.address);
+    let port = HeldPort::new().expect("a free port");
+    let proxy = listening(start, directory.path(), &port, gateway.address);
+    let address = port.address();
 
     let token = token::of("ann");
     let by_query = Request::upgrade(&format!("/ws/me?token={token}"));
@@ -121,7 +117,7 @@ fn carries_a_session_and_logs_no_token(start: Start) {
     }
     let refused = Request::upgrade("/ws/me?token=wrong.wrong.wrong").send(address);
     refused.assert_refused(401, "token_invalid");
-    // An upstream that is gone is what proxies like to write whole requests about.
+    // Proxies tend to log whole requests when their upstream is down.
     gateway.terminate();
     assert_eq!(gateway.process.exit_code(), 0);
     assert_eq!(by_query.send(address).status, 502);

@@ -1,5 +1,5 @@
-//! A client that does not read costs only itself: its neighbour misses nothing, its own losses are
-//! told and counted to the last message.
+//! A client that does not read affects only itself: its neighbour misses nothing, and its own
+//! losses are reported and counted to the last message.
 
 use crate::rig::{
     Client, Endpoint, Frame, Gateway, Redis, Request, Settings,
@@ -13,7 +13,7 @@ const GAP: &str = r#"{"type":"gap"}"#;
 const MESSAGES: usize = 1_000;
 const MESSAGE_BYTES: usize = 16 * 1024;
 
-/// A message that knows its number.
+/// A message with its number in it.
 fn numbered(number: usize) -> String {
     format!("{number:0>MESSAGE_BYTES$}")
 }

@@ -11,7 +11,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A correct configuration whose Redis is not even there: nothing is connected at start.
+/// A correct configuration whose Redis does not exist: the start does not wait for it.
 fn settings() -> Settings {
     Settings::with_url("redis://127.0.0.1:1/0").endpoint(rooms())
 }
@@ -21,7 +21,7 @@ fn run(arguments: &[&str]) -> (i32, String) {
     (process.exit_code(), process.stdout.text() + &process.stderr.text())
 }
 
-/// What `serve` says to these settings, and how it exits.
+/// The exit code and the output of `serve` with these settings.
 fn serve(settings: &Settings) -> (i32, String) {
     let (mut process, _directory) = spawn(settings);
     let code = process.exit_code();

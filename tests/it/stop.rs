@@ -1,7 +1,8 @@
-//! The end: everybody is told, what was queued goes first, and the exit status is as promised.
+//! Stopping: every session is told, after what was queued for it, and the exit status is as
+//! promised.
 
 use crate::rig::{
-    Client, Endpoint, Frame, Gateway, Redis, Request, Settings, http,
+    Client, Endpoint, Frame, Gateway, HeldPort, Redis, Request, Settings, http,
     settings::rooms,
     wait::{LIMIT, until},
 };
@@ -87,8 +88,13 @@ fn during_readiness_delay_it_is_not_ready_but_still_serves() {
 
 #[test]
 fn a_draining_gateway_takes_nobody_new_and_a_second_signal_ends_it_at_once() {
-    let (_redis, mut gateway) =
-        start(|settings| settings.set("shutdown.spread", "60s").set("shutdown.timeout", "120s"));
+    let port = HeldPort::new().expect("a free port");
+    let (_redis, mut gateway) = start(|settings| {
+        settings
+            .set("server.listen", port.address().to_string())
+            .set("shutdown.spread", "60s")
+            .set("shutdown.timeout", "120s")
+    });
     let mut clients: Vec<_> = (0..20).map(|_| gateway.open("/ws/rooms/1")).collect();
     gateway.terminate();
     wait_phase(&gateway, "draining");
@@ -116,7 +122,7 @@ fn a_request_that_is_completed_while_draining_is_503() {
     let (begun, rest) = request.split_at(10);
     let mut late = http::connect(gateway.address);
     late.write_all(begun).expect("taken");
-    gateway.open("/ws/rooms/1"); // whoever came before it has been accepted
+    gateway.open("/ws/rooms/1"); // every earlier connection has been accepted
     gateway.terminate();
     wait_phase(&gateway, "draining");
     http::exchange(late, rest).assert_refused(503, "draining");
@@ -144,7 +150,8 @@ fn sessions_are_closed_one_by_one_over_the_spread() {
         waits.into_iter().map(|wait| wait.join().expect("closed")).collect()
     });
     moments.sort();
-    // Of 40 random moments within a second the middle half lies apart; all at once does not.
+    // The middle half of 40 random moments within a second spans some time; closing all at once
+    // does not.
     let middle = moments[30] - moments[10];
     assert!(middle > Duration::from_millis(100), "closed within {middle:?}");
     assert_eq!(gateway.process.exit_code(), 0);

@@ -1,7 +1,7 @@
 //! Two gateways at one Redis, a publisher that never stops, and a fault in the middle: whatever it
-//! is, clients get no stranger's message, no second copy, the order of Redis, and are told of every
-//! hole; afterwards Redis has the subscriptions that sessions want, the counters balance, and the
-//! processes hold no more than before.
+//! is, clients get only their own messages, no duplicate, in the order of Redis, and are told of
+//! every hole; afterwards Redis has the subscriptions that sessions want, the counters balance, and
+//! the processes use no more resources than before.
 
 use crate::rig::{
     Gateway, Redis, Request, Settings,
@@ -16,7 +16,7 @@ use std::{net::SocketAddr, time::Duration};
 
 const ROOMS: usize = 12;
 
-/// A gateway behind its own way to Redis, with one client in each room.
+/// A gateway with a proxy to Redis of its own, and one client in each room.
 struct Side {
     proxy: Proxy,
     gateway: Gateway,
@@ -27,7 +27,7 @@ struct Scene {
     redis: Redis,
     sides: [Side; 2],
     rng: fastrand::Rng,
-    /// Bytes that make each message larger.
+    /// Bytes of padding in each message.
     ballast: usize,
     _crowd: Crowd,
 }
@@ -45,7 +45,7 @@ impl Scene {
     fn new() -> Self {
         let redis = Redis::start();
         let crowd = Crowd::gather();
-        // One shard alone has the Redis side on its own thread.
+        // With one shard, the Redis side runs on the shard's thread.
         let sides = [2, 1].map(|shards| {
             let proxy = Proxy::to(&redis.address());
             let settings = Settings::with_url(&proxy.url())
@@ -60,7 +60,7 @@ impl Scene {
         Self { redis, sides, rng: seeded(), ballast: 0, _crowd: crowd }
     }
 
-    /// Has the fault happen while messages flow, and then holds everything against the promises.
+    /// Causes the fault while messages flow, and then checks every promise.
     fn weather(mut self, fault: impl FnOnce(&mut Self)) -> Self {
         let before = [0, 1].map(|side| self.sides[side].gateway.vitals());
         let mut source = Source::new(&self.redis);
@@ -72,7 +72,7 @@ impl Scene {
         wait_numsub(&self.redis, &channels(), 2);
         self.wait_flowing();
         let mut source = chatter.stop();
-        // The subscriptions are there, so that this round reaches everybody.
+        // The subscriptions are back, so this round reaches every client.
         assert_eq!(source.round(&channels()), [2; ROOMS]);
         for (side, before) in self.sides.iter().zip(before) {
             side.wait_all_have(&source);
@@ -82,7 +82,7 @@ impl Scene {
         self
     }
 
-    /// Everybody gets something new.
+    /// Every client gets a new message.
     #[track_caller]
     fn wait_flowing(&self) {
         for member in self.sides.iter().flat_map(|side| &side.members) {
@@ -112,7 +112,7 @@ impl Side {
         }
     }
 
-    /// The metrics say what the clients saw.
+    /// The metrics equal what the clients saw.
     #[track_caller]
     fn assert_true_numbers(&self) {
         let ledgers: Vec<Ledger> = self.members.iter().map(Member::ledger).collect();

@@ -9,9 +9,9 @@ use std::{
 const CONNECTIONS: usize = 10_000;
 const WORKERS: usize = 16;
 
-/// Connects, publishes the moment the 101 is there, and must see that very message. Even turns take
-/// a channel that nobody ever had; odd turns one of a few that others join and leave all the time,
-/// so that joins meet the leave, the linger and the unsubscribe of the session before.
+/// Connects, publishes as soon as the 101 has arrived, and must get that message. Even turns use a
+/// new channel; odd turns one of a few that other clients join and leave all the time, so that
+/// joins race with the leave, the linger and the unsubscribe of the session before.
 fn connect_and_publish(redis: &Redis, gateway: &Gateway, worker: usize) {
     let mut backend = redis.connect();
     for turn in 0..CONNECTIONS / WORKERS {

@@ -1,5 +1,5 @@
-//! No client can name another's channel, or a pattern: template values are refused before Redis
-//! hears of them.
+//! No client can name another's channel, or a pattern: invalid template values are refused
+//! before anything is sent to Redis.
 
 use crate::rig::{
     Endpoint, Gateway, Redis, Request, Settings,
@@ -49,7 +49,7 @@ fn evil_values_are_refused_and_redis_sees_no_subscribe() {
 #[track_caller]
 fn by_user(gateway: &Gateway, evil: &str) {
     let answer = gateway.send(&Request::upgrade("/ws/me").bearer(&token::of(evil)));
-    // A token without a usable user may also be taken for one that does not verify.
+    // A token without a usable user may also be refused as one that does not verify.
     match (evil, answer.status) {
         ("", 401) => answer.assert_refused(401, "token_invalid"),
         _ => answer.assert_refused(403, "value_not_allowed"),

@@ -9,7 +9,7 @@ use crate::rig::{
 use std::{path::Path, process::Command};
 use tempfile::TempDir;
 
-/// A certificate that signs itself, for `localhost`, and its key.
+/// A self-signed certificate for `localhost`, and its key.
 fn certificate(directory: &Path) -> (String, String) {
     let path = |name: &str| directory.join(name).to_str().expect("UTF-8").to_owned();
     let (certificate, key) = (path("certificate.pem"), path("key.pem"));
@@ -24,7 +24,7 @@ fn certificate(directory: &Path) -> (String, String) {
     (certificate, key)
 }
 
-/// A Redis that speaks TLS on its port, a gateway for it, and the certificate's path.
+/// A Redis with TLS, a gateway connected to it, and the certificate's path.
 fn start(trusts: bool) -> (Redis, Gateway) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let (certificate, key) = certificate(directory.path());

@@ -1,4 +1,4 @@
-//! What client and gateway agree on when they shake hands: protocol, version, resumption.
+//! What client and gateway negotiate in the TLS handshake: protocol, version, resumption.
 
 use crate::rig::{Certificate, Gateway, Redis, Request, Settings, Wss, http, settings::rooms};
 use rustls::{
@@ -34,7 +34,7 @@ fn start() -> Tls {
     Tls { redis, gateway, certificate, files }
 }
 
-/// What was agreed on by a connection that got its 101.
+/// What was negotiated by a connection that got its 101.
 #[derive(Debug, PartialEq, Eq)]
 struct Agreed {
     protocol: Option<String>,
@@ -42,7 +42,7 @@ struct Agreed {
     resumed: bool,
 }
 
-/// Opens a WebSocket by rustls alone, and leaves.
+/// Opens a WebSocket with rustls alone, and disconnects.
 fn visit(gateway: &Gateway, config: &Arc<ClientConfig>) -> io::Result<Agreed> {
     let name = "localhost".try_into().expect("a name");
     let client = ClientConnection::new(Arc::clone(config), name).expect("a client");
@@ -132,7 +132,7 @@ fn a_client_that_comes_back_resumes_and_after_a_renewal_shakes_hands_anew() {
     fs::copy(&second.key, &tls.certificate.key).expect("renewed");
     assert!(tls.gateway.hang_up());
     for (version, client) in &clients {
-        // The old ticket is of no use, and does no harm.
+        // The old ticket is ignored, and does no harm.
         let expected = [(*version, false), (*version, true)];
         assert_eq!(twice(&tls.gateway, client), expected, "then one of the second");
     }
@@ -155,7 +155,7 @@ fn openssl_resumes_as_well() {
             .stderr(Stdio::null())
             .spawn()
             .expect("openssl is installed");
-        // Answered with 404, and over: the ticket of TLS 1.3 has come by then.
+        // The answer is 404 and the end; by then the ticket of TLS 1.3 has arrived.
         let request = b"GET /nowhere HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
         client.stdin.as_mut().expect("piped").write_all(request).expect("taken");
         let output = client.wait_with_output().expect("an end");

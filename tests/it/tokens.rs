@@ -1,4 +1,4 @@
-//! Who may come in: where a token may stand, and which tokens are believed.
+//! Authentication: where a token may be sent, and which tokens are accepted.
 
 use crate::rig::{
     Client, Frame, Gateway, Redis, Request, Settings,
@@ -20,7 +20,7 @@ fn start() -> (Redis, Gateway) {
     start_with(|settings| settings.static_token(STATIC_TOKEN, "bot"))
 }
 
-/// Whoever this request lets in is `user`.
+/// The request is accepted, as `user`.
 #[track_caller]
 fn assert_is(redis: &Redis, gateway: &Gateway, request: &Request, user: &str) {
     let mut client = Client::open(gateway.address, request);
@@ -109,12 +109,12 @@ fn no_token_is_401_with_a_challenge() {
     ] {
         gateway.send(&request).assert_refused(401, "token_missing");
     }
-    // Who sends an empty token meant to send one.
+    // An empty token was meant to be a token.
     let empty = Request::upgrade("/ws/me?token=");
     gateway.send(&empty).assert_refused(401, "token_invalid");
 }
 
-/// Tokens that must never be believed, each with what is wrong with it.
+/// Tokens that must never be accepted, each with what is wrong with it.
 fn forged() -> Vec<(&'static str, String)> {
     let claims = json!({"sub": "ann", "exp": now() + 600});
     let good = token::of("ann");

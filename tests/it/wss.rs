@@ -1,4 +1,4 @@
-//! TLS on the public port, by clients that are not ours.
+//! TLS on the public port, with third-party clients.
 
 use crate::rig::{
     Certificate, Frame, Gateway, Redis, Request, Settings, Wss, client::Client, gateway::spawn,
@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
-use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::{self, Message};
 
 struct Tls {
     redis: Redis,
@@ -47,21 +47,27 @@ impl Tls {
 }
 
 #[test]
-fn beyond_the_reserve_a_connection_over_the_limit_is_closed_without_keys_being_agreed_on() {
+fn over_the_limit_a_client_is_answered_over_tls_however_many_others_say_nothing() {
     let tls = start(|it| it.set("server.max_connections", 1));
     let _only = tls.open(&tls.certificate);
-    let connect = || crate::rig::http::connect(tls.gateway.address);
-    // Nobody of these says a word, so each keeps its place of the reserve for a second.
-    let _silent: Vec<_> = (0..64).map(|_| connect()).collect();
-    let mut refused = connect();
-    assert_eq!(refused.read(&mut [0; 1]).expect("closed, not reset"), 0);
+    // More than may be refused at a time, and none of them starts its TLS handshake.
+    let _silent: Vec<_> =
+        (0..100).map(|_| crate::rig::http::connect(tls.gateway.address)).collect();
+    let trust = tls.certificate.trusted(ALL_VERSIONS);
+    match Wss::open(tls.gateway.address, "/ws/rooms/1", trust) {
+        Err(tungstenite::Error::Http(answer)) => {
+            assert_eq!(answer.status(), 503);
+            assert_eq!(answer.headers()["retry-after"], "2");
+        }
+        other => panic!("not refused: {:?}", other.map(|_| ())),
+    }
     let full = "sockway_handshakes_refused_total{reason=\"at_capacity\"}";
-    assert!(tls.gateway.metrics().get(full) >= 1.0);
+    tls.gateway.wait_metric(full, 101.0);
 }
 
 #[test]
 fn messages_large_and_small_arrive_over_both_versions_in_order() {
-    // The client reads only when all is published.
+    // The client starts to read after everything is published.
     let tls = start(|it| it.without("endpoint").endpoint(rooms().set("queue_messages", 2_000)));
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
         let trust = tls.certificate.trusted(versions);
@@ -86,7 +92,8 @@ fn messages_large_and_small_arrive_over_both_versions_in_order() {
 #[test]
 fn a_client_that_does_not_read_is_bounded_over_tls_too_and_its_neighbour_misses_nothing() {
     let tls = start(|it| {
-        // One shard, so that what the neighbour has has been the slow one's turn as well.
+        // One shard: when the neighbour has a message, the slow session has been offered it as
+        // well.
         it.without("endpoint")
             .set("server.shards", 1)
             .endpoint(rooms().set("queue_messages", 64).set("write_timeout", "60s"))
@@ -123,7 +130,7 @@ fn a_renewed_certificate_is_for_new_connections_and_closes_nobody() {
     let mut old = tls.open(&tls.certificate);
     let second = Certificate::make(tls.files.path(), "second");
     fs::copy(&second.certificate, &tls.certificate.certificate).expect("renewed");
-    // Half of the renewal: refused as a whole.
+    // Only one of the two files is renewed: the reload is refused as a whole.
     assert!(!tls.gateway.hang_up());
     tls.gateway.refused_because("server.tls.key_file: is not the key of the first certificate");
     fs::copy(&second.key, &tls.certificate.key).expect("renewed");
@@ -141,7 +148,7 @@ fn a_renewed_certificate_is_for_new_connections_and_closes_nobody() {
 #[test]
 fn who_speaks_the_wrong_language_gets_a_clean_end() {
     let mut tls = start(|settings| settings);
-    // Plain HTTP at the TLS port: an alert, and the end.
+    // Plain HTTP on the TLS port: an alert, and the end.
     let mut plain = TcpStream::connect(tls.gateway.address).expect("accepted");
     plain.set_read_timeout(Some(LIMIT)).expect("a socket option");
     plain.write_all(&Request::upgrade("/ws/rooms/1").encode()).expect("taken");

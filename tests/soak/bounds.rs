@@ -1,4 +1,4 @@
-//! What the others notice of one bad client, and what a flood does to handshakes, in milliseconds.
+//! How much one bad client delays the others, and a flood delays handshakes, in milliseconds.
 
 use crate::{
     in_room,
@@ -26,10 +26,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// A pause of the machine's own that no bound can exclude.
+/// Scheduling pauses of the machine itself, which no bound can exclude.
 const JITTER: Duration = Duration::from_millis(5);
 
-/// Takes the measured delays out of the ledgers.
+/// Takes the measured delays from the ledgers.
 fn p99(members: &[Member]) -> Duration {
     let mut delays: Vec<Duration> = members.iter().flat_map(Member::take_delays).collect();
     delays.sort_unstable();
@@ -41,7 +41,7 @@ fn hall() -> Vec<String> {
     vec!["room:hall".to_owned()]
 }
 
-/// Two hundred clients of one channel, some of whom will be slow.
+/// Two hundred clients of one channel, some of which will be slow.
 struct Hall {
     redis: Redis,
     gateway: Gateway,
@@ -74,7 +74,7 @@ impl Hall {
         wait_all_have(&self.fast, "room:hall", self.source.next("room:hall") - 1);
     }
 
-    /// The slow ones read again, and then all is accounted for, to the last message.
+    /// The slow clients read again; then every message is accounted for.
     fn settle(self, before: Vitals) {
         let published = self.source.next("room:hall");
         self.slow.iter().for_each(|one| one.behave(Manner::Reads));
@@ -126,8 +126,8 @@ fn a_hundred_of_200_read_a_kilobyte_a_second() {
     hall.settle(vitals);
 }
 
-/// Floods with 50,000 pings a second for ten seconds, on a new connection whenever one is closed.
-/// Returns how many pings and connections that were.
+/// Floods with 50,000 pings a second for ten seconds, opening a new connection whenever one is
+/// closed. Returns the number of pings and connections.
 fn flood_with_pings(address: SocketAddr) -> (usize, usize) {
     let pings: Vec<u8> = (0..500).flat_map(|_| encode(PING, b"flood")).collect();
     let (start, mut sent, mut connections) = (Instant::now(), 0, 0);
@@ -180,7 +180,8 @@ fn a_gigabyte_that_is_only_announced_is_refused_at_once() {
     assert!(grown <= 1 << 20);
 }
 
-/// Sets its flag when it goes, by a panic too: a scope waits for its threads.
+/// Sets its flag when dropped, also by a panic: otherwise the scope would wait for its threads
+/// forever.
 struct Stop<'a>(&'a AtomicBool);
 
 impl Drop for Stop<'_> {
@@ -189,13 +190,13 @@ impl Drop for Stop<'_> {
     }
 }
 
-/// Messages under way at the most.
+/// The most messages in flight.
 const UNDER_WAY: f64 = 50_000.0;
 
-/// Publishes as fast as the gateway takes it, and says how many messages that were. Redis confirms
-/// a subscription behind all that it has sent before. Who publishes faster than the gateway takes
-/// makes that backlog, and so the time of a handshake, longer without end, whatever the gateway
-/// does; on two cores with Redis and the publisher on them anybody is faster.
+/// Publishes as fast as the gateway can receive, and returns the number of messages. Redis confirms
+/// a subscription only after everything it has queued before. A publisher that is faster than the
+/// gateway makes that backlog, and so the duration of a handshake, grow without bound, whatever the
+/// gateway does; on two cores shared with Redis and the publisher, any publisher is faster.
 fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) -> u64 {
     let (mut source, mut sent) = (Source::new(redis), 0);
     let round = vec!["room:flood".to_owned(); 5_000];
@@ -231,7 +232,8 @@ fn a_revoked_user_is_gone_from_every_instance_within_a_second() {
 #[test]
 fn handshakes_in_a_flood_for_nobody_here() {
     let redis = Redis::start();
-    // Redis itself must not hang up on us: 32 MB of its default are less than what is under way.
+    // Redis must not disconnect the gateway: its default limit of 32 MB is less than what is in
+    // flight.
     redis.command(&["CONFIG", "SET", "client-output-buffer-limit", "pubsub 512mb 0 0"]);
     let settings = Settings::new(&redis).set("redis.linger", "60s");
     let gateway = Gateway::start(&settings.endpoint(rooms()));
@@ -259,7 +261,7 @@ fn handshakes_in_a_flood_for_nobody_here() {
     let [p50, p99] = [50, 99].map(|percent| times[times.len() * percent / 100]);
     say(&format!("{rate:.0} messages/s taken; handshake p50 {p50:?}, p99 {p99:?}"));
     assert!(p99 <= Duration::from_secs(1));
-    // Every message was received, and nobody was there to get or to miss it.
+    // Every message was received, and there was no session to get or miss it.
     gateway.wait_metric("sockway_redis_messages_total", sent as f64);
     let seen = Seen { came: 201, ended: 201, ..Seen::default() };
     assert_counted(&gateway, "rooms", &seen, 0);
@@ -269,7 +271,7 @@ fn handshakes_in_a_flood_for_nobody_here() {
     assert_ends_well(gateway);
 }
 
-/// Connections that say nothing, as many as the kernel takes.
+/// Connections that send nothing, as many as the kernel allows.
 fn silent_ones(gateway: &Gateway) -> Vec<TcpStream> {
     (0..200).filter_map(|_| TcpStream::connect(gateway.address).ok()).collect()
 }
@@ -331,7 +333,7 @@ fn without_descriptors_the_processor_is_idle_and_it_recovers_within_a_second() {
     let mut silent = silent_ones(&gateway);
     assert_idle("with a few kept for the rest", &gateway);
     assert_eq!(gateway.admin("/metrics").status, 200);
-    // Now there is really none: each failed accept is followed by a pause.
+    // Now no descriptor is left: each failed accept is followed by a pause.
     gateway.limit_files(gateway.vitals().descriptors);
     silent.extend(silent_ones(&gateway));
     assert_idle("with none at all", &gateway);

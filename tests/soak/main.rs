@@ -1,5 +1,5 @@
-//! A quarter of an hour of faults and load, for `make soak`: what needs minutes, thousands of
-//! sockets, or a bound in milliseconds that a busy machine may break. Release build, one test at a
+//! A quarter of an hour of faults and load, for `make soak`: tests that need minutes, thousands of
+//! sockets, or bounds in milliseconds that a busy machine may break. Release build, one test at a
 //! time, on loopback, bounded; figures are printed.
 
 mod bounds;
@@ -25,7 +25,7 @@ fn in_room(gateway: &Gateway, room: &str) -> Plan {
     Plan::new(gateway.address, Request::upgrade(&format!("/ws/rooms/{room}")), ledger)
 }
 
-/// Asks every millisecond until it is so, and says how long that took.
+/// Polls every millisecond until the fact holds; prints and returns how long that took.
 #[track_caller]
 fn time_until(what: &str, limit: Duration, mut fact: impl FnMut() -> bool) -> Duration {
     let start = Instant::now();

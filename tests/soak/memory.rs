@@ -1,13 +1,13 @@
 //! Whether a process's memory grows while it works, and how sure that is.
 //!
-//! A sampler reads the anonymous memory twice a second; what comes from files is shared with other
-//! processes, and no growth of this one. Queues that fill in a fault and empty again are no growth
-//! either, so what counts is the *floor*: the lower quartile of each of [`BLOCKS`] equal spans of
-//! time, through which a line is laid. Half a percent an hour of 30 MiB is some twenty kilobytes in
-//! what is left of ten minutes after the warm-up, less than a burst of reconnections leaves for a
-//! while: too little to be seen for sure. So the line comes with its uncertainty, the promise is
-//! broken when the slope is above the bound with all of that taken off, and what could have been
-//! overlooked is printed: the less, the longer the run.
+//! A sampler reads the anonymous memory twice a second; file-backed memory is shared with other
+//! processes and does not count. Queues that fill during a fault and empty again do not count
+//! either, so the measure is the *floor*: the lower quartile of each of [`BLOCKS`] equal spans of
+//! time, to which a line is fitted. Half a percent an hour of 30 MiB is some twenty kilobytes in
+//! the ten minutes less the warm-up, less than a burst of reconnections takes for a while: too
+//! little to detect with certainty. So the slope has a confidence interval, the promise is broken
+//! when even its lower end is above the bound, and the growth that could have gone undetected is
+//! printed: it shrinks with longer runs.
 
 use crate::say;
 use std::{
@@ -20,19 +20,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Spans of time, each of which gives one point.
+/// The number of time spans; each gives one point.
 const BLOCKS: usize = 16;
 
-/// Student's t for 14 degrees of freedom: with this many standard errors a slope that is not there
-/// is seen once in a hundred runs.
+/// Student's t for 14 degrees of freedom: at this many standard errors, one run in a hundred
+/// reports a slope where there is none.
 const ONE_IN_A_HUNDRED: f64 = 2.62;
 
 const PERIOD: Duration = Duration::from_millis(500);
 
-/// Memory at a time since the sampler's start, in hours and bytes.
+/// Hours since the sampler's start, and bytes of memory then.
 type Sample = (f64, f64);
 
-/// Reads a process's memory until it is asked for what it read.
+/// Samples a process's memory until asked for the samples.
 pub(crate) struct Sampler {
     stop: Arc<AtomicBool>,
     thread: JoinHandle<Vec<Sample>>,
@@ -67,18 +67,19 @@ fn anonymous_bytes(process: u32) -> f64 {
     kibibytes.parse::<f64>().expect("a number") * 1024.0
 }
 
-/// A line through the floors, in percent of the first floor's height an hour.
+/// The line fitted to the floors, in percent of the first floor per hour.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Slope {
     pub(crate) percent: f64,
-    /// How far the truth is above or below at the most, but for one case in a hundred each.
+    /// Half of the confidence interval: the true slope is above it, or below it, in one case in a
+    /// hundred.
     pub(crate) uncertainty: f64,
     /// How much higher the line's end is than its start, in bytes.
     rise_bytes: f64,
 }
 
 impl Slope {
-    /// The samples' first `warm_up` of a whole are passed over.
+    /// The first `warm_up` of the samples, a fraction of 1, are skipped.
     pub(crate) fn of(samples: &[Sample], warm_up: f64) -> Self {
         let warm = (samples.len() as f64 * warm_up) as usize;
         let floors = floors(&samples[warm..]);
@@ -128,8 +129,8 @@ impl fmt::Display for Slope {
     }
 }
 
-/// A quarter of a block's samples are below its floor. The very lowest would not do: one look at
-/// pages that are just being handed back or split sees too few.
+/// A quarter of a block's samples are below its floor. The minimum would not do: a sample taken
+/// while pages are being returned or split is too low.
 fn floors(samples: &[Sample]) -> Vec<Sample> {
     let floor = |block: &[Sample]| {
         let mut bytes: Vec<f64> = block.iter().map(|sample| sample.1).collect();
@@ -139,7 +140,7 @@ fn floors(samples: &[Sample]) -> Vec<Sample> {
     samples.chunks(samples.len().div_ceil(BLOCKS).max(1)).map(floor).collect()
 }
 
-/// Ten minutes of samples around 60 MiB, with spikes, and a leak of so many bytes an hour.
+/// Ten minutes of samples around 60 MiB, with spikes, and a leak of this many bytes an hour.
 #[cfg(test)]
 fn made_up(leak: f64) -> Vec<Sample> {
     let mut rng = fastrand::Rng::with_seed(7);
@@ -156,7 +157,7 @@ fn spikes_are_no_slope_and_a_leak_is_one() {
     let calm = Slope::of(&made_up(0.0), 0.25);
     calm.assert_at_most(0.5);
     assert!(calm.percent.abs() <= calm.uncertainty, "{calm}");
-    // A hundred bytes of each of ten sessions a second that come and go.
+    // A hundred bytes leaked for each of ten sessions a second.
     let leak = Slope::of(&made_up(100.0 * 10.0 * 3_600.0), 0.25);
     assert!(leak.percent - leak.uncertainty > 0.5, "{leak}");
 }

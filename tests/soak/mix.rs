@@ -1,6 +1,6 @@
 //! Ten minutes of everything at once: 5,000 sockets, 2,000 messages a second, and a fault every few
-//! seconds, chosen by a seed. Afterwards every promise is held against what the clients saw, and the
-//! memory against what it was when all was warm.
+//! seconds, chosen by a seed. Afterwards every promise is checked against what the clients saw, and
+//! the memory against its level after the warm-up.
 
 use crate::{
     in_room,
@@ -26,20 +26,20 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// They stay, and each has a room of its own: what they saw must agree with the counters exactly.
+/// Residents stay connected, each in a room of its own: what they saw must equal the counters.
 const RESIDENTS: usize = 4_500;
-/// They come, go, get stuck, and break things; fifty rooms, ten each. What the kernel had taken for
-/// one who then broke off counts as delivered, though nobody read it.
+/// Guests connect, disconnect, get stuck, and misbehave: fifty rooms, ten each. What the kernel had
+/// accepted for one that then broke off counts as delivered, although it was never read.
 const GUESTS: usize = 500;
 const MESSAGES_PER_SECOND: usize = 2_000;
 
-/// The part of the time in which memory may still grow to what the work needs.
+/// The share of the time in which memory may still grow to its working size.
 const WARM_UP: f64 = 0.25;
 
 /// The most that memory may grow.
 const PERCENT_AN_HOUR: f64 = 0.5;
 
-/// Nobody may be slow by accident here: a hole is then a defect, and not a busy machine.
+/// No client may be slow by accident: then a hole is a defect, not a busy machine.
 fn patient(endpoint: Endpoint) -> Endpoint {
     endpoint.set("queue_messages", 4_096).set("queue_bytes", "4MiB").set("ping_timeout", "60s")
 }
@@ -60,11 +60,11 @@ struct Soak {
     crowd: Crowd,
     residents: Vec<Member>,
     guests: Vec<Member>,
-    /// Guests that are no more.
+    /// Guests that have disconnected.
     gone: Seen,
     /// Handshakes that were refused because Redis was away.
     refused: u64,
-    /// With the residents only.
+    /// Taken while only the residents were connected.
     vitals: Vitals,
     rng: fastrand::Rng,
 }
@@ -111,7 +111,7 @@ impl Soak {
         source.keep_on_by_turns([own_rooms(), guest_rooms()].concat(), ROUNDS, pause)
     }
 
-    /// Lets as many guests come as are missing; who is refused comes another time.
+    /// Connects the missing guests; one that is refused tries again next time.
     fn refill(&mut self) {
         let (gone, here) = std::mem::take(&mut self.guests)
             .into_iter()
@@ -133,7 +133,7 @@ impl Soak {
         }
     }
 
-    /// One fault, and a while of calm.
+    /// One fault, and then a calm period.
     fn fault(&mut self) -> &'static str {
         let short = Duration::from_millis(self.rng.u64(100..3_000));
         let name = match self.rng.usize(..11) {
@@ -194,21 +194,21 @@ impl Soak {
         for _ in 0..100 {
             let bytes: Vec<u8> = (0..self.rng.usize(1..2_000)).map(|_| self.rng.u8(..)).collect();
             if let Ok(mut stream) = TcpStream::connect(self.gateway.address) {
-                // It may be hung up on before it has said everything.
+                // The gateway may disconnect it before it has sent everything.
                 let _ = stream.write_all(&bytes);
             }
         }
         "garbage"
     }
 
-    /// A file that is refused, and one that changes nothing; nobody is dropped by either.
+    /// A file that is refused, and one that changes nothing; neither drops a session.
     fn reload(&self) -> &'static str {
         assert!(!self.gateway.reload_text("[[endpoint]]\nname = 7"), "refused");
         assert!(self.gateway.reload(&self.settings), "applied");
         "reloads"
     }
 
-    /// Everything that was promised.
+    /// Checks every promise.
     fn settle(mut self, chatter: Chatter) {
         self.gateway.wait_ready();
         let (own, guest) = (own_rooms(), guest_rooms());
@@ -234,7 +234,7 @@ impl Soak {
         assert_ends_well(self.gateway);
     }
 
-    /// Descriptors and threads are those of the residents alone; what memory may do is the slope's.
+    /// Descriptors and threads are back to those of the residents; memory is checked by its slope.
     fn assert_given_back(&self) {
         let before = self.vitals;
         until("descriptors and threads are given back", || {
@@ -249,7 +249,7 @@ impl Soak {
         ));
     }
 
-    /// They read what is left for them, close, and leave nothing behind.
+    /// They read what is still queued for them, close, and leave nothing behind.
     fn say_goodbye_to_guests(&mut self, rooms: &[String]) {
         self.guests.iter().for_each(|guest| guest.behave(Manner::Leaves));
         until("the guests have left", || {
@@ -264,7 +264,7 @@ impl Soak {
         let (residents, guests) = (Seen::by(&self.residents), self.gone);
         say(&format!("residents: {residents:?}"));
         say(&format!("guests: {guests:?}"));
-        assert_eq!(residents.ended, 0, "nobody was dropped");
+        assert_eq!(residents.ended, 0, "no session was dropped");
         assert_counted(&self.gateway, "rooms", &residents, 0);
         let metrics = self.gateway.metrics();
         let of_guests = |name| of_endpoint(&metrics, name, "guests");

@@ -1,5 +1,5 @@
-//! How soon an outage of Redis is noticed, and how soon it is over, with the default probes and the
-//! default back-off.
+//! How soon an outage of Redis is detected, and how soon the gateway recovers, with the default
+//! probes and the default back-off.
 
 use crate::{
     in_room,
@@ -34,8 +34,8 @@ fn channels() -> Vec<String> {
 }
 
 impl Scene {
-    /// Nothing between the gateway and Redis. A proxy would take its dials while Redis is away,
-    /// and a Redis that answers and hangs up is dialled less often than one that is not there.
+    /// No proxy between the gateway and Redis. It would accept connections while Redis is away, and
+    /// a Redis that accepts and disconnects is dialled less often than one that is absent.
     fn direct() -> Self {
         let redis = Redis::start();
         let url = redis.url();
@@ -49,7 +49,7 @@ impl Scene {
     }
 
     fn at(redis: Redis, url: &str) -> Self {
-        // One shard alone has the Redis side on its own thread.
+        // With one shard, the Redis side runs on the shard's thread.
         let mut settings = Settings::with_url(url).set("server.shards", 1).endpoint(rooms());
         for key in ["probe_interval", "probe_timeout", "reconnect_min", "reconnect_max"] {
             settings = settings.without(&format!("redis.{key}"));
@@ -69,8 +69,8 @@ impl Scene {
         time_until("readyz says so", NOTICED, || !self.gateway.is_ready());
     }
 
-    /// Publishes until every session delivers again. What is published before is a hole for the
-    /// oracle, which must be told.
+    /// Publishes until every session delivers again. Earlier messages are holes, of which the
+    /// clients must be told.
     fn delivering(&mut self, limit: Duration) {
         let before: Vec<u64> =
             self.members.iter().map(|one| one.look(|ledger| ledger.delivered)).collect();
@@ -82,7 +82,7 @@ impl Scene {
         });
     }
 
-    /// One message for each session, which gets it.
+    /// Publishes one message for each session, which must get it.
     fn reach_all(&mut self) {
         assert_eq!(self.source.round(&channels()), [1; ROOMS]);
         for (member, channel) in self.members.iter().zip(channels()) {
@@ -91,7 +91,7 @@ impl Scene {
         }
     }
 
-    /// After one outage everything is as it was, and every session was told of it once.
+    /// After one outage everything is as before, and every session was told of it once.
     fn settle(mut self) {
         self.gateway.wait_ready();
         assert_subscribed(&self.gateway, &self.redis, &channels());
@@ -142,7 +142,7 @@ fn a_black_hole_on_the_way() {
     scene.noticed();
     thread::sleep(Duration::from_secs(5));
     proxy.set(Weather::Pass);
-    // The dials that fell into the hole have to time out first.
+    // Connection attempts made during the black hole have to time out first.
     scene.delivering(Duration::from_secs(10));
     scene.settle();
 }

@@ -1,4 +1,4 @@
-//! What a gateway says of itself, held against what its clients saw: I1 to I8 of the promises in
+//! A gateway's metrics and log, checked against what its clients saw: the promises I1 to I8 of
 //! `docs/architecture.md`, with every counter exact to the last message.
 
 use crate::rig::{
@@ -12,19 +12,19 @@ use std::{iter::Sum, ops::AddAssign};
 /// What some clients of one endpoint saw, added up.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub(crate) struct Seen {
-    /// Clients that were let in …
+    /// Clients that were accepted …
     pub(crate) came: u64,
     /// … and those of them whose connection has ended.
     pub(crate) ended: u64,
     pub(crate) delivered: u64,
-    /// Messages that never came; each of these holes was told.
+    /// Messages that never arrived; the client was told of each hole.
     pub(crate) missing: u64,
     pub(crate) gaps: u64,
 }
 
 impl Seen {
-    /// No client may have seen a stranger's message, a wrong order, a second copy, or a hole that
-    /// nobody told (I1 to I4).
+    /// No client may have seen another's message, a wrong order, a duplicate, or a hole that it was
+    /// not told of (I1 to I4).
     #[track_caller]
     pub(crate) fn by<'a>(members: impl IntoIterator<Item = &'a Member>) -> Self {
         members.into_iter().map(|member| member.look(Self::of)).sum()
@@ -42,7 +42,7 @@ impl Seen {
         }
     }
 
-    /// … all of which have left by now, though nobody looked.
+    /// … all of which have disconnected by now.
     pub(crate) fn all_left(self) -> Self {
         Self { ended: self.came, ..self }
     }
@@ -73,8 +73,8 @@ pub(crate) fn of_endpoint(metrics: &Metrics, name: &str, endpoint: &str) -> u64 
     metrics.all(name).filter(|(series, _)| series.contains(&label)).map(|(_, n)| n as u64).sum()
 }
 
-/// These clients are all that an endpoint ever had, and they have read all that was sent to them: its
-/// counters say what they saw, and say that `missed` messages were missed.
+/// If these clients are all that an endpoint ever had, and have read everything sent to them, then
+/// its counters equal what they saw, and count `missed` messages as missed.
 #[track_caller]
 pub(crate) fn assert_counted(gateway: &Gateway, endpoint: &str, seen: &Seen, missed: u64) {
     let counted = |gateway: &Gateway| {
@@ -91,7 +91,7 @@ pub(crate) fn assert_counted(gateway: &Gateway, endpoint: &str, seen: &Seen, mis
     let expected = [seen.came, seen.ended, seen.came - seen.ended, seen.delivered, missed];
     let mut last = [0; 5];
     let mut tries = 0;
-    // A client may see its message or its end before the gateway has counted them.
+    // A client may see a message, or its own end, before the gateway has counted it.
     while last != expected && tries < 100 {
         std::thread::sleep(std::time::Duration::from_millis(50));
         (last, tries) = (counted(gateway), tries + 1);
@@ -99,7 +99,7 @@ pub(crate) fn assert_counted(gateway: &Gateway, endpoint: &str, seen: &Seen, mis
     assert_eq!(last, expected, "opened, closed, open, delivered, missed of {endpoint}");
 }
 
-/// Redis has one subscription for each of these channels, and the gateway knows of no other (I7).
+/// Redis has one subscription for each of these channels, and the gateway has no other (I7).
 #[track_caller]
 pub(crate) fn assert_subscribed(gateway: &Gateway, redis: &Redis, channels: &[String]) {
     wait_numsub(redis, channels, 1);
@@ -115,7 +115,7 @@ pub(crate) fn assert_unsubscribed(redis: &Redis, channels: &[String]) {
     wait_numsub(redis, channels, 0);
 }
 
-/// What came from Redis was `received`; all of it was delivered or missed, by `each` sessions (I8).
+/// Redis sent `received` messages; each was delivered to or missed by `each` sessions (I8).
 #[track_caller]
 pub(crate) fn assert_balanced(gateway: &Gateway, received: u64, each: u64) {
     let metrics = gateway.metrics();
@@ -125,7 +125,7 @@ pub(crate) fn assert_balanced(gateway: &Gateway, received: u64, each: u64) {
     assert_eq!(ended, (received * each) as f64, "received = delivered + missed");
 }
 
-/// It lived without a panic, stops when it is asked to, and says so with its status (I5).
+/// It ran without a panic, stops when asked to, and exits with status 0 (I5).
 #[track_caller]
 pub(crate) fn assert_ends_well(mut gateway: Gateway) {
     assert!(gateway.process.is_running(), "it has ended");

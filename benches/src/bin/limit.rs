@@ -1,8 +1,8 @@
-//! The limit: the least that a program on epoll can do to carry Redis messages to WebSockets.
+//! The limit: the least work that a program on epoll can do to carry Redis messages to WebSockets.
 //!
 //! One thread, one Redis subscription per channel, one `send` of an encoded frame per socket and
-//! message. No authentication, no timers, no bounds: not a gateway, but what a gateway is measured
-//! against. Like Sockway it answers 101 only when Redis has confirmed the channels.
+//! message. No authentication, no timers, no bounds: not a gateway, but the baseline for one. Like
+//! Sockway it answers 101 only when Redis has confirmed the channels.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -29,7 +29,7 @@ struct Options {
 
 struct Client {
     socket: OwnedFd,
-    /// What the kernel did not take at once. Stays empty unless the client is slow.
+    /// Bytes that the kernel did not accept at once. Empty unless the client is slow.
     unsent: Vec<u8>,
 }
 
@@ -37,7 +37,7 @@ struct Client {
 struct Channel {
     confirmed: bool,
     members: Vec<u32>,
-    /// Upgrades that wait for the confirmation, with their answer.
+    /// Upgrades waiting for the confirmation, with their prepared answer.
     waiting: Vec<(u32, String)>,
 }
 
@@ -46,7 +46,7 @@ struct Limit {
     redis: OwnedFd,
     commands: Vec<u8>,
     waits_for_redis: bool,
-    /// An index is not used again: it may still stand in a channel.
+    /// An index is not reused: a channel may still refer to it.
     clients: Vec<Option<Client>>,
     channels: HashMap<Vec<u8>, Channel>,
 }
@@ -99,7 +99,7 @@ impl Limit {
         }
     }
 
-    /// A request, all of it in one piece; later only pongs and the end of the connection.
+    /// The request, which must arrive in one piece; later only pongs and the end of the connection.
     fn read_client(&mut self, index: u32, buffer: &mut [u8]) -> Result<(), Box<dyn Error>> {
         let Some(client) = &mut self.clients[index as usize] else { return Ok(()) };
         if !client.unsent.is_empty() {
@@ -131,7 +131,7 @@ impl Limit {
                 waits_for = Some(name);
             }
         }
-        // Redis confirms in the order of the commands: the last one that is open comes last.
+        // Redis confirms in the order of the commands: the last pending one is confirmed last.
         match waits_for.and_then(|name| self.channels.get_mut(name.as_bytes())) {
             Some(channel) => channel.waiting.push((index, answer)),
             None => self.send_to(index, answer.as_bytes())?,
@@ -238,7 +238,7 @@ fn send(poll: &Poll, index: u32, client: &mut Client, bytes: &[u8]) -> Result<()
         let sent = match rustix::net::send(&client.socket, bytes, SendFlags::NOSIGNAL) {
             Ok(length) => length,
             Err(Errno::AGAIN) => 0,
-            // Its end is also read, and then it is forgotten.
+            // The end of the connection is read as well, and removes it.
             Err(Errno::PIPE | Errno::CONNRESET) => return Ok(()),
             Err(error) => return Err(error.into()),
         };

@@ -76,7 +76,7 @@ class Page {
 
 test("a page gets its messages, sits out a restart, and is told of the gap", OPTIONS, async (t) => {
   const world = await World.start(t);
-  const page = await Page.open(t, { url: world.url("/ws/raw"), token: token("ann"), spread: 100, minBackoff: 50 });
+  const page = await Page.open(t, { url: world.lastingUrl("/ws/raw"), token: token("ann"), spread: 100, minBackoff: 50 });
   await page.find("open");
   assert.equal(await world.publish("user:ann", '{"type":"order_shipped"}'), 1);
   assert.equal((await page.find("message")).data, '{"type":"order_shipped"}');
@@ -94,7 +94,7 @@ test("a page gets its messages, sits out a restart, and is told of the gap", OPT
 test("coming online, and coming into view, ends the waiting; a change of network renews the connection", OPTIONS, async (t) => {
   const world = await World.start(t);
   // Left alone, this client would wait for half an hour and more.
-  const page = await Page.open(t, { url: world.url("/ws/open"), minBackoff: 1e9, maxBackoff: 1e9 });
+  const page = await Page.open(t, { url: world.lastingUrl("/ws/open"), minBackoff: 1e9, maxBackoff: 1e9 });
   await page.find("open");
   for (const order of ["online", "visibilitychange"]) {
     await world.stopGateway();

@@ -1,5 +1,8 @@
 /**
- * What the tests stand on: a Redis and a gateway of the test's own, on free ports, gone at its end.
+ * What the tests stand on: a Redis and a gateway of the test's own, gone at its end.
+ *
+ * No port is chosen before it is bound: Redis listens on a unix socket, the gateway on port 0, and
+ * the address that outlives a gateway is a listener of this process.
  *
  * `SOCKWAY_BINARY` names the program; `make test` builds it.
  */
@@ -17,18 +20,6 @@ const BINARY = process.env.SOCKWAY_BINARY ?? fileURLToPath(new URL("../../../tar
 const SECRET = "a made-up secret that is long enough for HS256";
 const LIMIT = 10_000;
 
-/** Starts a program that is killed when the test ends; `lines` of its stderr go to `seen`. */
-function start(test, command, args, seen = () => {}) {
-  const child = spawn(command, args, { stdio: ["ignore", "ignore", "pipe"], env: { ...process.env, SECRET } });
-  createInterface(child.stderr).on("line", seen);
-  child.ended = once(child, "exit");
-  test.after(async () => {
-    child.kill("SIGKILL");
-    await child.ended;
-  });
-  return child;
-}
-
 /** Waits until something is true. */
 export async function until(what, isTrue, limit = LIMIT) {
   const start = Date.now();
@@ -38,18 +29,94 @@ export async function until(what, isTrue, limit = LIMIT) {
   }
 }
 
-async function freePort() {
-  const server = createServer().listen(0, "127.0.0.1");
-  await once(server, "listening");
-  const { port } = server.address();
-  server.close();
-  await once(server, "close");
-  return port;
+/** A program of the test's own, killed when the test ends. `seen` is given each line of its output. */
+export class Child {
+  #process;
+  #closed;
+  #lines = [];
+  #end = null;
+
+  constructor(test, command, args, seen = () => {}) {
+    const env = { ...process.env, SECRET };
+    this.#process = spawn(command, args, { stdio: ["ignore", "pipe", "pipe"], env });
+    for (const output of [this.#process.stdout, this.#process.stderr]) {
+      createInterface(output).on("line", (line) => {
+        this.#lines = [...this.#lines.slice(-29), line];
+        seen(line);
+      });
+    }
+    this.#process.on("error", (error) => this.#lines.push(String(error)));
+    // `close` comes when all of the output is read, which `exit` does not wait for.
+    this.#closed = new Promise((resolve) => {
+      this.#process.on("close", (code, signal) => resolve((this.#end = signal ?? `status ${code}`)));
+    });
+    test.after(() => this.stop("SIGKILL"));
+  }
+
+  /** Waits until something is true that this program brings about; fails at once when it ends first. */
+  async until(what, isTrue) {
+    await until(what, async () => {
+      const end = this.#end;
+      if (await isTrue()) return true;
+      if (end !== null) throw new Error(`ended (${end}) before ${what}; it said last:\n${this.#lines.join("\n")}`);
+      return false;
+    });
+  }
+
+  /** Sends a signal and waits for the end. */
+  async stop(signal) {
+    this.#process.kill(signal);
+    await this.#closed;
+  }
+}
+
+/**
+ * An address that stays the same while gateways come and go. Connections are carried to the current
+ * gateway; while there is none, they are closed at once.
+ */
+class Front {
+  gateway = null;
+  #sockets = new Set();
+  #server = createServer({ allowHalfOpen: true }, (client) => this.#carry(client));
+
+  static async open(test) {
+    const front = new Front();
+    front.#server.listen(0, "127.0.0.1");
+    await once(front.#server, "listening");
+    test.after(() => {
+      front.#server.close();
+      for (const socket of front.#sockets) socket.destroy();
+    });
+    return front;
+  }
+
+  get address() {
+    return `127.0.0.1:${this.#server.address().port}`;
+  }
+
+  #carry(client) {
+    this.#keep(client);
+    if (!this.gateway) return void client.destroy();
+    const [host, port] = this.gateway.split(":");
+    const gateway = createConnection({ host, port: Number(port), allowHalfOpen: true });
+    this.#keep(gateway);
+    for (const [from, to] of [[client, gateway], [gateway, client]]) {
+      from.pipe(to);
+      // However it closed: what is still unwritten goes first.
+      from.on("close", () => to.end());
+    }
+  }
+
+  #keep(socket) {
+    this.#sockets.add(socket);
+    socket.on("close", () => this.#sockets.delete(socket));
+    socket.on("error", () => {}); // `close` follows
+  }
 }
 
 /** One command to a Redis: what it answered. */
-async function ask(port, ...words) {
-  const socket = createConnection(port, "127.0.0.1");
+async function ask(path, ...words) {
+  const socket = createConnection(path);
   socket.write(`*${words.length}\r\n`);
   for (const word of words) {
     socket.write(`$${Buffer.byteLength(word)}\r\n`);
@@ -66,66 +133,80 @@ async function ask(port, ...words) {
 
 /** A Redis and a gateway with endpoints of every kind that the tests need. */
 export class World {
-  static async start(test, settings = "") {
+  /** @param admin the gateway's own address, which tests of this rig take away */
+  static async start(test, settings = "", admin = "127.0.0.1:0") {
     const world = new World();
     world.test = test;
     world.directory = mkdtempSync(join(tmpdir(), "sockway-js-"));
     test.after(() => rmSync(world.directory, { recursive: true, force: true }));
-    world.settings = settings;
-    world.redisPort = await freePort();
-    world.port = await freePort();
+    Object.assign(world, { settings, admin });
+    world.redisSocket = join(world.directory, "redis.sock");
+    world.front = await Front.open(test);
     await world.startRedis();
     await world.startGateway();
     return world;
   }
 
   async startRedis() {
-    const options = ["--bind", "127.0.0.1", "--save", "", "--appendonly", "no", "--dir", this.directory];
-    this.redis = start(this.test, "redis-server", ["--port", String(this.redisPort), ...options]);
-    await until("redis answers", () => ask(this.redisPort, "PING").then(() => true, () => false));
+    const options = ["--save", "", "--appendonly", "no", "--dir", this.directory];
+    this.redis = new Child(this.test, "redis-server", ["--port", "0", "--unixsocket", this.redisSocket, ...options]);
+    await this.redis.until("Redis answers", () => ask(this.redisSocket, "PING").then(() => true, () => false));
   }
 
   async startGateway() {
     const file = join(this.directory, "sockway.toml");
     writeFileSync(file, this.#configuration());
-    let admin;
-    this.gateway = start(this.test, BINARY, ["serve", "--config", file], (line) => {
-      const record = JSON.parse(line);
-      const fields = record.fields ?? record;
-      if (fields.message === "listening") admin = fields.admin;
+    this.listening = null;
+    this.gateway = new Child(this.test, BINARY, ["serve", "--config", file], (line) => {
+      this.listening ??= listeningRecord(line);
     });
-    await until("the gateway listens", () => admin);
-    await until("the gateway is ready", async () => (await fetch(`http://${admin}/readyz`)).ok);
+    await this.gateway.until("the gateway listens", () => this.listening);
+    const isReady = async () => (await fetch(`http://${this.listening.admin}/readyz`)).ok;
+    await this.gateway.until("the gateway is ready", () => isReady().catch(() => false));
+    this.front.gateway = this.listening.address;
   }
 
   /** Ends the gateway as a crash does, or by a signal. */
   async stopGateway(signal = "SIGKILL") {
-    this.gateway.kill(signal);
-    await this.gateway.ended;
+    this.front.gateway = null;
+    await this.gateway.stop(signal);
   }
 
   async stopRedis() {
-    this.redis.kill("SIGKILL");
-    await this.redis.ended;
+    await this.redis.stop("SIGKILL");
   }
 
+  /** A path of the gateway that runs now. */
   url(path) {
-    return `ws://127.0.0.1:${this.port}${path}`;
+    return `ws://${this.listening.address}${path}`;
+  }
+
+  /** The same through the front, for a client that outlives this gateway. */
+  lastingUrl(path) {
+    return `ws://${this.front.address}${path}`;
+  }
+
+  /** The value of a series of the gateway. */
+  async metric(series) {
+    const text = await (await fetch(`http://${this.listening.admin}/metrics`)).text();
+    const line = text.split("\n").find((line) => line.startsWith(`${series} `));
+    if (!line) throw new Error(`no series ${series}`);
+    return Number(line.slice(series.length));
   }
 
   /** How many subscribers got it. */
   async publish(channel, payload) {
-    return Number((await ask(this.redisPort, "PUBLISH", channel, payload)).slice(1));
+    return Number((await ask(this.redisSocket, "PUBLISH", channel, payload)).slice(1));
   }
 
   #configuration() {
     return `
 [server]
-listen = "127.0.0.1:${this.port}"
-[admin]
 listen = "127.0.0.1:0"
+[admin]
+listen = "${this.admin}"
 [redis]
-url = "redis://127.0.0.1:${this.redisPort}/0"
+url = "redis+unix://${this.redisSocket}"
 probe_interval = "1s"
 probe_timeout = "900ms"
 reconnect_min = "20ms"
@@ -169,6 +250,14 @@ ${this.settings}`;
   }
 }
 
+/** The fields `address` and `admin` of the record that names them; `null` for any other line. */
+function listeningRecord(line) {
+  if (!line.startsWith("{")) return null; // such as the reason why it does not start
+  const record = JSON.parse(line);
+  const fields = record.fields ?? record;
+  return fields.message === "listening" ? fields : null;
+}
+
 /** A token of this user, made as a backend makes it. */
 export function token(user, seconds = 600) {
   const part = (value) => Buffer.from(JSON.stringify(value)).toString("base64url");
@@ -196,7 +285,7 @@ export class Diary {
     return event;
   }
 
-  /** The first event of this type that has not been read yet; those before it are passed over. */
+  /** The first event of this type that has not been read yet; those before it are skipped. */
   async find(type) {
     await until(type, () => this.events.slice(this.read).some((event) => event.type === type));
     while (this.events[this.read].type !== type) this.read += 1;

@@ -10,7 +10,7 @@ mod tests;
 pub use playground::{Place, Playground, Publish, Stage};
 pub(super) use playground::{publish, stage};
 
-use super::answer::{self, Answer};
+use super::response::{self, AdminResponse};
 use hyper::{
     StatusCode,
     header::{CONTENT_SECURITY_POLICY, HeaderName, HeaderValue, REFERRER_POLICY},
@@ -38,11 +38,11 @@ pub(super) fn has(path: &str) -> bool {
 }
 
 /// The page, or one of its parts.
-pub(super) fn serve(path: &str, playground: Option<&Playground>) -> Answer {
+pub(super) fn serve(path: &str, playground: Option<&Playground>) -> AdminResponse {
     let part = PARTS.iter().find(|(known, ..)| *known == path);
     let mut answer = match part {
-        Some(&(_, media_type, text)) => answer::text(StatusCode::OK, media_type, text),
-        None => answer::text(StatusCode::OK, "text/html; charset=utf-8", page(playground)),
+        Some(&(_, media_type, text)) => response::text(StatusCode::OK, media_type, text),
+        None => response::text(StatusCode::OK, "text/html; charset=utf-8", page(playground)),
     };
     let headers = answer.headers_mut();
     headers.insert(CONTENT_SECURITY_POLICY, policy(playground));

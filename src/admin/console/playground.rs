@@ -5,7 +5,7 @@
 //! a name that an attacker points here (DNS rebinding) would do; a publish must also come with the
 //! page's `Origin`, so that no other page can send it.
 
-use crate::admin::answer::{self, Answer};
+use crate::admin::response::{self, AdminResponse};
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -67,9 +67,9 @@ pub(in crate::admin) fn stage(
     playground: &Playground,
     address: SocketAddr,
     headers: &HeaderMap,
-) -> Answer {
+) -> AdminResponse {
     match own_host(address, headers) {
-        Some(_) => answer::json(StatusCode::OK, &playground.stage),
+        Some(_) => response::json(StatusCode::OK, &playground.stage),
         None => foreign(),
     }
 }
@@ -79,7 +79,7 @@ pub(in crate::admin) async fn publish<B>(
     playground: &Playground,
     address: SocketAddr,
     request: Request<B>,
-) -> Answer
+) -> AdminResponse
 where
     B: Body,
     B::Error: Into<Box<dyn Error + Send + Sync>>,
@@ -98,11 +98,11 @@ where
     }
 }
 
-async fn carry_out(playground: &Playground, post: Post) -> Answer {
+async fn carry_out(playground: &Playground, post: Post) -> AdminResponse {
     let published = (playground.publish)(post.channel, post.message);
     match time::timeout(PATIENCE, published).await {
-        Ok(Ok(subscribers)) => answer::json(StatusCode::OK, &json!({"subscribers": subscribers})),
-        Ok(Err(_)) | Err(_) => answer::problem(
+        Ok(Ok(subscribers)) => response::json(StatusCode::OK, &json!({"subscribers": subscribers})),
+        Ok(Err(_)) | Err(_) => response::problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "redis_unavailable",
             "the private Redis does not answer",
@@ -124,14 +124,14 @@ fn is_from_the_page(address: SocketAddr, headers: &HeaderMap) -> bool {
     is(ORIGIN, &format!("http://{host}")) && is(CONTENT_TYPE, "application/json")
 }
 
-fn foreign() -> Answer {
-    answer::problem(
+fn foreign() -> AdminResponse {
+    response::problem(
         StatusCode::FORBIDDEN,
         "not_from_the_console",
         "only the console's own page may ask for this, at this port's own address",
     )
 }
 
-fn refused(detail: &str) -> Answer {
-    answer::problem(StatusCode::BAD_REQUEST, "bad_publish", detail)
+fn refused(detail: &str) -> AdminResponse {
+    response::problem(StatusCode::BAD_REQUEST, "bad_publish", detail)
 }

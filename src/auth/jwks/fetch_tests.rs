@@ -14,7 +14,7 @@ use std::{
 };
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
-    net::{TcpListener, TcpStream},
+    net::{TcpListener, TcpSocket, TcpStream},
     task::JoinHandle,
 };
 use tokio_util::task::AbortOnDropHandle;
@@ -130,8 +130,10 @@ async fn every_other_answer_is_an_error_of_its_own() {
         let error = Issuer::saying(answer).await.fetch().await.unwrap_err().to_string();
         assert!(error.starts_with(expected), "{error}, not {expected}");
     }
-    let nobody = TcpListener::bind("127.0.0.1:0").await.unwrap().local_addr().unwrap();
-    let url = format!("http://{nobody}/keys").parse().unwrap();
+    // Bound, and not listening: as long as it is kept, nobody else can listen there.
+    let nobody = TcpSocket::new_v4().unwrap();
+    nobody.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let url = format!("http://{}/keys", nobody.local_addr().unwrap()).parse().unwrap();
     let error = Client::default().fetch(&url).await.unwrap_err();
     assert!(matches!(error, FetchError::Connect(_)), "{error}");
 }

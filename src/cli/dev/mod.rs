@@ -58,8 +58,9 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Result<(), Failure> {
     let ports = Ports::of(args.port, args.admin_port);
-    let _level = logging::start(&demo(ports, redis.port())?.log);
+    let logging = logging::start(&demo(ports, redis.port())?.log)?;
     let (gateway, token) = bind(ports, redis.port())?;
+    logging.count_dropped_in(&gateway.metrics().log_records_dropped);
     let _signals = AbortOnDropHandle::new(tokio::spawn(signals.run(gateway.stopper())));
     let address = gateway.address().expect("the demo configuration listens on TCP");
     let gateway = gateway.with_playground(playground::of(address, redis.port(), token.clone()));

@@ -181,6 +181,8 @@ fn end(child: &mut Child) {
     let _ = child.wait();
 }
 
+/// A port that is free now. Another program may get it before Redis binds it: then Redis ends, and
+/// the next attempt takes another port. No other Redis is mistaken for ours ([`answers_as`]).
 fn free_port() -> io::Result<u16> {
     Ok(TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?.local_addr()?.port())
 }

@@ -46,7 +46,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     }
     let config = &loaded.config;
     machine::examine(config, &mut report);
-    let failed = runtime::block_on(async {
+    let failed = runtime::block_on_or_signal(async {
         issuer::examine(config, &mut report).await;
         redis::examine(config, &mut report).await;
         if let Some(url) = &args.url {

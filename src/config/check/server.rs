@@ -70,9 +70,12 @@ fn tls(table: &mut Table<'_, '_>) -> Option<Option<Tls>> {
 }
 
 pub(super) fn admin(table: &mut Table<'_, '_>, server: Option<&Server>) -> Option<Admin> {
-    let listen = table.text("listen", "127.0.0.1:9090", address::socket)?;
+    let listen = table.text("listen", "127.0.0.1:9090", address::socket);
+    let allowed_hosts = table.list("allowed_hosts", &[], address::host);
+    let listen = listen?;
     if server.is_some_and(|server| address::collide(&server.listen, listen)) {
         table.problem("listen", "must not be the port of server.listen: this one stays private");
     }
-    Some(Admin { listen })
+    let allowed_hosts = allowed_hosts.into_iter().map(|host| host.value).collect();
+    Some(Admin { listen, allowed_hosts })
 }

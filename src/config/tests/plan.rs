@@ -33,6 +33,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.max_sessions_per_user", "7", Effect, "server.max_sessions_per_user"),
     ("server.handshakes_per_second", "7", Effect, "server.handshakes_per_second"),
     ("server.allowed_origins", r#"["https://a.example"]"#, Effect, "server.allowed_origins"),
+    ("admin.allowed_hosts", r#"["sockway.internal"]"#, Effect, "admin.allowed_hosts"),
     ("server.trusted_proxies", "[]", Effect, "server.trusted_proxies"),
     ("server.tls.cert_file", r#""renewed.pem""#, Effect, "server.tls.cert_file"),
     ("server.tls.key_file", r#""second.key""#, Effect, "server.tls.key_file"),

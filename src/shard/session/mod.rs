@@ -15,12 +15,11 @@ use super::{
     context::Context,
     inbound::{FRAME_BURST, FRAMES_PER_TICK},
     reload::{self, SessionFacts},
-    transport::Transport,
     wheel::Tick,
 };
 use crate::{
     auth::Auth, channel::ChannelName, config::Config, endpoint::Endpoint, identity::Identity,
-    metrics::EndpointMetrics, reason::CloseReason, wire::Codec,
+    metrics::EndpointMetrics, net::Transport, reason::CloseReason, wire::Codec,
 };
 use deadlines::Deadlines;
 use queue::OutQueue;

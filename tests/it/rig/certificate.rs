@@ -25,7 +25,7 @@ impl Certificate {
         Self::make_for(directory, name, 1)
     }
 
-    /// … valid for so many days.
+    /// … valid for this many days.
     #[track_caller]
     pub(crate) fn make_for(directory: &Path, name: &str, days: u32) -> Self {
         let made = Self {
@@ -48,7 +48,7 @@ impl Certificate {
         made
     }
 
-    /// Signs it anew: from now on until now.
+    /// Signs it again with a validity that starts and ends now.
     #[track_caller]
     pub(crate) fn let_expire(&self) {
         let status = Command::new("openssl")
@@ -63,12 +63,12 @@ impl Certificate {
         assert!(status.expect("openssl is installed").success());
     }
 
-    /// A client that trusts this certificate alone.
+    /// A client configuration that trusts only this certificate.
     pub(crate) fn trusted(&self, versions: &[&'static SupportedProtocolVersion]) -> ClientConfig {
         Self::all_trusted(&[self], versions)
     }
 
-    /// A client that trusts these.
+    /// A client configuration that trusts these.
     pub(crate) fn all_trusted(
         certificates: &[&Self],
         versions: &[&'static SupportedProtocolVersion],

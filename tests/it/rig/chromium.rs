@@ -1,11 +1,11 @@
-//! A headless Chromium, driven by the `DevTools` protocol; for tests of what people see.
+//! A headless Chromium, driven by the `DevTools` protocol; for tests of pages.
 //!
-//! One page. Whatever the browser complains of (an exception, an error in its console, a violated
-//! policy) is kept, so that a test can demand that there was nothing.
+//! One page. Everything the browser complains about (an exception, an error in its console, a
+//! violated policy) is kept, so that a test can assert that there was nothing.
 
 use super::{
     process::Process,
-    wait::{LIMIT, until, within},
+    wait::{LIMIT, until},
 };
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::{Value, json};
@@ -19,7 +19,7 @@ pub(crate) struct Chromium {
     session: Option<String>,
     commands: u64,
     complaints: Vec<String>,
-    // In this order: the browser ends before its directory goes.
+    // Dropped in this order: the browser ends before its directory is removed.
     _process: Process,
     _directory: TempDir,
 }
@@ -36,10 +36,8 @@ impl Chromium {
             .arg(format!("--user-data-dir={}", directory.path().display()))
             .arg("about:blank");
         let process = Process::start(&mut command);
-        let url = within(LIMIT, "chromium says where it listens", || {
-            let text = process.stderr.text();
-            let (_, rest) = text.split_once("DevTools listening on ")?;
-            rest.lines().next().map(str::to_owned)
+        let url = process.stderr.wait_for("chromium says where it listens", |line| {
+            line.split_once("DevTools listening on ").map(|(_, url)| url.to_owned())
         });
         let host = url.split('/').nth(2).expect("a host in the URL").to_owned();
         let stream = TcpStream::connect(host).expect("chromium accepts");
@@ -80,7 +78,7 @@ impl Chromium {
         self.command("Emulation.setDeviceMetricsOverride", &metrics);
     }
 
-    /// What the reader prefers from now on: "light" or "dark".
+    /// The user's preferred colour scheme from now on: "light" or "dark".
     pub(crate) fn prefers(&mut self, scheme: &str) {
         let features = json!([{ "name": "prefers-color-scheme", "value": scheme }]);
         self.command("Emulation.setEmulatedMedia", &json!({ "features": features }));
@@ -104,15 +102,15 @@ impl Chromium {
         until(expression, || self.value(&guarded) == true);
     }
 
-    /// The page as it looks, as PNG.
+    /// A screenshot of the page, as PNG.
     pub(crate) fn screenshot(&mut self) -> Vec<u8> {
         let shot = self.command("Page.captureScreenshot", &json!({ "format": "png" }));
         STANDARD.decode(shot["data"].as_str().expect("a picture")).expect("base64")
     }
 
-    /// Everything that the browser has complained of so far.
+    /// Everything the browser has complained about so far.
     pub(crate) fn complaints(&mut self) -> &[String] {
-        // Events come before the answer to a later command.
+        // Earlier events arrive before the answer to this command.
         self.value("1");
         &self.complaints
     }
@@ -148,7 +146,7 @@ impl Chromium {
             Some("Log.entryAdded") => {
                 ["error", "warning"].iter().any(|level| parameters["entry"]["level"] == *level)
             }
-            // An alert: some script ran that must not.
+            // An alert: a script ran that must not run.
             Some("Page.javascriptDialogOpening") => true,
             _ => false,
         };

@@ -1,5 +1,5 @@
 //! A WebSocket client written for these tests alone. It shares no code with the product, checks
-//! every byte it gets, and can do all the wrong things.
+//! every byte it receives, and can violate the protocol in every way.
 
 use super::{
     http::{self, Request, Response},
@@ -22,7 +22,7 @@ pub(crate) const CLOSE: u8 = 0x88;
 pub(crate) const PING: u8 = 0x89;
 pub(crate) const PONG: u8 = 0x8A;
 
-/// What came from the gateway.
+/// A frame from the gateway, or the end of the connection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Frame {
     Text(String),
@@ -39,7 +39,7 @@ pub(crate) enum Frame {
 pub(crate) struct Client {
     stream: TcpStream,
     inbox: VecDeque<u8>,
-    /// The 101.
+    /// The response with status 101.
     pub(crate) answer: Response,
 }
 
@@ -50,7 +50,8 @@ impl Client {
         Self::over(http::connect(address), request)
     }
 
-    /// … with a receive buffer so small that the gateway soon notices when nobody reads.
+    /// … with a receive buffer so small that the gateway soon notices when the client does not
+    /// read.
     #[track_caller]
     pub(crate) fn open_narrow(address: SocketAddr, request: &Request) -> Self {
         let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
@@ -67,7 +68,7 @@ impl Client {
         }
     }
 
-    /// Opens a WebSocket, or gives the answer that refused it.
+    /// Opens a WebSocket, or returns the response that refused it.
     #[track_caller]
     pub(crate) fn try_open(address: SocketAddr, request: &Request) -> Result<Self, Response> {
         Self::try_over(http::connect(address), request)
@@ -124,7 +125,7 @@ impl Client {
         serde_json::from_str(&text).unwrap_or_else(|error| panic!("{error} in {text}"))
     }
 
-    /// Texts until the close frame, and that.
+    /// All texts until the close frame, and that frame.
     #[track_caller]
     pub(crate) fn until_closed(&mut self) -> (Vec<String>, (u16, String)) {
         let mut texts = Vec::new();
@@ -137,8 +138,8 @@ impl Client {
         }
     }
 
-    /// The close frame, which must be next, is answered as RFC 6455 wants it; then the gateway must
-    /// end the connection.
+    /// Reads the close frame, which must be next, and answers it as RFC 6455 requires; then the
+    /// gateway must end the connection.
     #[track_caller]
     pub(crate) fn assert_closed(&mut self, code: u16, reason: &str) {
         let got = self.until_closed();
@@ -147,7 +148,7 @@ impl Client {
         assert_eq!(self.frame(), Frame::End, "nothing may follow a close frame");
     }
 
-    /// Closes properly: sends a close frame, and gives the one that answers it.
+    /// Closes properly: sends a close frame, and returns the code of the answer.
     #[track_caller]
     pub(crate) fn bye(mut self) -> (u16, String) {
         self.send(CLOSE, &1000u16.to_be_bytes());
@@ -160,12 +161,12 @@ impl Client {
         self.send_bytes(&encode(first, payload));
     }
 
-    /// Sends one masked frame if the connection still takes it.
+    /// Sends one masked frame if the connection is still writable.
     pub(crate) fn try_send(&mut self, first: u8, payload: &[u8]) {
         let _ = self.stream.write_all(&encode(first, payload));
     }
 
-    /// Sends bytes that may be no frame at all.
+    /// Sends bytes that need not be a frame.
     #[track_caller]
     pub(crate) fn send_bytes(&mut self, bytes: &[u8]) {
         self.stream.write_all(bytes).expect("the bytes are taken");
@@ -176,7 +177,7 @@ impl Client {
         self.stream.try_clone().expect("a descriptor")
     }
 
-    /// Ends its own side of the connection; the other may still speak.
+    /// Shuts down the sending side of the connection; the gateway may still send.
     pub(crate) fn stop_writing(&self) {
         // An error means that it has ended already.
         let _ = self.stream.shutdown(Shutdown::Write);
@@ -235,7 +236,7 @@ fn decode(first: u8, payload: Vec<u8>) -> Frame {
     }
 }
 
-/// The first frame in `bytes`, when it is there whole, and its length.
+/// The first frame in `bytes`, if it is complete, and its length.
 pub(crate) fn parse(bytes: &[u8]) -> Option<(Frame, usize)> {
     let (&[first, second], rest) = bytes.split_first_chunk::<2>()?;
     assert_eq!((first & 0xF0, second & 0x80), (0x80, 0), "whole messages, unmasked");

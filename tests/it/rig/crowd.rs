@@ -1,5 +1,5 @@
-//! Many clients on one thread, each with its [`Ledger`]. What is asked of them here is waited for
-//! with deadlines; what they do in between is their own.
+//! Many clients on one thread, each with its [`Ledger`]. Calls wait with deadlines; between calls
+//! the clients run by themselves.
 
 use super::{
     client::{self, Frame},
@@ -22,17 +22,17 @@ use tokio::{
     time::{sleep, timeout},
 };
 
-/// The longest that one client may take to come in, or to be refused.
+/// The longest that one client may take to be accepted or refused.
 const COMING_IN: Duration = Duration::from_secs(60);
 
-/// A thread on which clients live. They end at drop, by a reset.
+/// A thread that runs clients. They end at drop, by a reset.
 pub(crate) struct Crowd {
     handle: Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
 }
 
-/// A client before it comes.
+/// A client before it connects.
 #[derive(Debug, Clone)]
 pub(crate) struct Plan {
     address: SocketAddr,
@@ -47,18 +47,18 @@ impl Plan {
         Self { address, request, ledger, from: None, narrow: false }
     }
 
-    /// Comes from this loopback address.
+    /// Connects from this loopback address.
     pub(crate) fn from(self, address: IpAddr) -> Self {
         Self { from: Some(address), ..self }
     }
 
-    /// Notes how long each message was under way.
+    /// Records the latency of each message.
     pub(crate) fn timed(mut self) -> Self {
         self.ledger.delays = Some(Vec::new());
         self
     }
 
-    /// Has so small a receive buffer that the gateway soon notices when it does not read.
+    /// Uses a receive buffer so small that the gateway soon notices when the client does not read.
     pub(crate) fn narrow(self) -> Self {
         Self { narrow: true, ..self }
     }
@@ -71,13 +71,13 @@ pub(crate) enum Manner {
     Stops,
     /// Reads this many bytes a second.
     Slow(usize),
-    /// Closes as RFC 6455 wants it.
+    /// Closes as RFC 6455 requires.
     Leaves,
     /// Ends as a crash does.
     Resets,
 }
 
-/// Why a client is not in.
+/// Why a client was not accepted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Refused {
     Status {
@@ -88,7 +88,7 @@ pub(crate) enum Refused {
     NoAnswer,
 }
 
-/// A client that is in.
+/// A client that was accepted.
 pub(crate) struct Member {
     ledger: Arc<Mutex<Ledger>>,
     manner: watch::Sender<Manner>,
@@ -103,7 +103,7 @@ impl Member {
         look(&self.ledger.lock().expect("no holder panics"))
     }
 
-    /// How long each message was under way since this was last asked, of one that is timed.
+    /// The latency of each message since the last call, for a client that records it.
     pub(crate) fn take_delays(&self) -> Vec<Duration> {
         let mut ledger = self.ledger.lock().expect("no holder panics");
         let delays = ledger.delays.replace(Vec::new()).expect("it is timed");
@@ -134,7 +134,7 @@ impl Crowd {
         Self { handle, stop: Some(stop), thread: Some(thread) }
     }
 
-    /// Lets them all come at once.
+    /// Connects them all at once.
     #[track_caller]
     pub(crate) fn come(&self, plans: Vec<Plan>) -> Vec<Result<Member, Refused>> {
         let (count, (sender, results)) = (plans.len(), mpsc::channel());
@@ -157,7 +157,7 @@ impl Crowd {
         all.into_iter().map(|(_, result)| result).collect()
     }
 
-    /// … and all must be let in.
+    /// … and all must be accepted.
     #[track_caller]
     pub(crate) fn all_in(&self, plans: Vec<Plan>) -> Vec<Member> {
         let results = self.come(plans).into_iter();
@@ -204,14 +204,14 @@ async fn enter(plan: &Plan) -> io::Result<Entered> {
     Ok(Err(Some(Refused::Status { status, retry_after: text.contains("\r\nretry-after: ") })))
 }
 
-/// Lets a client live on this runtime.
+/// Runs a client on this runtime.
 fn attend(stream: TcpStream, inbox: Vec<u8>, ledger: Ledger) -> Member {
     let (manner, manners) = watch::channel(Manner::Reads);
     let ledger = Arc::new(Mutex::new(ledger));
     let life = Life { stream, inbox, ledger: Arc::clone(&ledger), manners };
     tokio::spawn(async move {
         let ledger = Arc::clone(&life.ledger);
-        // An error is an end like another: the gateway has reset the connection.
+        // An error is also an end: the gateway has reset the connection.
         let _ = life.live().await;
         ledger.lock().expect("no holder panics").take(&Frame::End);
     });
@@ -233,7 +233,7 @@ impl Life {
             let most = match manner {
                 Manner::Reads => usize::MAX,
                 Manner::Stops => {
-                    // An error means that the test has let go of it: nobody looks any more.
+                    // An error means that the test has dropped it and needs nothing more.
                     if self.manners.changed().await.is_err() {
                         std::future::pending::<()>().await;
                     }
@@ -292,7 +292,7 @@ async fn read_some(stream: &mut TcpStream, inbox: &mut Vec<u8>, most: usize) -> 
     stream.take(most as u64).read_buf(inbox).await
 }
 
-/// Waits until each of these has the message of this number from a channel.
+/// Waits until each of these has the message with this number from a channel.
 #[track_caller]
 pub(crate) fn wait_all_have(members: &[Member], channel: &str, last: u64) {
     wait::within(Duration::from_secs(60), &format!("all have {last} of {channel}"), || {

@@ -1,4 +1,4 @@
-//! Clients that send their request a byte now and then and never come to its end.
+//! Clients that send their request one byte at a time and never finish it.
 
 use super::{http::Request, wait};
 use socket2::{Domain, Socket, Type};
@@ -12,7 +12,7 @@ pub(crate) struct Drippers {
     clients: Vec<TcpStream>,
     request: Vec<u8>,
     sent: usize,
-    /// When the last of them had come.
+    /// When the last of them had connected.
     came: Instant,
 }
 
@@ -28,10 +28,10 @@ impl Drippers {
         drippers
     }
 
-    /// One byte more of each.
+    /// Each sends one more byte.
     pub(crate) fn drip(&mut self) {
         let byte = &self.request[self.sent..=self.sent];
-        // Who has been cut off takes none any more; how it was told is seen at the end.
+        // A client that was cut off cannot send; its answer is checked at the end.
         self.clients.iter_mut().for_each(|client| drop(client.write(byte)));
         self.sent += 1;
         assert!(self.sent < self.request.len() - 1, "they would come to the end");
@@ -45,8 +45,8 @@ impl Drippers {
         self.clients.iter().all(waits)
     }
 
-    /// Drips once a second until all have been answered with this; how long that took since the last
-    /// of them had come.
+    /// Sends a byte a second until all have been answered with this; returns the time since the
+    /// last of them connected.
     #[track_caller]
     pub(crate) fn until_all_are(mut self, status: &str) -> Duration {
         let mut dripped = Instant::now();

@@ -1,4 +1,4 @@
-//! The gateway under test: the real binary, started with a real file, asked through real ports.
+//! The gateway under test: the real binary, started with a real file, used through its real ports.
 
 use super::{
     client::Client,
@@ -47,7 +47,7 @@ impl Gateway {
         Self::listening(Process::start(command), directory)
     }
 
-    /// Starts a gateway that may have so many files open.
+    /// Starts a gateway with this limit on open files.
     #[track_caller]
     pub(crate) fn start_with_files(files: u32, settings: &Settings) -> Self {
         let directory = tempfile::tempdir().expect("a temporary directory");
@@ -61,14 +61,9 @@ impl Gateway {
     }
 
     #[track_caller]
-    fn listening(mut process: Process, directory: TempDir) -> Self {
-        let (address, admin) = wait::within(wait::LIMIT, "the gateway listens", || {
-            let listening = process.stderr.find(|line| listening(line));
-            if listening.is_none() {
-                assert!(process.is_running(), "it ended: {}", process.stderr.text());
-            }
-            listening
-        });
+    fn listening(process: Process, directory: TempDir) -> Self {
+        let (address, admin) =
+            process.stderr.wait_for("the gateway listens", |line| listening(line));
         Self { process, directory, address, admin }
     }
 
@@ -173,7 +168,7 @@ impl Gateway {
         (count("applied"), count("refused"))
     }
 
-    /// Waits for the record of a reload that was refused and has this in it.
+    /// Waits for the log record of a refused reload that contains this text.
     #[track_caller]
     pub(crate) fn refused_because(&self, reason: &str) {
         self.process.stderr.wait_for(reason, |line| {
@@ -181,19 +176,19 @@ impl Gateway {
         });
     }
 
-    /// What the process holds now.
+    /// The process's resources now.
     pub(crate) fn vitals(&self) -> Vitals {
         Vitals::of(self.process.id())
     }
 
-    /// Waits until the process holds no more than it did then (I6).
+    /// Waits until the process uses no more resources than it did then (I6).
     #[track_caller]
     pub(crate) fn wait_back_to(&self, before: Vitals) {
         before.wait_back(self.process.id());
     }
 
-    /// Sets how many files the process may have open: fewer than it counted on when it started. The
-    /// hard limit stays, so that this can be taken back.
+    /// Changes the limit on open files of the running process. The hard limit stays, so that this
+    /// can be undone.
     #[track_caller]
     pub(crate) fn limit_files(&self, most: usize) {
         let id = self.process.id();
@@ -214,7 +209,7 @@ impl Gateway {
     }
 }
 
-/// Starts `sockway serve` with these settings, whatever comes of it.
+/// Starts `sockway serve` with these settings and waits for nothing.
 pub(crate) fn spawn(settings: &Settings) -> (Process, TempDir) {
     let directory = tempfile::tempdir().expect("a temporary directory");
     let file = directory.path().join("sockway.toml");
@@ -223,7 +218,7 @@ pub(crate) fn spawn(settings: &Settings) -> (Process, TempDir) {
     (process, directory)
 }
 
-/// The public and the admin address, when this is the record that names them.
+/// The public and the admin address, if this is the log record that contains them.
 fn listening(line: &str) -> Option<(SocketAddr, SocketAddr)> {
     let record: Value = serde_json::from_str(line).ok()?;
     let fields = record.get("fields").unwrap_or(&record);

@@ -1,4 +1,4 @@
-//! HTTP by hand: exactly these bytes out, exactly that status line, those headers and that body in.
+//! HTTP by hand, so that tests control every byte sent and see every header received.
 
 use super::wait::LIMIT;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -45,13 +45,13 @@ impl Request {
         self
     }
 
-    /// Takes a header away.
+    /// Removes a header.
     pub(crate) fn without(mut self, name: &str) -> Self {
         self.headers.retain(|(known, _)| !known.eq_ignore_ascii_case(name));
         self
     }
 
-    /// Another value for a header that is there.
+    /// Replaces the value of a header that is present.
     pub(crate) fn replace(self, name: &str, value: &str) -> Self {
         self.without(name).header(name, value)
     }
@@ -100,13 +100,13 @@ pub(crate) fn exchange(mut stream: TcpStream, bytes: &[u8]) -> Response {
     Response::read(&mut stream).expect("a whole response")
 }
 
-/// An answer, whole.
+/// A complete response.
 #[derive(Debug)]
 pub(crate) struct Response {
     pub(crate) status: u16,
     pub(crate) headers: Vec<(String, String)>,
     pub(crate) body: Vec<u8>,
-    /// What came behind the answer: the first frames after a 101.
+    /// Bytes after the response: the first frames after a 101.
     pub(crate) rest: Vec<u8>,
 }
 
@@ -163,8 +163,8 @@ impl Response {
             .unwrap_or_else(|error| panic!("{error} in {}", self.text()))
     }
 
-    /// Holds the answer against the contract of every refusal: its status, a problem body with a
-    /// stable code, and whatever header the status demands.
+    /// Checks the response against the contract of every refusal: its status, a problem body with a
+    /// stable code, and the headers that the status requires.
     #[track_caller]
     pub(crate) fn assert_refused(&self, status: u16, code: &str) {
         assert_eq!((self.status, self.text()), (status, self.text()), "{code} expected");

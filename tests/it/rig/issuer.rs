@@ -1,4 +1,4 @@
-//! An issuer of tokens with a key set at a URL, which can also be down, slow, huge or a liar.
+//! An issuer of tokens with a key set at a URL, which can also be down, slow, huge or wrong.
 
 use super::{token::now, wait::LIMIT};
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
@@ -32,12 +32,12 @@ impl Key {
         json!({ "kty": "OKP", "crv": "Ed25519", "use": "sig", "kid": self.kid, "x": x })
     }
 
-    /// A good token of this user, for an hour.
+    /// A valid token of this user, for an hour.
     pub(crate) fn token(&self, user: &str) -> String {
         self.signed(json!({}), &json!({ "sub": user, "exp": now() + 3600 }))
     }
 
-    /// A token with these claims, and these members in its header besides `alg` and `kid`.
+    /// A token with these claims, and these header members besides `alg` and `kid`.
     pub(crate) fn signed(&self, mut header: Value, claims: &Value) -> String {
         let members = header.as_object_mut().expect("an object");
         members.insert("alg".to_owned(), "EdDSA".into());
@@ -86,7 +86,7 @@ impl Issuer {
         issuer
     }
 
-    /// An issuer that accepts connections and hangs up.
+    /// An issuer that accepts connections and closes them.
     pub(crate) fn down() -> Self {
         Self::start(None)
     }
@@ -115,7 +115,7 @@ impl Issuer {
         self.say("200 OK", &json!({ "keys": keys }).to_string());
     }
 
-    /// Answers with this status, and maybe headers behind it, and this body from now on.
+    /// Answers from now on with this status line, which may include headers, and this body.
     pub(crate) fn say(&self, status: &str, body: &str) {
         let length = body.len();
         let answer = format!("HTTP/1.1 {status}\r\nContent-Length: {length}\r\n\r\n{body}");
@@ -134,7 +134,7 @@ impl Issuer {
         *self.shared.manner.lock().expect("no holder panics") = manner;
     }
 
-    /// How often it was asked.
+    /// How many connections it has accepted.
     pub(crate) fn asked(&self) -> usize {
         self.shared.asked.load(Ordering::Relaxed)
     }
@@ -173,7 +173,7 @@ fn serve(listener: &TcpListener, shared: &Shared, tls: Option<&Arc<ServerConfig>
     }
 }
 
-/// Reads one request and answers. Whoever leaves early is none of our business.
+/// Reads one request and answers it. A client that disconnects early is ignored.
 fn reply(mut stream: impl Read + Write, answer: &[u8]) {
     let mut request = Vec::new();
     let mut byte = [0];

@@ -1,4 +1,4 @@
-//! What the tests stand on: real children, real sockets, deadlines everywhere, nothing left behind.
+//! The test rig: real child processes, real sockets, deadlines everywhere, nothing left behind.
 
 pub(crate) mod certificate;
 pub(crate) mod chromium;
@@ -10,6 +10,7 @@ pub(crate) mod http;
 pub(crate) mod issuer;
 pub(crate) mod metrics;
 pub(crate) mod oracle;
+pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod redis;
@@ -26,14 +27,16 @@ pub(crate) use client::{Client, Frame};
 pub(crate) use gateway::Gateway;
 pub(crate) use http::Request;
 pub(crate) use issuer::{Issuer, Key};
+pub(crate) use port::HeldPort;
 pub(crate) use redis::Redis;
 pub(crate) use settings::{Endpoint, Settings};
 pub(crate) use wss::Wss;
 
 use std::io::Write as _;
 
-/// Says what a test leaves out, past the harness, which shows nothing of a test that passes.
+/// Reports what a test skips, directly on stderr: the test harness hides the output of a test that
+/// passes.
 pub(crate) fn left_out(what: &str) {
-    // Who has closed the standard error does not want to know.
-    let _ = writeln!(std::io::stderr(), "LEFT OUT: {what}");
+    // With stderr closed, there is no one to report to.
+    let _ = writeln!(std::io::stderr(), "SKIPPED: {what}");
 }

@@ -1,6 +1,6 @@
-//! Who knows what must arrive. Every message says its channel, its number there and its time; a
-//! [`Ledger`] reads what one client gets and writes down whatever breaks a promise: a stranger's
-//! message (I1), a wrong order (I2), a second copy (I3), a hole that nobody told (I4).
+//! Checks what clients receive. Every message contains its channel, its number in it and its time;
+//! a [`Ledger`] reads what one client receives and records every broken promise: another's message
+//! (I1), a wrong order (I2), a duplicate (I3), a hole without a gap notice (I4).
 
 use super::{
     client::Frame,
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant, SystemTime, UNIX_EPOCH},
 };
 
-/// The random numbers of one test: from `SEED` when that is set, and told either way.
+/// The random numbers of one test, seeded by `SEED` if set; the seed is printed.
 #[expect(clippy::print_stderr, reason = "shown by the test harness when a test fails")]
 pub(crate) fn seeded() -> fastrand::Rng {
     let given = std::env::var("SEED").ok().map(|seed| seed.parse().expect("SEED is a number"));
@@ -30,7 +30,7 @@ pub(crate) fn seeded() -> fastrand::Rng {
     fastrand::Rng::with_seed(seed)
 }
 
-/// The payload of message `number` on `channel`, sent now, with so many bytes of ballast.
+/// The payload of message `number` on `channel`, sent now, with this many bytes of padding.
 pub(crate) fn payload(channel: &str, number: u64, ballast: usize) -> String {
     let (at, pad) = (micros(), "x".repeat(ballast));
     format!(r#"{{"oracle":"{channel}","number":{number},"at":{at},"pad":"{pad}"}}"#)
@@ -47,9 +47,9 @@ pub(crate) struct Ledger {
     channels: BTreeMap<String, Place>,
     pub(crate) delivered: u64,
     pub(crate) gaps: u64,
-    /// Messages that never came; each of these holes was told.
+    /// Messages that never arrived; the client was told of each hole.
     pub(crate) missing: u64,
-    /// How long each message was under way, in microseconds; only for a ledger that is timed.
+    /// The latency of each message in microseconds; only in a ledger that records it.
     pub(crate) delays: Option<Vec<u64>>,
     pub(crate) close: Option<(u16, String)>,
     pub(crate) ended: bool,
@@ -60,7 +60,7 @@ pub(crate) struct Ledger {
 struct Place {
     /// The next number, once it is known.
     next: Option<u64>,
-    /// A gap was told since the last message.
+    /// Whether a gap was announced since the last message.
     told: bool,
 }
 
@@ -151,7 +151,7 @@ impl Ledger {
     }
 }
 
-/// Publishes numbered messages; a channel's numbers go on over outages.
+/// Publishes numbered messages; the numbers of a channel continue across outages.
 pub(crate) struct Source {
     socket: PathBuf,
     connection: Option<Connection>,
@@ -169,11 +169,11 @@ impl Source {
         self.next.get(channel).copied().unwrap_or(0)
     }
 
-    /// Publishes one message on each of these channels, in one go. A number is used up whatever
-    /// comes of it.
+    /// Publishes one message on each of these channels, in one go. A number is used up even
+    /// when this fails.
     ///
     /// # Errors
-    /// When Redis could not be reached, or went away meanwhile.
+    /// When Redis cannot be reached, or the connection breaks.
     pub(crate) fn try_round(&mut self, channels: &[String]) -> io::Result<Vec<i64>> {
         let mut batch = Vec::new();
         for channel in channels {
@@ -189,7 +189,7 @@ impl Source {
         result
     }
 
-    /// … and Redis must be there.
+    /// … which must succeed.
     #[track_caller]
     pub(crate) fn round(&mut self, channels: &[String]) -> Vec<i64> {
         self.try_round(channels).expect("redis answers")
@@ -201,7 +201,7 @@ impl Source {
         self.keep_on_by_turns(channels, all, pause)
     }
 
-    /// … a round of `some` channels, and the next time of the next ones.
+    /// … `some` channels in each round, taking turns.
     pub(crate) fn keep_on_by_turns(
         mut self,
         channels: Vec<String>,

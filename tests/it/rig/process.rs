@@ -1,4 +1,4 @@
-//! A child process whose every line of output is kept, and which never outlives its test.
+//! A child process that never outlives its test, with all of its output kept.
 
 use super::wait;
 use rustix::process::{Pid, Signal, kill_process};
@@ -7,8 +7,11 @@ use std::{
     process::{Child, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
-    time::Duration,
+    time::{Duration, Instant},
 };
+
+/// How long the reader of an output may need to catch up with a child that has ended.
+const MOMENT: Duration = Duration::from_millis(500);
 
 /// The program under test.
 pub(crate) fn sockway() -> Command {
@@ -48,6 +51,29 @@ impl Process {
         self.child.try_wait().expect("the child is ours").is_none()
     }
 
+    /// Waits for a condition that depends on this child.
+    ///
+    /// # Panics
+    /// At once, with its last words, when the child ends first.
+    #[track_caller]
+    pub(crate) fn wait_for<T>(&mut self, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
+        wait::within(wait::LIMIT, what, || {
+            let ended = self.child.try_wait().expect("the child is ours");
+            let answer = probe();
+            if let (None, Some(status)) = (&answer, ended) {
+                panic!("the child ended ({status}) before {what}\n{}", self.last_words());
+            }
+            answer
+        })
+    }
+
+    /// The last lines of both outputs; complete if the child has ended.
+    fn last_words(&self) -> String {
+        [("stdout", &self.stdout), ("stderr", &self.stderr)]
+            .map(|(name, lines)| format!("--- the end of its {name}\n{}", lines.tail()))
+            .join("\n")
+    }
+
     /// Waits for the end, and for the last line of output.
     #[track_caller]
     pub(crate) fn exit_within(&mut self, limit: Duration) -> ExitStatus {
@@ -71,16 +97,14 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
         if thread::panicking() {
-            let tail = self.stderr.all();
-            let from = tail.len().saturating_sub(30);
-            report(&tail[from..].join("\n"));
+            report(&self.last_words());
         }
     }
 }
 
 #[expect(clippy::print_stderr, reason = "shown by the test harness when a test fails")]
-fn report(stderr: &str) {
-    eprintln!("--- the end of the child's stderr\n{stderr}\n---");
+fn report(last_words: &str) {
+    eprintln!("a child of this test:\n{last_words}\n---");
 }
 
 /// The lines of one output, as they come.
@@ -115,15 +139,41 @@ impl Lines {
         self.all().join("\n")
     }
 
-    /// The first line, so far, for which `pick` has an answer.
+    /// The first line so far for which `pick` returns a value.
     pub(crate) fn find<T>(&self, pick: impl FnMut(&String) -> Option<T>) -> Option<T> {
         self.lines.lock().expect("no holder panics").iter().find_map(pick)
     }
 
-    /// Waits for a line for which `pick` has an answer.
+    /// Waits for a line for which `pick` returns a value.
+    ///
+    /// # Panics
+    /// At once, with the last lines, when the output ends without one.
     #[track_caller]
     pub(crate) fn wait_for<T>(&self, what: &str, mut pick: impl FnMut(&String) -> Option<T>) -> T {
-        wait::within(wait::LIMIT, what, || self.find(&mut pick))
+        wait::within(wait::LIMIT, what, || {
+            let at_end = self.is_at_end();
+            let answer = self.find(&mut pick);
+            if answer.is_none() && at_end {
+                panic!("the output ended before {what}\n{}", self.tail());
+            }
+            answer
+        })
+    }
+
+    /// Whether the output is closed and completely read.
+    fn is_at_end(&self) -> bool {
+        self.reader.as_ref().is_none_or(JoinHandle::is_finished)
+    }
+
+    /// The last 30 lines. Waits a moment for the reader to finish, but no longer: a grandchild may
+    /// keep the output open.
+    fn tail(&self) -> String {
+        let start = Instant::now();
+        while !self.is_at_end() && start.elapsed() < MOMENT {
+            thread::sleep(Duration::from_millis(5));
+        }
+        let lines = self.all();
+        lines[lines.len().saturating_sub(30)..].join("\n")
     }
 
     fn finish(&mut self) {

@@ -1,5 +1,5 @@
-//! A TCP proxy between the gateway and Redis, or a client and the gateway, that plays the network
-//! on its bad days.
+//! A TCP proxy between the gateway and Redis, or between a client and the gateway, that simulates
+//! network faults.
 
 use std::{
     collections::VecDeque,
@@ -19,7 +19,7 @@ pub(crate) enum Weather {
     Pass,
     /// Everything arrives this much later.
     Delay(Duration),
-    /// Nothing arrives, nobody is told. What was sent is kept, as TCP keeps it, until it passes.
+    /// Nothing arrives, and neither side is told. Data is kept, as TCP would, until this ends.
     BlackHole,
     /// A few bytes at a time.
     Drip,
@@ -78,12 +78,12 @@ impl Proxy {
         self.state.cuts.fetch_add(1, SeqCst);
     }
 
-    /// Ends every open connection politely, and only towards the client.
+    /// Ends every open connection with a FIN, towards the client only.
     pub(crate) fn half_close(&self) {
         self.state.halves.fetch_add(1, SeqCst);
     }
 
-    /// Resets every open connection once, when so many more bytes have gone from the target.
+    /// Resets every open connection once, when the target has sent this many more bytes.
     pub(crate) fn cut_after(&self, bytes: i64) {
         self.state.budget.store(bytes, SeqCst);
     }
@@ -113,7 +113,7 @@ fn accept(listener: &TcpListener, state: &Arc<State>) {
         }
         state.dials.fetch_add(1, SeqCst);
         let Ok(client) = client else { continue };
-        // A target that refuses looks like one that hangs up: the client is dropped.
+        // If the target refuses, the client is disconnected.
         if let Ok(server) = TcpStream::connect(&state.target) {
             join(&client, &server, state);
         }
@@ -143,11 +143,11 @@ struct Pump {
     born: usize,
     whole: usize,
     counted: bool,
-    /// What is under way, with the time at which it arrives.
+    /// Data in flight, with its time of arrival.
     delayed: VecDeque<(Instant, Vec<u8>)>,
 }
 
-/// How soon a pump notices what [`Proxy`] was told.
+/// How soon a pump notices a change made on [`Proxy`].
 const TICK: Duration = Duration::from_millis(5);
 
 impl Pump {
@@ -174,7 +174,7 @@ impl Pump {
         for stream in [&self.from, &self.to] {
             let _ = socket2::SockRef::from(stream).set_linger(Some(Duration::ZERO));
             // A cut becomes a reset when both pumps have dropped their descriptors; a FIN before
-            // it would make it look polite. Otherwise the other pump must learn of the end.
+            // it would make it an orderly end. Otherwise the other pump must notice the end.
             if !is_cut {
                 let _ = stream.shutdown(Shutdown::Both);
             }
@@ -205,7 +205,7 @@ impl Pump {
         *self.state.weather.lock().expect("no holder panics")
     }
 
-    /// Writes what was delayed long enough, or all of it as soon as it is due.
+    /// Writes the data that is due; with `all`, waits for the rest to become due.
     fn arrive(&mut self, all: bool) -> io::Result<()> {
         while let Some((at, _)) = self.delayed.front() {
             let left = at.saturating_duration_since(Instant::now());

@@ -1,29 +1,23 @@
-//! A real `redis-server` child of the test's own, and a small client to play the backend with.
+//! A real `redis-server` child of the test's own, and a small client that acts as the backend.
 //!
-//! The test speaks to it over a unix socket in its directory, so that whatever happens to the
-//! gateway's way to Redis does not happen to the test.
+//! The test itself uses a unix socket in its directory, so that faults on the gateway's connection
+//! to Redis do not affect the test.
 
 use super::{
+    port::HeldPort,
     process::Process,
     resp::{Connection, Reply},
     wait,
 };
 use rustix::process::Signal;
-use socket2::{Domain, Socket, Type};
-use std::{
-    net::{Ipv4Addr, SocketAddr},
-    path::PathBuf,
-    process::Command,
-    sync::Mutex,
-};
+use std::{path::PathBuf, process::Command, sync::Mutex};
 use tempfile::TempDir;
 
 /// A Redis of the test's own. Killed at drop.
 pub(crate) struct Redis {
     directory: TempDir,
-    port: u16,
-    /// Keeps the port until the server first takes it.
-    reserved: Option<Socket>,
+    /// Kept across restarts of the server.
+    port: HeldPort,
     port_option: &'static str,
     arguments: Vec<String>,
     process: Option<Process>,
@@ -38,10 +32,8 @@ impl Redis {
 
     /// … with more arguments for `redis-server`.
     pub(crate) fn start_with(arguments: &[&str]) -> Self {
-        Self::started(|| Self {
-            arguments: arguments.iter().map(ToString::to_string).collect(),
-            ..Self::absent()
-        })
+        let arguments = arguments.iter().map(ToString::to_string).collect();
+        Self { arguments, ..Self::absent() }.begun()
     }
 
     /// … that speaks TLS, and nothing else, on its port.
@@ -58,34 +50,20 @@ impl Redis {
             "--tls-auth-clients",
             "no",
         ];
-        Self::started(|| Self {
-            port_option: "--tls-port",
-            arguments: arguments.map(str::to_owned).to_vec(),
-            ..Self::absent()
-        })
+        let arguments = arguments.map(str::to_owned).to_vec();
+        Self { port_option: "--tls-port", arguments, ..Self::absent() }.begun()
     }
 
-    /// Between giving up a reserved port and Redis taking it, anyone may be faster: then another
-    /// port will do.
-    fn started(place: impl Fn() -> Self) -> Self {
-        let mut last = String::new();
-        for _ in 0..5 {
-            let mut redis = place();
-            match redis.try_begin() {
-                Ok(()) => return redis,
-                Err(output) => last = output,
-            }
-        }
-        panic!("redis does not start: {last}");
+    fn begun(mut self) -> Self {
+        self.begin();
+        self
     }
 
-    /// A place where a Redis may [`Redis::begin`] later.
+    /// A Redis that is not running; [`Redis::begin`] starts it.
     pub(crate) fn absent() -> Self {
-        let (port, reserved) = free_port();
         Self {
             directory: tempfile::tempdir().expect("a temporary directory"),
-            port,
-            reserved: Some(reserved),
+            port: HeldPort::new().expect("a free port"),
             port_option: "--port",
             arguments: Vec::new(),
             process: None,
@@ -93,14 +71,9 @@ impl Redis {
         }
     }
 
-    /// Starts the server, at first or again, on the same port, and waits until it answers.
+    /// Starts or restarts the server, always on the same port, and waits until it answers.
     pub(crate) fn begin(&mut self) {
-        self.try_begin().unwrap_or_else(|output| panic!("redis does not start: {output}"));
-    }
-
-    /// The error is what Redis said before it ended.
-    fn try_begin(&mut self) -> Result<(), String> {
-        self.launch(&[], |reply| matches!(reply, Reply::Text(_)))
+        self.launch(&[], |reply| matches!(reply, Reply::Text(_)));
     }
 
     /// … with more arguments, and waits only until it answers that it is loading.
@@ -108,19 +81,18 @@ impl Redis {
         self.launch(
             arguments,
             |reply| matches!(reply, Reply::Error(error) if error.starts_with("LOADING")),
-        )
-        .unwrap_or_else(|output| panic!("redis does not start: {output}"));
+        );
     }
 
-    fn launch(
-        &mut self,
-        arguments: &[&str],
-        is_there: impl Fn(Reply) -> bool,
-    ) -> Result<(), String> {
-        self.reserved = None;
+    fn launch(&mut self, arguments: &[&str], is_there: impl Fn(Reply) -> bool) {
         let mut command = Command::new("redis-server");
         command
-            .args([self.port_option, &self.port.to_string(), "--bind", "127.0.0.1"])
+            .args([
+                self.port_option,
+                &self.port.address().port().to_string(),
+                "--bind",
+                "127.0.0.1",
+            ])
             .args(["--save", "", "--appendonly", "no", "--daemonize", "no"])
             .arg("--unixsocket")
             .arg(self.socket())
@@ -130,17 +102,13 @@ impl Redis {
             .args(arguments);
         let mut process = Process::start(&mut command);
         // It binds the port before the unix socket, and exits when it cannot: an answer here
-        // means that the port is this server's, too.
-        wait::within(wait::LIMIT, "redis answers or ends", || {
-            if !process.is_running() {
-                return Some(Err(process.stdout.text()));
-            }
+        // means that it listens on both.
+        process.wait_for("redis answers", || {
             let answer =
                 Connection::open(&self.socket()).and_then(|mut redis| redis.try_command(&["PING"]));
-            answer.is_ok_and(&is_there).then_some(Ok(()))
-        })?;
+            answer.is_ok_and(&is_there).then_some(())
+        });
         self.process = Some(process);
-        Ok(())
     }
 
     /// Ends the server as a crash does.
@@ -154,13 +122,13 @@ impl Redis {
         self.process.as_ref().expect("running").signal(Signal::STOP);
     }
 
-    /// Lets a hung server go on.
+    /// Resumes a hung server.
     pub(crate) fn go_on(&self) {
         self.process.as_ref().expect("running").signal(Signal::CONT);
     }
 
     pub(crate) fn address(&self) -> String {
-        format!("127.0.0.1:{}", self.port)
+        self.port.address().to_string()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -216,18 +184,5 @@ impl Redis {
     fn with_backend<T>(&self, use_it: impl FnOnce(&mut Connection) -> T) -> T {
         let mut backend = self.backend.lock().expect("no holder panics");
         use_it(backend.get_or_insert_with(|| self.connect()))
-    }
-}
-
-/// A port that nobody has, and the socket that keeps it so. Below the range from which the kernel
-/// takes ports by itself, so that nobody is given it between the end of that socket and the start of
-/// a child, or while a killed Redis is away.
-pub(crate) fn free_port() -> (u16, Socket) {
-    loop {
-        let port = fastrand::u16(12_000..32_000);
-        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-        if socket.bind(&SocketAddr::from((Ipv4Addr::LOCALHOST, port)).into()).is_ok() {
-            return (port, socket);
-        }
     }
 }

@@ -1,4 +1,4 @@
-//! As much of the Redis protocol as a backend needs: send a command, read its answer.
+//! The part of the Redis protocol that a backend needs: send a command, read its answer.
 
 use super::wait::LIMIT;
 use std::{
@@ -53,7 +53,8 @@ impl Connection {
         self.count()
     }
 
-    /// Publishes each payload on its channel, all in one go, and gives how many got each.
+    /// Publishes each payload on its channel, all in one write, and returns how many subscribers
+    /// got each.
     pub(crate) fn try_publish_batch(&mut self, batch: &[(&str, String)]) -> io::Result<Vec<i64>> {
         let commands = batch.iter().map(|(channel, payload)| {
             encode(&[b"PUBLISH", channel.as_bytes(), payload.as_bytes()])

@@ -1,9 +1,9 @@
-//! The configuration of a test gateway: a whole TOML file, made key by key.
+//! The configuration of a test gateway: a whole TOML file, built key by key.
 
 use super::{redis::Redis, token::SECRET};
 use toml::{Table, Value};
 
-/// A configuration file in the making.
+/// Builds a configuration file.
 #[derive(Debug, Clone)]
 pub(crate) struct Settings(Table);
 
@@ -18,7 +18,7 @@ impl Settings {
         Self(Table::new()).set("server.shards", 2).on_free_ports().fast_redis(url).tests_secret()
     }
 
-    /// A file of `config/examples`, changed only where a test must: ports, Redis, secret, log.
+    /// A file of `config/examples`, with only ports, Redis, secret and log replaced.
     pub(crate) fn example(file: &str, redis: &Redis) -> Self {
         let path =
             std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples").join(file);
@@ -44,7 +44,7 @@ impl Settings {
             .set("redis.linger", "50ms")
     }
 
-    /// Tokens are HS256 by the secret of the tests, and no other way.
+    /// Accepts only HS256 tokens signed with the tests' secret.
     pub(crate) fn tests_secret(self) -> Self {
         self.without("auth.jwt.secret_file").set("auth.jwt.secret", SECRET)
     }
@@ -56,7 +56,7 @@ impl Settings {
         self
     }
 
-    /// Takes one key away.
+    /// Removes one key.
     pub(crate) fn without(mut self, key: &str) -> Self {
         let (name, table) = self.place(key);
         table.remove(&name);
@@ -115,7 +115,7 @@ impl Endpoint {
         Self(Table::new()).set("name", name).set("path", path).set("channels", channels.to_vec())
     }
 
-    /// Anyone may come.
+    /// No token is needed.
     pub(crate) fn open(self) -> Self {
         self.set("auth", "none")
     }
@@ -126,12 +126,13 @@ impl Endpoint {
     }
 }
 
-/// `/ws/{room}` ← `room:{path.room}` for anyone: the endpoint of tests that are not about tokens.
+/// `/ws/{room}` ← `room:{path.room}` without a token: the endpoint of tests that are not about
+/// tokens.
 pub(crate) fn rooms() -> Endpoint {
     Endpoint::new("rooms", "/ws/rooms/{room}", &["room:{path.room}"]).open()
 }
 
-/// `/ws/me` ← `user:{user}` and `global` for who has a token.
+/// `/ws/me` ← `user:{user}` and `global`, with a token.
 pub(crate) fn notifications() -> Endpoint {
     Endpoint::new("notifications", "/ws/me", &["user:{user}", "global"])
 }

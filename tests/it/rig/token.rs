@@ -14,23 +14,24 @@ pub(crate) fn now() -> i64 {
     i64::try_from(elapsed.as_secs()).expect("before the year 292,000,000,000")
 }
 
-/// A good token of this user, for an hour.
+/// A valid token of this user, for an hour.
 pub(crate) fn of(user: &str) -> String {
     signed(&json!({ "sub": user, "exp": now() + 3600 }))
 }
 
-/// A token with these claims, signed as it should be.
+/// A token with these claims, correctly signed.
 pub(crate) fn signed(claims: &Value) -> String {
     made(&json!({ "alg": "HS256", "typ": "JWT" }), claims, SECRET.as_bytes())
 }
 
-/// A token with this header, these claims and an HMAC-SHA-256 by this key, whatever the header says.
+/// A token with this header, these claims and an HMAC-SHA-256 by this key, whatever the header
+/// says.
 pub(crate) fn made(header: &Value, claims: &Value, key: &[u8]) -> String {
     let key = hmac::Key::new(hmac::HMAC_SHA256, key);
     signed_by(header, claims, |message| hmac::sign(&key, message).as_ref().to_vec())
 }
 
-/// A token with this header, these claims, and whatever signature `sign` makes.
+/// A token with this header, these claims, and the signature that `sign` returns.
 pub(crate) fn signed_by(
     header: &Value,
     claims: &Value,
@@ -42,7 +43,7 @@ pub(crate) fn signed_by(
     format!("{body}.{signature}")
 }
 
-/// The SHA-256 of a static token, as `[[auth.token]]` wants it.
+/// The SHA-256 of a static token, as `[[auth.token]]` expects it.
 pub(crate) fn sha256(token: &str) -> String {
     let digest = aws_lc_rs::digest::digest(&aws_lc_rs::digest::SHA256, token.as_bytes());
     digest.as_ref().iter().map(|byte| format!("{byte:02x}")).collect()

@@ -1,20 +1,21 @@
-//! What a process holds, as the kernel sees it: for I6, that a fault leaves nothing behind.
+//! A process's memory, descriptors and threads, as the kernel counts them: for I6, that a fault
+//! leaves nothing behind.
 
 use std::{
     fs, thread,
     time::{Duration, Instant},
 };
 
-/// How long a gateway may take to give back what a fault cost.
+/// How long a gateway may take to release what a fault made it allocate.
 const GIVEN_BACK: Duration = Duration::from_secs(30);
 
-/// Between two looks.
+/// The interval between two samples.
 const PAUSE: Duration = Duration::from_millis(5);
 
 /// Memory that an allocator may keep or the kernel may count late; 5 % of a small process is less.
 const SLACK_BYTES: u64 = 4 << 20;
 
-/// A look at `/proc`.
+/// A sample from `/proc`.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Vitals {
     pub(crate) descriptors: usize,
@@ -36,7 +37,7 @@ impl Vitals {
             line.split_whitespace().next().expect("a value").parse().expect("a number")
         };
         let stat = read("stat");
-        // Behind the name, which may contain anything; ticks of a hundredth of a second.
+        // After the name, which may contain anything; in ticks of a hundredth of a second.
         let fields: Vec<&str> =
             stat.rsplit_once(')').expect("a name").1.split_whitespace().collect();
         let ticks: u64 = [11, 12].map(|at| fields[at].parse::<u64>().expect("ticks")).iter().sum();
@@ -48,7 +49,7 @@ impl Vitals {
         }
     }
 
-    /// Waits until the process is back to what it was, within 5 %.
+    /// Waits until the process is back to this sample, within 5 %.
     #[track_caller]
     pub(crate) fn wait_back(self, process: u32) {
         let bound = self.memory_bytes + self.memory_bytes / 20 + SLACK_BYTES;

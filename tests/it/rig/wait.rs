@@ -1,4 +1,4 @@
-//! Waiting for facts. Nothing here or in the tests sleeps a while and hopes.
+//! Waiting for facts, with deadlines. No test relies on a fixed sleep.
 
 use std::{
     thread,
@@ -8,10 +8,10 @@ use std::{
 /// How long any fact may take before the test fails. Generous: the machine may be busy.
 pub(crate) const LIMIT: Duration = Duration::from_secs(20);
 
-/// Asks again and again until the probe has an answer.
+/// Polls until the probe returns a value.
 ///
 /// # Panics
-/// After `limit` without one, with `what` was waited for.
+/// After `limit` without one, with `what` in the message.
 #[track_caller]
 pub(crate) fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> Option<T>) -> T {
     let start = Instant::now();
@@ -24,7 +24,7 @@ pub(crate) fn within<T>(limit: Duration, what: &str, mut probe: impl FnMut() -> 
     }
 }
 
-/// Asks again and again until the fact holds, at most [`LIMIT`].
+/// Polls until the fact holds, at most [`LIMIT`].
 #[track_caller]
 pub(crate) fn until(what: &str, mut fact: impl FnMut() -> bool) {
     within(LIMIT, what, || fact().then_some(()));

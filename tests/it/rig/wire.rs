@@ -1,8 +1,9 @@
-//! A network of its own for some clients, joined to ours by one wire that can be pulled. Needs root.
+//! A separate network namespace for clients, joined to ours by one virtual cable that can be cut.
+//! Needs root.
 
 use std::{net::Ipv4Addr, process::Command};
 
-/// A network namespace with one end of a pair of virtual cards in it. Deleted at drop.
+/// A network namespace with one end of a veth pair in it. Deleted at drop.
 pub(crate) struct Wire {
     name: String,
     /// Our end.
@@ -12,18 +13,18 @@ pub(crate) struct Wire {
 }
 
 impl Wire {
-    /// Lays the wire.
+    /// Creates the namespace and the pair.
     ///
     /// # Errors
-    /// What `ip` says where this is not permitted, or not to be had.
+    /// The output of `ip` where this is not permitted or not available.
     pub(crate) fn lay() -> Result<Self, String> {
-        // From the network that is set apart for measurements; two test runs should not meet.
+        // From the network reserved for benchmarks, at random: two test runs should not collide.
         let [third, fourth] = [fastrand::u8(..), fastrand::u8(..) & 0xFC];
         let address = |last: u8| Ipv4Addr::new(198, 18, third, fourth | last);
         let (name, card) =
             (format!("sockway-{}", std::process::id()), format!("sw{third}-{fourth}"));
         ip(&format!("netns add {name}"))?;
-        // From here on what there is goes, whatever fails.
+        // From here on, whatever was created is deleted at drop, even if a later step fails.
         let wire = Self { name, card, ours: address(1) };
         let Self { name, card, .. } = &wire;
         ip(&format!("link add {card} type veth peer name wire netns {name}"))?;
@@ -34,7 +35,7 @@ impl Wire {
         Ok(wire)
     }
 
-    /// A command that runs at the other end.
+    /// A command that runs in the namespace.
     pub(crate) fn far(&self, command: &Command) -> Command {
         let mut far = Command::new("ip");
         far.args(["netns", "exec", &self.name]).arg(command.get_program());
@@ -42,7 +43,7 @@ impl Wire {
         far
     }
 
-    /// From now on nothing arrives in either direction, and nobody is told.
+    /// From now on nothing arrives in either direction, and neither side is told.
     #[track_caller]
     pub(crate) fn pull(&self) {
         ip(&format!("-n {} link set wire down", self.name)).expect("it was laid");
@@ -51,8 +52,8 @@ impl Wire {
 
 impl Drop for Wire {
     fn drop(&mut self) {
-        // Both cards go, which the namespace alone would keep while a connection in it is not over.
-        // Nothing more can be done than to leave them to the next restart.
+        // Deletes both interfaces, which the namespace alone would keep while a connection in it is
+        // open. If this fails, they stay until the next reboot.
         let _ = ip(&format!("link delete {}", self.card));
         let _ = ip(&format!("netns delete {}", self.name));
     }

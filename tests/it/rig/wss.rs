@@ -21,7 +21,7 @@ pub(crate) struct Wss {
 }
 
 impl Wss {
-    /// Opens `wss://localhost` at this address, or tells why not.
+    /// Opens `wss://localhost` at this address, or returns why it failed.
     pub(crate) fn open(
         address: SocketAddr,
         target: &str,

@@ -10,10 +10,10 @@ use crate::Outcome;
 use crate::processes::{self, Process};
 use crate::servers::{Kind, Place, Redis, Server, Settings};
 
-/// A server with a Redis and a load generator of its own: who shared a Redis would get the others' messages.
+/// A server with a Redis and a load generator of its own: with a shared Redis it would get the others' messages.
 pub(crate) struct Bench {
     pub(crate) kind: Kind,
-    // Dropped in this order: whoever lost its other side first would complain.
+    // Dropped in this order: a program that lost its peer first would report an error.
     load: Load,
     server: Server,
     pub(crate) redis: Redis,
@@ -59,15 +59,15 @@ impl Bench {
         })
     }
 
-    /// Lets the load generator take a step. It fails when the load generator does: a delivery was missing,
-    /// for one; it has then said what.
+    /// Lets the load generator do one step. Fails when the load generator fails, for example because a
+    /// delivery was missing; it has then printed the reason.
     pub(crate) fn step<T: DeserializeOwned>(&mut self, line: &str) -> Outcome<T> {
         writeln!(self.load.input, "{line}")?;
         let mut answer = String::new();
         self.load.output.read_line(&mut answer)?;
         if answer.is_empty() {
             return Err(
-                format!("{}: the load generator gave up at: {line}", self.kind.name()).into()
+                format!("{}: the load generator failed at: {line}", self.kind.name()).into()
             );
         }
         Ok(serde_json::from_str(&answer)?)
@@ -89,7 +89,7 @@ impl Bench {
         Ok(values.sum::<f64>() as u64)
     }
 
-    /// Sockway's own count of deliveries against that of the load generator.
+    /// Checks Sockway's count of deliveries against that of the load generator.
     pub(crate) fn compare_counts(&self) -> Outcome<()> {
         if self.kind != Kind::Sockway {
             return Ok(());

@@ -1,13 +1,15 @@
-//! Runs the limit, Sockway and the peers that are installed through the scenarios, one after the
-//! other in turn (A B A B), and prints one table.
+//! Runs the limit, Sockway and the installed peers through the scenarios, in alternating turns (A B A
+//! B), and prints one table.
 //!
-//! Everything is private and is ended: a Redis of its own on a free port, each server pinned to one
-//! core, Redis and the load generator to another. It builds nothing; `make bench` does.
+//! It starts everything it needs and ends it: its own Redis, each server pinned to one core, Redis and
+//! the load generator to another. It builds nothing; `make bench` does.
 
 mod load;
 mod options;
 mod page;
 mod picture;
+#[path = "../../../../tests/it/rig/port.rs"]
+mod port;
 mod processes;
 mod scenarios;
 mod servers;

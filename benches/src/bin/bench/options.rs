@@ -7,19 +7,19 @@ use clap::Parser;
 /// Measures Sockway beside the limit and its peers.
 #[derive(Parser)]
 pub(crate) struct Options {
-    /// Only these scenarios, by name; all of them unless given.
+    /// Only these scenarios, by name; default: all.
     #[arg(long, value_delimiter = ',')]
     pub(crate) scenario: Vec<String>,
-    /// Another number of sockets than the scenario's own.
+    /// The number of sockets, instead of the scenario's own.
     #[arg(long)]
     pub(crate) sockets: Option<usize>,
     /// Bytes of a message, 16 at least.
     #[arg(long, default_value_t = 128)]
     pub(crate) size: usize,
-    /// How often each server has its turn.
+    /// The number of turns of each server.
     #[arg(long)]
     pub(crate) pairs: Option<usize>,
-    /// Fewer messages and pairs: all scenarios within five minutes.
+    /// Fewer messages and pairs: all scenarios take under five minutes.
     #[arg(long)]
     pub(crate) short: bool,
     /// Multiplies the number of messages.
@@ -33,7 +33,7 @@ pub(crate) struct Options {
     pub(crate) write: bool,
     #[arg(long, default_value = "docs")]
     pub(crate) docs: PathBuf,
-    /// Sockway's program. `limit` and `load` lie beside this one.
+    /// The `sockway` program. `limit` and `load` are next to this one.
     #[arg(long, default_value = "target/release/sockway")]
     pub(crate) sockway: PathBuf,
     /// Where the peers' configurations are, and where they are installed.

@@ -10,13 +10,13 @@ use crate::table::{Row, number, spread};
 const INTRODUCTION: &str = "# Benchmarks
 
 Written by `make bench ARGS=--write`; do not edit. Each figure is the median of several turns, smallest and largest in
-brackets. Ratios are taken turn by turn, A B A B, within one run on one machine: they mean something on another
-machine, too, absolute figures less.
+brackets. Ratios are taken turn by turn, A B A B, within one run on one machine: they carry over to
+another machine better than absolute figures.
 
 ![Sockway against the limit](benchmarks.svg)
 
-**The limit** is the least that a program can do: one thread on epoll, one `send` of an encoded frame per socket and message, no
-authentication, no timers, no bounds ([its source](../benches/src/bin/limit.rs)). Nothing that sends message by message can be cheaper.
+**The limit** is the least that such a program can do: one thread on epoll, one `send` of an encoded frame per socket and message, no
+authentication, no timers, no bounds ([its source](../benches/src/bin/limit.rs)). A server that writes each message by itself cannot be cheaper.
 ";
 
 const METHOD: &str = "
@@ -24,12 +24,12 @@ const METHOD: &str = "
 
 - Servers are pinned to one core, Redis and the load generator to the others. Everything runs on loopback.
 - The load generator ([its source](../benches/src/bin/load)) counts every delivery, and the run fails when one is missing, damaged,
-  doubled, out of order or at the wrong socket.
-- Each server has a turn that is not counted before the first that is.
-- CPU time is what the scheduler says (`/proc/PID/task/*/schedstat`) for exactly the measured window; memory is PSS of
+  duplicated, out of order or at the wrong socket.
+- Each server has a warm-up turn that is not counted.
+- CPU time is the scheduler's (`/proc/PID/task/*/schedstat`) for exactly the measured window; memory is PSS of
   `smaps_rollup`, without the kernel's socket buffers. Latency runs from a stamp in the payload, at a constant rate from when the message
   was due.
-- When Redis and the load generator fill their core while the server has time left, the row says so: then the figure is theirs.
+- When Redis and the load generator fill their core while the server is partly idle, the row says so: then they limit the figure.
 - Sockway runs with its defaults, except `queue_bytes = \"16MiB\"`, so that large messages in flight fit; a bound costs no time.
 - The peers do the same work with short configurations: [benches/peers](../benches/peers).
 
@@ -84,7 +84,7 @@ fn machine(place: &Place) -> String {
         line.rsplit(": ").next().unwrap_or_default().trim().to_owned()
     };
     let release = first("/proc/sys/kernel/osrelease", "");
-    // What follows names a build, which means nothing elsewhere.
+    // The rest names a kernel build, which means nothing elsewhere.
     let kernel = release.split('-').next().unwrap_or_default();
     format!(
         "{} cores of {}, Linux {kernel}",

@@ -1,4 +1,4 @@
-//! `docs/benchmarks.svg`: how Sockway and the peers stand to the limit, a bar each. Readable on light and dark pages.
+//! `docs/benchmarks.svg`: Sockway and the peers relative to the limit, one bar each. Readable on light and dark pages.
 
 use std::fs;
 use std::path::Path;
@@ -9,7 +9,7 @@ use crate::table::{Row, number};
 
 const WIDTH: f64 = 860.0;
 const BARS_FROM: f64 = 150.0;
-/// Bars stand for factors from 1/4 to 64, in powers of two.
+/// The range of the bars: factors from 1/4 to 64, on a logarithmic scale.
 const DOUBLINGS: (f64, f64) = (-2.0, 6.0);
 const BAR: f64 = 16.0;
 

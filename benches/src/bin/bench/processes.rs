@@ -1,7 +1,10 @@
 //! Children that are pinned to cores and end when they are dropped, or with this program.
 
-use std::io::{self, Read as _, Write as _};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::error::Error;
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -14,7 +17,7 @@ const START: Duration = Duration::from_secs(20);
 pub(crate) struct Process(pub(crate) Child);
 
 impl Process {
-    /// Starts a program on these cores; none means any.
+    /// Starts a program on these cores; an empty list means all.
     pub(crate) fn start(command: &mut Command, cores: &[usize]) -> Outcome<Self> {
         let before = sched_getaffinity(None)?;
         if !cores.is_empty() {
@@ -22,7 +25,7 @@ impl Process {
             cores.iter().for_each(|core| set.set(*core));
             sched_setaffinity(None, &set)?;
         }
-        // A child inherits the cores of who starts it.
+        // A child inherits the cores of the thread that starts it.
         let child = command.spawn();
         sched_setaffinity(None, &before)?;
         let program = command.get_program().to_string_lossy().into_owned();
@@ -32,17 +35,44 @@ impl Process {
     pub(crate) fn pid(&self) -> u32 {
         self.0.id()
     }
+
+    /// Waits for a condition that depends on this child.
+    ///
+    /// # Errors
+    /// With its log: when it takes too long, and at once when the child ends first.
+    pub(crate) fn wait_until(
+        &mut self,
+        otherwise: &str,
+        log: &Path,
+        mut so: impl FnMut() -> bool,
+    ) -> Outcome<()> {
+        let mut ended = None;
+        let waited = wait_until(otherwise, || {
+            ended = self.0.try_wait().unwrap_or_default();
+            so() || ended.is_some()
+        });
+        match (waited, ended) {
+            (Ok(()), None) => Ok(()),
+            (Ok(()), Some(status)) => Err(with_log(&format!("{otherwise}: {status}"), log)),
+            (Err(error), _) => Err(with_log(&error.to_string(), log)),
+        }
+    }
+}
+
+fn with_log(error: &str, log: &Path) -> Box<dyn Error> {
+    let said = fs::read_to_string(log).unwrap_or_default();
+    format!("{error}\n{said}").into()
 }
 
 impl Drop for Process {
     fn drop(&mut self) {
-        // It may have ended by itself; what else fails here cannot be helped.
+        // It may have ended by itself; nothing can be done about other errors here.
         let _ = self.0.kill();
         let _ = self.0.wait();
     }
 }
 
-/// The program, told to end with this one where `setpriv` is there to do so.
+/// The program, set to be killed when this one ends, if `setpriv` is installed.
 pub(crate) fn command(program: &str) -> Command {
     let mut probe = Command::new("setpriv");
     let known = probe.arg("--help").stdout(Stdio::null()).stderr(Stdio::null()).status();
@@ -54,22 +84,10 @@ pub(crate) fn command(program: &str) -> Command {
     command
 }
 
-/// A port that is free now.
-pub(crate) fn free_address() -> io::Result<SocketAddr> {
-    TcpListener::bind("127.0.0.1:0")?.local_addr()
-}
-
-/// Waits until somebody listens there.
-pub(crate) fn wait_for(address: SocketAddr, what: &str) -> Outcome<()> {
-    wait_until(&format!("{what} does not listen at {address}"), || {
-        TcpStream::connect(address).is_ok()
-    })
-}
-
 /// The answer to a GET, head included.
 ///
 /// # Errors
-/// When nobody answers, or anything but 200.
+/// When there is no answer, or one other than 200.
 pub(crate) fn http_get(address: SocketAddr, path: &str) -> Outcome<String> {
     let mut stream = TcpStream::connect(address)?;
     stream.set_read_timeout(Some(START))?;
@@ -81,7 +99,7 @@ pub(crate) fn http_get(address: SocketAddr, path: &str) -> Outcome<String> {
     if answer.starts_with("HTTP/1.1 200 ") { Ok(answer) } else { Err(answer.into()) }
 }
 
-/// Asks every few milliseconds until it is so.
+/// Polls every few milliseconds until the condition holds.
 pub(crate) fn wait_until(otherwise: &str, mut so: impl FnMut() -> bool) -> Outcome<()> {
     let start = Instant::now();
     while !so() {
@@ -97,4 +115,22 @@ pub(crate) fn wait_until(otherwise: &str, mut so: impl FnMut() -> bool) -> Outco
 pub(crate) fn cores() -> Outcome<Vec<usize>> {
     let set = sched_getaffinity(None)?;
     Ok((0..CpuSet::MAX_CPU).filter(|core| set.is_set(*core)).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_child_that_ends_early_is_told_at_once_with_its_log() {
+        let log = std::env::temp_dir().join(format!("sockway-bench-{}.log", std::process::id()));
+        let mut command = Command::new("sh");
+        command.args(["-c", "echo farewell; exit 3"]).stdout(fs::File::create(&log).unwrap());
+        let mut child = Process::start(&mut command, &[]).unwrap();
+        let start = Instant::now();
+        let error = child.wait_until("it does not listen", &log, || false).unwrap_err().to_string();
+        fs::remove_file(&log).unwrap();
+        assert!(error.contains("does not listen") && error.contains("farewell"), "{error}");
+        assert!(start.elapsed() < START / 4, "took {:?}", start.elapsed());
+    }
 }

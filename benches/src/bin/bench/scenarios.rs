@@ -1,5 +1,5 @@
-//! What is measured. A scenario starts what it needs, lets everybody have a turn, and again, and
-//! returns one row of the table or more.
+//! The scenarios. Each starts what it needs, measures every server in turn, repeatedly, and returns one
+//! or more rows of the table.
 
 use std::thread::sleep;
 use std::time::Duration;
@@ -49,8 +49,8 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "slow", what: "one reader of 1 KB/s among fast ones", run: slow },
 ];
 
-/// Each of these in turn, as many times as there are pairs, after a turn that warms up and is not counted. A peer that fails has no figure; when the limit or
-/// Sockway fails, so does the scenario. Sockway must itself have counted as many deliveries as came.
+/// Measures each of these in turn, as many times as there are pairs, after an uncounted warm-up turn. A peer that fails has no figure; when the limit or
+/// Sockway fails, so does the scenario. Sockway's own count of deliveries must equal the load generator's.
 fn in_turn<T>(
     place: &Place,
     benches: &mut [Bench],
@@ -82,7 +82,7 @@ fn in_turn<T>(
     Ok(figures)
 }
 
-/// Each server once, one after the other; a peer that fails has no figure.
+/// Measures each server once, one after the other; a peer that fails has no figure.
 fn each<T>(
     place: &Place,
     mut measure: impl FnMut(Kind) -> Outcome<T>,
@@ -110,14 +110,14 @@ impl Place<'_> {
         self.options.sockets.unwrap_or(usual)
     }
 
-    /// So many messages; in the short form a fifth of them.
+    /// This many messages; in the short form a fifth of them.
     fn messages(&self, usual: f64) -> u64 {
         let share = if self.options.short { 0.2 } else { 1.0 };
         (usual * share * self.options.messages).ceil() as u64
     }
 }
 
-/// Starts everybody of these with its sockets.
+/// Starts each of these servers with its sockets.
 fn connected(place: &Place, kinds: &[Kind], sockets: usize, path: &str) -> Outcome<Vec<Bench>> {
     let mut benches = Vec::new();
     for kind in kinds {
@@ -167,7 +167,7 @@ fn figures(windows: &Windows, of: impl Fn(&Window) -> f64) -> Vec<(Kind, Vec<f64
     windows.iter().map(|(kind, windows)| (*kind, windows.iter().map(&of).collect())).collect()
 }
 
-/// Says whose windows the load generator held back.
+/// Names the servers whose windows were limited by the load generator.
 fn held_back(windows: &Windows) -> String {
     let held = |(_, windows): &&(Kind, Vec<Window>)| {
         windows.iter().any(|window| window.shares.bottleneck_was_load)
@@ -228,7 +228,7 @@ fn unicast(place: &Place) -> Outcome<Vec<Row>> {
 
 fn storm(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(10_000);
-    // Of the peers none checks tokens as configured here; they would be measured doing less.
+    // As configured here, no peer checks tokens; they would be measured doing less work.
     let kinds = [Kind::Limit, Kind::Sockway];
     let mut figures = kinds.map(|kind| (kind, Vec::new()));
     for _ in 0..place.pairs() {
@@ -273,7 +273,7 @@ fn memory(place: &Place) -> Outcome<Vec<Row>> {
     ])
 }
 
-/// Bytes a connection.
+/// Bytes per connection.
 struct Grown {
     fresh: f64,
     used: f64,
@@ -284,7 +284,7 @@ struct Pings {
     seconds: u32,
 }
 
-/// Ten minutes of them, once: as many come in a shorter time where that is enough.
+/// The pings of ten minutes, sent once; in a shorter time where the interval can be shortened.
 fn pings(place: &Place, tls: bool) -> Pings {
     match (place.options.short, tls) {
         (true, _) => Pings { interval: "2s", seconds: 5 },
@@ -301,7 +301,7 @@ fn memory_of(place: &Place, kind: Kind, sockets: usize, tls: bool) -> Outcome<Gr
     let grown =
         |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
     closed(&mut bench, place, 100, 100, "all")?;
-    // The others do not ping, or not as they are told: a minute is enough.
+    // The other servers do not ping, or ignore the interval: a minute is enough.
     let seconds = if kind == Kind::Sockway { seconds } else { seconds.min(60) };
     let idle = bench.window(&format!("idle --seconds {seconds}"))?;
     Ok(Grown { fresh: grown(connected.memory_after.pss), used: grown(idle.memory.pss) })
@@ -328,7 +328,7 @@ fn latency(place: &Place) -> Outcome<Vec<Row>> {
     Ok(vec![row("p50", |window| window.latency.p50), row("p99", |window| window.latency.p99)])
 }
 
-/// How soon after Redis answers again all channels are held; the sessions stay.
+/// The time from Redis answering again until all channels are subscribed; sessions stay open.
 fn recovery(place: &Place) -> Outcome<Vec<Row>> {
     const CHANNELS: usize = 20;
     let sockets = place.sockets(5_000);
@@ -396,8 +396,8 @@ fn idle(place: &Place) -> Outcome<Vec<Row>> {
     }])
 }
 
-/// Where the load generator needs a core that the server also has, throughput would measure both: then the
-/// figure is derived from CPU time, see the note.
+/// If the load generator shares a core with the server, throughput would measure both: then the figure
+/// is derived from CPU time, see the note.
 fn cores(place: &Place) -> Outcome<Vec<Row>> {
     if place.cores.len() < 2 {
         return Ok(Vec::new());
@@ -439,7 +439,7 @@ fn cores(place: &Place) -> Outcome<Vec<Row>> {
     }])
 }
 
-/// Like the websocket-shootout: 10 messages in flight, sockets are added until p95 is above 500 ms. Here a
+/// As in websocket-shootout: 10 messages in flight, sockets are added until p95 is above 500 ms. Here a
 /// round trip ends when the last socket has the message, which is later than in the original.
 fn shootout(place: &Place) -> Outcome<Vec<Row>> {
     const LIMIT_MICROS: f64 = 500_000.0;
@@ -463,12 +463,14 @@ fn shootout(place: &Place) -> Outcome<Vec<Row>> {
         unit: "sockets",
         target: Target::None,
         figures,
-        note: format!("In steps of {step}, at most {most}: who reaches that could have more."),
+        note: format!(
+            "In steps of {step}, at most {most}: a server that reaches that could hold more."
+        ),
     }])
 }
 
-/// AnyCable's test: what a reader of 1 KB/s does to the others. The messages are more than any kernel buffers
-/// for the slow one, so that the server itself has to decide about it.
+/// AnyCable's test: how much a reader of 1 KB/s delays the others. There are more messages than the kernel
+/// buffers for the slow one, so that the server has to handle it.
 fn slow(place: &Place) -> Outcome<Vec<Row>> {
     let (sockets, mut closed) = (place.sockets(100), 0);
     let seconds = if place.options.short { 8 } else { 30 };

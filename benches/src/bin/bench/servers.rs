@@ -1,4 +1,4 @@
-//! What is measured, and the Redis beside it.
+//! The servers that are measured, and their Redis.
 
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -11,6 +11,7 @@ use sockway_benches::{channels, resp, token};
 
 use crate::Outcome;
 use crate::options::Options;
+use crate::port::HeldPort;
 use crate::processes::{self, Process};
 
 const NGINX: &str = "installed/nginx/usr/sbin/nginx";
@@ -39,7 +40,7 @@ impl Kind {
     }
 }
 
-/// Where everything runs.
+/// The cores, programs and files of a run.
 pub(crate) struct Place<'a> {
     pub(crate) options: &'a Options,
     pub(crate) cores: Vec<usize>,
@@ -110,7 +111,7 @@ impl Directory {
 
 impl Drop for Directory {
     fn drop(&mut self) {
-        // What stays behind is small and in the temporary directory.
+        // If this fails, a few small files stay in the temporary directory.
         let _ = fs::remove_dir_all(&self.0);
     }
 }
@@ -119,17 +120,22 @@ pub(crate) struct Redis {
     process: Option<Process>,
     pub(crate) address: SocketAddr,
     cores: Vec<usize>,
+    log: PathBuf,
+    _port: HeldPort,
 }
 
 impl Redis {
     pub(crate) fn start(place: &Place) -> Outcome<Self> {
+        let port = HeldPort::new()?;
+        let address = port.address();
         let mut redis = Self {
             process: None,
-            address: processes::free_address()?,
+            address,
             cores: place.load_cores().to_vec(),
+            log: place.path(&format!("redis-{}.log", address.port())),
+            _port: port,
         };
         redis.spawn()?;
-        processes::wait_for(redis.address, "redis-server")?;
         Ok(redis)
     }
 
@@ -137,10 +143,11 @@ impl Redis {
         self.process.as_ref().map_or(0, Process::pid)
     }
 
+    /// Starts it and waits until it answers.
     fn spawn(&mut self) -> Outcome<()> {
         let mut command = processes::command("redis-server");
         command.args(["--bind", "127.0.0.1", "--port", &self.address.port().to_string()]);
-        // Nothing on disk, and no limit for a subscriber that is slow: that is Sockway's to handle.
+        // Nothing on disk, and no limit on a slow subscriber's output buffer: the server under test must cope.
         command.args([
             "--save",
             "",
@@ -149,8 +156,11 @@ impl Redis {
             "--client-output-buffer-limit",
             "pubsub 0 0 0",
         ]);
-        command.stdout(Stdio::null());
-        self.process = Some(Process::start(&mut command, &self.cores)?);
+        command.stdout(fs::File::create(&self.log)?);
+        let mut process = Process::start(&mut command, &self.cores)?;
+        let answers = || self.ask(&[b"PING"]).is_ok();
+        process.wait_until("Redis does not answer", &self.log, answers)?;
+        self.process = Some(process);
         Ok(())
     }
 
@@ -158,11 +168,10 @@ impl Redis {
     pub(crate) fn restart(&mut self) -> Outcome<Instant> {
         self.process = None;
         self.spawn()?;
-        processes::wait_until("Redis does not answer", || self.ask(&[b"PING"]).is_ok())?;
         Ok(Instant::now())
     }
 
-    /// How many channels somebody is subscribed to.
+    /// The number of channels with at least one subscriber.
     pub(crate) fn channels(&self) -> Outcome<u64> {
         let info = self.ask(&[b"INFO", b"stats"])?;
         let line = info.lines().find_map(|line| line.strip_prefix("pubsub_channels:"));
@@ -192,7 +201,7 @@ impl Redis {
     }
 }
 
-/// What a scenario may want otherwise.
+/// Settings that a scenario may change.
 pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     pub(crate) ping_interval: &'static str,
@@ -217,8 +226,9 @@ pub(crate) struct Server {
     /// Sockway's admin port.
     pub(crate) admin: Option<SocketAddr>,
     process: Process,
-    /// nginx's worker is a child of what was started.
+    /// nginx's worker process, a child of the process that was started.
     worker: Option<u32>,
+    _ports: [HeldPort; 2],
 }
 
 impl Server {
@@ -228,7 +238,8 @@ impl Server {
         redis: &Redis,
         settings: &Settings,
     ) -> Outcome<Self> {
-        let address = processes::free_address()?;
+        let ports = [HeldPort::new()?, HeldPort::new()?];
+        let address = ports[0].address();
         let (listen, redis_at) = (address.to_string(), redis.address.to_string());
         let peers = &place.options.peers;
         let mut admin = None;
@@ -239,7 +250,7 @@ impl Server {
                 command
             }
             Kind::Sockway => {
-                let admin = *admin.insert(processes::free_address()?);
+                let admin = *admin.insert(ports[1].address());
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
                 let mut text = configuration(address, admin, redis.address, settings);
                 if settings.tls {
@@ -259,20 +270,20 @@ impl Server {
             }
             Kind::Nchan => nginx(place, peers, address, redis.address)?,
         };
-        command.stdout(Stdio::null()).stderr(fs::File::create(place.path("server.log"))?);
-        let process = Process::start(&mut command, &settings.cores)?;
-        let log = place.path("server.log");
-        processes::wait_for(address, kind.name())
-            .map_err(|error| format!("{error}\n{}", fs::read_to_string(log).unwrap_or_default()))?;
+        let log = place.path(&format!("server-{}.log", address.port()));
+        command.stdout(Stdio::null()).stderr(fs::File::create(&log)?);
+        let mut process = Process::start(&mut command, &settings.cores)?;
+        let silent = format!("{} does not listen at {address}", kind.name());
+        process.wait_until(&silent, &log, || TcpStream::connect(address).is_ok())?;
         if let Some(admin) = admin {
             let ready = || processes::http_get(admin, "/readyz").is_ok();
-            processes::wait_until("Sockway does not become ready", ready)?;
+            process.wait_until("Sockway does not become ready", &log, ready)?;
         }
         let worker = (kind == Kind::Nchan).then(|| child_of(process.pid())).transpose()?;
-        Ok(Self { address, admin, process, worker })
+        Ok(Self { address, admin, process, worker, _ports: ports })
     }
 
-    /// The processes whose CPU time and memory count.
+    /// The processes whose CPU time and memory are measured.
     pub(crate) fn pids(&self) -> Vec<u32> {
         std::iter::once(self.process.pid()).chain(self.worker).collect()
     }
@@ -317,7 +328,7 @@ fn configuration(
     text
 }
 
-/// nginx with the peers' configuration, in which two addresses and a directory are put.
+/// nginx with the peers' configuration, with its placeholders filled in.
 fn nginx(
     place: &Place,
     peers: &Path,

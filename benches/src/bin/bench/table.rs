@@ -2,13 +2,13 @@
 
 use crate::servers::Kind;
 
-/// One line of the table: what every server needed, once for each turn.
+/// One line of the table: the figure of every server, one for each turn.
 pub(crate) struct Row {
     pub(crate) what: String,
     pub(crate) unit: &'static str,
     pub(crate) target: Target,
     pub(crate) figures: Vec<(Kind, Vec<f64>)>,
-    /// What else to know about these figures.
+    /// A note on these figures.
     pub(crate) note: String,
 }
 
@@ -36,7 +36,7 @@ impl Row {
         summary(values.clone())
     }
 
-    /// Turn by turn, so that what the machine did meanwhile to both cancels out.
+    /// Turn by turn, so that disturbances of the machine cancel out.
     pub(crate) fn ratio_to_limit(&self, kind: Kind) -> Option<Summary> {
         let values =
             |kind| self.figures.iter().find(|(of, _)| *of == kind).map(|(_, values)| values);
@@ -88,7 +88,7 @@ fn summary(mut values: Vec<f64>) -> Option<Summary> {
     Some(Summary { median, smallest, largest })
 }
 
-/// Three digits that say something, thousands apart.
+/// Three significant digits, with thousands separators.
 pub(crate) fn number(value: f64) -> String {
     if value.abs() >= 1000.0 {
         let digits = format!("{value:.0}");

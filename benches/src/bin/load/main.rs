@@ -1,7 +1,7 @@
 //! The load generator: opens sockets, publishes, counts and times every delivery.
 //!
-//! One thread on epoll. It fails (exit status 1) when a delivery is missing, comes twice, out of
-//! order, damaged or to somebody else, and says so when it was itself the bottleneck. Each step
+//! One thread on epoll. It fails (exit status 1) when a delivery is missing, duplicated, out of order,
+//! damaged or at the wrong socket, and reports when it was itself the bottleneck. Each step
 //! prints one JSON object, see `report.rs`.
 //!
 //! ```text
@@ -27,7 +27,7 @@ use clap::Parser as _;
 use crate::options::{Options, Step, StepLine};
 use crate::run::Run;
 
-/// How soon a step is noticed.
+/// How often new steps are looked for.
 const BETWEEN_STEPS: Duration = Duration::from_millis(10);
 
 fn main() -> ExitCode {
@@ -53,7 +53,7 @@ fn load(options: &Options) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
-/// Between two steps pings are answered, too: a server may close who does not.
+/// Pings are answered between steps, too: a server may close a client that does not answer.
 fn steps_of_input(run: &mut Run) -> Result<(), Box<dyn Error>> {
     let (sender, lines) = mpsc::sync_channel(1);
     std::thread::spawn(move || io::stdin().lines().try_for_each(|line| sender.send(line).ok()));

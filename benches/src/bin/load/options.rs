@@ -11,7 +11,7 @@ pub(crate) struct Options {
     /// Where the measured server listens.
     #[arg(long)]
     pub(crate) server: SocketAddr,
-    /// The Redis that the server subscribes at: messages are published here.
+    /// The Redis that the server subscribes to: messages are published here.
     #[arg(long)]
     pub(crate) redis: SocketAddr,
     /// Publish by POST to this server's /pub/CHANNEL instead of at Redis, for a server that has its
@@ -62,10 +62,10 @@ pub(crate) struct Connect {
     /// Own channels of each socket.
     #[arg(long, default_value_t = 1)]
     pub(crate) channels: u32,
-    /// How many are shaking hands at a time.
+    /// How many handshakes run at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) at_once: usize,
-    /// These read only so many bytes a second, and nothing is expected of them.
+    /// These read only this many bytes a second, and their deliveries are not checked.
     #[arg(long)]
     pub(crate) slow_bytes_per_second: Option<u64>,
 }
@@ -94,7 +94,7 @@ pub(crate) struct Closed {
     pub(crate) content: Content,
     #[arg(long)]
     pub(crate) messages: u64,
-    /// A message is in flight until it has come to every socket that it is for.
+    /// A message is in flight until it has reached every socket that it is for.
     #[arg(long, default_value_t = 1)]
     pub(crate) in_flight: u64,
 }

@@ -1,4 +1,4 @@
-//! The connection that messages are published on, pipelined.
+//! The pipelined connection on which messages are published.
 
 use std::error::Error;
 use std::net::SocketAddr;
@@ -52,7 +52,7 @@ impl Publisher {
         Ok(self.unsent.is_empty())
     }
 
-    /// Reads the answers; `false` when the connection has ended. Redis says how many subscribers there were: no one is a lost message.
+    /// Reads the answers; `false` when the connection has ended. Redis answers with the number of subscribers: zero is a lost message.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> Result<bool, Box<dyn Error>> {
         match rustix::io::read(&self.socket, &mut *buffer) {
             Ok(0) | Err(Errno::CONNRESET) => return Ok(false),
@@ -76,7 +76,7 @@ impl Publisher {
         match resp::parse(bytes)? {
             None => Ok(None),
             Some((Value::Number(1..), length)) => Ok(Some(length)),
-            Some((Value::Number(_), _)) => Err("nobody was subscribed to a channel".into()),
+            Some((Value::Number(_), _)) => Err("a channel had no subscriber".into()),
             Some((other, _)) => Err(format!("Redis answered {other:?}").into()),
         }
     }

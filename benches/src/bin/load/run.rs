@@ -19,11 +19,11 @@ use crate::wire::{self, Wire};
 
 const PUBLISHER: u64 = u64::MAX;
 const BUFFER: usize = 1024 * 1024;
-/// Without any progress for so long, what is missing counts as lost.
+/// After this long without progress, missing deliveries count as lost.
 const STALLED: Duration = Duration::from_secs(10);
-/// Before and after each window, so that the server waits when its CPU time is read.
+/// A pause before and after each window, so that the server is idle when its CPU time is read.
 const SETTLE: Duration = Duration::from_millis(30);
-/// Slow sockets read so often.
+/// How often slow sockets read.
 const SLOW_READS: Duration = Duration::from_millis(100);
 
 type Outcome<T> = Result<T, Box<dyn Error>>;
@@ -192,7 +192,7 @@ impl<'a> Run<'a> {
         let messages = (step.rate * step.seconds).ceil() as u64;
         self.window(step.content, |run| {
             let (start, mut progress) = (run.now(), (Instant::now(), 0));
-            // A message counts from when it is due, also when this program comes late.
+            // Latency counts from when a message is due, also when this program is late.
             let due = |message: u64| start + (message as f64 / step.rate * 1e9) as u64;
             while run.tally.published() < messages || run.tally.in_flight > 0 {
                 while run.tally.published() < messages && due(run.tally.published()) <= run.now() {
@@ -234,7 +234,7 @@ impl<'a> Run<'a> {
         let start = self.now();
         publish(self)?;
         let end = if self.tally.deliveries > 0 { self.tally.last_arrival } else { self.now() };
-        // Whatever comes now was delivered once too often, and is refused by the tally.
+        // Anything that arrives now is a duplicate, and the tally rejects it.
         self.settle()?;
         let seconds = (end - start) as f64 / 1e9;
         let (cpu, shares) = meter.stop(seconds)?;
@@ -274,7 +274,7 @@ impl<'a> Run<'a> {
         self.tally.publish(sockets);
     }
 
-    /// Fails when messages are in flight and nothing comes any more.
+    /// Fails when messages are in flight and nothing arrives any more.
     fn watch(&self, progress: &mut (Instant, u64)) -> Outcome<()> {
         let done = self.tally.deliveries + self.tally.published();
         if done > progress.1 {

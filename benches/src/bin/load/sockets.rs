@@ -12,11 +12,11 @@ use sockway_benches::upgrade;
 
 use crate::wire::Wire;
 
-/// A source address has 28,000 ports on a usual machine; the next 10,000 sockets come from the next address.
+/// A source address has 28,000 ports on a usual machine; each 10,000 sockets use the next address.
 const SOCKETS_OF_AN_ADDRESS: usize = 10_000;
 const SLOW_RECEIVE_BUFFER: usize = 4096;
 
-/// One frame that came, as far as this program cares.
+/// A received frame, as far as this program needs it.
 pub(crate) enum Frame<'a> {
     Message(&'a [u8]),
     Ping(&'a [u8]),
@@ -26,13 +26,13 @@ pub(crate) enum Frame<'a> {
 pub(crate) struct Socket {
     pub(crate) wire: Wire,
     pub(crate) open: bool,
-    /// The beginning of a frame whose end has not come yet.
+    /// The beginning of an incomplete frame.
     pub(crate) rest: Vec<u8>,
     /// The first of its own channels.
     pub(crate) first_channel: u32,
     /// The sequence number of its newest message plus one.
     pub(crate) next_sequence: u32,
-    /// When that came, in nanoseconds since the start; 0: not in this window.
+    /// When that arrived, in nanoseconds since the start; 0: not in this window.
     pub(crate) last_arrival: u64,
 }
 
@@ -52,7 +52,7 @@ pub(crate) fn connect(
     }
     if server.ip().is_loopback() {
         let last = 2 + (index / SOCKETS_OF_AN_ADDRESS) as u8;
-        // Another network for each of those who generate load beside each other.
+        // A different network for each load generator that runs at the same time.
         let network = (std::process::id() % 256) as u8;
         let address = Ipv4Addr::new(127, 0, network, last);
         rustix::net::bind(&socket, &SocketAddr::new(IpAddr::V4(address), 0))?;
@@ -65,7 +65,7 @@ pub(crate) fn connect(
     Ok(wire)
 }
 
-/// Checks the answer to an upgrade; `None` when it is not there whole, else its length.
+/// Checks the answer to an upgrade; `None` if it is incomplete, else its length.
 pub(crate) fn answered(bytes: &[u8]) -> Result<Option<usize>, Box<dyn Error>> {
     let Some(end) = upgrade::head_end(bytes) else { return Ok(None) };
     let head = std::str::from_utf8(&bytes[..end])?;
@@ -77,7 +77,7 @@ pub(crate) fn answered(bytes: &[u8]) -> Result<Option<usize>, Box<dyn Error>> {
     Ok(Some(end))
 }
 
-/// The first frame in `bytes` and its length; `None` when it is not there whole.
+/// The first frame in `bytes` and its length; `None` if it is incomplete.
 pub(crate) fn frame(bytes: &[u8]) -> Result<Option<(Frame<'_>, usize)>, Box<dyn Error>> {
     let [first, second, ..] = *bytes else { return Ok(None) };
     let (start, length) = match second {

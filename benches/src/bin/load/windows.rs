@@ -1,4 +1,4 @@
-//! What is counted while messages are published, and what the kernel says about it meanwhile.
+//! The measurements of one window: deliveries, latencies, and CPU time from the kernel.
 
 use std::collections::HashMap;
 use std::error::Error;
@@ -12,16 +12,16 @@ use sockway_benches::stamp::{EVERYBODY, Stamp};
 
 use crate::sockets::Socket;
 
-/// The server idle while the side that drives it is not: less, and more, than this share of a core.
+/// The server counts as idle below the one share of a core, its driver as busy above the other.
 const FULL: f64 = 0.9;
 
-/// The deliveries of one window. Each message must come to each of its sockets exactly once and in order:
+/// The deliveries of one window. Each message must reach each of its sockets exactly once and in order:
 /// a socket takes only rising sequence numbers, and of a message only as many as it has sockets.
 #[derive(Default)]
 pub(crate) struct Tally {
     size: usize,
     first_sequence: u32,
-    /// For each message how many sockets it has still to come to.
+    /// For each message, the number of sockets that have not received it yet.
     missing: Vec<u32>,
     pub(crate) in_flight: u64,
     pub(crate) deliveries: u64,
@@ -46,7 +46,7 @@ impl Tally {
         self.first_sequence + self.missing.len() as u32
     }
 
-    /// One more message, for so many sockets.
+    /// One more message, for this many sockets.
     pub(crate) fn publish(&mut self, sockets: u32) {
         self.missing.push(sockets);
         self.in_flight += 1;
@@ -111,7 +111,7 @@ impl Tally {
         Ok(())
     }
 
-    /// What has not come, in words.
+    /// A description of the missing deliveries.
     pub(crate) fn complaint(&self) -> String {
         let missing: u64 = self.missing.iter().map(|count| u64::from(*count)).sum();
         let first = self.missing.iter().position(|count| *count > 0).unwrap_or(0);
@@ -141,7 +141,7 @@ fn summary(histogram: &Histogram) -> Latency {
     }
 }
 
-/// CPU time from its making on.
+/// CPU time since its creation.
 pub(crate) struct Meter<'a> {
     server: &'a [u32],
     redis: &'a [u32],
@@ -150,7 +150,7 @@ pub(crate) struct Meter<'a> {
 }
 
 impl<'a> Meter<'a> {
-    /// To be made while the server waits: only then is what the kernel says about it exact.
+    /// Create it while the server is idle: only then are the kernel's figures exact.
     pub(crate) fn start(server: &'a [u32], redis: &'a [u32]) -> io::Result<Self> {
         let server_before = process::cpu_of_threads(server)?;
         Ok(Self { server, redis, server_before, others_before: others(redis)? })
@@ -210,7 +210,7 @@ mod tests {
         payload
     }
 
-    /// Two messages to everybody, who are two sockets.
+    /// Two messages to all, that is, to two sockets.
     fn two_messages() -> (Tally, [Socket; 2]) {
         let mut tally = Tally::new(LENGTH, 0);
         tally.publish(2);

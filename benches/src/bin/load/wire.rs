@@ -1,4 +1,4 @@
-//! What a socket's bytes go through: nothing, or TLS.
+//! The transport of a socket: plain TCP or TLS.
 
 use std::error::Error;
 use std::io::{self, Read as _, Write as _};
@@ -58,7 +58,7 @@ impl Wire {
         }
     }
 
-    /// All that is there, as far as there is room.
+    /// Reads what is available, up to the space in the buffer.
     pub(crate) fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         match self {
             Self::Plain(stream) => stream.read(buffer),

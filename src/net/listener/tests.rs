@@ -1,0 +1,91 @@
+//! The rules of a listener, with real sockets.
+
+use super::*;
+use std::time::Duration;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    time::timeout,
+};
+
+/// A path for a socket, in a directory of its own.
+fn socket_path() -> (tempfile::TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("ws.sock");
+    (directory, path)
+}
+
+async fn greeted(listener: &Listener) -> Option<IpAddr> {
+    let accepted = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+    let peer = accepted.peer();
+    accepted.into_transport(None).unwrap().write_all(b"hello").await.unwrap();
+    peer
+}
+
+#[tokio::test]
+async fn a_connection_comes_with_its_peer_s_address_and_a_unix_socket_has_none() {
+    let (_directory, path) = socket_path();
+    let unix = Listener::unix(&path).unwrap();
+    let tcp = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    let mut by_unix = tokio::net::UnixStream::connect(&path).await.unwrap();
+    let mut by_tcp = tokio::net::TcpStream::connect(tcp.address().unwrap()).await.unwrap();
+    assert_eq!(greeted(&unix).await, None);
+    assert_eq!(greeted(&tcp).await, Some("127.0.0.1".parse().unwrap()));
+    let mut greetings = [[0; 5]; 2];
+    by_unix.read_exact(&mut greetings[0]).await.unwrap();
+    by_tcp.read_exact(&mut greetings[1]).await.unwrap();
+    assert_eq!(greetings, [*b"hello"; 2]);
+}
+
+#[tokio::test]
+async fn a_socket_file_is_removed_at_the_end() {
+    let (_directory, path) = socket_path();
+    let listener = Listener::unix(&path).unwrap();
+    assert!(path.exists());
+    assert_eq!(listener.address(), None);
+    drop(listener);
+    assert!(!path.exists());
+}
+
+#[tokio::test]
+async fn a_stale_socket_file_is_replaced() {
+    let (_directory, path) = socket_path();
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    assert!(path.exists(), "std leaves the file behind");
+    let _listener = Listener::unix(&path).unwrap();
+    UnixStream::connect(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_live_socket_is_an_error_and_stays() {
+    let (_directory, path) = socket_path();
+    let _first = Listener::unix(&path).unwrap();
+    let error = Listener::unix(&path).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+    UnixStream::connect(&path).unwrap();
+}
+
+#[tokio::test]
+async fn a_file_that_is_no_socket_is_an_error_and_stays() {
+    let (_directory, path) = socket_path();
+    fs::write(&path, "precious").unwrap();
+    assert_eq!(Listener::unix(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(fs::read(&path).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn the_end_leaves_another_process_s_socket_file_alone() {
+    let (directory, path) = socket_path();
+    let first = Listener::unix(&path).unwrap();
+    // Kept under another name, so that the new file cannot get the same inode.
+    fs::rename(&path, directory.path().join("moved.sock")).unwrap();
+    let _second = Listener::unix(&path).unwrap();
+    drop(first);
+    assert!(path.exists());
+}
+
+#[tokio::test]
+async fn a_tcp_port_in_use_is_an_error() {
+    let holder = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    let error = Listener::tcp(holder.address().unwrap()).err().unwrap();
+    assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
+}

@@ -1,0 +1,13 @@
+//! Sockets: a port's listener, and a client's connection over TCP, TLS or a unix socket.
+//!
+//! Knows nothing of HTTP, Redis, sessions or the configuration: it is told an address, a path, or
+//! how to do TLS. Nothing here blocks, and a connection keeps no buffer while nothing comes.
+
+mod listener;
+mod tls;
+mod transport;
+
+pub use listener::{Accepted, Listener, SocketFile};
+#[cfg(test)]
+pub(crate) use tls::fixture;
+pub use transport::Transport;

@@ -1,0 +1,164 @@
+//! How many are let in: connections, pending handshakes, the handshake rate, addresses, users.
+//!
+//! Whatever is counted is given back by dropping a permit, however a connection ends. No lock is
+//! held longer than one look into a table. A connection over the limits is refused with an answer;
+//! how many of those there are at a time is bounded too.
+
+mod address;
+mod by_arrival;
+mod count;
+mod pending;
+mod rate;
+mod refusals;
+#[cfg(test)]
+mod tests;
+
+pub(super) use address::{AddressKey, reported};
+pub(super) use count::{KeyPermit, Permit};
+pub(super) use pending::PendingPlace;
+pub(super) use refusals::RefusalPlace;
+
+use crate::{config::Server, reason::Refusal};
+use count::{Limit, LimitByKey};
+use hyper::HeaderMap;
+use ipnet::IpNet;
+use pending::PendingHandshakes;
+use rate::Rate;
+use refusals::Refusals;
+use std::{
+    net::IpAddr,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Instant,
+};
+
+/// A connection's place for its address; `None` when addresses are not limited, or when a proxy has
+/// yet to report whose connection it is.
+pub(super) type AddressPermit = Option<KeyPermit<AddressKey>>;
+
+/// A session's place for its user; `None` when users are not limited, or it has none.
+pub(super) type UserPermit = Option<KeyPermit<Arc<str>>>;
+
+/// Everything that is counted at the public port.
+pub(super) struct Admission {
+    connections: Limit,
+    pending: PendingHandshakes,
+    refusals: Refusals,
+    rate: Option<Mutex<Rate>>,
+    addresses: Option<LimitByKey<AddressKey>>,
+    users: Option<LimitByKey<Arc<str>>>,
+    trusted_proxies: Vec<IpNet>,
+}
+
+/// A connection that was accepted.
+pub(super) struct Arrival {
+    /// `None` for a unix socket.
+    pub(super) peer: Option<IpAddr>,
+    pub(super) accepted: Instant,
+    pub(super) admission: Result<Admitted, OverLimit>,
+}
+
+/// What a connection holds from accept to its end.
+pub(super) struct Admitted {
+    pub(super) connection: Permit,
+    /// Dropped when the handshake is decided.
+    pub(super) pending: PendingPlace,
+    pub(super) address: AddressPermit,
+}
+
+/// A connection over the limits: whatever it asks for, it is refused.
+pub(super) struct OverLimit {
+    pub(super) refusal: Refusal,
+    pub(super) place: RefusalPlace,
+}
+
+impl Admission {
+    pub(super) fn new(server: &Server) -> Self {
+        Self {
+            connections: Limit::new(server.max_connections.get()),
+            pending: PendingHandshakes::new(server.max_pending_handshakes.get()),
+            refusals: Refusals::new(),
+            rate: server.handshakes_per_second.map(|rate| Mutex::new(Rate::new(rate))),
+            addresses: server.max_connections_per_ip.map(LimitByKey::new),
+            users: server.max_sessions_per_user.map(LimitByKey::new),
+            trusted_proxies: server.trusted_proxies.clone(),
+        }
+    }
+
+    /// The same counts under the limits of another configuration. A limit that was off begins to
+    /// count now; the rate begins with a full bucket.
+    pub(super) fn with_limits(&self, server: &Server) -> Self {
+        let (addresses, users) = (self.addresses.as_ref(), self.users.as_ref());
+        Self {
+            connections: self.connections.with_limit(server.max_connections.get()),
+            pending: self.pending.with_limit(server.max_pending_handshakes.get()),
+            refusals: self.refusals.clone(),
+            addresses: server
+                .max_connections_per_ip
+                .map(|limit| LimitByKey::with_limit(addresses, limit)),
+            users: server.max_sessions_per_user.map(|limit| LimitByKey::with_limit(users, limit)),
+            ..Self::new(server)
+        }
+    }
+
+    /// Counts a connection that was accepted. Waits for no client, see [`Refusals::place`].
+    pub(super) async fn arrive(&self, peer: Option<IpAddr>) -> Arrival {
+        let accepted = Instant::now();
+        // A proxy reports only in the request whose connection it is.
+        let address = peer.filter(|_| !address::is_proxy(peer, &self.trusted_proxies));
+        let admission = match self.admit(address, accepted) {
+            Ok(admitted) => Ok(admitted),
+            Err(refusal) => Err(OverLimit { refusal, place: self.refusals.place().await }),
+        };
+        Arrival { peer, accepted, admission }
+    }
+
+    /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
+    fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
+        let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
+        let address = address.map(|address| self.take_address(address)).transpose()?.flatten();
+        // The last two cannot be put back: a bucket's drop, and the place of a client cut off.
+        if self.rate.as_ref().is_some_and(|rate| !lock(rate).take(now)) {
+            return Err(Refusal::AtCapacity);
+        }
+        let pending = self.pending.take(now).ok_or(Refusal::AtCapacity)?;
+        Ok(Admitted { connection, pending, address })
+    }
+
+    /// Counts a connection that came through a trusted proxy for the address that this reports.
+    /// `Ok(None)` also when `peer` is no proxy: it was counted when it arrived.
+    ///
+    /// # Errors
+    /// [`Refusal::AddressLimit`].
+    pub(super) fn take_reported_address(
+        &self,
+        peer: Option<IpAddr>,
+        headers: &HeaderMap,
+    ) -> Result<AddressPermit, Refusal> {
+        if !address::is_proxy(peer, &self.trusted_proxies) {
+            return Ok(None);
+        }
+        match reported(peer, headers, &self.trusted_proxies) {
+            Some(address) => self.take_address(address),
+            None => Ok(None),
+        }
+    }
+
+    fn take_address(&self, address: IpAddr) -> Result<AddressPermit, Refusal> {
+        let Some(addresses) = &self.addresses else { return Ok(None) };
+        addresses.take(AddressKey::new(address)).ok_or(Refusal::AddressLimit).map(Some)
+    }
+
+    /// Counts a session for its user.
+    ///
+    /// # Errors
+    /// [`Refusal::UserLimit`].
+    pub(super) fn take_user(&self, user: &Arc<str>) -> Result<UserPermit, Refusal> {
+        let Some(users) = &self.users else { return Ok(None) };
+        users.take(Arc::clone(user)).ok_or(Refusal::UserLimit).map(Some)
+    }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // A panic cannot leave a count half changed, so a poisoned table is as good as any.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}

@@ -1,0 +1,86 @@
+//! A fuzz target: the bytes of a request's head, from the socket to the grant.
+
+use super::{
+    NoSession, decide,
+    head::{Received, RequestHead, receive},
+    origin, upgrade,
+};
+use crate::{
+    config::Config,
+    endpoint::Routes,
+    net::Transport,
+    reason::Refusal,
+    server::{
+        admission::{AddressKey, reported},
+        response,
+    },
+};
+use futures_util::FutureExt as _;
+use std::{
+    future::pending, io::Write as _, os::unix::net::UnixStream as StdStream, time::SystemTime,
+};
+use tokio::{net::UnixStream, runtime};
+
+/// Reads a request as a handshake does, with a client that stops sending behind it.
+///
+/// # Panics
+/// When a rule of the handshake is broken.
+pub(crate) fn request(config: &Config, now: SystemTime, data: &[u8]) {
+    thread_local! {
+        static RUNTIME: runtime::Runtime =
+            runtime::Builder::new_current_thread().enable_io().build().expect("a runtime");
+    }
+    let received = RUNTIME.with(|runtime| {
+        runtime.block_on(async { receive(&mut Transport::Unix(sent(data)), pending()).await })
+    });
+    match received {
+        Ok(Received { head, early }) => {
+            assert!(data.ends_with(&early), "what is early is the end of what was sent");
+            judge(config, now, &head);
+        }
+        Err(NoSession::Refused(refusal)) => assert_answer(refusal, None, now),
+        Err(NoSession::Gone) => {}
+    }
+}
+
+/// A connection on which these bytes have come, and then the end.
+fn sent(data: &[u8]) -> UnixStream {
+    let (ours, mut theirs) = StdStream::pair().expect("a pair of sockets");
+    ours.set_nonblocking(true).expect("a socket can be told");
+    theirs.set_nonblocking(true).expect("a socket can be told");
+    // What does not fit is cut off, which is a request like any other.
+    let _ = theirs.write(data);
+    UnixStream::from_std(ours).expect("inside a runtime")
+}
+
+fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
+    let routes = Routes::new(config.endpoints.clone());
+    let server = &config.server;
+    let _ = reported(None, &head.headers, &server.trusted_proxies).map(AddressKey::new);
+    let upgraded = upgrade::check(head);
+    let allowed = origin::allowed(&server.allowed_origins, &head.headers);
+    let granted = decide::find(&routes, head).and_then(|matched| {
+        let granted = decide::grant(&config.auth, &matched, head).now_or_never();
+        granted.expect("with keys of its own nothing is waited for")
+    });
+    match (upgraded, allowed, granted) {
+        (Ok(upgrade), true, Ok(grant)) => {
+            let answer = response::switching(&upgrade.accept_key, upgrade.subprotocol);
+            assert_eq!(answer.windows(4).filter(|end| *end == b"\r\n\r\n").count(), 1);
+            let user = grant.identity.map(|identity| identity.user);
+            assert!(user.is_none_or(|user| &*user == "42"), "nobody else has a token");
+            assert!(!grant.channels.is_empty());
+        }
+        (Err(refusal), ..) | (.., Err(refusal)) => assert_answer(refusal, Some(head), now),
+        _ => {}
+    }
+}
+
+/// An answer is one head and one problem document, whatever the request was.
+fn assert_answer(refusal: Refusal, request: Option<&RequestHead>, now: SystemTime) {
+    let bytes = response::refused(refusal, request.map(|request| &request.method), now);
+    let text = String::from_utf8(bytes).expect("an answer is text");
+    let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
+    assert!(head.starts_with("HTTP/1.1 "));
+    assert!(body.is_empty() || body.contains(refusal.label()), "{text}");
+}

@@ -1,0 +1,331 @@
+//! One handshake: from a connection to a session, or to a refusal.
+//!
+//! Runs as one task on the shard that will own the session. `handshake_timeout` bounds the whole:
+//! the request, the authentication and the subscription. The order of the checks is the order of
+//! the answers: where, how, from where, how many, who, what, and last whether Redis agrees.
+
+mod decide;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod head;
+mod origin;
+mod pending_connection;
+mod upgrade;
+
+use super::{
+    admission::{AddressPermit, Admitted, Arrival, OverLimit, Permit, UserPermit},
+    response,
+    state::ServerState,
+};
+use crate::{
+    auth::Reject,
+    endpoint::{EndpointName, Matched},
+    identity::Identity,
+    net::Transport,
+    phase::Phase,
+    reason::Refusal,
+    shard::{SessionSpec, Shard, Subscription},
+};
+use futures_util::FutureExt as _;
+use head::{Received, RequestHead};
+use hyper::Method;
+use pending_connection::PendingConnection;
+use std::{
+    future::Future,
+    io,
+    net::IpAddr,
+    panic::AssertUnwindSafe,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
+use tokio::time::{sleep_until, timeout_at};
+use tracing::{debug, error};
+use upgrade::Upgrade;
+
+/// How long a client over the limits may take to send its request.
+const TIME_OVER_LIMIT: Duration = Duration::from_secs(1);
+
+/// What ends a handshake without a session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum NoSession {
+    /// The client closed, or the connection broke: nobody is there to be answered.
+    Gone,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NoSession {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
+}
+
+/// A request for an endpoint, correct as far as that shows without a token.
+struct Recognised {
+    head: RequestHead,
+    early: bytes::Bytes,
+    matched: Matched,
+}
+
+/// Everything a session needs, but the connection and its permits.
+struct Granted {
+    matched: Matched,
+    identity: Option<Identity>,
+    subscription: Subscription,
+    user: UserPermit,
+}
+
+/// Does the handshake of one connection.
+pub(super) async fn run(
+    state: Arc<ServerState>,
+    shard: Shard,
+    transport: Transport,
+    arrival: Arrival,
+) {
+    let Arrival { peer, accepted, admission } = arrival;
+    let timeout = state.config.server.handshake_timeout;
+    let timeout = if admission.is_ok() { timeout } else { timeout.min(TIME_OVER_LIMIT) };
+    let handshake = Handshake {
+        state,
+        shard,
+        accepted,
+        deadline: accepted + timeout,
+        peer,
+        method: None,
+        endpoint: None,
+        upgrade: None,
+    };
+    match admission {
+        Ok(admitted) => handshake.run(transport, admitted).await,
+        Err(over_limit) => handshake.turn_away(transport, over_limit).await,
+    }
+}
+
+/// A handshake under way, and what is known of it so far.
+struct Handshake {
+    state: Arc<ServerState>,
+    shard: Shard,
+    accepted: Instant,
+    deadline: Instant,
+    peer: Option<IpAddr>,
+    method: Option<Method>,
+    endpoint: Option<EndpointName>,
+    upgrade: Option<Upgrade>,
+}
+
+impl Handshake {
+    async fn run(mut self, mut transport: Transport, mut admitted: Admitted) {
+        let late = self.end(Refusal::RequestTimeout);
+        let end = async {
+            tokio::select! {
+                refusal = late => refusal,
+                () = admitted.pending.cut_off() => Refusal::RequestTimeout,
+            }
+        };
+        match self.recognise(&mut transport, end).await {
+            Ok(recognised) => {
+                admitted.pending.request_is_complete();
+                // Boxed: a client that is slow with its request must not cost what comes later.
+                Box::pin(self.proceed(recognised, admitted, transport)).await;
+            }
+            Err(no_session) => {
+                let Admitted { connection, pending, .. } = admitted;
+                drop(pending);
+                self.end_without_session(no_session, transport).await;
+                drop(connection);
+            }
+        }
+    }
+
+    /// Refuses a connection over the limits, by what is wrong with its request if anything is. Ends
+    /// without waiting for the client when others need the place.
+    async fn turn_away(mut self, mut transport: Transport, mut over_limit: OverLimit) {
+        let late = self.end(over_limit.refusal);
+        let end = async {
+            tokio::select! {
+                refusal = late => refusal,
+                () = over_limit.place.cut_off() => over_limit.refusal,
+            }
+        };
+        let refusal = match self.recognise(&mut transport, end).await {
+            Ok(_) => over_limit.refusal,
+            Err(NoSession::Refused(refusal)) => refusal,
+            Err(NoSession::Gone) => return,
+        };
+        if self.refuse(refusal, &mut transport).await.is_ok() {
+            tokio::select! {
+                biased;
+                // First: at once it discards what has come, or the kernel would reset the connection.
+                () = response::linger(transport) => {}
+                () = over_limit.place.cut_off() => {}
+            }
+        }
+    }
+
+    /// Reads the request and checks what needs no counting and no token: path, method, upgrade,
+    /// origin. When `end` comes first, its value is the refusal.
+    async fn recognise(
+        &mut self,
+        transport: &mut Transport,
+        end: impl Future<Output = Refusal>,
+    ) -> Result<Recognised, NoSession> {
+        let Received { head, early } = head::receive(transport, end).await?;
+        self.method = Some(head.method.clone());
+        let matched = decide::find(&self.state.routes, &head)?;
+        self.endpoint = Some(Arc::clone(&matched.endpoint.name));
+        self.upgrade = Some(upgrade::check(&head)?);
+        if !origin::allowed(&self.state.config.server.allowed_origins, &head.headers) {
+            return Err(Refusal::OriginNotAllowed.into());
+        }
+        Ok(Recognised { head, early, matched })
+    }
+
+    /// Takes a correct handshake to its session, or its refusal.
+    async fn proceed(self, recognised: Recognised, admitted: Admitted, transport: Transport) {
+        let Recognised { head, early, matched } = recognised;
+        let Admitted { connection, pending, mut address } = admitted;
+        let mut client = PendingConnection::new(transport, &early);
+        drop(early);
+        let decided = self.decide(&head, matched, &mut address, &mut client);
+        // A defect in here must cost this one handshake, and its client must be told.
+        let decided = AssertUnwindSafe(decided).catch_unwind().await.unwrap_or_else(|_panic| {
+            error!(endpoint = self.name(), "a handshake panicked");
+            Err(Refusal::InternalError.into())
+        });
+        drop((head, pending));
+        match decided {
+            Ok(granted) => self.open(granted, connection, address, client).await,
+            Err(no_session) => {
+                self.end_without_session(no_session, client.transport).await;
+                drop((connection, address));
+            }
+        }
+    }
+
+    async fn decide(
+        &self,
+        head: &RequestHead,
+        matched: Matched,
+        address: &mut AddressPermit,
+        client: &mut PendingConnection,
+    ) -> Result<Granted, NoSession> {
+        if *self.state.phase.borrow() >= Phase::Draining {
+            return Err(Refusal::Draining.into());
+        }
+        let admission = &self.state.admission;
+        if let Some(reported) = admission.take_reported_address(self.peer, &head.headers)? {
+            *address = Some(reported);
+        }
+        let grant = tokio::select! {
+            biased;
+            grant = decide::grant(&self.state.config.auth, &matched, head) => grant?,
+            refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
+            () = client.disconnected() => return Err(NoSession::Gone),
+        };
+        let user = match &grant.identity {
+            Some(identity) => admission.take_user(&identity.user)?,
+            None => None,
+        };
+        let subscription = tokio::select! {
+            biased;
+            subscription = self.shard.subscribe(grant.channels) => subscription?,
+            refusal = self.end(Refusal::SubscriptionTimeout) => return Err(refusal.into()),
+            () = client.disconnected() => return Err(NoSession::Gone),
+        };
+        Ok(Granted { matched, identity: grant.identity, subscription, user })
+    }
+
+    /// Opens the session, answers with the 101, and lets the session run.
+    async fn open(
+        mut self,
+        granted: Granted,
+        connection: Permit,
+        address: AddressPermit,
+        mut client: PendingConnection,
+    ) {
+        let Granted { matched, identity, subscription, user } = granted;
+        let Upgrade { accept_key, subprotocol } =
+            self.upgrade.take().expect("what is granted was recognised before");
+        let auth = Arc::clone(&self.state.config.auth);
+        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth };
+        let pending = subscription.open(spec, (connection, address, user));
+        let answer = response::switching(&accept_key, subprotocol);
+        let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
+        self.answered();
+        if matches!(written, Ok(Ok(()))) {
+            let (transport, early) = client.into_parts();
+            pending.start(transport, &early);
+        } else {
+            debug!(session = %pending.id(), "the client closed before its 101");
+        }
+    }
+
+    async fn end_without_session(&self, no_session: NoSession, mut transport: Transport) {
+        match no_session {
+            NoSession::Gone => debug!(endpoint = self.name(), "the client closed"),
+            NoSession::Refused(refusal) => {
+                if self.refuse(refusal, &mut transport).await.is_ok() {
+                    response::linger(transport).await;
+                }
+            }
+        }
+    }
+
+    /// Answers with a refusal and stops writing.
+    async fn refuse(&self, refusal: Refusal, transport: &mut Transport) -> io::Result<()> {
+        self.state.metrics.handshake_refused(refusal);
+        debug!(endpoint = self.name(), code = refusal.label(), "handshake refused");
+        let answer = self
+            .closing_answer(refusal)
+            .unwrap_or_else(|| response::refused(refusal, self.method.as_ref(), SystemTime::now()));
+        let written = response::write_last(transport, &answer).await;
+        self.answered();
+        written
+    }
+
+    /// The answer of `auth.reject = "close"`, where it applies.
+    fn closing_answer(&self, refusal: Refusal) -> Option<Vec<u8>> {
+        let Upgrade { accept_key, subprotocol } = self.upgrade.as_ref()?;
+        let applies = self.state.config.auth.reject == Reject::Close;
+        applies
+            .then(|| response::switching_and_closing(accept_key, *subprotocol, refusal))
+            .flatten()
+    }
+
+    fn answered(&self) {
+        self.shard.metrics().handshake_seconds.observe(self.accepted.elapsed());
+    }
+
+    fn name(&self) -> Option<&str> {
+        self.endpoint.as_deref()
+    }
+
+    /// Resolves when the handshake must end: as `late` at the deadline, or when the gateway drains.
+    fn end(&self, late: Refusal) -> impl Future<Output = Refusal> + use<> {
+        let mut phase = self.state.phase.clone();
+        let deadline = self.deadline;
+        async move {
+            tokio::select! {
+                biased;
+                // An error means that nobody leads the phases any more, which is an end too.
+                _ = phase.wait_for(|phase| *phase >= Phase::Draining) => Refusal::Draining,
+                () = sleep_until(deadline.into()) => late,
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The size of what a function of these arguments returns.
+    fn future_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+        size_of::<F>()
+    }
+
+    #[test]
+    fn a_handshake_that_waits_for_its_request_is_small() {
+        let bytes = future_bytes(run);
+        assert!(bytes <= 3_500, "{bytes} bytes for each client that says nothing");
+    }
+}

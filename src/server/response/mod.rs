@@ -1,0 +1,8 @@
+//! What a client is answered: the 101, refusals, and how a refused connection ends.
+
+mod answer;
+mod lingering_close;
+mod problem;
+
+pub(super) use answer::{refused, switching, switching_and_closing};
+pub(super) use lingering_close::{linger, write_last};

@@ -1,0 +1,96 @@
+//! The body of a refusal: `application/problem+json` (RFC 9457) with a stable `code`.
+//!
+//! Every text here is a constant, so nothing that a client sent can come back in a body.
+
+use crate::reason::Refusal;
+use hyper::StatusCode;
+use serde::Serialize;
+
+#[derive(Serialize)]
+struct Problem {
+    r#type: &'static str,
+    title: &'static str,
+    status: u16,
+    code: &'static str,
+    detail: &'static str,
+}
+
+/// The body that tells of a refusal.
+pub(super) fn body(refusal: Refusal) -> Vec<u8> {
+    let problem = Problem {
+        r#type: "about:blank",
+        title: title(refusal),
+        status: refusal.status(),
+        code: refusal.label(),
+        detail: detail(refusal),
+    };
+    serde_json::to_vec(&problem).expect("constant text always serialises")
+}
+
+/// The standard phrase of the refusal's status, which `about:blank` asks for as the title.
+pub(super) fn title(refusal: Refusal) -> &'static str {
+    StatusCode::from_u16(refusal.status())
+        .ok()
+        .and_then(|status| status.canonical_reason())
+        .unwrap_or("Error")
+}
+
+/// One sentence for the person who reads the answer: what is wrong, and what would be right.
+fn detail(refusal: Refusal) -> &'static str {
+    match refusal {
+        Refusal::BadHandshake => {
+            "This is not a correct WebSocket handshake (HTTP/1.1 GET, RFC 6455, version 13)."
+        }
+        Refusal::TokenConflict => "The request carries different tokens in different places.",
+        Refusal::TokenMissing => "This endpoint needs a token and the request carries none.",
+        Refusal::TokenInvalid => "The token does not verify.",
+        Refusal::TokenExpired => "The token has expired.",
+        Refusal::OriginNotAllowed => "Pages of this origin may not connect here.",
+        Refusal::ClaimMissing => "The token lacks a claim that this endpoint's channels need.",
+        Refusal::ValueNotAllowed => "A value for this endpoint's channels is not allowed.",
+        Refusal::NotFound => "There is no endpoint at this path.",
+        Refusal::MethodNotAllowed => "Endpoints are opened with GET.",
+        Refusal::UpgradeRequired => "This is a WebSocket endpoint: ask for an upgrade.",
+        Refusal::RequestTimeout => "The request was not complete in time.",
+        Refusal::UriTooLong => "The request line is longer than 8 KiB.",
+        Refusal::HeadersTooLarge => "The headers are larger than 8 KiB or more than 64.",
+        Refusal::AddressLimit => "There are too many connections from this address.",
+        Refusal::UserLimit => "This user has too many sessions.",
+        Refusal::AtCapacity => "The gateway is at capacity.",
+        Refusal::Draining => "The gateway is stopping.",
+        Refusal::RedisUnavailable => "Subscriptions cannot be confirmed now.",
+        Refusal::ChannelRefused => "Redis refuses a channel of this endpoint.",
+        Refusal::SubscriptionTimeout => "The subscription was not confirmed in time.",
+        Refusal::KeysUnavailable => "The keys that prove tokens cannot be fetched now.",
+        Refusal::InternalError => "The gateway failed; this is not the client's fault.",
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde_json::{Value, json};
+
+    #[test]
+    fn a_problem_names_its_status_and_its_stable_code() {
+        let problem: Value = serde_json::from_slice(&body(Refusal::TokenExpired)).unwrap();
+        assert_eq!(
+            problem,
+            json!({
+                "type": "about:blank",
+                "title": "Unauthorized",
+                "status": 401,
+                "code": "token_expired",
+                "detail": "The token has expired.",
+            })
+        );
+    }
+
+    #[test]
+    fn every_refusal_has_a_standard_title_and_a_sentence() {
+        for &refusal in Refusal::ALL {
+            assert_ne!(title(refusal), "Error", "{}", refusal.label());
+            assert!(detail(refusal).ends_with('.'), "{}", refusal.label());
+        }
+    }
+}

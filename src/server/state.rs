@@ -1,0 +1,60 @@
+//! What every handshake looks at, on whichever shard: the configuration, what is counted, metrics.
+
+use super::admission::Admission;
+use crate::{config::Config, endpoint::Routes, metrics::Metrics, phase::Phase};
+use std::sync::Arc;
+use tokio::sync::watch;
+
+/// One configuration's view of the public port. A connection keeps the one it was accepted under.
+pub(super) struct ServerState {
+    pub(super) config: Arc<Config>,
+    pub(super) routes: Routes,
+    pub(super) admission: Admission,
+    pub(super) metrics: Arc<Metrics>,
+    pub(super) phase: watch::Receiver<Phase>,
+}
+
+impl ServerState {
+    pub(super) fn new(
+        config: Arc<Config>,
+        metrics: Arc<Metrics>,
+        phase: watch::Receiver<Phase>,
+    ) -> Self {
+        Self {
+            routes: Routes::new(config.endpoints.clone()),
+            admission: Admission::new(&config.server),
+            config,
+            metrics,
+            phase,
+        }
+    }
+
+    fn with_config(&self, config: Arc<Config>) -> Self {
+        Self {
+            routes: Routes::new(config.endpoints.clone()),
+            admission: self.admission.with_limits(&config.server),
+            config,
+            metrics: Arc::clone(&self.metrics),
+            phase: self.phase.clone(),
+        }
+    }
+}
+
+/// Changes the configuration of a public port while it runs. Cheap to clone.
+#[derive(Clone)]
+pub struct ServerHandle(watch::Sender<Arc<ServerState>>);
+
+impl ServerHandle {
+    pub(super) fn new(state: ServerState) -> Self {
+        Self(watch::Sender::new(Arc::new(state)))
+    }
+
+    /// Connections accepted from now on follow this configuration. What is counted stays counted.
+    pub fn reconfigure(&self, config: Arc<Config>) {
+        self.0.send_modify(|state| *state = Arc::new(state.with_config(config)));
+    }
+
+    pub(super) fn state(&self) -> Arc<ServerState> {
+        Arc::clone(&self.0.borrow())
+    }
+}
