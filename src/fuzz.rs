@@ -10,7 +10,7 @@ use crate::{
     channel::ChannelName,
     config,
     endpoint::{ChannelTemplate, RoutePath, Routes, Values},
-    identity::Identity,
+    identity::{Claims, Identity},
     server, shard, upstream,
     wire::{self, Codec},
 };
@@ -19,7 +19,6 @@ use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use std::{
-    collections::BTreeMap,
     sync::{Arc, LazyLock},
     time::{Duration, Instant, SystemTime},
 };
@@ -134,7 +133,7 @@ pub fn path(data: &[u8]) {
     endpoint.channels = vec![template.clone()];
     let Some(found) = Routes::new(vec![Arc::new(endpoint)]).find(line()) else { return };
     let (query, user) = (line(), line());
-    let claims = BTreeMap::from([("tenant".to_owned(), user.to_owned())]);
+    let claims = Claims::from_iter([("tenant", user)]);
     let identity =
         Identity { user: user.into(), claims, token_id: None, static_token: None, expires: None };
     let values = Values { identity: Some(&identity), path: &found.parameters, query };
@@ -293,6 +292,7 @@ mod tests {
     fn no_frames_of_the_corpus_break_a_rule() {
         replay("frames", frames);
     }
+
     #[test]
     fn no_resp_of_the_corpus_breaks_a_rule() {
         replay("resp", resp);

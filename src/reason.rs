@@ -89,8 +89,12 @@ pub enum Refusal {
     OriginNotAllowed,
     /// A channel template names a claim that the token does not have.
     ClaimMissing,
+    /// A channel template names a claim that cannot be a text: an object, null, or a list of such.
+    ClaimUnusable,
     /// A value for a channel template is outside its grammar.
     ValueNotAllowed,
+    /// The values for a channel template would give a session too many channels.
+    TooManyValues,
     NotFound,
     MethodNotAllowed,
     UpgradeRequired,
@@ -137,7 +141,11 @@ impl Refusal {
         match self {
             Self::BadHandshake | Self::TokenConflict => 400,
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => 401,
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => 403,
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => 403,
             Self::NotFound => 404,
             Self::MethodNotAllowed => 405,
             Self::RequestTimeout => 408,
@@ -172,9 +180,11 @@ impl Refusal {
             Self::TokenMissing => Some(CloseReason::TokenMissing),
             Self::TokenInvalid => Some(CloseReason::TokenInvalid),
             Self::TokenExpired => Some(CloseReason::TokenExpired),
-            Self::OriginNotAllowed | Self::ClaimMissing | Self::ValueNotAllowed => {
-                Some(CloseReason::Forbidden)
-            }
+            Self::OriginNotAllowed
+            | Self::ClaimMissing
+            | Self::ClaimUnusable
+            | Self::ValueNotAllowed
+            | Self::TooManyValues => Some(CloseReason::Forbidden),
             _ => None,
         }
     }
@@ -186,6 +196,8 @@ impl Refusal {
 pub enum GapReason {
     /// The Redis link was lost and has come back.
     RedisReconnected,
+    /// The server is no longer the primary, and the subscription moved to the one that is.
+    RedisMoved,
     /// We took messages from the Redis client too slowly and it dropped some.
     UpstreamLagged,
     /// A shard took messages from its ring too slowly and some were overwritten.
@@ -199,6 +211,12 @@ pub enum GapReason {
 impl GapReason {
     /// Every word, each at its [`GapReason::index`].
     pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Whether it concerns every channel of a link at once.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::RedisReconnected | Self::RedisMoved)
+    }
 
     /// Position in [`GapReason::ALL`], for tables of counters.
     #[must_use]

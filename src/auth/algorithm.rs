@@ -44,7 +44,7 @@ impl Algorithm {
         Self::EdDSA,
     ];
 
-    /// The name in a token's `alg` and in the configuration; both are case-sensitive.
+    /// The name in a token's `alg` and in the configuration; in both, case matters.
     #[must_use]
     pub const fn name(self) -> &'static str {
         match self {
@@ -60,6 +60,15 @@ impl Algorithm {
             Self::ES256 => "ES256",
             Self::ES384 => "ES384",
             Self::EdDSA => "EdDSA",
+        }
+    }
+
+    /// The algorithm that a token or a published key names. RFC 9864 calls EdDSA with an Ed25519 key
+    /// `Ed25519`, and both names are in use.
+    pub(super) fn from_alg(name: &str) -> Option<Self> {
+        match name {
+            "Ed25519" => Some(Self::EdDSA),
+            name => Self::ALL.into_iter().find(|algorithm| algorithm.name() == name),
         }
     }
 
@@ -87,8 +96,7 @@ impl FromStr for Algorithm {
     type Err = UnknownAlgorithm;
 
     fn from_str(name: &str) -> Result<Self, UnknownAlgorithm> {
-        let known = Self::ALL.into_iter().find(|algorithm| algorithm.name() == name);
-        known.ok_or_else(|| UnknownAlgorithm(name.to_owned()))
+        Self::from_alg(name).ok_or_else(|| UnknownAlgorithm(name.to_owned()))
     }
 }
 
@@ -107,7 +115,10 @@ mod tests {
         for algorithm in Algorithm::ALL {
             assert_eq!(algorithm.name().parse(), Ok(algorithm));
         }
-        for name in ["", "none", "None", "hs256", "HS256 ", "RS1", "ES512", "ES256K", "eddsa"] {
+        assert_eq!("Ed25519".parse(), Ok(Algorithm::EdDSA));
+        for name in
+            ["", "none", "None", "hs256", "HS256 ", "RS1", "ES512", "ES256K", "eddsa", "ed25519"]
+        {
             assert_eq!(name.parse::<Algorithm>(), Err(UnknownAlgorithm(name.to_owned())));
         }
     }

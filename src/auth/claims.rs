@@ -1,26 +1,24 @@
-//! The claims of a token, and its header: JSON objects, read strictly.
+//! A token's header and its claims: what their registered members say.
 
+use super::strict_json;
+use crate::identity::{Claims, find_claim, text};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
-use serde::de::{Deserialize, Deserializer, Error, MapAccess, Visitor};
-use serde_json::Value;
+use serde_json::{Map, Value};
 use std::{
-    collections::BTreeMap,
-    fmt,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-/// A JSON object without duplicate names: of two, the issuer might have meant the one and we would take
-/// the other.
-pub(super) struct Claims(BTreeMap<String, Value>);
+/// The JSON object of one part of a token.
+pub(super) struct Members(Map<String, Value>);
 
 /// The last second of the year 9999. A later `exp` is a mistake of the issuer, milliseconds for seconds as a
 /// rule, and would make a token that never expires.
 pub(super) const LAST_DATE_SECONDS: u64 = 253_402_300_799;
 
-impl Claims {
+impl Members {
     pub(super) fn decode(part: &str) -> Option<Self> {
-        serde_json::from_slice(&URL_SAFE_NO_PAD.decode(part).ok()?).ok()
+        strict_json::object(&URL_SAFE_NO_PAD.decode(part).ok()?).map(Self)
     }
 
     pub(super) fn has(&self, name: &str) -> bool {
@@ -69,53 +67,22 @@ impl Claims {
         }
     }
 
-    /// The user that a claim names: a string that is not empty, or a whole number.
+    /// The user that a claim names, by its name as in a template: a string that is not empty, or a whole
+    /// number.
     pub(super) fn user(&self, name: &str) -> Option<Arc<str>> {
-        match self.0.get(name)? {
-            Value::Bool(_) => None,
-            value => text(value).filter(|user| !user.is_empty()).map(Arc::from),
+        match find_claim(&self.0, name)? {
+            Value::String(user) if !user.is_empty() => Some(Arc::from(user.as_str())),
+            Value::Number(number) if !number.is_f64() => Some(Arc::from(number.to_string())),
+            _ => None,
         }
     }
 
-    /// Every claim that is a single value, as text.
-    pub(super) fn texts(self) -> BTreeMap<String, String> {
-        self.0.into_iter().filter_map(|(name, value)| Some((name, text(&value)?))).collect()
-    }
-}
-
-/// A claim as text: strings as they are, integers in decimal, booleans. Not floats: `1e2` and `100` would be
-/// one number and two texts.
-fn text(value: &Value) -> Option<String> {
-    match value {
-        Value::String(text) => Some(text.clone()),
-        Value::Number(number) if !number.is_f64() => Some(number.to_string()),
-        Value::Bool(flag) => Some(flag.to_string()),
-        _ => None,
-    }
-}
-
-impl<'de> Deserialize<'de> for Claims {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ClaimsVisitor)
-    }
-}
-
-struct ClaimsVisitor;
-
-impl<'de> Visitor<'de> for ClaimsVisitor {
-    type Value = Claims;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
+    /// The token's own name, by which it can be revoked.
+    pub(super) fn token_id(&self) -> Option<Arc<str>> {
+        self.0.get("jti").and_then(text).map(Arc::from)
     }
 
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Claims, A::Error> {
-        let mut claims = BTreeMap::new();
-        while let Some((name, value)) = map.next_entry::<String, Value>()? {
-            if claims.insert(name, value).is_some() {
-                return Err(A::Error::custom("duplicate name"));
-            }
-        }
-        Ok(Claims(claims))
+    pub(super) fn into_claims(self) -> Claims {
+        Claims::new(self.0)
     }
 }

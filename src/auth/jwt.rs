@@ -8,7 +8,7 @@
 //! cannot do that is promised here.
 
 use super::{
-    Algorithm, KeyError, KeySet, KeySource, TokenError, claims::Claims, jwks::Lookup,
+    Algorithm, KeyError, KeySet, KeySource, TokenError, claims::Members, jwks::Lookup,
     verifying_key::VerifyingKey,
 };
 use crate::identity::Identity;
@@ -96,7 +96,7 @@ impl JwtVerifier {
     }
 
     /// The claims, when the signature is right.
-    fn verified_claims(&self, token: &str) -> Result<Claims, TokenError> {
+    fn verified_claims(&self, token: &str) -> Result<Members, TokenError> {
         let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
         let algorithm = self.algorithm(&parts.header).ok_or(TokenError::Invalid)?;
         let verifies = |key: &VerifyingKey| {
@@ -113,21 +113,21 @@ impl JwtVerifier {
                 }
             }
         };
-        let claims = if verified { Claims::decode(parts.claims) } else { None };
+        let claims = if verified { Members::decode(parts.claims) } else { None };
         claims.ok_or(TokenError::Invalid)
     }
 
     /// The algorithm that a header asks for, when it is one of ours.
-    fn algorithm(&self, header: &Claims) -> Option<Algorithm> {
+    fn algorithm(&self, header: &Members) -> Option<Algorithm> {
         // `crit` lists extensions that must be understood, and we understand none.
         if header.has("crit") {
             return None;
         }
-        let name = header.text("alg")?;
-        self.settings.algorithms.iter().copied().find(|algorithm| algorithm.name() == name)
+        let algorithm = Algorithm::from_alg(header.text("alg")?)?;
+        self.settings.algorithms.contains(&algorithm).then_some(algorithm)
     }
 
-    fn identity(&self, claims: Claims, now: SystemTime) -> Option<Identity> {
+    fn identity(&self, claims: Members, now: SystemTime) -> Option<Identity> {
         let settings = &self.settings;
         let expires = claims.date("exp")??.checked_add(settings.leeway)?;
         let too_early = |begins: SystemTime| {
@@ -137,8 +137,8 @@ impl JwtVerifier {
             && claims.is_from(&settings.issuer)
             && claims.is_for(&settings.audience);
         let user = claims.user(&settings.user_claim)?;
-        let claims = claims.texts();
-        let token_id = claims.get("jti").map(|id| Arc::from(id.as_str()));
+        let token_id = claims.token_id();
+        let claims = claims.into_claims();
         accepted.then_some(Identity {
             user,
             claims,
@@ -151,7 +151,7 @@ impl JwtVerifier {
 
 /// The three parts of a token.
 struct Parts<'a> {
-    header: Claims,
+    header: Members,
     /// Still encoded: read only after the signature was verified.
     claims: &'a str,
     /// What is signed.
@@ -164,7 +164,7 @@ impl<'a> Parts<'a> {
         let (message, signature) = token.rsplit_once('.')?;
         let (header, claims) = message.split_once('.')?;
         let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        Some(Self { header: Claims::decode(header)?, claims, message, signature })
+        Some(Self { header: Members::decode(header)?, claims, message, signature })
     }
 }
 

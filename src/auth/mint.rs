@@ -144,7 +144,7 @@ mod tests {
                 ("quoted", "8"),
                 ("list", "[1]"),
             ] {
-                assert_eq!(identity.claims[name], value);
+                assert_eq!(identity.claims.texts(name).unwrap(), [value]);
             }
             assert!(verifier.verify(&token, now() + hour + Duration::from_secs(29)).is_ok());
             assert!(verifier.verify(&token, now() + hour + Duration::from_secs(30)).is_err());

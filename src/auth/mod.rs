@@ -7,6 +7,7 @@ mod jwks;
 mod jwt;
 mod keys;
 mod mint;
+mod strict_json;
 mod tokens;
 mod verifying_key;
 

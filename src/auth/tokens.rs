@@ -1,18 +1,15 @@
 //! Static bearer tokens, known by their SHA-256.
 
-use crate::identity::Identity;
+use crate::identity::{Claims, Identity};
 use aws_lc_rs::digest::{SHA256, digest};
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 /// One `[[auth.token]]`. The token itself is not here, only its SHA-256.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StaticToken {
     pub sha256: [u8; 32],
     pub user: String,
-    pub claims: BTreeMap<String, String>,
+    pub claims: Claims,
 }
 
 /// Every static token. Looked up by the hash of what a client sent, so that the time a look-up
@@ -61,7 +58,7 @@ mod tests {
         let token = |text: &str, user: &str| StaticToken {
             sha256: digest(&SHA256, text.as_bytes()).as_ref().try_into().unwrap(),
             user: user.to_owned(),
-            claims: BTreeMap::from([("tenant".to_owned(), "acme".to_owned())]),
+            claims: Claims::from_iter([("tenant", "acme")]),
         };
         StaticTokens::new(vec![token("alpha", "1"), token("beta", "2")])
     }
@@ -70,7 +67,7 @@ mod tests {
     fn a_static_token_stands_for_its_user_and_never_expires() {
         let identity = tokens().find("beta").unwrap();
         assert_eq!(&*identity.user, "2");
-        assert_eq!(identity.claims["tenant"], "acme");
+        assert_eq!(identity.claims.texts("tenant").unwrap(), ["acme"]);
         assert_eq!((identity.token_id, identity.expires), (None, None));
     }
 

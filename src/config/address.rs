@@ -53,17 +53,33 @@ pub(super) fn unix_path(path: &str) -> Result<PathBuf, String> {
 /// Whether two listeners would claim the same port.
 pub(super) fn collide(public: &ListenAddress, admin: SocketAddr) -> bool {
     let ListenAddress::Tcp(public) = public else { return false };
-    let same_address =
-        public.ip() == admin.ip() || public.ip().is_unspecified() || admin.ip().is_unspecified();
+    let (one, other) = (public.ip().to_canonical(), admin.ip().to_canonical());
+    let same_address = one == other || one.is_unspecified() || other.is_unspecified();
     public.port() == admin.port() && admin.port() != 0 && same_address
 }
 
-/// `10.0.0.0/8`, `::1/128`, or one address.
+/// `10.0.0.0/8`, `::1/128`, or one address. IPv4 addresses in the form of IPv6 (`::ffff:10.0.0.0/104`)
+/// become what they are, since addresses of peers are compared as what they are.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
-    text.parse::<IpNet>()
+    let network = text
+        .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
-        .map_err(|_| "must be a network such as \"10.0.0.0/8\" or \"::1/128\"")
+        .map_err(|_| "must be a network such as \"10.0.0.0/8\" or \"::1/128\"")?;
+    let mapped = match network {
+        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().map(|v4| (v4, v6.prefix_len())),
+        IpNet::V4(_) => None,
+    };
+    match mapped {
+        None => Ok(network),
+        Some((v4, length)) => length
+            .checked_sub(IPV4_MAPPED_BITS)
+            .and_then(|length| IpNet::new(v4.into(), length).ok())
+            .ok_or("must be an IPv4 network such as \"10.0.0.0/8\", or in the form of IPv6 at least a /96"),
+    }
 }
+
+/// What stands before the IPv4 address in `::ffff:10.0.0.1`.
+const IPV4_MAPPED_BITS: u8 = 96;
 
 /// `https://example.com`, `http://localhost:3000` or `https://*.example.com`.
 ///

@@ -1,5 +1,6 @@
 //! Files that the configuration names: secrets and keys. Messages name the file, never its content.
 
+use crate::secret;
 use std::{
     fs::File,
     io::{self, Read as _},
@@ -27,12 +28,12 @@ pub(super) fn read(path: &Path, largest: u64) -> io::Result<Zeroizing<Vec<u8>>> 
     Ok(content)
 }
 
-/// A secret from its file, without the newline that editors and `echo` put at the end.
+/// A secret from its file.
 pub(super) fn secret(path: &Path) -> Result<Zeroizing<String>, String> {
     let content = not_empty(path)?;
     let text = std::str::from_utf8(&content)
         .map_err(|_| format!("{} is not UTF-8 text", path.display()))?;
-    Ok(Zeroizing::new(text.trim_end_matches(['\r', '\n']).to_owned()))
+    Ok(Zeroizing::new(secret::without_newline(text).to_owned()))
 }
 
 /// A public key from its file, as it is.
@@ -75,6 +76,7 @@ mod tests {
             (b"hunter2\n", "hunter2"),
             (b"hunter2\r\n", "hunter2"),
             (b" hunter\n2 \n", " hunter\n2 "),
+            (b"hunter2\n\n", "hunter2\n"),
         ] {
             assert_eq!(*secret_of(content).unwrap(), expected);
         }

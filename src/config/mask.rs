@@ -1,4 +1,4 @@
-//! What of a secret is shown: nothing, or a URL without its password.
+//! What of a secret is shown: nothing, or a URL without its password or its query.
 
 /// What a secret looks like.
 pub(super) const MASK: &str = "***";
@@ -13,6 +13,11 @@ pub(super) fn mask_url(url: &str) -> String {
         .split_once(':')
         .map_or(MASK.to_owned(), |(user, _)| format!("{user}:{MASK}"));
     format!("{}{user}{}", &url[..start], &url[at..])
+}
+
+/// A URL without its query, which may hold an API key, and without its password.
+pub(super) fn mask_query(url: &str) -> String {
+    mask_url(url.split(['?', '#']).next().unwrap_or_default())
 }
 
 /// Masks a whole value; an empty one is no secret but an absent one.
@@ -37,5 +42,10 @@ mod tests {
         ] {
             assert_eq!(mask_url(url), masked, "{url}");
         }
+        for url in ["https://a/b", "https://a/b?key=hunter2", "https://a/b?a#b?c", "https://a/b#c"]
+        {
+            assert_eq!(mask_query(url), "https://a/b", "{url}");
+        }
+        assert_eq!(mask_query("https://u:hunter2@a/?x"), "https://u:***@a/");
     }
 }

@@ -57,6 +57,8 @@ pub struct Server {
     pub listen: ListenAddress,
     /// Threads that own sessions; `shards = 0` is resolved to the number of cores here.
     pub shards: NonZeroUsize,
+    /// Of memory, that each shard may fall behind Redis.
+    pub ring_bytes: NonZeroUsize,
     pub handshake_timeout: Duration,
     pub max_connections: NonZeroUsize,
     pub max_pending_handshakes: NonZeroUsize,

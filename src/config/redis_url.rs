@@ -1,7 +1,7 @@
 //! `redis.url`. Messages never repeat the URL: it may hold a password.
 
 use super::{RedisAddress, address};
-use crate::secret::Secret;
+use crate::secret::{Secret, without_newline};
 use percent_encoding::percent_decode_str;
 
 /// What a URL says.
@@ -70,7 +70,8 @@ fn credentials(user: &str) -> Result<(Option<String>, Option<Secret>), String> {
     };
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let (name, password) = (decoded(name)?, decoded(password)?);
-    let password = (!password.is_empty()).then(|| Secret::new(password));
+    let password = without_newline(&password);
+    let password = (!password.is_empty()).then(|| Secret::new(password.to_owned()));
     Ok(((!name.is_empty()).then_some(name), password))
 }
 

@@ -8,7 +8,11 @@ use super::{
     Endpoint, PathParameters, percent,
     template::{ChannelTemplate, Part, Placeholder, RESERVED, is_value},
 };
-use crate::{channel::ChannelName, identity::Identity, reason::Refusal};
+use crate::{
+    channel::ChannelName,
+    identity::{ClaimError, Identity},
+    reason::Refusal,
+};
 
 /// What one request offers for the placeholders of its endpoint's templates.
 #[derive(Debug, Clone, Copy)]
@@ -23,106 +27,146 @@ pub struct Values<'a> {
 /// How many channels one template may give one session.
 const MAX_CHANNELS_A_TEMPLATE: usize = 32;
 
+/// Why a request gets no channels. Names the placeholder, never its value.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{cause}")]
+pub struct Unfilled {
+    pub refusal: Refusal,
+    cause: String,
+}
+
 impl Endpoint {
-    /// The channels that a request subscribes to, each once, in the order of the templates.
+    /// The channels that a request subscribes to, each once, in the order of the templates. At least one.
     ///
     /// # Errors
-    /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names.
-    /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, a query name is there
-    ///   twice, or a template would give more than 32 channels.
-    pub fn channels_for(&self, values: &Values<'_>) -> Result<Vec<ChannelName>, Refusal> {
+    /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names, or
+    ///   the claims are empty lists and no channel is left.
+    /// - [`Refusal::ClaimUnusable`]: a claim is there, but cannot be a text.
+    /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, or a query name is there
+    ///   twice.
+    /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
+    pub fn channels_for(&self, values: &Values<'_>) -> Result<Vec<ChannelName>, Unfilled> {
         let mut channels: Vec<ChannelName> = Vec::new();
+        let mut empty = None;
         for template in &self.channels {
-            for name in self.expand(template, values)? {
+            for name in self.expand(template, values, &mut empty)? {
                 if !channels.iter().any(|channel| channel.as_str() == name) {
                     channels.push(ChannelName::new(name));
                 }
             }
         }
-        Ok(channels)
+        match empty {
+            Some(placeholder) if channels.is_empty() => {
+                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
+            }
+            _ => Ok(channels),
+        }
     }
 
-    fn expand(
+    /// The names that one template gives; `empty` becomes the placeholder that gives none, if one does.
+    fn expand<'t>(
         &self,
-        template: &ChannelTemplate,
+        template: &'t ChannelTemplate,
         values: &Values<'_>,
-    ) -> Result<Vec<String>, Refusal> {
+        empty: &mut Option<&'t Placeholder>,
+    ) -> Result<Vec<String>, Unfilled> {
         let mut names = vec![String::new()];
         for part in template.parts() {
             match part {
-                Part::Literal(text) => append(&mut names, text),
-                Part::Placeholder(Placeholder::Query(name)) => {
-                    names = multiply(&names, &query_list(values.query, name)?)?;
-                }
+                Part::Literal(text) => names.iter_mut().for_each(|name| name.push_str(text)),
                 Part::Placeholder(placeholder) => {
-                    append(&mut names, allowed(self.value(placeholder, values)?)?);
+                    let items = self.values(placeholder, values)?;
+                    if items.is_empty() {
+                        *empty = Some(placeholder);
+                    }
+                    names = multiply(&names, &items).ok_or_else(|| {
+                        let cause = "gives the template more than 32 channels";
+                        Unfilled::new(Refusal::TooManyValues, placeholder, cause)
+                    })?;
                 }
             }
         }
         // A value could complete what no template may begin with.
         if names.iter().any(|name| RESERVED.iter().any(|reserved| name.starts_with(reserved))) {
-            return Err(Refusal::ValueNotAllowed);
+            let cause = format!("{:?} becomes a channel that is reserved", template.as_str());
+            return Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause });
         }
         Ok(names)
     }
 
-    fn value<'a>(
+    /// The values that a placeholder takes, each of which may stand in a channel's name.
+    fn values(
         &self,
         placeholder: &Placeholder,
-        values: &Values<'a>,
-    ) -> Result<&'a str, Refusal> {
-        let claims = values.identity.ok_or(Refusal::ClaimMissing);
-        match placeholder {
-            Placeholder::User => Ok(&claims?.user),
-            Placeholder::Claim(name) => {
-                claims?.claims.get(name).map(String::as_str).ok_or(Refusal::ClaimMissing)
+        values: &Values<'_>,
+    ) -> Result<Vec<String>, Unfilled> {
+        let unfilled = |refusal, cause: &str| Unfilled::new(refusal, placeholder, cause);
+        let missing = || unfilled(Refusal::ClaimMissing, "is missing");
+        let absent = || unfilled(Refusal::ValueNotAllowed, "is missing, or is there twice");
+        let items = match placeholder {
+            Placeholder::User => vec![values.identity.ok_or_else(missing)?.user.to_string()],
+            Placeholder::Claim(name) => values
+                .identity
+                .ok_or_else(missing)?
+                .claims
+                .texts(name)
+                .map_err(|error| match error {
+                    ClaimError::Missing => missing(),
+                    ClaimError::Unusable => unfilled(Refusal::ClaimUnusable, &error.to_string()),
+                })?,
+            Placeholder::Path(name) => {
+                vec![self.path.value(values.path, name).ok_or_else(absent)?.to_owned()]
             }
-            Placeholder::Path(name) | Placeholder::Query(name) => {
-                self.path.value(values.path, name).ok_or(Refusal::ValueNotAllowed)
+            Placeholder::Query(name) => query_list(values.query, name).ok_or_else(absent)?,
+        };
+        match items.iter().all(|item| is_value(item)) {
+            true => Ok(items),
+            false => {
+                Err(unfilled(Refusal::ValueNotAllowed, "has a value that no channel may have"))
             }
         }
     }
 }
 
-fn append(names: &mut [String], text: &str) {
-    for name in names {
-        name.push_str(text);
+impl From<Unfilled> for Refusal {
+    fn from(unfilled: Unfilled) -> Self {
+        unfilled.refusal
     }
 }
 
-/// Every name with every item.
-fn multiply(names: &[String], items: &[String]) -> Result<Vec<String>, Refusal> {
-    if names.len() * items.len() > MAX_CHANNELS_A_TEMPLATE {
-        return Err(Refusal::ValueNotAllowed);
+impl Unfilled {
+    fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
+        Self { refusal, cause: format!("{placeholder} {cause}") }
     }
-    Ok(names
-        .iter()
-        .flat_map(|name| items.iter().map(move |item| format!("{name}{item}")))
-        .collect())
+}
+
+/// Every name with every item. `None`: too many.
+fn multiply(names: &[String], items: &[String]) -> Option<Vec<String>> {
+    if names.len() * items.len() > MAX_CHANNELS_A_TEMPLATE {
+        return None;
+    }
+    let with_items = |name| items.iter().map(move |item| format!("{name}{item}"));
+    Some(names.iter().flat_map(with_items).collect())
 }
 
 /// The items of `NAME=a,b,c`. Split after decoding: browsers send `,` as `%2C`.
-fn query_list(query: &str, name: &str) -> Result<Vec<String>, Refusal> {
+fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
     let list = query_value(query, name)?;
     // One more than allowed is enough to be refused for it, however long the list is.
-    let items = list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1);
-    items.map(|item| allowed(item).map(str::to_owned)).collect()
+    Some(list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1).map(str::to_owned).collect())
 }
 
-fn query_value(query: &str, name: &str) -> Result<String, Refusal> {
+/// `None` also for a name that is there twice: this side could mean the first while a proxy before it
+/// checked the last.
+fn query_value(query: &str, name: &str) -> Option<String> {
     let mut values = query.split('&').filter_map(|pair| {
         let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
         (percent::decode_query(key)? == name).then_some(value)
     });
     match (values.next(), values.next()) {
-        (Some(value), None) => percent::decode_query(value).ok_or(Refusal::ValueNotAllowed),
-        // Twice: this side could mean the first while a proxy before it checked the last.
-        _ => Err(Refusal::ValueNotAllowed),
+        (Some(value), None) => percent::decode_query(value),
+        _ => None,
     }
-}
-
-fn allowed(value: &str) -> Result<&str, Refusal> {
-    if is_value(value) { Ok(value) } else { Err(Refusal::ValueNotAllowed) }
 }
 
 #[cfg(test)]

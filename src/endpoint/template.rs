@@ -23,7 +23,7 @@ pub(super) enum Part {
 pub enum Placeholder {
     /// `{user}`
     User,
-    /// `{claim.NAME}`
+    /// `{claim.NAME}`: one value, or a list that gives one channel each.
     Claim(String),
     /// `{path.NAME}`
     Path(String),
@@ -39,7 +39,7 @@ pub enum TemplateError {
     #[error("has a \"{{\" without its \"}}\", or a \"}}\" without its \"{{\"")]
     Unbalanced,
     #[error(
-        "{{{0}}} is none of {{user}}, {{claim.NAME}}, {{path.NAME}} and {{query.NAME}} with a NAME of printable ASCII"
+        "{{{0}}} is none of {{user}}, {{claim.NAME}}, {{path.NAME}} and {{query.NAME}} with a NAME (of printable ASCII, but for claims)"
     )]
     UnknownPlaceholder(String),
     #[error(
@@ -147,11 +147,17 @@ impl Placeholder {
             return Some(Self::User);
         }
         let (kind, name) = text.split_once('.')?;
-        if name.is_empty() || !name.chars().all(|character| character.is_ascii_graphic()) {
+        if name.is_empty() {
+            return None;
+        }
+        if kind == "claim" {
+            // Whatever an issuer may call a claim, but what the grammar of templates needs.
+            return (!name.contains('|')).then(|| Self::Claim(name.to_owned()));
+        }
+        if !name.chars().all(|character| character.is_ascii_graphic()) {
             return None;
         }
         match kind {
-            "claim" => Some(Self::Claim(name.to_owned())),
             "path" => Some(Self::Path(name.to_owned())),
             "query" => Some(Self::Query(name.to_owned())),
             _ => None,

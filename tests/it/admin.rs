@@ -73,7 +73,7 @@ fn status_says_what_is_going_on() {
     assert_eq!(status["phase"], "running");
     assert_eq!(status["sessions"]["notifications"], 0);
     assert_eq!(status["channels"]["wanted"], 1);
-    assert_eq!(status["channels"]["held"], 1);
+    assert_eq!(status["channels"]["subscribed"], 1);
     assert_eq!(status["redis"]["link"], "up");
     assert!(status["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
 }

@@ -41,7 +41,7 @@ fn links_cut_while_5000_channels_are_resubscribed_bring_every_one_back() {
         within(LIMIT, "the second cut has happened", || proxy.has_cut().then_some(()));
         wait_numsub(&redis, &channels, 1);
     }
-    gateway.wait_metric("sockway_channels{state=\"held\"}", CHANNELS as f64);
+    gateway.wait_metric("sockway_channels{state=\"subscribed\"}", CHANNELS as f64);
     gateway.wait_ready();
     let mut source = Source::new(&redis);
     assert_eq!(source.round(&channels), [1; CHANNELS]);

@@ -44,7 +44,7 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_names_every_such_key() {
         ("admin.listen", "127.0.0.1:1".into(), "admin.listen"),
         ("log.format", "text".into(), "log.format"),
         ("redis.url", "redis://127.0.0.1:1/0".into(), "redis.url"),
-        ("redis.password", "hunter2".into(), "redis.password"),
+        ("redis.username", "someone".into(), "redis.username"),
         ("redis.probe_timeout", "700ms".into(), "redis.probe_timeout"),
         ("redis.linger", "7s".into(), "redis.linger"),
         ("redis.channel_prefix", "p:".into(), "redis.channel_prefix"),

@@ -1,6 +1,8 @@
 //! Reads a JSON Web Key Set (RFC 7517) and picks the keys that can be used.
 //!
-//! One key that cannot be used never spoils the others. A key is used only for what the
+//! One key that cannot be used never spoils the others, and each is named with the reason. A key is used
+//! in every form in which issuers write it (padded or plain base64, numbers with or without leading zeros).
+//! It is used only for what the
 //! configuration lists and what the key itself allows; a secret (`oct`), or a key whose private half
 //! was published with it, is never used, since everybody knows it.
 
@@ -12,6 +14,7 @@ use aws_lc_rs::{
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde::{Deserialize, de::IgnoredAny};
 use serde_json::value::RawValue;
+use std::fmt::Write as _;
 
 /// A key of the issuer that tokens can be verified with.
 #[derive(Debug)]
@@ -20,9 +23,12 @@ pub(super) struct IssuerKey {
     pub(super) key: VerifyingKey,
 }
 
-/// A key of the issuer that is not used.
-#[derive(Debug, Clone, PartialEq, Eq)]
+/// A key of the issuer that is not used. Prints as `key 2 ("2024-10"): it is not a well-formed key`.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("key {position} ({kid}): {reason}")]
 pub struct SkippedKey {
+    /// In its document, from 1.
+    pub position: usize,
     /// Its `kid` as far as it has one: escaped and cut, since it goes into the log.
     pub kid: String,
     pub reason: SkipReason,
@@ -33,8 +39,12 @@ pub struct SkippedKey {
 pub enum SkipReason {
     #[error("it is not for signatures of the configured algorithms")]
     OtherUse,
-    #[error("it is not a well-formed key")]
+    #[error("it is not a JSON object with the members of a key")]
     Malformed,
+    #[error("its member {0:?} is missing, or not in base64, or not of the right length")]
+    Member(&'static str),
+    #[error("its members are well-formed, but no public key of its kind")]
+    NotOfKind,
     #[error("it is a shared secret, which is none once it is published")]
     Secret,
     #[error("its private half was published with it")]
@@ -54,12 +64,25 @@ impl SkipReason {
 }
 
 /// Why a document gives no keys at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum JwksError {
     #[error("the answer is not a JSON Web Key Set")]
     NotKeySet,
-    #[error("the key set has no key that can be used")]
-    NoKey,
+    #[error("the key set has no key that can be used{}", reasons(.0))]
+    NoKey(Vec<SkippedKey>),
+}
+
+/// The first few: one of them is the key that the operator is after, as a rule.
+fn reasons(skipped: &[SkippedKey]) -> String {
+    const SHOWN: usize = 5;
+    let mut text = String::new();
+    for (number, key) in skipped.iter().take(SHOWN).enumerate() {
+        let _ = write!(text, "{} {key}", if number == 0 { ":" } else { ";" });
+    }
+    if skipped.len() > SHOWN {
+        let _ = write!(text, "; and {} more", skipped.len() - SHOWN);
+    }
+    text
 }
 
 /// The keys of a document that can be used, and those that cannot.
@@ -93,16 +116,21 @@ struct Jwk {
 impl KeyList {
     /// Reads a document, each key by itself.
     pub(super) fn read(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, JwksError> {
+        // A byte order mark says nothing, and some servers put one before every text.
+        let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
         let document: Document<'_> =
             serde_json::from_slice(document).map_err(|_| JwksError::NotKeySet)?;
         let mut list = Self { keys: Vec::new(), skipped: Vec::new() };
-        for text in document.keys {
+        for (position, text) in (1..).zip(document.keys) {
             match read_key(text.get(), algorithms).and_then(|key| list.unless_duplicate(key)) {
                 Ok(key) => list.keys.push(key),
-                Err(reason) => list.skipped.push(SkippedKey { kid: shown_kid(text), reason }),
+                Err(reason) => {
+                    let kid = shown_kid(text);
+                    list.skipped.push(SkippedKey { position, kid, reason });
+                }
             }
         }
-        Ok(list)
+        if list.keys.is_empty() { Err(JwksError::NoKey(list.skipped)) } else { Ok(list) }
     }
 
     fn unless_duplicate(&self, new: IssuerKey) -> Result<IssuerKey, SkipReason> {
@@ -128,11 +156,11 @@ fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReaso
     if algorithms.is_empty() || !jwk.is_for_signatures() {
         return Err(SkipReason::OtherUse);
     }
-    let bytes = jwk.bytes(kind).ok_or(SkipReason::Malformed)?;
+    let bytes = jwk.bytes(kind)?;
     if kind == KeyKind::Rsa && !keys::has_right_size(&bytes) {
         return Err(SkipReason::RsaSize);
     }
-    let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(SkipReason::Malformed)?;
+    let key = VerifyingKey::from_public(&bytes, kind, &algorithms).ok_or(SkipReason::NotOfKind)?;
     Ok(IssuerKey { kid: jwk.kid, key })
 }
 
@@ -152,7 +180,10 @@ impl Jwk {
     fn allowed(&self, kind: KeyKind, algorithms: &[Algorithm]) -> Vec<Algorithm> {
         let is_allowed = |algorithm: &Algorithm| {
             algorithm.key_kind() == Some(kind)
-                && self.alg.as_deref().is_none_or(|alg| alg == algorithm.name())
+                && self
+                    .alg
+                    .as_deref()
+                    .is_none_or(|alg| Algorithm::from_alg(alg) == Some(*algorithm))
         };
         algorithms.iter().copied().filter(is_allowed).collect()
     }
@@ -163,25 +194,49 @@ impl Jwk {
     }
 
     /// The public key: in DER, or the bare point of an elliptic curve.
-    fn bytes(&self, kind: KeyKind) -> Option<Vec<u8>> {
-        let member = |value: &Option<String>| URL_SAFE_NO_PAD.decode(value.as_deref()?).ok();
+    fn bytes(&self, kind: KeyKind) -> Result<Vec<u8>, SkipReason> {
         match kind {
             KeyKind::Rsa => {
-                let components =
-                    RsaPublicKeyComponents { n: member(&self.n)?, e: member(&self.e)? };
-                let der: PublicKeyX509Der<'_> = components.as_der().ok()?;
-                Some(der.as_ref().to_vec())
+                let (n, e) = (number("n", &self.n)?, number("e", &self.e)?);
+                let components = RsaPublicKeyComponents { n, e };
+                let der: PublicKeyX509Der<'_> =
+                    components.as_der().map_err(|_| SkipReason::NotOfKind)?;
+                Ok(der.as_ref().to_vec())
             }
-            KeyKind::P256 => point(32, &member(&self.x)?, &member(&self.y)?),
-            KeyKind::P384 => point(48, &member(&self.x)?, &member(&self.y)?),
-            KeyKind::Ed25519 => member(&self.x).filter(|x| x.len() == 32),
+            KeyKind::P256 => self.point(32),
+            KeyKind::P384 => self.point(48),
+            KeyKind::Ed25519 => match decode("x", &self.x)? {
+                x if x.len() == 32 => Ok(x),
+                _ => Err(SkipReason::Member("x")),
+            },
         }
+    }
+
+    /// An uncompressed point (SEC 1, 2.3.3): each coordinate in its full length.
+    fn point(&self, length: usize) -> Result<Vec<u8>, SkipReason> {
+        let mut point = vec![4];
+        for (name, value) in [("x", &self.x), ("y", &self.y)] {
+            let coordinate = number(name, value)?;
+            let zeros = length.checked_sub(coordinate.len()).ok_or(SkipReason::Member(name))?;
+            point.resize(point.len() + zeros, 0);
+            point.extend(coordinate);
+        }
+        Ok(point)
     }
 }
 
-/// An uncompressed point (SEC 1, 2.3.3). Coordinates have their full length (RFC 7518, 6.2.1.2).
-fn point(length: usize, x: &[u8], y: &[u8]) -> Option<Vec<u8>> {
-    (x.len() == length && y.len() == length).then(|| [&[4], x, y].concat())
+/// A number without leading zeros. Issuers write some for a sign, and leave out those of a full length.
+fn number(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, SkipReason> {
+    let bytes = decode(name, value)?;
+    let zeros = bytes.iter().take_while(|byte| **byte == 0).count();
+    if zeros == bytes.len() { Err(SkipReason::Member(name)) } else { Ok(bytes[zeros..].to_vec()) }
+}
+
+/// The bytes of a member in base64: of either alphabet, padded or not.
+fn decode(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, SkipReason> {
+    let text = value.as_deref().ok_or(SkipReason::Member(name))?;
+    let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
+    URL_SAFE_NO_PAD.decode(text).map_err(|_| SkipReason::Member(name))
 }
 
 fn shown_kid(key: &RawValue) -> String {
@@ -192,6 +247,6 @@ fn shown_kid(key: &RawValue) -> String {
     }
     match serde_json::from_str(key.get()) {
         Ok(Named { kid }) => kid.chars().take(LONGEST).flat_map(char::escape_default).collect(),
-        Err(_) => "none".to_owned(),
+        Err(_) => "no kid".to_owned(),
     }
 }

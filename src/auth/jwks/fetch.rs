@@ -106,7 +106,7 @@ fn system_roots() -> RootCertStore {
 
 async fn connect(url: &JwksUrl) -> Result<TcpStream, FetchError> {
     let found = lookup_host((url.host.as_str(), url.port)).await.map_err(FetchError::Resolve)?;
-    let allowed = |address: &SocketAddr| url.tls || address.ip().is_loopback();
+    let allowed = |address: &SocketAddr| url.tls || address.ip().to_canonical().is_loopback();
     let mut last = FetchError::NoAddress;
     for address in found.filter(allowed) {
         match timeout(CONNECT_TIMEOUT, TcpStream::connect(address)).await {

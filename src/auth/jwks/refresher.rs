@@ -101,11 +101,11 @@ impl JwksRefresher {
             return;
         }
         info!(url = %self.keys.url(), used = replaced.used, "the issuer's keys were fetched");
-        for SkippedKey { kid, reason } in &replaced.skipped {
+        for SkippedKey { position, kid, reason } in &replaced.skipped {
             if reason.is_ordinary() {
-                debug!(kid, %reason, "a key of the issuer is not used");
+                debug!(kid, position, %reason, "a key of the issuer is not used");
             } else {
-                warn!(kid, %reason, "a key of the issuer is not used");
+                warn!(kid, position, %reason, "a key of the issuer is not used");
             }
         }
     }

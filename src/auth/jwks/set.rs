@@ -109,9 +109,7 @@ impl KeySet {
     /// When the document has no key that can be used; then the keys so far stay. An issuer has no
     /// reason to publish none, and a proxy has many to answer for it.
     pub fn replace(&self, document: &[u8]) -> Result<Replaced, JwksError> {
-        let list = KeyList::read(document, &self.algorithms)
-            .and_then(|list| if list.keys.is_empty() { Err(JwksError::NoKey) } else { Ok(list) });
-        let KeyList { keys, skipped } = match list {
+        let KeyList { keys, skipped } = match KeyList::read(document, &self.algorithms) {
             Ok(list) => list,
             Err(error) => {
                 self.fail(error.to_string());

@@ -77,7 +77,7 @@ impl JwksUrl {
 
 fn is_this_machine(host: &str) -> bool {
     host.eq_ignore_ascii_case("localhost")
-        || host.parse::<IpAddr>().is_ok_and(|address| address.is_loopback())
+        || host.parse::<IpAddr>().is_ok_and(|address| address.to_canonical().is_loopback())
 }
 
 impl fmt::Display for JwksUrl {
@@ -108,6 +108,7 @@ mod tests {
             ("http://localhost:8080/keys", "localhost", 8080, "/keys"),
             ("http://127.0.0.2/keys", "127.0.0.2", 80, "/keys"),
             ("http://[::1]:81/keys", "::1", 81, "/keys"),
+            ("http://[::ffff:127.0.0.1]/keys", "::ffff:127.0.0.1", 80, "/keys"),
         ] {
             let url: JwksUrl = text.parse().unwrap();
             assert_eq!((url.host.as_str(), url.port, url.target.as_str()), (host, port, target));

@@ -1,9 +1,12 @@
 //! Tokens that attackers make: every one must be refused, and none may panic.
 
 use super::keys::{SECRET, TestKeys, hmac_sign, token, verifier};
-use crate::auth::{
-    Algorithm::{self, *},
-    Auth, JwtVerifier, Reject, StaticToken, TokenError,
+use crate::{
+    auth::{
+        Algorithm::{self, *},
+        Auth, JwtVerifier, Reject, StaticToken, TokenError,
+    },
+    identity::Claims,
 };
 use aws_lc_rs::{
     digest::{SHA256, digest},
@@ -11,10 +14,7 @@ use aws_lc_rs::{
 };
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use proptest::prelude::*;
-use std::{
-    collections::BTreeMap,
-    time::{Duration, SystemTime},
-};
+use std::time::{Duration, SystemTime};
 
 /// Good in every respect, so that only the attack can be why a token is refused.
 const CLAIMS: &str = r#"{"sub":"admin","exp":1800000060}"#;
@@ -25,7 +25,7 @@ fn now() -> SystemTime {
 
 fn auth(jwt: JwtVerifier) -> Auth {
     let sha256 = digest(&SHA256, b"a static token").as_ref().try_into().unwrap();
-    let token = StaticToken { sha256, user: "1".to_owned(), claims: BTreeMap::new() };
+    let token = StaticToken { sha256, user: "1".to_owned(), claims: Claims::default() };
     Auth::new(Vec::new(), Reject::Status, Some(jwt), vec![token])
 }
 

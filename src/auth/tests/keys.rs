@@ -21,15 +21,18 @@ use base64::{
     Engine,
     engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
 };
-use std::{sync::LazyLock, time::Duration};
+use std::{
+    sync::{Arc, LazyLock},
+    time::Duration,
+};
 
 pub(in crate::auth) const SECRET: &str = "a test secret, and nothing else but a test secret";
 
 pub(in crate::auth) struct TestKeys {
-    rsa: rsa::KeyPair,
+    rsa: Arc<rsa::KeyPair>,
     p256: EcdsaKeyPair,
-    p384: EcdsaKeyPair,
-    ed25519: Ed25519KeyPair,
+    p384: Arc<EcdsaKeyPair>,
+    ed25519: Arc<Ed25519KeyPair>,
 }
 
 impl TestKeys {
@@ -41,11 +44,19 @@ impl TestKeys {
 
     pub(in crate::auth) fn generate() -> Self {
         Self {
-            rsa: rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap(),
+            rsa: rsa::KeyPair::generate(rsa::KeySize::Rsa2048).unwrap().into(),
             p256: EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap(),
-            p384: EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap(),
-            ed25519: Ed25519KeyPair::generate().unwrap(),
+            p384: EcdsaKeyPair::generate(&ECDSA_P384_SHA384_FIXED_SIGNING).unwrap().into(),
+            ed25519: Ed25519KeyPair::generate().unwrap().into(),
         }
+    }
+
+    /// The same with another key on P-256: quick, for tests that try many.
+    pub(in crate::auth) fn generate_p256() -> Self {
+        let p256 = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
+        let shared = Self::shared();
+        let (rsa, p384, ed25519) = (&shared.rsa, &shared.p384, &shared.ed25519);
+        Self { rsa: Arc::clone(rsa), p256, p384: Arc::clone(p384), ed25519: Arc::clone(ed25519) }
     }
 
     pub(in crate::auth) fn public_der(&self, algorithm: Algorithm) -> Vec<u8> {

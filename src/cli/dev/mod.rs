@@ -17,7 +17,7 @@ use crate::{
     config::{self, Config},
     error_chain::error_chain,
     lifecycle::{OnHangup, Signals},
-    upstream::{Link, Status},
+    upstream::{LinkStatus, Status},
 };
 use banner::Banner;
 use redis::PrivateRedis;
@@ -102,7 +102,7 @@ fn bind(mut ports: Ports, redis_port: u16) -> Result<(Gateway, String), Failure>
 
 /// Says it once, when a message published now would arrive. Resolves only when nobody reads that.
 async fn say_ready(mut status: watch::Receiver<Status>) -> Failure {
-    if status.wait_for(|status| status.link == Link::Up).await.is_err() {
+    if status.wait_for(|status| status.link == LinkStatus::Up).await.is_err() {
         return pending().await; // The Redis side has ended, which others notice.
     }
     match output::line("ready") {

@@ -30,10 +30,11 @@ async fn fetch(keys: &KeySet, report: &mut Report) {
     let time = started.elapsed().as_secs_f64() * 1e3;
     let said = format!("{}: {found}, {} usable, in {time:.1} ms", keys.url(), replaced.used);
     report.ok(SUBJECT, &said);
-    for SkippedKey { kid, reason } in replaced.skipped.iter().filter(|it| !it.reason.is_ordinary())
+    for SkippedKey { position, kid, reason } in
+        replaced.skipped.iter().filter(|it| !it.reason.is_ordinary())
     {
         let advice = "tokens of this key are refused; tell the issuer's operator";
-        report.warn(SUBJECT, &format!("{kid} is not used: {reason}"), advice);
+        report.warn(SUBJECT, &format!("key {position} ({kid}) is not used: {reason}"), advice);
     }
 }
 
@@ -50,7 +51,7 @@ fn advice(error: &FetchKeysError) -> &'static str {
             "auth.jwt.jwks_url must be that of the key set itself: `jwks_uri` in the issuer's \
              /.well-known/openid-configuration"
         }
-        FetchKeysError::Document(JwksError::NoKey) => {
+        FetchKeysError::Document(JwksError::NoKey(_)) => {
             "auth.jwt.algorithms must name those that the issuer's keys are for (`alg`, or `kty` and `crv`)"
         }
         FetchKeysError::Fetch(_) => {

@@ -197,7 +197,10 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> (String, &'static str) {
             "that is not Sockway's answer: a proxy on the way must pass on WebSocket upgrades to it"
         }
         (401, _) => "give a token that this endpoint accepts: --token or SOCKWAY_TOKEN",
-        (403, Some("claim_missing" | "value_not_allowed")) => {
+        (
+            403,
+            Some("claim_missing" | "claim_unusable" | "value_not_allowed" | "too_many_values"),
+        ) => {
             "give the token of a real user, with the claims that the channels name: --token or SOCKWAY_TOKEN"
         }
         (404, _) => "the URL's path must be that of an endpoint; does the proxy change it?",

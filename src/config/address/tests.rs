@@ -26,6 +26,8 @@ fn listen_addresses_are_a_socket_or_an_absolute_unix_path() {
 fn listeners_collide_on_one_port_unless_their_addresses_differ() {
     for (public, admin, collides) in [
         ("0.0.0.0:80", "127.0.0.1:80", true),
+        ("[::ffff:127.0.0.1]:80", "127.0.0.1:80", true),
+        ("[::ffff:0.0.0.0]:80", "127.0.0.1:80", true),
         ("127.0.0.1:80", "127.0.0.1:80", true),
         ("127.0.0.1:80", "[::]:80", true),
         ("127.0.0.1:80", "127.0.0.2:80", false),
@@ -43,6 +45,18 @@ fn one_address_is_a_network_too() {
     assert_eq!(network("10.0.0.0/8"), Ok("10.0.0.0/8".parse().unwrap()));
     assert_eq!(network("10.0.0.1"), Ok("10.0.0.1/32".parse().unwrap()));
     assert_eq!(network("::1"), Ok("::1/128".parse().unwrap()));
+    for (mapped, plain) in [
+        ("::ffff:127.0.0.0/104", "127.0.0.0/8"),
+        ("::ffff:7f00:0/104", "127.0.0.0/8"),
+        ("::ffff:10.1.2.3", "10.1.2.3/32"),
+        ("::ffff:0.0.0.0/96", "0.0.0.0/0"),
+        ("::/0", "::/0"),
+    ] {
+        assert_eq!(network(mapped), Ok(plain.parse().unwrap()), "{mapped}");
+    }
+    for unclear in ["::ffff:0:0/95", "::ffff:127.0.0.0/8"] {
+        assert!(network(unclear).unwrap_err().contains("IPv4"), "{unclear}");
+    }
     for text in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "10.0.0.0/"] {
         assert!(network(text).is_err(), "{text}");
     }

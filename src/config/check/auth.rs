@@ -1,6 +1,7 @@
 //! `[auth]` and `[[auth.token]]`.
 
 use super::{jwt, one_of, some_text};
+use crate::identity::Claims;
 use crate::{
     auth::{Auth, Reject, Source, StaticToken},
     config::{
@@ -55,9 +56,9 @@ fn sources(table: &mut Table<'_, '_>, any_origin: bool) -> Vec<Source> {
 fn tokens(table: &mut Table<'_, '_>) -> Vec<StaticToken> {
     let mut seen: Vec<[u8; 32]> = Vec::new();
     let tokens = table.tables("token", |table| {
-        let sha256 = table.required_text("sha256", mask::mask_all, sha256);
-        let user = table.required_text("user", str::to_owned, some_text);
-        let claims = table.strings("claims").into_iter().collect();
+        let sha256 = table.required_secret_text("sha256", mask::mask_all, sha256);
+        let user = table.required_text_or_number("user", some_text);
+        let claims = Claims::new(table.claims("claims"));
         if let Some(sha256) = sha256 {
             if seen.contains(&sha256) {
                 table.problem("sha256", "is the token of an earlier [[auth.token]]");

@@ -48,10 +48,9 @@ pub(super) fn endpoints(
 }
 
 fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed, Option<Endpoint>) {
-    let name = table.required_text("name", str::to_owned, |name| {
-        grammar::endpoint_name(name).map(|()| name.to_owned())
-    });
-    let path = table.required_text("path", str::to_owned, path);
+    let name =
+        table.required_text("name", |name| grammar::endpoint_name(name).map(|()| name.to_owned()));
+    let path = table.required_text("path", path);
     let channels = table.required_list("channels", ChannelTemplate::parse);
     let access = access(table, surroundings);
     check_channels(table, &channels, path.as_ref(), access, &surroundings.reserved);

@@ -4,7 +4,7 @@ use super::some_text;
 use crate::{
     auth::{Algorithm, JwksUrl, JwksUrlError, JwtSettings, JwtVerifier, KeySource},
     config::{
-        files,
+        files, mask,
         reader::{At, Table},
         units,
     },
@@ -41,7 +41,7 @@ pub(super) fn jwt(table: &mut Table<'_, '_>) -> Option<JwtVerifier> {
 fn key(table: &mut Table<'_, '_>) -> Option<NamedKey> {
     let secret = table.secret("secret", "secret_file");
     let public_key = table.file("public_key_file", files::key, Ok);
-    let jwks_url = table.text("jwks_url", "", jwks_url);
+    let jwks_url = table.secret_text("jwks_url", "", mask::mask_query, jwks_url);
     let secret = secret?.map(|(name, secret)| (name, KeySource::HmacSecret(secret)));
     let public_key = public_key?.map(|pem| ("public_key_file", KeySource::PublicKeyPem(pem)));
     let jwks_url = jwks_url?.map(|url| ("jwks_url", KeySource::Jwks(url)));

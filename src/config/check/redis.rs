@@ -11,7 +11,7 @@ use crate::{
 
 pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
     let url =
-        table.masked_text("url", "redis://127.0.0.1:6379/0", mask::mask_url, redis_url::parse);
+        table.secret_text("url", "redis://127.0.0.1:6379/0", mask::mask_url, redis_url::parse);
     let username = table.text("username", "", any_text);
     let password = table.secret("password", "password_file");
     let probe_interval = table.amount("probe_interval", "5s", units::positive_wait);

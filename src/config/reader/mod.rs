@@ -7,6 +7,7 @@
 //! as `None` (or is left out of its list) after its problem was recorded; nothing is built as long
 //! as there is one.
 
+mod claims;
 mod table;
 mod values;
 

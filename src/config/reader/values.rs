@@ -3,7 +3,7 @@
 use super::{At, Place, Table, kind};
 use crate::{
     config::{effective::Compared, files, mask},
-    secret::Secret,
+    secret::{Secret, without_newline},
 };
 use std::{
     convert::Infallible,
@@ -22,7 +22,38 @@ impl Table<'_, '_> {
         default: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        self.masked_text(key, default, str::to_owned, parse)
+        let (place, text) = self.string(key, default)?;
+        self.show(key, default, &text, text.clone());
+        self.reader.record(&place, parse(&text))
+    }
+
+    /// A string that may hold a secret. One newline at its end is not part of it; the effective
+    /// configuration shows only what `mask` leaves.
+    pub(in crate::config) fn secret_text<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        default: &str,
+        mask: impl FnOnce(&str) -> String,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let (place, written) = self.string(key, default)?;
+        let text = without_newline(&written);
+        self.show(key, default, text, mask(text));
+        self.reader.record(&place, parse(text))
+    }
+
+    fn string(&mut self, key: &'static str, default: &str) -> Option<(Place, String)> {
+        let (place, value) = self.find(key);
+        let text = match value {
+            Some(value) => self.reader.string(value, &place, default)?,
+            None => default.to_owned(),
+        };
+        Some((place, text))
+    }
+
+    fn show(&mut self, key: &'static str, default: &str, text: &str, shown: String) {
+        self.put(key, shown, Compared::Default);
+        self.compare(key, (text != default).then_some(text.as_bytes()));
     }
 
     /// A duration or a size: "60s" and "1m" are the same to a reload.
@@ -39,34 +70,41 @@ impl Table<'_, '_> {
         Some(amount)
     }
 
-    /// A string of which the effective configuration shows only what `mask` leaves.
-    pub(in crate::config) fn masked_text<T, E: Display>(
+    /// A string without a default.
+    pub(in crate::config) fn required_text<T, E: Display>(
         &mut self,
         key: &'static str,
-        default: &str,
-        mask: impl FnOnce(&str) -> String,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        let (place, value) = self.find(key);
-        let text = match value {
-            Some(value) => self.reader.string(value, &place, default)?,
-            None => default.to_owned(),
+        self.require(key)?;
+        self.text(key, "", parse)
+    }
+
+    /// A string without a default, which may be written as a whole number.
+    pub(in crate::config) fn required_text_or_number<T, E: Display>(
+        &mut self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        self.require(key)?;
+        let (place, Some(value)) = self.find(key) else { return None };
+        let text = match integer(value) {
+            Some(number) => number.to_string(),
+            None => self.reader.string(value, &place, "")?,
         };
-        let is_default = text == default;
-        self.put(key, mask(&text), Compared::Default);
-        self.compare(key, (!is_default).then_some(text.as_bytes()));
+        self.show(key, "", &text, text.clone());
         self.reader.record(&place, parse(&text))
     }
 
-    /// A string without a default.
-    pub(in crate::config) fn required_text<T, E: Display>(
+    /// A string without a default that may hold a secret.
+    pub(in crate::config) fn required_secret_text<T, E: Display>(
         &mut self,
         key: &'static str,
         mask: impl FnOnce(&str) -> String,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         self.require(key)?;
-        self.masked_text(key, "", mask, parse)
+        self.secret_text(key, "", mask, parse)
     }
 
     /// A list of strings: its good elements.
@@ -186,7 +224,7 @@ impl Table<'_, '_> {
         key: &'static str,
         file_key: &'static str,
     ) -> Option<Option<(&'static str, Secret)>> {
-        let inline = self.masked_text(key, "", mask::mask_all, |text| {
+        let inline = self.secret_text(key, "", mask::mask_all, |text| {
             Ok::<_, Infallible>((!text.is_empty()).then(|| Secret::new(text.to_owned())))
         });
         let from_file =
@@ -230,36 +268,18 @@ impl Table<'_, '_> {
         self.reader.effective.compare(&self.place.key, key, compared);
     }
 
-    fn put(&mut self, key: &'static str, shown: impl Into<toml::Value>, compared: Compared) {
+    pub(super) fn put(
+        &mut self,
+        key: &'static str,
+        shown: impl Into<toml::Value>,
+        compared: Compared,
+    ) {
         self.reader.effective.put(&self.place.key, key, shown, compared);
     }
+}
 
-    /// A table of strings under names of the operator's choice.
-    pub(in crate::config) fn strings(&mut self, key: &'static str) -> Vec<(String, String)> {
-        let (place, value) = self.find(key);
-        let entries = match value {
-            None => {
-                self.put(key, toml::Table::new(), Compared::Default);
-                return Vec::new();
-            }
-            Some(DeValue::Table(entries)) => entries,
-            Some(other) => {
-                self.reader.problem(&place, format_args!("must be a table, not {}", kind(other)));
-                return Vec::new();
-            }
-        };
-        let mut strings = Vec::new();
-        for (name, value) in entries {
-            let key = format!("{}.{}", place.key, name.get_ref());
-            let place = Place { offset: name.span().start, key };
-            if let Some(text) = self.reader.string(value.get_ref(), &place, "") {
-                strings.push((name.get_ref().to_string(), text));
-            }
-        }
-        let shown = strings.iter().map(|(name, text)| (name.clone(), text.clone().into()));
-        let shown = toml::Table::from_iter(shown);
-        let is_default = shown.is_empty();
-        self.put(key, shown, Compared::shown(is_default));
-        strings
-    }
+/// A whole number, in whatever base it is written.
+pub(super) fn integer(value: &DeValue<'_>) -> Option<i64> {
+    let DeValue::Integer(integer) = value else { return None };
+    i64::from_str_radix(integer.as_str(), integer.radix()).ok()
 }

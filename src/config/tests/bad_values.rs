@@ -273,9 +273,9 @@ fn wrong_auth_values() {
         ),
         (
             &format!(
-                "[[auth.token]]\nuser = \"1\"\nsha256 = \"{good}\"\nclaims = {{ a = \"x\", b = 1 }}"
+                "[[auth.token]]\nuser = \"1\"\nsha256 = \"{good}\"\nclaims = {{ a = \"x\", b = 2026-01-01 }}"
             ),
-            "4:21 auth.token[0].claims.b: must be a string, not an integer",
+            "4:21 auth.token[0].claims.b: must be a string, a number, a boolean, a list or a table, not a date or time",
         ),
     ]);
     let unknown =

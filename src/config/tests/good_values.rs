@@ -4,7 +4,7 @@ use super::{LEAST, SECRET, loaded};
 use crate::{
     auth::{KeySource, Reject, Source},
     bus::MAX_SHARDS,
-    config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load},
+    config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load, parse_with},
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
     wire::GapNotice,
 };
@@ -203,4 +203,83 @@ fn keys_of_an_issuer_may_be_of_several_kinds_and_are_not_fetched_by_a_check() {
     let key = &auth.jwt_settings().unwrap().key;
     assert!(matches!(key, KeySource::Jwks(url) if url.target == "/keys?k=1" && url.tls));
     assert_eq!(auth.key_set().unwrap().missing().as_deref(), Some("not fetched yet"));
+}
+
+#[test]
+fn one_newline_at_the_end_of_a_secret_is_no_part_of_it_wherever_it_comes_from() {
+    let directory = tempfile::tempdir().unwrap();
+    for (end, kept) in
+        [("", ""), ("\n", ""), ("\r\n", ""), ("\n\n", "\n"), ("\r", "\r"), (" ", " ")]
+    {
+        let expected = format!("{SECRET}{kept}");
+        let environment = |name: &str| match name {
+            "SECRET" => Some(format!("{SECRET}{end}")),
+            "URL" => Some(format!("redis://:{SECRET}@host/0{end}")),
+            "HASH" => Some(format!(
+                "9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08{end}"
+            )),
+            _ => None,
+        };
+        fs::write(directory.path().join("secret"), format!("{SECRET}{end}")).unwrap();
+        let plain = toml::Value::from(format!("{SECRET}{end}"));
+        let read = |jwt: &str, redis: &str| {
+            let text = format!("[auth.jwt]\n{jwt}\n[redis]\n{redis}\n{LEAST}");
+            let name = directory.path().join("FILE");
+            let config = parse_with(&text, name.to_str().unwrap(), &environment).unwrap().config;
+            let KeySource::HmacSecret(secret) = config.auth.jwt_settings().unwrap().key.clone()
+            else {
+                panic!("not a secret")
+            };
+            (secret.expose().to_owned(), config.redis.password.unwrap().expose().to_owned())
+        };
+        let all = (expected.clone(), expected.clone());
+        assert_eq!(read("secret_file = \"secret\"", "password_file = \"secret\""), all, "{end:?}");
+        assert_eq!(read("secret = \"${SECRET}\"", "password = \"${SECRET}\""), all, "{end:?}");
+        assert_eq!(
+            read(&format!("secret = {plain}"), &format!("password = {plain}")),
+            all,
+            "{end:?}"
+        );
+        assert_eq!(
+            read("secret = \"${SECRET}\"", "url = \"redis://:${SECRET}@host\""),
+            all,
+            "{end:?}"
+        );
+        if kept.is_empty() {
+            let text = format!(
+                "[redis]\nurl = \"${{URL}}\"\n[[auth.token]]\nsha256 = \"${{HASH}}\"\nuser = \"1\"\n{LEAST}"
+            );
+            let config = parse_with(&text, "FILE", &environment).unwrap().config;
+            assert_eq!(config.redis.password.unwrap().expose(), SECRET, "{end:?}");
+        }
+    }
+}
+
+#[test]
+fn the_url_of_an_issuer_is_shown_without_its_query() {
+    let text = format!(
+        "[auth.jwt]\nalgorithms = [\"ES256\"]\njwks_url = \"https://id.example/keys?key=hunter2\"\n{LEAST}"
+    );
+    let printed = effective(&loaded(&text));
+    assert!(printed.contains("jwks_url = \"https://id.example/keys\"\n"), "{printed}");
+    assert!(!printed.contains("hunter2"), "{printed}");
+}
+
+#[test]
+fn the_user_and_the_claims_of_a_token_may_be_numbers_and_booleans() {
+    let text = format!(
+        "[[auth.token]]\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
+         user = 42\nclaims = {{ level = -7, admin = true, tenant = \"acme\", groups = [\"a\", 2], realm = {{ ratio = 1.5 }} }}\n{LEAST}"
+    );
+    let identity = loaded(&text).config.auth.verify("test", std::time::SystemTime::now()).unwrap();
+    assert_eq!(&*identity.user, "42");
+    for (name, texts) in [
+        ("admin", vec!["true"]),
+        ("level", vec!["-7"]),
+        ("tenant", vec!["acme"]),
+        ("groups", vec!["a", "2"]),
+        ("realm.ratio", vec!["1.5"]),
+    ] {
+        assert_eq!(identity.claims.texts(name).unwrap(), texts, "{name}");
+    }
 }

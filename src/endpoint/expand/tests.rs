@@ -1,22 +1,43 @@
 //! Which values become part of a channel's name, and which are refused.
 
 use super::{super::Routes, super::tests::endpoint, *};
+use crate::identity::Claims;
 use proptest::prelude::*;
-use std::{collections::BTreeMap, sync::Arc};
+use serde_json::{Value, json};
+use std::sync::Arc;
 
-fn identity(user: &str, claims: &[(&str, &str)]) -> Identity {
-    let claims = claims.iter().map(|&(name, value)| (name.to_owned(), value.to_owned()));
-    let claims = BTreeMap::from_iter(claims);
-    Identity { user: Arc::from(user), claims, token_id: None, static_token: None, expires: None }
+fn identity(user: &str, claims: Value) -> Identity {
+    let Value::Object(claims) = claims else { panic!("claims are an object") };
+    Identity {
+        user: Arc::from(user),
+        claims: Claims::new(claims),
+        token_id: None,
+        static_token: None,
+        expires: None,
+    }
 }
 
 /// What a request to `url` gets, with this user, from an endpoint at `/r/{room}` or `/r`.
 fn channels(templates: &[&str], user: Option<&str>, url: &str) -> Result<Vec<String>, Refusal> {
-    let identity = user.map(|user| identity(user, &[("tenant", "acme"), ("bad", "a:b")]));
+    let identity = user.map(|user| identity(user, json!({"tenant": "acme", "bad": "a:b"})));
+    expanded(templates, identity.as_ref(), url).map_err(|error| error.refusal)
+}
+
+/// What a token with these claims gets from these templates, or the cause and the words of its refusal.
+fn with_claims(templates: &[&str], claims: Value) -> Result<Vec<String>, (Refusal, String)> {
+    let identity = identity("1", claims);
+    expanded(templates, Some(&identity), "/r").map_err(|error| (error.refusal, error.to_string()))
+}
+
+fn expanded(
+    templates: &[&str],
+    identity: Option<&Identity>,
+    url: &str,
+) -> Result<Vec<String>, Unfilled> {
     let endpoints = ["/r/{room}", "/r"].map(|path| Arc::new(endpoint(path, templates)));
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let matched = Routes::new(endpoints.to_vec()).find(path).unwrap();
-    let values = Values { identity: identity.as_ref(), path: &matched.parameters, query };
+    let values = Values { identity, path: &matched.parameters, query };
     let channels = matched.endpoint.channels_for(&values)?;
     Ok(channels.iter().map(ToString::to_string).collect())
 }
@@ -107,6 +128,53 @@ fn what_the_token_lacks_is_a_missing_claim() {
 }
 
 #[test]
+fn a_claim_is_text_whatever_its_kind_and_a_list_gives_one_channel_an_item() {
+    let claims = json!({
+        "level": 7, "admin": true, "groups": ["a", 2], "one": ["x"], "none": [],
+        "realm_access": {"roles": ["r", "s"]}, "https://example.com/t": "u",
+    });
+    for (template, names) in [
+        ("l:{claim.level}", vec!["l:7"]),
+        ("a:{claim.admin}", vec!["a:true"]),
+        ("g:{claim.groups}", vec!["g:a", "g:2"]),
+        ("o:{claim.one}", vec!["o:x"]),
+        ("r:{claim.realm_access.roles}", vec!["r:r", "r:s"]),
+        ("t:{claim.https://example.com/t}", vec!["t:u"]),
+        ("{claim.groups}:{claim.realm_access.roles}", vec!["a:r", "a:s", "2:r", "2:s"]),
+    ] {
+        assert_eq!(with_claims(&[template], claims.clone()).unwrap(), names, "{template}");
+    }
+    // A template may give nothing as long as another gives something.
+    assert_eq!(with_claims(&["n:{claim.none}:{claim.groups}", "all"], claims).unwrap(), ["all"]);
+}
+
+#[test]
+fn a_claim_that_gives_no_channel_is_named_with_the_reason() {
+    let claims = json!({
+        "none": [], "null": null, "object": {"a": 1}, "mixed": ["a", null], "deep": [["a"]],
+        "bad": ["ok", "a:b"], "empty": "", "many": (0..33).collect::<Vec<_>>(),
+        "six": [1, 2, 3, 4, 5, 6],
+    });
+    for (template, refusal, named) in [
+        ("{claim.other}", Refusal::ClaimMissing, "{claim.other}"),
+        ("{claim.object.b}", Refusal::ClaimMissing, "{claim.object.b}"),
+        ("{claim.none}", Refusal::ClaimMissing, "{claim.none}"),
+        ("{claim.null}", Refusal::ClaimUnusable, "{claim.null}"),
+        ("{claim.object}", Refusal::ClaimUnusable, "{claim.object}"),
+        ("{claim.mixed}", Refusal::ClaimUnusable, "{claim.mixed}"),
+        ("{claim.deep}", Refusal::ClaimUnusable, "{claim.deep}"),
+        ("{claim.bad}", Refusal::ValueNotAllowed, "{claim.bad}"),
+        ("{claim.empty}", Refusal::ValueNotAllowed, "{claim.empty}"),
+        ("{claim.many}", Refusal::TooManyValues, "{claim.many}"),
+        ("{claim.six}:{claim.six}", Refusal::TooManyValues, "{claim.six}"),
+    ] {
+        let (refused, cause) = with_claims(&[template], claims.clone()).unwrap_err();
+        assert_eq!(refused, refusal, "{template}");
+        assert!(cause.contains(named) && !cause.contains("a:b"), "{cause}");
+    }
+}
+
+#[test]
 fn a_query_list_is_there_once_complete_and_decoded() {
     let q = |url: &str| channels(&["{query.q}"], None, url);
     let item = |at: usize| format!("i{at}");
@@ -140,8 +208,8 @@ fn a_query_list_is_there_once_complete_and_decoded() {
     }
     let list = |items: usize| (0..items).map(item).collect::<Vec<_>>().join(",");
     assert_eq!(q(&format!("/r?q={}", list(32))).unwrap().len(), 32);
-    assert_eq!(q(&format!("/r?q={}", list(33))), Err(Refusal::ValueNotAllowed));
-    assert_eq!(q(&format!("/r?q={}", "a,".repeat(4000))), Err(Refusal::ValueNotAllowed));
+    assert_eq!(q(&format!("/r?q={}", list(33))), Err(Refusal::TooManyValues));
+    assert_eq!(q(&format!("/r?q={}", "a,".repeat(4000))), Err(Refusal::TooManyValues));
 }
 
 #[test]
@@ -149,7 +217,7 @@ fn two_query_lists_multiply_up_to_the_same_bound() {
     let ab = |url: &str| channels(&["{query.a}:{query.b}"], None, url);
     assert_eq!(ab("/r?a=1,2&b=x,y").unwrap(), ["1:x", "1:y", "2:x", "2:y"]);
     assert_eq!(ab("/r?a=1,2,3,4&b=1,2,3,4,5,6,7,8").unwrap().len(), 32);
-    assert_eq!(ab("/r?a=1,2,3&b=1,2,3,4,5,6,7,8,9,10,11"), Err(Refusal::ValueNotAllowed));
+    assert_eq!(ab("/r?a=1,2,3&b=1,2,3,4,5,6,7,8,9,10,11"), Err(Refusal::TooManyValues));
 }
 
 #[test]

@@ -8,13 +8,13 @@ fn template(text: &str) -> ChannelTemplate {
 
 #[test]
 fn a_template_keeps_its_text_and_names_its_placeholders_in_order() {
-    let text = "a:{user}:{claim.https://example.com/tenant}:{path.room}_{query.types}:z";
+    let text = "a:{user}:{claim.https://example.com/tenant é}:{path.room}_{query.types}:z";
     let template = template(text);
     assert_eq!(template.as_str(), text);
     let placeholders: Vec<_> = template.placeholders().map(ToString::to_string).collect();
     assert_eq!(
         placeholders,
-        ["{user}", "{claim.https://example.com/tenant}", "{path.room}", "{query.types}"]
+        ["{user}", "{claim.https://example.com/tenant é}", "{path.room}", "{query.types}"]
     );
 }
 
@@ -32,7 +32,8 @@ fn every_break_of_the_grammar_is_refused_by_its_name() {
         ("{user.name}", unknown("user.name")),
         ("{claim}", unknown("claim")),
         ("{claim.}", unknown("claim.")),
-        ("{claim.a b}", unknown("claim.a b")),
+        ("{claim.a|b}", unknown("claim.a|b")),
+        ("{path.a b}", unknown("path.a b")),
         ("{path.é}", unknown("path.é")),
         ("{header.x}", unknown("header.x")),
         ("user:*", TemplateError::Character('*')),

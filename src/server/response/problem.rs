@@ -47,6 +47,8 @@ fn detail(refusal: Refusal) -> &'static str {
         Refusal::TokenExpired => "The token has expired.",
         Refusal::OriginNotAllowed => "Pages of this origin may not connect here.",
         Refusal::ClaimMissing => "The token lacks a claim that this endpoint's channels need.",
+        Refusal::ClaimUnusable => "A claim that this endpoint's channels need cannot be used.",
+        Refusal::TooManyValues => "The values for this endpoint's channels are too many.",
         Refusal::ValueNotAllowed => "A value for this endpoint's channels is not allowed.",
         Refusal::NotFound => "There is no endpoint at this path.",
         Refusal::MethodNotAllowed => "Endpoints are opened with GET.",

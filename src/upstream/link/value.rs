@@ -42,14 +42,6 @@ impl Value {
         };
         if end - start > LARGEST_REPLY { Err(Stop::Wrong("an answer is too large")) } else { value }
     }
-
-    /// Its text, if it is one.
-    pub(super) fn text(&self) -> Option<&[u8]> {
-        match self {
-            Self::Text(text) => Some(text),
-            _ => None,
-        }
-    }
 }
 
 struct Reader<'c, 'a> {
