@@ -1,4 +1,4 @@
-//! The bytes of one connection: a stream, a read buffer and a write buffer.
+//! Buffered, non-blocking I/O of one connection: a stream, a read buffer and a write buffer.
 
 use super::{
     LinkError,
@@ -118,7 +118,7 @@ impl Wire {
                 self.burst = self.burst.saturating_add(bytes);
                 Poll::Ready(Ok(()))
             }
-            // TLS without its farewell.
+            // The end of TLS without close_notify.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Poll::Ready(Err(self.closed()))
             }
