@@ -9,11 +9,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// How long the others wait for an address that says nothing.
+/// How long an address is tried alone.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to whichever answers first, within `limit`. Each address has a head start on the next,
-/// which comes earlier when one fails; so a dead address costs at most that, and each has its turn.
+/// Connects to the first address that answers, within `limit`. The next address is tried after a head
+/// start, or at once when one fails: a dead address costs at most the head start, and all are tried.
 ///
 /// # Errors
 /// [`LinkError::Unreachable`], with what became of each address.

@@ -55,7 +55,7 @@ pub(in crate::upstream) struct Dialler {
     dials: Arc<AtomicUsize>,
 }
 
-/// What TLS connections are made with.
+/// TLS settings of a dialler.
 struct Tls {
     settings: RedisTls,
     /// The name in the server's certificate: the configured host, whatever address is dialled.
@@ -109,7 +109,7 @@ impl Dialler {
                 RedisAddress::Tcp { host, port, .. } => {
                     let stream = dialler.connect_tcp(host, *port).await?;
                     match &dialler.tls {
-                        Some(tls) => dialler.set_up(tls.shake_hands(stream)).await,
+                        Some(tls) => dialler.set_up(tls.handshake(stream)).await,
                         None => dialler.set_up(async { Ok(stream) }).await,
                     }
                 }
@@ -167,7 +167,7 @@ async fn connect_unix(path: &Path, limit: Duration) -> Result<UnixStream, LinkEr
 }
 
 impl Tls {
-    async fn shake_hands(&self, stream: TcpStream) -> Result<impl Stream + use<>, LinkError> {
+    async fn handshake(&self, stream: TcpStream) -> Result<impl Stream + use<>, LinkError> {
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| LinkError::Lost(format!("{}: {error}", self.host)))?;
         let connector = self.connector.get_or_try_init(|| self.connector()).await?;
