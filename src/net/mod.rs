@@ -7,7 +7,7 @@ mod listener;
 mod tls;
 mod transport;
 
-pub use listener::{Accepted, Listener, SocketFile};
+pub use listener::{Accepted, Listener};
 #[cfg(test)]
 pub(crate) use tls::fixture;
 pub use transport::Transport;
