@@ -18,6 +18,7 @@ pub struct LogThrottle {
 
 impl LogThrottle {
     /// Counts one event. `Some`: log it, with the number of those that were skipped since the last line.
+    #[expect(clippy::wrong_self_convention, reason = "it asks what there is to log")]
     pub fn to_log(&mut self, now: Instant) -> Option<u64> {
         if self.logged.is_some_and(|logged| now.duration_since(logged) < PAUSE) {
             self.skipped += 1;
