@@ -306,8 +306,8 @@ mod tests {
             Refusal::ALL,
             Refusal::label,
             "bad_handshake token_conflict token_missing token_invalid token_expired \
-             origin_not_allowed claim_missing value_not_allowed not_found method_not_allowed \
-             upgrade_required request_timeout uri_too_long headers_too_large address_limit \
+             origin_not_allowed claim_missing claim_unusable value_not_allowed too_many_values \
+             not_found method_not_allowed upgrade_required request_timeout uri_too_long headers_too_large address_limit \
              user_limit at_capacity draining redis_unavailable channel_refused \
              subscription_timeout keys_unavailable internal_error",
         );
