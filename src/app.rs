@@ -14,7 +14,7 @@ pub use live_config::LiveConfig;
 pub use open_files::room_for_connections;
 
 use crate::{
-    admin::{Admin, AdminContext, Playground},
+    admin::{Admin, AdminContext, Playground, Turn},
     bus,
     config::{Config, ListenAddress},
     lifecycle::{self, StopOutcome, Stopper},
@@ -100,7 +100,7 @@ impl Gateway {
         let admin = Admin::bind(address).map_err(|source| BindError::Admin { address, source })?;
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
-        let (end, ends) = bus::queues(config.server.shards.get());
+        let (end, ends) = bus::queues(config.server.shards.get(), config.server.ring_bytes);
         let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
             let (metrics, sign) =
@@ -176,6 +176,7 @@ impl Gateway {
             shards: self.shards.iter().map(ShardThread::handle).collect(),
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.subscribe(),
+            credentials: self.upstream.credentials(),
         }
     }
 
@@ -200,6 +201,7 @@ impl Gateway {
             metrics: self.metrics,
             config: self.config.subscribe(),
             shards: self.shards.iter().map(ShardThread::handle).collect(),
+            turn: Turn::default(),
             liveness: of_all,
             upstream: self.status,
             phase: self.phase.subscribe(),

@@ -4,9 +4,13 @@
 //! that falls behind loses the oldest and is told how many), its *subscription events* (answers to what it
 //! asked for, never lost), and the one queue of *requests* that all shards share.
 
+mod ring;
+
+pub use ring::{Fill, RingError, RingLimits, RingReceiver, RingSender, ring};
+
 use crate::{channel::ChannelName, message::Message, reason::GapReason};
-use std::sync::Arc;
-use tokio::sync::{broadcast, mpsc};
+use std::{num::NonZeroUsize, sync::Arc};
+use tokio::sync::mpsc;
 
 /// Number of a shard, from 0. At most [`MAX_SHARDS`], so that a set of shards is one `u64`.
 pub type ShardId = usize;
@@ -18,12 +22,32 @@ pub const MAX_SHARDS: usize = 64;
 #[derive(Debug, Clone)]
 pub enum Event {
     Message(Arc<Message>),
+    /// From here on these channels may miss messages. Each that comes back is told by its
+    /// [`Event::Gap`]; the others stay lost.
+    Lost(Arc<[ChannelName]>),
     /// Messages of this channel may have been missed just here.
     Gap(ChannelName, GapReason),
     /// Messages of any channel may have been missed just here.
     GapAll(GapReason),
     /// A message of `redis.control_channel`: its payload, not yet parsed.
     Control(Arc<Message>),
+}
+
+/// About what a message costs beside its payload.
+const MESSAGE_BYTES: usize = 128;
+
+impl Event {
+    /// The memory that a ring counts for it.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        match self {
+            Self::Message(message) | Self::Control(message) => {
+                MESSAGE_BYTES + message.payload().len()
+            }
+            // Their names are the hub's, too.
+            Self::Lost(_) | Self::Gap(..) | Self::GapAll(_) => size_of::<Self>(),
+        }
+    }
 }
 
 /// What shards ask of upstream.
@@ -46,22 +70,24 @@ pub enum Request {
 /// What upstream tells one shard.
 #[derive(Debug, Clone)]
 pub struct SubscriptionEvents {
-    /// The last request of this shard that these events know of. A event on a channel that was
+    /// The last request of this shard that these events know of. An event on a channel that was
     /// left and joined again since then speaks of the past and must be ignored.
     pub read_up_to: u64,
     pub events: Vec<SubscriptionEvent>,
 }
 
-/// Upstream's word on one channel, or on the whole link.
+/// Upstream's word on one channel, or on those that a lost link carried.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum SubscriptionEvent {
-    /// Redis has confirmed the subscription: every message from here on reaches the ring.
+    /// Redis has confirmed the subscription: every message from here on reaches the ring. Where a
+    /// gap is to be told, it stands in the ring already.
     Confirmed(ChannelName),
     /// Redis refuses this channel, or the link is down and nothing can be confirmed now. The
     /// channel stays wanted until the shard says `Unsubscribe`.
     Rejected(ChannelName, RejectedBy),
-    /// The link is lost: no channel is held any more. Each comes back as `Confirmed`, after its gap.
-    LinkLost,
+    /// These channels are not confirmed any more, some of them perhaps of no concern to this
+    /// shard. Each that comes back is `Confirmed` again.
+    Lost(Arc<[ChannelName]>),
 }
 
 /// Why a channel cannot be confirmed.
@@ -77,7 +103,7 @@ pub enum RejectedBy {
 #[derive(Debug)]
 pub struct UpstreamEnd {
     /// One ring a shard, by shard number.
-    pub rings: Vec<broadcast::Sender<Event>>,
+    pub rings: Vec<RingSender>,
     /// One queue a shard. Its length is bounded by the channels that the shard wants.
     pub subscription_events: Vec<mpsc::UnboundedSender<SubscriptionEvents>>,
     pub requests: mpsc::Receiver<RequestBatch>,
@@ -87,33 +113,40 @@ pub struct UpstreamEnd {
 #[derive(Debug)]
 pub struct ShardEnd {
     pub id: ShardId,
-    pub ring: broadcast::Receiver<Event>,
+    pub ring: RingReceiver,
     pub subscription_events: mpsc::UnboundedReceiver<SubscriptionEvents>,
     pub requests: mpsc::Sender<RequestBatch>,
 }
 
-/// Events that a shard may fall behind before the oldest are overwritten.
-const RING_EVENTS: usize = 16_384;
+/// Events that a shard may fall behind before the oldest are dropped.
+const RING_EVENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("more than zero");
 
 /// Batches waiting for upstream; a shard has at most one under way, so this is never the brake.
 const REQUESTS: usize = MAX_SHARDS;
 
-/// Makes the queues between upstream and `shards` shards.
+/// Makes queues with the default bounds.
+#[cfg(test)]
+pub fn queues_for_tests(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
+    queues(shards, const { NonZeroUsize::new(64 << 20).expect("more than zero") })
+}
+
+/// Makes the queues between upstream and `shards` shards, each of which may fall `ring_bytes` behind.
 ///
 /// # Panics
 /// When `shards` is 0 or more than [`MAX_SHARDS`].
 #[must_use]
-pub fn queues(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
+pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<ShardEnd>) {
     assert!((1..=MAX_SHARDS).contains(&shards), "{shards} shards");
+    let limits = RingLimits { events: RING_EVENTS, bytes: ring_bytes };
     let (request, requests) = mpsc::channel(REQUESTS);
     let mut upstream = UpstreamEnd { rings: Vec::new(), subscription_events: Vec::new(), requests };
     let ends = (0..shards)
         .map(|id| {
-            let (ring, events) = broadcast::channel(RING_EVENTS);
+            let (sender, ring) = ring(limits);
             let (subscription_event, subscription_events) = mpsc::unbounded_channel();
-            upstream.rings.push(ring);
+            upstream.rings.push(sender);
             upstream.subscription_events.push(subscription_event);
-            ShardEnd { id, ring: events, subscription_events, requests: request.clone() }
+            ShardEnd { id, ring, subscription_events, requests: request.clone() }
         })
         .collect();
     (upstream, ends)

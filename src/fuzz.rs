@@ -11,7 +11,7 @@ use crate::{
     config,
     endpoint::{ChannelTemplate, RoutePath, Routes, Values},
     identity::{Claims, Identity},
-    server, shard,
+    server, shard, upstream,
     wire::{self, Codec},
 };
 use aws_lc_rs::hmac;
@@ -77,6 +77,14 @@ pub fn request(data: &[u8]) {
 /// When the pieces make a difference, or the parser takes or says what it must not.
 pub fn frames(data: &[u8]) {
     shard::fuzz::frames(&CONFIG.endpoints[0], data);
+}
+
+/// What a Redis server sends; the first two bytes say in how large pieces, and the cap on payloads.
+///
+/// # Panics
+/// When the pieces make a difference, or a cap is exceeded.
+pub fn resp(data: &[u8]) {
+    upstream::fuzz::resp(data);
 }
 
 /// A token as a client sends it, and the parts of a token that its issuer did sign.
@@ -283,5 +291,10 @@ mod tests {
     #[test]
     fn no_frames_of_the_corpus_break_a_rule() {
         replay("frames", frames);
+    }
+
+    #[test]
+    fn no_resp_of_the_corpus_breaks_a_rule() {
+        replay("resp", resp);
     }
 }

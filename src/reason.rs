@@ -196,6 +196,8 @@ impl Refusal {
 pub enum GapReason {
     /// The Redis link was lost and has come back.
     RedisReconnected,
+    /// The server is no longer the primary, and the subscription moved to the one that is.
+    RedisMoved,
     /// We took messages from the Redis client too slowly and it dropped some.
     UpstreamLagged,
     /// A shard took messages from its ring too slowly and some were overwritten.
@@ -209,6 +211,12 @@ pub enum GapReason {
 impl GapReason {
     /// Every word, each at its [`GapReason::index`].
     pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Whether it concerns every channel of a link at once.
+    #[must_use]
+    pub const fn is_of_link(self) -> bool {
+        matches!(self, Self::RedisReconnected | Self::RedisMoved)
+    }
 
     /// Position in [`GapReason::ALL`], for tables of counters.
     #[must_use]
@@ -314,7 +322,7 @@ mod tests {
         assert_labels(
             GapReason::ALL,
             GapReason::label,
-            "redis_reconnected upstream_lagged shard_lagged payload_too_large slow_consumer",
+            "redis_reconnected redis_moved upstream_lagged shard_lagged payload_too_large slow_consumer",
         );
         assert_labels(
             MissedReason::ALL,

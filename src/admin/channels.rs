@@ -8,7 +8,10 @@ use futures_util::future::join_all;
 use percent_encoding::percent_decode_str;
 use serde::Serialize;
 use std::{cmp::Reverse, collections::HashMap, time::Duration};
-use tokio::{sync::oneshot, time};
+use tokio::{
+    sync::{Mutex, oneshot},
+    time,
+};
 
 const DEFAULT_LIMIT: usize = 20;
 const MAX_LIMIT: usize = 1_000;
@@ -69,8 +72,19 @@ struct Row {
     sessions: usize,
 }
 
-/// Asks every shard. Takes a second at most; a shard that is too busy to answer is left out.
-pub(super) async fn busiest(shards: &[ShardHandle], query: Query) -> Channels {
+/// The right to ask the shards, which one request has at a time: each costs every shard a walk over
+/// its sessions.
+#[derive(Debug, Default)]
+pub struct Turn(Mutex<()>);
+
+/// Asks every shard when it is this request's turn; `None` when others took too long. Takes two
+/// seconds at most; a shard that is too busy to answer is left out.
+pub(super) async fn in_turn(turn: &Turn, shards: &[ShardHandle], query: Query) -> Option<Channels> {
+    let _turn = time::timeout(PATIENCE, turn.0.lock()).await.ok()?;
+    Some(busiest(shards, query).await)
+}
+
+async fn busiest(shards: &[ShardHandle], query: Query) -> Channels {
     let answers = join_all(shards.iter().map(|shard| ask(shard, &query.prefix))).await;
     let shards_answered = answers.iter().flatten().count();
     let mut sums: HashMap<ChannelName, usize> = HashMap::new();

@@ -19,6 +19,7 @@ mod status;
 #[cfg(test)]
 mod tests;
 
+pub use channels::Turn;
 pub use console::{Place, Playground, Publish, Stage};
 pub use server::{Admin, Running};
 
@@ -40,6 +41,8 @@ pub struct AdminContext {
     /// As it is now: a reload changes it.
     pub config: watch::Receiver<Arc<Config>>,
     pub shards: Vec<ShardHandle>,
+    /// Whose turn it is to ask them for their busiest channels.
+    pub turn: Turn,
     /// The last signs of life of shards, listener and Redis side.
     pub liveness: Liveness,
     pub upstream: watch::Receiver<Status>,

@@ -8,7 +8,7 @@
 use crate::{
     phase::Phase,
     reason::NotReadyReason,
-    upstream::{Link, Status},
+    upstream::{LinkStatus, Status},
 };
 use serde::Serialize;
 use std::time::{Duration, Instant};
@@ -59,15 +59,15 @@ fn stopping(phase: Phase) -> Option<NotReady> {
 fn unproven(status: &Status, expires: Duration, now: Instant) -> Option<NotReady> {
     let age = status.verified.map(|verified| now.saturating_duration_since(verified));
     match (&status.link, age) {
-        (Link::Down(reason), None) => Some(NotReady {
+        (LinkStatus::Down(reason), None) => Some(NotReady {
             code: NotReadyReason::Starting,
             detail: format!("the Redis link has not been proven yet: {reason}"),
         }),
-        (Link::Down(reason), Some(_)) => {
+        (LinkStatus::Down(reason), Some(_)) => {
             Some(NotReady { code: NotReadyReason::RedisLinkDown, detail: reason.clone() })
         }
-        (Link::Up, Some(age)) if age <= expires => None,
-        (Link::Up, Some(age)) => Some(NotReady {
+        (LinkStatus::Up, Some(age)) if age <= expires => None,
+        (LinkStatus::Up, Some(age)) => Some(NotReady {
             code: NotReadyReason::RedisProofExpired,
             detail: format!(
                 "the last probe that proved the Redis link was {:.1} s ago, more than {:.1} s",
@@ -75,7 +75,7 @@ fn unproven(status: &Status, expires: Duration, now: Instant) -> Option<NotReady
                 expires.as_secs_f64()
             ),
         }),
-        (Link::Up, None) => Some(NotReady {
+        (LinkStatus::Up, None) => Some(NotReady {
             code: NotReadyReason::Starting,
             detail: "the Redis link has not been proven yet".to_owned(),
         }),
@@ -88,10 +88,11 @@ mod tests {
 
     const EXPIRES: Duration = Duration::from_secs(9);
 
-    fn codes(phase: Phase, link: Link, proof_age: Option<u64>) -> Vec<NotReadyReason> {
+    fn codes(phase: Phase, link: LinkStatus, proof_age: Option<u64>) -> Vec<NotReadyReason> {
         let verified = Instant::now();
         let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
-        let status = Status { link, verified: proof_age.map(|_| verified), wanted: 0, held: 0 };
+        let status =
+            Status { link, verified: proof_age.map(|_| verified), wanted: 0, subscribed: 0 };
         let readiness = Readiness::of(phase, &status, None, EXPIRES, now);
         assert_eq!(readiness.ready, readiness.reasons.is_empty());
         readiness.reasons.iter().map(|reason| reason.code).collect()
@@ -100,7 +101,7 @@ mod tests {
     #[test]
     fn who_has_never_had_the_keys_of_its_issuer_is_not_ready() {
         let now = Instant::now();
-        let status = Status { link: Link::Up, verified: Some(now), wanted: 0, held: 0 };
+        let status = Status { link: LinkStatus::Up, verified: Some(now), wanted: 0, subscribed: 0 };
         let missing = Some("the answer is 500".to_owned());
         let readiness = Readiness::of(Phase::Running, &status, missing, EXPIRES, now);
         assert!(!readiness.ready);
@@ -110,22 +111,22 @@ mod tests {
 
     #[test]
     fn ready_is_only_who_serves_with_a_link_that_was_just_proven() {
-        let down = || Link::Down("connection refused".to_owned());
+        let down = || LinkStatus::Down("connection refused".to_owned());
         for (phase, link, proof_age, expected) in [
-            (Phase::Running, Link::Up, Some(0), vec![]),
-            (Phase::Running, Link::Up, Some(9), vec![]),
-            (Phase::Running, Link::Up, Some(10), vec![NotReadyReason::RedisProofExpired]),
-            (Phase::Running, Link::Up, None, vec![NotReadyReason::Starting]),
+            (Phase::Running, LinkStatus::Up, Some(0), vec![]),
+            (Phase::Running, LinkStatus::Up, Some(9), vec![]),
+            (Phase::Running, LinkStatus::Up, Some(10), vec![NotReadyReason::RedisProofExpired]),
+            (Phase::Running, LinkStatus::Up, None, vec![NotReadyReason::Starting]),
             (Phase::Running, down(), None, vec![NotReadyReason::Starting]),
             (Phase::Running, down(), Some(1), vec![NotReadyReason::RedisLinkDown]),
-            (Phase::Terminating, Link::Up, Some(1), vec![NotReadyReason::Draining]),
+            (Phase::Terminating, LinkStatus::Up, Some(1), vec![NotReadyReason::Draining]),
             (
                 Phase::Draining,
                 down(),
                 Some(1),
                 vec![NotReadyReason::Draining, NotReadyReason::RedisLinkDown],
             ),
-            (Phase::Stopped, Link::Up, Some(1), vec![NotReadyReason::Draining]),
+            (Phase::Stopped, LinkStatus::Up, Some(1), vec![NotReadyReason::Draining]),
         ] {
             let said = format!("{phase:?} {link:?} {proof_age:?}");
             assert_eq!(codes(phase, link, proof_age), expected, "{said}");

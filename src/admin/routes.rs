@@ -82,9 +82,14 @@ fn readyz(context: &AdminContext) -> AdminResponse {
 
 async fn busiest(context: &AdminContext, query: &str) -> AdminResponse {
     match Query::parse(query) {
-        Ok(query) => {
-            response::json(StatusCode::OK, &channels::busiest(&context.shards, query).await)
-        }
+        Ok(query) => match channels::in_turn(&context.turn, &context.shards, query).await {
+            Some(channels) => response::json(StatusCode::OK, &channels),
+            None => response::problem(
+                StatusCode::SERVICE_UNAVAILABLE,
+                "busy",
+                "others are asking for the busiest channels",
+            ),
+        },
         Err(detail) => response::problem(StatusCode::BAD_REQUEST, "bad_query", &detail),
     }
 }

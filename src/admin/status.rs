@@ -4,7 +4,7 @@ use super::{
     AdminContext,
     readiness::{NotReady, Readiness},
 };
-use crate::{REVISION, VERSION, endpoint::EndpointName, upstream::Link};
+use crate::{REVISION, VERSION, endpoint::EndpointName, upstream::LinkStatus};
 use serde::Serialize;
 use std::{collections::BTreeMap, time::Instant};
 
@@ -37,7 +37,7 @@ struct Redis {
 #[derive(Debug, Serialize)]
 struct Channels {
     wanted: usize,
-    held: usize,
+    subscribed: usize,
 }
 
 impl AdminContext {
@@ -60,13 +60,13 @@ impl AdminContext {
             reasons,
             uptime_seconds: seconds(now, self.started),
             sessions: endpoints.iter().map(|endpoint| open(&endpoint.name)).collect(),
-            channels: Channels { wanted: status.wanted, held: status.held },
+            channels: Channels { wanted: status.wanted, subscribed: status.subscribed },
             redis: Redis {
                 seconds_since_proof: status.verified.map(|verified| seconds(now, verified)),
-                link: if status.link == Link::Up { "up" } else { "down" },
+                link: if status.link == LinkStatus::Up { "up" } else { "down" },
                 reason: match status.link {
-                    Link::Up => None,
-                    Link::Down(reason) => Some(reason),
+                    LinkStatus::Up => None,
+                    LinkStatus::Down(reason) => Some(reason),
                 },
             },
         }

@@ -1,6 +1,6 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, AdminContext, Running};
+use super::{Admin, AdminContext, Running, Turn};
 use crate::{
     channel::ChannelName,
     config,
@@ -8,7 +8,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     shard::{Busy, ShardCommand, ShardHandle},
-    upstream::{Link, Status},
+    upstream::{LinkStatus, Status},
 };
 use serde_json::{Value, json};
 use std::{
@@ -52,9 +52,9 @@ impl Rig {
         "#;
         let config = config::parse(text, "test").expect("a good configuration").config;
         let endpoints: Vec<_> = config.endpoints.iter().map(|it| Arc::clone(&it.name)).collect();
-        let down = Link::Down("connection refused".to_owned());
+        let down = LinkStatus::Down("connection refused".to_owned());
         let (upstream, status) =
-            watch::channel(Status { link: down, verified: None, wanted: 0, held: 0 });
+            watch::channel(Status { link: down, verified: None, wanted: 0, subscribed: 0 });
         let (phase, phases) = watch::channel(Phase::Running);
         let drain = CancellationToken::new();
         let mut liveness = Liveness::default();
@@ -66,6 +66,7 @@ impl Rig {
                 metrics: Arc::new(Metrics::new(1, &endpoints)),
                 config: watch::Sender::new(Arc::new(config)).subscribe(),
                 shards,
+                turn: Turn::default(),
                 liveness,
                 upstream: status,
                 phase: phases,
@@ -80,7 +81,12 @@ impl Rig {
     }
 
     fn link_is_up(&self) {
-        let status = Status { link: Link::Up, verified: Some(Instant::now()), wanted: 7, held: 5 };
+        let status = Status {
+            link: LinkStatus::Up,
+            verified: Some(Instant::now()),
+            wanted: 7,
+            subscribed: 5,
+        };
         self.upstream.send_replace(status);
     }
 
@@ -198,7 +204,7 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
     assert_eq!(status["ready"], true);
     assert!(status["uptime_seconds"].as_f64().unwrap() >= 0.0);
     assert_eq!(status["sessions"], json!({"notifications": 0, "rooms": 0}));
-    assert_eq!(status["channels"], json!({"wanted": 7, "held": 5}));
+    assert_eq!(status["channels"], json!({"wanted": 7, "subscribed": 5}));
     assert_eq!(status["redis"]["link"], "up");
     assert!(status["redis"]["seconds_since_proof"].as_f64().unwrap() < 9.0);
 }

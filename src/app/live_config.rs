@@ -13,6 +13,7 @@ use crate::{
     phase::Phase,
     server::ServerHandle,
     shard::{ShardCommand, ShardHandle},
+    upstream::{Credentials, Login},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -24,6 +25,8 @@ pub struct LiveConfig {
     pub(super) shards: Vec<ShardHandle>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// Of the next dial to Redis.
+    pub(super) credentials: Credentials,
 }
 
 impl LiveConfig {
@@ -44,6 +47,8 @@ impl LiveConfig {
         let config = Arc::new(config);
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         self.metrics.show_endpoints(&names);
+        let (username, password) = (config.redis.username.clone(), config.redis.password.clone());
+        self.credentials.replace(Login { username, password });
         self.server.reconfigure(Arc::clone(&config));
         for shard in &self.shards {
             shard.tell(ShardCommand::Reload(Arc::clone(&config)));

@@ -36,7 +36,7 @@ impl Gateway {
     /// Ends the Redis side: the real one goes, and with it its ends of the shards' queues. In its
     /// place comes one whose shards have gone before it begins, so that it returns at once.
     pub(crate) fn end_redis_side(&mut self) {
-        let (end, shards) = bus::queues(2);
+        let (end, shards) = bus::queues_for_tests(2);
         drop(shards);
         let redis = self.config.borrow().redis.clone();
         self.upstream = Upstream::new(redis, end, Arc::clone(&self.metrics)).0;

@@ -16,6 +16,7 @@ mod mask;
 mod plan;
 mod problem;
 mod reader;
+mod redis_tls;
 mod redis_url;
 mod tls;
 mod units;
@@ -27,6 +28,7 @@ pub use effective::Effective;
 pub use load::{Loaded, effective, load, parse, parse_with};
 pub use plan::{Plan, plan};
 pub use problem::{ConfigError, Problem};
+pub use redis_tls::RedisTls;
 pub use tls::Tls;
 pub use units::{UnitError, duration};
 
@@ -55,6 +57,8 @@ pub struct Server {
     pub listen: ListenAddress,
     /// Threads that own sessions; `shards = 0` is resolved to the number of cores here.
     pub shards: NonZeroUsize,
+    /// Of memory, that each shard may fall behind Redis.
+    pub ring_bytes: NonZeroUsize,
     pub handshake_timeout: Duration,
     pub max_connections: NonZeroUsize,
     pub max_pending_handshakes: NonZeroUsize,
@@ -122,6 +126,8 @@ pub struct Redis {
     pub database: u8,
     pub username: Option<String>,
     pub password: Option<Secret>,
+    /// Root certificates and client certificate for `rediss://`.
+    pub tls: RedisTls,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,
     pub reconnect_min: Duration,

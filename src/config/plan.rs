@@ -10,14 +10,17 @@ use super::{
 use std::collections::{BTreeMap, BTreeSet};
 
 /// Keys that are read once, when the process starts: sockets are bound, threads are started and the link
-/// to Redis is made from them. Every other key takes effect with a reload.
+/// to Redis is made from them, but for its password, which is the next dial's. Every other key takes effect with a reload.
 const NEEDS_RESTART: &[&str] = &[
     "server.listen",
     "server.shards",
+    "server.ring_bytes",
     "admin.listen",
     "redis.url",
     "redis.username",
-    "redis.password",
+    "redis.tls.ca_file",
+    "redis.tls.cert_file",
+    "redis.tls.key_file",
     "redis.probe_interval",
     "redis.probe_timeout",
     "redis.reconnect_min",

@@ -86,7 +86,7 @@ fn is_encrypted(pem: &[u8]) -> bool {
     pem.windows(LABEL.len()).any(|window| window == LABEL)
 }
 
-fn mismatch(error: &rustls::Error) -> String {
+pub(super) fn mismatch(error: &rustls::Error) -> String {
     match error {
         rustls::Error::InconsistentKeys(InconsistentKeys::KeyMismatch) => {
             "is not the key of the first certificate in cert_file".to_owned()

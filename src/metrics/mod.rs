@@ -51,14 +51,18 @@ pub struct UpstreamMetrics {
     /// Bytes of payloads.
     pub message_bytes: IntCounter,
     pub channels_wanted: IntGauge,
-    pub channels_held: IntGauge,
+    pub channels_subscribed: IntGauge,
     /// 1 while the subscription is proven alive by probes.
     pub up: IntGauge,
     /// Unix time of the last probe that proved it; 0 before the first.
     pub last_verified: Gauge,
     pub reconnects: IntCounter,
+    /// Times that reading was stopped for a shard that had fallen behind.
+    pub read_pauses: IntCounter,
+    /// Messages dropped because their channel is not confirmed on the node that sent them.
+    pub stale_messages: IntCounter,
     pub outage_seconds: Counter,
-    /// From Redis answering again to every wanted channel held again.
+    /// From Redis answering again to every wanted channel subscribed again.
     pub resubscribe_seconds: prometheus::Histogram,
 }
 
@@ -178,7 +182,7 @@ impl UpstreamMetrics {
         let resubscribe_seconds = prometheus::Histogram::with_opts(
             HistogramOpts::new(
                 "sockway_redis_resubscribe_seconds",
-                "From Redis answering again to every wanted channel held again.",
+                "From Redis answering again to every wanted channel subscribed again.",
             )
             .buckets(vec![0.001, 0.005, 0.01, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0]),
         )?;
@@ -207,13 +211,23 @@ impl UpstreamMetrics {
                 "Payload bytes received from Redis.",
             )?,
             channels_wanted: channels.with_label_values(&["wanted"]),
-            channels_held: channels.with_label_values(&["held"]),
+            channels_subscribed: channels.with_label_values(&["subscribed"]),
             up,
             last_verified,
             reconnects: counter(
                 registry,
                 "sockway_redis_reconnects_total",
                 "Redis links lost and made again.",
+            )?,
+            read_pauses: counter(
+                registry,
+                "sockway_redis_read_pauses_total",
+                "Times that reading from Redis was stopped for a shard that had fallen behind.",
+            )?,
+            stale_messages: counter(
+                registry,
+                "sockway_redis_stale_messages_total",
+                "Messages dropped because their channel was not confirmed where they came from.",
             )?,
             outage_seconds,
             resubscribe_seconds,

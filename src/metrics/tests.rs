@@ -28,6 +28,8 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_up", &[], 1),
         ("sockway_redis_last_verified_timestamp_seconds", &[], 1),
         ("sockway_redis_reconnects_total", &[], 1),
+        ("sockway_redis_read_pauses_total", &[], 1),
+        ("sockway_redis_stale_messages_total", &[], 1),
         ("sockway_redis_outage_seconds_total", &[], 1),
         ("sockway_redis_resubscribe_seconds_count", &[], 1),
         ("sockway_config_reloads_total", &["result"], 2),
@@ -152,7 +154,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
             let closed = match label.as_str() {
                 "endpoint" => ["notifications", "rooms"].contains(&value.as_str()),
                 "reason" => reasons.contains(value.as_str()),
-                "state" => ["wanted", "held"].contains(&value.as_str()),
+                "state" => ["wanted", "subscribed"].contains(&value.as_str()),
                 "result" => ["applied", "refused", "fetched", "failed"].contains(&value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),

@@ -3,7 +3,10 @@
 use super::PublicServer;
 use crate::{
     auth::{Auth, Reject, Source, StaticToken},
-    bus::{Event, RejectedBy, Request, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, queues},
+    bus::{
+        Event, RejectedBy, Request, RingSender, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        queues_for_tests,
+    },
     channel::ChannelName,
     config::{self, Config, ListenAddress, Server},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
@@ -25,7 +28,7 @@ use std::{
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
-    sync::{broadcast, watch},
+    sync::watch,
     task::JoinHandle,
     time::timeout,
 };
@@ -51,7 +54,7 @@ pub(super) struct Rig {
     pub(super) address: Option<SocketAddr>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Sender<Phase>,
-    ring: broadcast::Sender<Event>,
+    ring: RingSender,
     changes: Arc<Mutex<Vec<Request>>>,
     running: JoinHandle<()>,
     _shard: ShardThread,
@@ -64,7 +67,7 @@ impl Rig {
         change(&mut config);
         let names: Vec<_> = config.endpoints.iter().map(|e| Arc::clone(&e.name)).collect();
         let metrics = Arc::new(Metrics::new(1, &names));
-        let (upstream, mut ends) = queues(1);
+        let (mut upstream, mut ends) = queues_for_tests(1);
         let shard = ShardThread::start(
             ends.remove(0),
             metrics.shard(0),
@@ -76,7 +79,7 @@ impl Rig {
         let server =
             PublicServer::bind(Arc::new(config), Arc::clone(&metrics), shards, phases).unwrap();
         let changes = Arc::default();
-        let ring = upstream.rings[0].clone();
+        let ring = upstream.rings.remove(0);
         tokio::spawn(play_redis(upstream, redis, Arc::clone(&changes)));
         let address = server.address();
         let running = tokio::spawn(server.run(Liveness::default().part("listener")));
@@ -85,7 +88,7 @@ impl Rig {
 
     pub(super) fn publish(&self, channel: &str, payload: &str) {
         let message = wire::message(ChannelName::new(channel), payload.as_bytes(), Instant::now());
-        self.ring.send(Event::Message(Arc::new(message))).unwrap();
+        self.ring.send(Event::Message(Arc::new(message)));
     }
 
     /// Waits until the shard has asked for this change.
@@ -277,6 +280,7 @@ fn config() -> Config {
             listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
             shards: number(1),
             handshake_timeout: Duration::from_secs(10),
+            ring_bytes: number(64 << 20),
             max_connections: number(1000),
             max_pending_handshakes: number(1000),
             max_connections_per_ip: None,
@@ -292,6 +296,7 @@ fn config() -> Config {
             database: 0,
             username: None,
             password: None,
+            tls: config::RedisTls::default(),
             probe_interval: Duration::from_secs(5),
             probe_timeout: Duration::from_secs(2),
             reconnect_min: Duration::from_millis(100),

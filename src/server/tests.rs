@@ -131,7 +131,7 @@ async fn wrong_tokens_are_refused_and_never_subscribe() {
 }
 
 #[tokio::test]
-async fn the_origin_is_judged_before_the_token_is_looked_at() {
+async fn the_origin_is_checked_before_the_token() {
     let rig = Rig::start(Redis::Confirms, |config| {
         config.server.allowed_origins = vec![OriginRule::Exact("https://good.com".to_owned())];
     });
@@ -199,7 +199,7 @@ async fn clients_that_drip_do_not_keep_others_out() {
         }
     };
     timeout(PATIENCE / 2, let_in).await.expect("still kept out");
-    assert_eq!(dripping[0].answer().await.code(), "request_timeout");
+    assert_eq!(dripping[0].answer().await.code(), "at_capacity", "it lost its place to another");
 }
 
 #[tokio::test]
@@ -219,23 +219,23 @@ async fn a_full_gateway_answers_503_until_there_is_room() {
 
 #[tokio::test]
 async fn a_flood_over_the_limit_is_answered_and_its_silent_clients_are_not_waited_for() {
-    const FLOOD: usize = 500;
+    const FLOOD: usize = 640;
     let rig = Rig::start(Redis::Confirms, |config| config.server.max_connections = number(1));
     let _only = held(&rig, "/open/a", &[]).await;
     let start = Instant::now();
     let mut flood = Vec::new();
-    for sent in [&b""[..], &handshake("/open/a", &[]), b"GET /o"].iter().cycle().take(FLOOD) {
-        let mut client = rig.connect().await;
-        client.send(sent).await;
-        flood.push(client);
+    for _ in 0..FLOOD / 2 {
+        let (silent, mut slow) = (rig.connect().await, rig.connect().await);
+        slow.send(b"GET /o").await;
+        flood.extend([silent, slow]);
     }
     for client in &mut flood {
         let refused = client.answer().await;
         assert_eq!((refused.status(), &*refused.code()), (503, "at_capacity"));
         assert_eq!(refused.header("retry-after"), Some("2"));
     }
-    // Sixty-four at a time, and a second for each of the silent ones, would be five.
-    assert!(start.elapsed() < Duration::from_secs(3), "{:?}", start.elapsed());
+    // Sixty-four at a time, and a second for each, would be ten.
+    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
     let line = format!("sockway_handshakes_refused_total{{reason=\"at_capacity\"}} {FLOOD}");
     rig.wait_for_metric(&line).await;
 }
@@ -274,7 +274,7 @@ async fn an_address_that_is_no_proxy_s_is_counted_as_it_is() {
 }
 
 #[tokio::test]
-async fn a_draining_gateway_refuses_who_waits_and_closes_its_listener() {
+async fn a_draining_gateway_refuses_clients_that_wait_and_closes_its_listener() {
     let mut rig = Rig::start(Redis::SaysNothing, |_| ());
     let mut waiting = rig.connect().await;
     waiting.send(&handshake("/open/a", &[])).await;

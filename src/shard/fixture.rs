@@ -4,7 +4,8 @@ use super::{PendingSession, SessionSpec, Shard, registry::Registry, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
-        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd, queues,
+        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        queues_for_tests,
     },
     channel::ChannelName,
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
@@ -73,7 +74,7 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
-        let (upstream, mut ends) = queues(1);
+        let (upstream, mut ends) = queues_for_tests(1);
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
         let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
@@ -98,7 +99,7 @@ impl Rig {
     }
 
     pub(super) fn event(&self, event: Event) {
-        self.upstream.rings[0].send(event).unwrap();
+        self.upstream.rings[0].send(event);
     }
 
     pub(super) fn publish(&self, channel: &str, payload: &str) {

@@ -12,13 +12,6 @@ use hashbrown::{HashMap, hash_map::Entry};
 use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
-/// A channel and how many sessions of one shard have it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Busy {
-    pub channel: ChannelName,
-    pub sessions: usize,
-}
-
 /// See the module.
 #[derive(Debug)]
 pub(super) struct Hub {
@@ -33,6 +26,8 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Channel {
     confirmation: Confirmation,
+    /// Lost, in the order of the ring, and its gap not told yet.
+    interrupted: bool,
     /// Places taken in this channel, those of sessions included. At 0 it is given up.
     places: u32,
     /// Keys of the sessions that messages go to. Up to four need no memory of their own.
@@ -69,6 +64,7 @@ impl Hub {
                 let awaited = Awaited { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
                     confirmation: Confirmation::Awaited(Box::new(awaited)),
+                    interrupted: false,
                     places: 1,
                     members: SmallVec::new(),
                 });
@@ -126,7 +122,7 @@ impl Hub {
                 SubscriptionEvent::Rejected(name, by) => {
                     self.settle(&name, Confirmation::Rejected(by), read_up_to);
                 }
-                SubscriptionEvent::LinkLost => self.link_lost(),
+                SubscriptionEvent::Lost(names) => self.lost(&names),
             }
         }
     }
@@ -143,12 +139,40 @@ impl Hub {
     }
 
     /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
-    fn link_lost(&mut self) {
-        for channel in self.channels.values_mut() {
-            if matches!(channel.confirmation, Confirmation::Subscribed) {
+    fn lost(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name)
+                && matches!(channel.confirmation, Confirmation::Subscribed)
+            {
                 channel.confirmation = Confirmation::Rejected(RejectedBy::LinkDown);
             }
         }
+    }
+
+    /// The ring says that these channels miss messages from here on.
+    pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
+        for name in names {
+            if let Some(channel) = self.channels.get_mut(name) {
+                channel.interrupted = true;
+            }
+        }
+    }
+
+    /// The ring says that a channel's gap ends here.
+    pub(super) fn resume(&mut self, name: &str) {
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.interrupted = false;
+        }
+    }
+
+    /// All gaps are told at once.
+    pub(super) fn resume_all(&mut self) {
+        self.channels.values_mut().for_each(|channel| channel.interrupted = false);
+    }
+
+    /// Whether any of these channels has a gap that has not ended yet.
+    pub(super) fn is_interrupted(&self, names: &[ChannelName]) -> bool {
+        names.iter().any(|name| self.channels.get(name).is_some_and(|it| it.interrupted))
     }
 
     /// Lets messages of a channel go to a session, which has a place in it already.
@@ -186,18 +210,6 @@ impl Hub {
     /// Whether [`Hub::take_requests`] has something to hand out.
     pub(super) fn has_requests(&self) -> bool {
         !self.requests.is_empty()
-    }
-
-    /// The `limit` channels with the most sessions whose names begin with `prefix`.
-    pub(super) fn busiest(&self, prefix: &str, limit: usize) -> Vec<Busy> {
-        let matching = self.channels.iter().filter(|(name, _)| name.starts_with(prefix));
-        let mut all: Vec<_> =
-            matching.map(|(name, channel)| (name, channel.members.len())).collect();
-        all.sort_unstable_by(|(a, n), (b, m)| m.cmp(n).then_with(|| a.cmp(b)));
-        all.truncate(limit);
-        all.into_iter()
-            .map(|(channel, sessions)| Busy { channel: channel.clone(), sessions })
-            .collect()
     }
 }
 

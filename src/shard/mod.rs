@@ -11,12 +11,13 @@
 //! 1. `context` `reload`: what sessions share; which of them a new configuration closes
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
-//! 4. `task`: what waits for a session's socket
+//! 4. `task` `busiest`: what waits for a session's socket; the channels with the most sessions
 //! 5. `subscription`: from channels to a running session
 //! 6. `mod`: what other threads and other tasks hold of a shard
 //! 7. `thread`: its thread and its own tasks
 //! 8. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
+mod busiest;
 mod context;
 mod control;
 #[cfg(test)]
@@ -37,7 +38,7 @@ mod thread;
 mod tls_tests;
 mod wheel;
 
-pub use hub::Busy;
+pub use busiest::Busy;
 pub use session::{SessionId, SessionSpec};
 pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardOutcome, ShardThread};

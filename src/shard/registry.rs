@@ -30,6 +30,13 @@ use std::{
 };
 use tokio::sync::Notify;
 
+/// How long a walk over all sessions may hold the thread before other tasks have their turn. More is a
+/// delay that clients notice, less makes the walk itself dearer.
+const SLICE: Duration = Duration::from_millis(1);
+
+/// Sessions visited between two looks at the clock.
+const VISITS: usize = 64;
+
 /// Sessions flushed between two chances for other tasks.
 const FLUSHES_AT_ONCE: usize = 64;
 
@@ -142,10 +149,8 @@ impl Registry {
     pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
         match event {
             Event::Message(message) => self.deliver(message, dirty),
-            Event::Gap(channel, reason) => {
-                let hub = self.hub.borrow();
-                self.queue_for(hub.members(channel), dirty, |one| one.gap(channel, *reason));
-            }
+            Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
+            Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
             Event::GapAll(reason) => self.gap_all(*reason, dirty),
             Event::Control(message) => self.control(message.payload()),
         }
@@ -156,6 +161,21 @@ impl Registry {
         self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
     }
 
+    /// Tells the sessions of a channel that messages may have been missed until now. A session whose
+    /// notices name no channel is told once, when the last of its channels is back.
+    fn gap(&self, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
+        if reason.is_of_link() {
+            self.hub.borrow_mut().resume(channel);
+        }
+        let hub = self.hub.borrow();
+        self.queue_for(hub.members(channel), dirty, |one| {
+            let waits = reason.is_of_link()
+                && !one.codec().gap_names_channel()
+                && hub.is_interrupted(&one.channels);
+            !waits && one.gap(channel, reason)
+        });
+    }
+
     fn queue_for(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
         let sessions = self.sessions.borrow();
         dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
@@ -163,6 +183,7 @@ impl Registry {
 
     /// Every session may have missed messages of every channel.
     pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+        self.hub.borrow_mut().resume_all();
         for (_, session) in self.sessions.borrow().iter() {
             for channel in &session.channels {
                 if session.gap(channel, reason) {
@@ -256,13 +277,44 @@ impl Registry {
             .for_each(|one| one.recheck(&config));
     }
 
-    /// Closes every session at a random moment within `spread`, and later ones at once.
-    pub(super) fn drain(&self, spread: Duration) {
-        self.draining.set(true);
-        for (_, session) in self.sessions.borrow().iter() {
-            session.drain_after(spread.mul_f64(fastrand::f64()));
+    /// Visits every session that is there all the while, and yields between slices. Those that come
+    /// meanwhile may be visited too.
+    pub(super) async fn visit_sessions(&self, mut visit: impl FnMut(&Session)) {
+        let mut next = Some(0);
+        while let Some(from) = next {
+            next = self.visit_slice(from, &mut visit);
+            tokio::task::yield_now().await;
         }
+    }
+
+    /// Visits sessions from a key on, for the time of a slice; where to go on, unless it was the last.
+    fn visit_slice(&self, from: usize, visit: &mut impl FnMut(&Session)) -> Option<usize> {
+        let (sessions, began) = (self.sessions.borrow(), Instant::now());
+        for key in from..sessions.capacity() {
+            if let Some(session) = sessions.get(key) {
+                visit(session);
+            }
+            if (key + 1).is_multiple_of(VISITS) && began.elapsed() >= SLICE {
+                return Some(key + 1);
+            }
+        }
+        None
+    }
+
+    /// Closes every session at a random moment within `spread`, and later ones at once.
+    pub(super) fn drain(self: &Rc<Self>, spread: Duration) {
+        self.draining.set(true);
         self.ended.notify_one();
+        let registry = Rc::clone(self);
+        tokio::task::spawn_local(async move {
+            let close = |session: &Session| {
+                // One that came after the drain began has its moment already.
+                if !session.is_draining() {
+                    session.drain_after(spread.mul_f64(fastrand::f64()));
+                }
+            };
+            registry.visit_sessions(close).await;
+        });
     }
 
     /// Resolves when a drain has left nothing.

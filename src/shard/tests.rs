@@ -1,6 +1,7 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
 mod client;
+mod gaps;
 mod reload;
 
 use super::{
@@ -89,7 +90,7 @@ fn while_the_link_is_lost_nobody_gets_a_channel_that_was_subscribed() {
     run(async {
         let mut rig = Rig::new();
         let _client = rig.connect(endpoint()).await;
-        rig.subscription_event(SubscriptionEvent::LinkLost);
+        rig.subscription_event(SubscriptionEvent::Lost([ChannelName::new("orders")].into()));
         tokio::task::yield_now().await;
         let refused = rig.shard.subscribe(vec![orders()]).await;
         assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));

@@ -1,8 +1,10 @@
 //! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
 
-use super::{Shard, ShardCommand, ShardHandle, registry::Registry, wheel::TICK};
+use super::{
+    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, registry::Registry, wheel::TICK,
+};
 use crate::{
-    bus::{Event, RequestBatch, ShardEnd, ShardId, SubscriptionEvents},
+    bus::{RequestBatch, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents},
     liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
@@ -10,11 +12,8 @@ use crate::{
 use std::{io, rc::Rc, sync::Arc, thread};
 use tokio::{
     runtime::{Builder, Handle, LocalOptions, LocalRuntime},
-    sync::{
-        broadcast::{self, error::RecvError, error::TryRecvError},
-        mpsc, oneshot,
-    },
-    task::{JoinError, JoinHandle, JoinSet},
+    sync::{mpsc, oneshot},
+    task::{JoinError, JoinHandle, JoinSet, yield_now},
     time::MissedTickBehavior,
 };
 
@@ -127,22 +126,20 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     tasks
 }
 
-async fn take_events(registry: Rc<Registry>, mut ring: broadcast::Receiver<Event>) {
-    let mut dirty = Vec::new();
+async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
+    let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
     loop {
-        match ring.recv().await {
-            Ok(event) => registry.fan_out(&event, &mut dirty),
-            Err(RecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
-            Err(RecvError::Closed) => return,
-        }
-        for _ in 1..EVENTS_AT_ONCE {
-            match ring.try_recv() {
-                Ok(event) => registry.fan_out(&event, &mut dirty),
-                Err(TryRecvError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
-                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
-            }
+        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
+            Ok(()) => events.iter().for_each(|event| registry.fan_out(event, &mut dirty)),
+            Err(RingError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
+            Err(RingError::Closed) => return,
         }
         registry.flush(&mut dirty).await;
+        if events.len() == EVENTS_AT_ONCE {
+            // More is waiting, perhaps without end: the shard's other tasks first.
+            yield_now().await;
+        }
+        events.clear();
     }
 }
 
@@ -188,11 +185,25 @@ async fn take_commands(
             ShardCommand::Drain { spread } => shard.registry.drain(spread),
             ShardCommand::Reload(config) => shard.registry.reload(config),
             ShardCommand::Busiest { prefix, limit, reply } => {
-                // The asker may have stopped waiting, and then does not miss the answer.
-                drop(reply.send(shard.registry.hub.borrow().busiest(&prefix, limit)));
+                let registry = Rc::clone(&shard.registry);
+                tokio::task::spawn_local(find_busiest(registry, prefix, limit, reply));
             }
         }
     }
+}
+
+/// Looks for the busiest channels, for as long as the answer is waited for.
+async fn find_busiest(
+    registry: Rc<Registry>,
+    prefix: String,
+    limit: usize,
+    mut reply: oneshot::Sender<Vec<Busy>>,
+) {
+    let found = tokio::select! {
+        () = reply.closed() => return,
+        found = busiest(&registry, &prefix, limit) => found,
+    };
+    drop(reply.send(found));
 }
 
 async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {

@@ -1,16 +1,29 @@
-//! How long to wait before the next dial. It grows exponentially, is jittered always (at its cap
-//! too, so that many gateways never dial in step), and never gives up.
+//! How long to wait before the next dial. It is jittered always, so that many gateways never dial in
+//! step, and it never gives up.
 //!
 //! Two manners, because two things are at stake:
-//! - *Nobody is there.* A dial costs Redis nothing, so the wait is anywhere between nothing and half
-//!   of the time that Redis has already been away, at most half of `reconnect_max`. A Redis that
-//!   comes back is found within half a second after a second's outage, 2.5 s after a long one.
-//! - *Redis is there*, but answers with an error (NOAUTH, maxclients, LOADING) or ends the
-//!   connection. Each dial costs it something, so the wait doubles and is never below half of its ceiling: with the defaults that is at most
-//!   nine dials in the first ten seconds.
+//! - *Nobody answers.* A dial costs Redis nothing, so there is one about every `reconnect_min`, and
+//!   about every half second once Redis has been away for half a minute. A Redis that comes back is
+//!   found within a tenth of a second, or half of one.
+//! - *Redis answers* with an error (NOAUTH, maxclients), or ends the connection. Each dial costs it
+//!   something, so the wait is anywhere below a ceiling that doubles from `reconnect_min` to
+//!   `reconnect_max`, and there are never more than ten such dials in ten seconds.
 
-use super::client::LinkError;
-use std::time::Duration;
+use super::link::LinkError;
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+
+/// Redis has been away for long.
+const LONG_AWAY: Duration = Duration::from_secs(30);
+
+/// About the time between two dials when nobody has answered for long.
+const PATIENT: Duration = Duration::from_millis(500);
+
+/// So many dials that Redis answers …
+const DIALS: usize = 10;
+
+/// … take at least this long.
+const WINDOW: Duration = Duration::from_secs(10);
 
 /// Waits between dials of one connection.
 #[derive(Debug)]
@@ -19,34 +32,47 @@ pub(super) struct Backoff {
     max: Duration,
     /// Connections that came to nothing, in a row.
     failures: u32,
+    /// When the latest dials began that Redis has answered.
+    answered: VecDeque<Instant>,
 }
 
 impl Backoff {
     pub(super) fn new(min: Duration, max: Duration) -> Self {
-        Self { min, max: max.max(min), failures: 0 }
+        Self { min, max: max.max(min), failures: 0, answered: VecDeque::new() }
     }
 
     /// Starts over: the connection has proven itself.
     pub(super) fn reset(&mut self) {
         self.failures = 0;
+        self.answered.clear();
     }
 
-    /// The wait from the start of the dial that failed so to the start of the next one.
-    /// `away` is how long Redis has been out of reach.
-    pub(super) fn after(&mut self, error: &LinkError, away: Duration) -> Duration {
+    /// When to dial again after the dial that began at `started`, or the connection that was lost
+    /// then, has failed so. `away` is how long Redis has been out of reach.
+    pub(super) fn after(&mut self, error: &LinkError, away: Duration, started: Instant) -> Instant {
         match error {
             LinkError::Unreachable(_) => {
                 self.failures = 0;
-                let ceiling = (away / 2).min(self.max / 2).max(self.min);
-                ceiling.mul_f64(fastrand::f64())
+                let about = if away < LONG_AWAY { self.min } else { self.min.max(PATIENT) };
+                started + about.mul_f64(0.5 + fastrand::f64())
             }
             LinkError::Answered(_) | LinkError::ChannelRefused(_) | LinkError::Lost(_) => {
                 let factor = 2_u32.saturating_pow(self.failures);
                 self.failures = self.failures.saturating_add(1);
                 let ceiling = self.min.saturating_mul(factor).min(self.max);
-                ceiling.mul_f64(0.5 + fastrand::f64() / 2.0)
+                self.within_bounds(started, started + ceiling.mul_f64(fastrand::f64()))
             }
         }
+    }
+
+    /// Puts a dial off that would come too soon after the ninth before it.
+    fn within_bounds(&mut self, started: Instant, next: Instant) -> Instant {
+        self.answered.push_back(started);
+        if self.answered.len() < DIALS - 1 {
+            return next;
+        }
+        let first = self.answered.pop_front().unwrap_or(started);
+        next.max(first + WINDOW)
     }
 }
 
@@ -65,42 +91,52 @@ mod tests {
         LinkError::Answered("NOAUTH".to_owned())
     }
 
+    /// When dials begin within `time`, if all fail so at once.
+    fn dials(error: &LinkError, time: Duration) -> Vec<Instant> {
+        let (mut backoff, start) = (Backoff::new(MIN, MAX), Instant::now());
+        let next = |&at: &Instant| Some(backoff.after(error, at - start, at));
+        std::iter::successors(Some(start), next).take_while(|&at| at - start < time).collect()
+    }
+
     #[test]
-    fn a_redis_that_answers_with_errors_is_dialled_at_most_ten_times_in_ten_seconds() {
+    fn a_redis_that_answers_with_errors_is_dialled_at_most_ten_times_in_any_ten_seconds() {
         for _ in 0..500 {
-            let mut backoff = Backoff::new(MIN, MAX);
-            let (mut at, mut dials) = (Duration::ZERO, 0);
-            while at < Duration::from_secs(10) {
-                dials += 1;
-                at += backoff.after(&answered(), at);
+            let dials = dials(&answered(), Duration::from_secs(120));
+            for ten in dials.windows(10) {
+                assert!(ten[9] - ten[0] >= Duration::from_secs(10), "{ten:?}");
             }
-            assert!(dials <= 10, "{dials} dials");
+            let first = dials.iter().filter(|&&at| at - dials[0] < Duration::from_secs(10)).count();
+            assert!(first >= 4, "{first} dials");
         }
     }
 
     #[test]
-    fn an_absent_redis_is_found_soon_after_it_comes_back() {
-        for (outage, bound) in [(1.0, 0.51), (30.0, 2.51)] {
-            for _ in 0..500 {
-                let mut backoff = Backoff::new(MIN, MAX);
-                let mut at = Duration::ZERO;
-                while at.as_secs_f64() < outage {
-                    at += backoff.after(&absent(), at);
-                }
-                assert!(at.as_secs_f64() - outage < bound, "{at:?} for {outage} s");
-            }
+    fn an_absent_redis_is_dialled_about_every_minimum_and_twice_a_second_after_half_a_minute() {
+        let dials = dials(&absent(), Duration::from_secs(90));
+        for pair in dials.windows(2) {
+            let about = if pair[0] - dials[0] < LONG_AWAY { MIN } else { PATIENT };
+            let wait = pair[1] - pair[0];
+            assert!(about / 2 <= wait && wait <= about * 3 / 2, "{wait:?}");
         }
+        assert!(
+            (280..=320).contains(&dials.iter().filter(|&&at| at - dials[0] < LONG_AWAY).count())
+        );
     }
 
     #[test]
     fn waits_stay_jittered_at_the_cap_and_never_pass_it() {
         let mut backoff = Backoff::new(MIN, MAX);
-        let long = Duration::from_secs(3_600);
+        let mut now = Instant::now();
+        let mut wait = |backoff: &mut Backoff, error: &LinkError| {
+            // So far apart that no window is full.
+            now += Duration::from_secs(100);
+            backoff.after(error, Duration::from_secs(3_600), now) - now
+        };
         for _ in 0..64 {
-            backoff.after(&answered(), long);
+            wait(&mut backoff, &answered());
         }
-        for error in [absent(), answered()] {
-            let waits: Vec<_> = (0..50).map(|_| backoff.after(&error, long)).collect();
+        for error in [answered(), absent()] {
+            let waits: Vec<_> = (0..50).map(|_| wait(&mut backoff, &error)).collect();
             assert!(waits.iter().all(|&wait| wait <= MAX));
             assert!(waits.iter().any(|wait| wait != &waits[0]), "no jitter at the cap");
         }
@@ -108,18 +144,19 @@ mod tests {
 
     #[test]
     fn a_proven_connection_starts_over() {
-        let mut backoff = Backoff::new(MIN, MAX);
-        for _ in 0..20 {
-            backoff.after(&answered(), MAX);
+        let (mut backoff, now) = (Backoff::new(MIN, MAX), Instant::now());
+        for n in 0..20 {
+            backoff.after(&answered(), MAX, now + n * WINDOW);
         }
         backoff.reset();
-        assert!(backoff.after(&answered(), MAX) <= MIN);
+        let now = now + 30 * WINDOW;
+        assert!(backoff.after(&answered(), MAX, now) <= now + MIN);
     }
 
     #[test]
     fn a_minimum_above_the_maximum_does_no_harm() {
-        let mut backoff = Backoff::new(MAX, MIN);
-        assert!(backoff.after(&absent(), Duration::ZERO) <= MAX);
-        assert!(backoff.after(&answered(), Duration::ZERO) <= MAX);
+        let (mut backoff, now) = (Backoff::new(MAX, MIN), Instant::now());
+        assert!(backoff.after(&absent(), Duration::ZERO, now) <= now + MAX * 3 / 2);
+        assert!(backoff.after(&answered(), Duration::ZERO, now) <= now + MAX);
     }
 }

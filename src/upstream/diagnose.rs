@@ -1,11 +1,13 @@
-//! What `sockway doctor` asks of Redis, over the same two links that the gateway would make.
+//! What `sockway doctor` asks of Redis, over the same two connections that the gateway would make.
 //!
 //! Each question has its own answer and its own time limit; one that fails does not spoil the next,
-//! unless the link itself is gone. Subscribes, and publishes one canary; changes nothing else.
+//! unless the connection itself is gone. Subscribes, and publishes one canary; changes nothing else.
 
 use super::{
-    client::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber},
-    fred_link::{Connection, Fred, FredSubscriber},
+    connect::{Connect, Connector},
+    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Reply},
+    publish::{CommandConnection, PublishConnection},
+    pubsub::Target,
 };
 use crate::config;
 use std::{
@@ -14,23 +16,23 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// Both links, made and authenticated.
+/// Both connections, made and authenticated.
 pub struct RedisDiagnostics {
-    subscriber: FredSubscriber,
-    publisher: Connection,
+    subscriber: Connection,
+    publisher: CommandConnection,
     /// How long each answer may take.
     patience: Duration,
 }
 
 impl RedisDiagnostics {
-    /// Dials both links, as the gateway would.
+    /// Dials both connections, as the gateway would.
     ///
     /// # Errors
     /// Whatever keeps the gateway from Redis: TLS, the login, an old version, a limit.
     pub async fn dial(settings: &config::Redis) -> Result<Self, LinkError> {
-        let redis = Fred::new(settings);
-        let subscriber = redis.subscriber().await?;
-        let publisher = redis.publisher().await?;
+        let connector = Connector::new(settings, Credentials::new(settings));
+        let subscriber = connector.link(&Target::Configured).await?;
+        let publisher = connector.publisher(&Target::Configured).await?;
         Ok(Self { subscriber, publisher, patience: settings.probe_timeout })
     }
 
@@ -61,8 +63,13 @@ impl RedisDiagnostics {
     /// # Errors
     /// [`LinkError::ChannelRefused`] when the account may not have this channel.
     pub async fn subscribe(&mut self, channel: &str) -> Result<(), LinkError> {
-        let reply = self.subscriber.send(Command::Subscribe(vec![channel.to_owned()]));
-        self.in_time(reply).await
+        self.subscriber.send(Command::Subscribe(vec![channel.into()]));
+        self.until(|arrival| match arrival {
+            Arrival::Confirmed(name) if name == channel.as_bytes() => Some(Ok(())),
+            Arrival::Rejected(_, error) => Some(Err(error)),
+            _ => None,
+        })
+        .await
     }
 
     /// Publishes a canary on a channel that is subscribed, and waits until it has come back.
@@ -73,35 +80,53 @@ impl RedisDiagnostics {
         let started = Instant::now();
         let canary = format!("sockway doctor {:016x}", fastrand::u64(..));
         self.in_time(self.publisher.publish(channel, &canary)).await?;
-        let back = timeout(self.patience, comes_back(&mut self.subscriber, &canary)).await;
-        back.map_err(|_| LinkError::Lost("what was published did not come back".to_owned()))??;
+        let back = self.until(|arrival| match arrival {
+            // Other gateways use this channel as well.
+            Arrival::Message { payload, .. } if payload == canary.as_bytes() => Some(Ok(())),
+            _ => None,
+        });
+        back.await?;
         Ok(started.elapsed())
     }
 
-    /// The time that a PING takes on the subscribing link.
+    /// The time that a PING takes on the connection that subscribes.
     ///
     /// # Errors
     /// When no answer comes.
     pub async fn ping(&mut self) -> Result<Duration, LinkError> {
         let started = Instant::now();
-        let reply = self.subscriber.send(Command::Ping);
-        self.in_time(reply).await?;
+        self.subscriber.send(Command::Ping);
+        self.until(|arrival| matches!(arrival, Arrival::Pong { .. }).then_some(Ok(()))).await?;
         Ok(started.elapsed())
     }
 
+    /// Takes in what arrives until `wanted` has its answer.
+    async fn until(
+        &mut self,
+        wanted: impl Fn(Arrival<'_>) -> Option<Result<(), LinkError>>,
+    ) -> Result<(), LinkError> {
+        let (link, patience) = (&mut self.subscriber, self.patience);
+        let answer = async {
+            loop {
+                link.ready().await;
+                while let Some(arrival) = link.try_next() {
+                    if let Arrival::Ended(error) = arrival {
+                        return Err(error);
+                    }
+                    if let Some(answer) = wanted(arrival) {
+                        return answer;
+                    }
+                }
+            }
+        };
+        timeout(patience, answer).await.map_err(|_| no_answer(patience))?
+    }
+
     async fn in_time<T>(&self, reply: Reply<T>) -> Result<T, LinkError> {
-        let no_answer = |_| LinkError::Lost(format!("no answer within {:?}", self.patience));
-        timeout(self.patience, reply).await.map_err(no_answer)?
+        timeout(self.patience, reply).await.map_err(|_| no_answer(self.patience))?
     }
 }
 
-async fn comes_back(subscriber: &mut FredSubscriber, canary: &str) -> Result<(), LinkError> {
-    loop {
-        match subscriber.next().await {
-            // Other gateways use this channel as well.
-            Arrival::Message { payload, .. } if payload == canary => return Ok(()),
-            Arrival::Message { .. } | Arrival::Lagged(_) => {}
-            Arrival::Ended(error) => return Err(error),
-        }
-    }
+fn no_answer(patience: Duration) -> LinkError {
+    LinkError::Lost(format!("no answer within {patience:?}"))
 }

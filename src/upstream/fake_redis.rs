@@ -1,17 +1,23 @@
-//! A Redis that does what a test tells it to.
+//! A Redis that does what a test tells it to, at the other end of the traits.
 
-use super::client::{Arrival, Command, LinkError, Publisher, Redis, Reply, Subscriber};
-use bytes::Bytes;
+use super::{
+    connect::Connect,
+    link::{Arrival, Command, Link, LinkError, Reply, Role},
+    publish::PublishConnection,
+    pubsub::Target,
+};
 use std::{
-    collections::HashSet,
+    collections::{HashSet, VecDeque},
     future::pending,
     sync::{Arc, Mutex, MutexGuard},
     time::Duration,
 };
-use tokio::{sync::mpsc, time::Instant};
+use tokio::{
+    sync::{mpsc, watch},
+    time::{Instant, sleep, sleep_until},
+};
 
 /// What the fake Redis does, and what was done to it.
-#[derive(Default)]
 pub(super) struct Server {
     /// Why dials fail.
     pub(super) down: Option<LinkError>,
@@ -21,17 +27,71 @@ pub(super) struct Server {
     pub(super) deaf: bool,
     /// Why PUBLISH fails.
     pub(super) publish_fails: Option<LinkError>,
+    /// … once.
+    pub(super) publish_fails_once: Option<LinkError>,
     pub(super) forbidden: HashSet<String>,
+    pub(super) role: Role,
+    /// What it complains of in its answers to PING.
+    pub(super) warning: Option<LinkError>,
+    /// How long an answer takes.
+    pub(super) latency: Duration,
+    /// What is published right behind the confirmation of its channel.
+    pub(super) publish_on_subscribe: Option<(String, String)>,
     pub(super) dials: Vec<Instant>,
+    pub(super) targets: Vec<Target>,
+    pub(super) publisher_targets: Vec<Target>,
     pub(super) commands: Vec<Command>,
     pub(super) subscribed: HashSet<String>,
-    /// What happens right behind a SUBSCRIBE, before its acknowledgement is seen.
-    pub(super) publish_on_subscribe: Option<(String, String)>,
-    pub(super) subscriber: Option<mpsc::UnboundedSender<Arrival>>,
+    /// Bytes received of what has not arrived whole.
+    pub(super) trickled: u64,
+    link: Option<mpsc::UnboundedSender<Due>>,
+    /// Of the connections that publish, in the order of their making, the first so many are closed.
+    closed: watch::Sender<usize>,
 }
 
-#[derive(Clone, Default)]
+/// What arrives on the link, and when.
+type Due = (Instant, Sent);
+
+/// As [`Arrival`], and not borrowed.
+#[derive(Debug, Clone)]
+pub(super) enum Sent {
+    Message(String, String),
+    Oversized(String, u64),
+    Confirmed(String),
+    Released(String),
+    Rejected(Command, LinkError),
+    Pong(Option<LinkError>),
+    Role(Role),
+    Ended(LinkError),
+}
+
+#[derive(Clone)]
 pub(super) struct Fake(Arc<Mutex<Server>>);
+
+impl Default for Fake {
+    fn default() -> Self {
+        Self(Arc::new(Mutex::new(Server {
+            down: None,
+            mute: false,
+            deaf: false,
+            publish_fails: None,
+            publish_fails_once: None,
+            forbidden: HashSet::new(),
+            role: Role::Primary,
+            warning: None,
+            latency: Duration::from_micros(100),
+            publish_on_subscribe: None,
+            dials: Vec::new(),
+            targets: Vec::new(),
+            publisher_targets: Vec::new(),
+            commands: Vec::new(),
+            subscribed: HashSet::new(),
+            trickled: 0,
+            link: None,
+            closed: watch::Sender::new(0),
+        })))
+    }
+}
 
 impl Fake {
     pub(super) fn lock(&self) -> MutexGuard<'_, Server> {
@@ -42,113 +102,194 @@ impl Fake {
         self.lock().publish(channel, payload);
     }
 
-    /// Ends the subscriber's connection.
+    /// Has anything at all arrive on the link.
+    pub(super) fn send(&self, sent: Sent) {
+        self.lock().send(Duration::ZERO, sent);
+    }
+
+    /// Ends the link.
     pub(super) fn drop_link(&self) {
-        let lost = LinkError::Lost("reset".to_owned());
-        let subscriber = self.lock().subscriber.take();
-        let _ = subscriber.unwrap().send(Arrival::Ended(lost));
+        self.send(Sent::Ended(LinkError::Lost("reset".to_owned())));
+        self.lock().link = None;
+    }
+
+    /// Closes the connection that publishes, as Redis does with idle ones.
+    pub(super) fn close_publisher(&self) {
+        let server = self.lock();
+        server.closed.send_replace(server.publisher_targets.len());
     }
 
     pub(super) fn subscribes(&self) -> Vec<Vec<String>> {
         let server = self.lock();
         let batches = server.commands.iter().filter_map(|command| match command {
-            Command::Subscribe(batch) => Some(batch.clone()),
+            Command::Subscribe(batch) => Some(batch.iter().map(|name| name.to_string()).collect()),
             _ => None,
         });
         batches.collect()
     }
+
+    pub(super) fn count(&self, command: &Command) -> usize {
+        self.lock().commands.iter().filter(|sent| *sent == command).count()
+    }
 }
 
 impl Server {
-    fn publish(&self, channel: &str, payload: &str) {
-        if let Some(subscriber) = self.subscriber.as_ref()
-            && self.subscribed.contains(channel)
-        {
-            let payload = Bytes::copy_from_slice(payload.as_bytes());
-            let _ = subscriber.send(Arrival::Message { channel: channel.into(), payload });
+    fn send(&self, after: Duration, sent: Sent) {
+        if let Some(link) = &self.link {
+            let _ = link.send((Instant::now() + after, sent));
         }
     }
 
-    fn carry_out(&mut self, command: &Command) -> Result<(), LinkError> {
+    fn publish(&self, channel: &str, payload: &str) {
+        if self.subscribed.contains(channel) {
+            self.send(Duration::ZERO, Sent::Message(channel.to_owned(), payload.to_owned()));
+        }
+    }
+
+    fn carry_out(&mut self, command: Command) {
         match command {
-            Command::Ping => {}
+            Command::Ping => self.send(self.latency, Sent::Pong(self.warning.clone())),
+            Command::Role => self.send(self.latency, Sent::Role(self.role.clone())),
             Command::Subscribe(batch) => {
-                if let Some(bad) = batch.iter().find(|name| self.forbidden.contains(*name)) {
-                    return Err(LinkError::ChannelRefused(format!("NOPERM channel {bad}")));
+                if let Some(bad) = batch.iter().find(|name| self.forbidden.contains(&***name)) {
+                    let refused = LinkError::ChannelRefused(format!("NOPERM channel {bad}"));
+                    let rejected = Sent::Rejected(Command::Subscribe(batch), refused);
+                    return self.send(self.latency, rejected);
                 }
-                self.subscribed.extend(batch.iter().cloned());
-                if let Some((channel, payload)) = &self.publish_on_subscribe {
-                    self.publish(channel, payload);
+                for name in batch {
+                    self.subscribed.insert(name.to_string());
+                    self.send(self.latency, Sent::Confirmed(name.to_string()));
+                    if let Some((channel, payload)) = &self.publish_on_subscribe
+                        && *channel == *name
+                    {
+                        self.send(self.latency, Sent::Message(channel.clone(), payload.clone()));
+                    }
                 }
             }
             Command::Unsubscribe(batch) => {
-                self.subscribed.retain(|name| !batch.contains(name));
+                for name in batch {
+                    self.subscribed.remove(&*name);
+                    self.send(self.latency, Sent::Released(name.to_string()));
+                }
             }
         }
-        Ok(())
     }
 }
 
-pub(super) struct FakeSubscriber(Fake, mpsc::UnboundedReceiver<Arrival>);
+pub(super) struct FakeLink {
+    fake: Fake,
+    incoming: mpsc::UnboundedReceiver<Due>,
+    arrived: VecDeque<Due>,
+    /// What the last arrival borrows.
+    taken: Option<Sent>,
+}
 
-impl Redis for Fake {
-    type Subscriber = FakeSubscriber;
-    type Publisher = Self;
+impl Connect for Fake {
+    type Link = FakeLink;
+    type Publisher = FakePublisher;
 
-    fn subscriber(&self) -> Reply<FakeSubscriber> {
+    fn link(&self, target: &Target) -> Reply<FakeLink> {
         let mut server = self.lock();
         server.dials.push(Instant::now());
+        server.targets.push(target.clone());
         server.subscribed.clear();
         let result = server.down.clone().map_or_else(
             || {
-                let (sender, arrivals) = mpsc::unbounded_channel();
-                server.subscriber = Some(sender);
-                Ok(FakeSubscriber(self.clone(), arrivals))
+                let (link, incoming) = mpsc::unbounded_channel();
+                server.link = Some(link);
+                let fake = self.clone();
+                Ok(FakeLink { fake, incoming, arrived: VecDeque::new(), taken: None })
             },
             Err,
         );
         Box::pin(async { result })
     }
 
-    fn publisher(&self) -> Reply<Self> {
-        let fake = self.clone();
-        Box::pin(async { Ok(fake) })
+    fn publisher(&self, target: &Target) -> Reply<FakePublisher> {
+        let mut server = self.lock();
+        server.publisher_targets.push(target.clone());
+        let (number, closed) = (server.publisher_targets.len(), server.closed.subscribe());
+        let publisher = FakePublisher { fake: self.clone(), number, closed };
+        Box::pin(async { Ok(publisher) })
     }
 }
 
-impl Subscriber for FakeSubscriber {
-    fn send(&mut self, command: Command) -> Reply<()> {
-        let mut server = self.0.lock();
+impl Link for FakeLink {
+    fn send(&mut self, command: Command) {
+        let mut server = self.fake.lock();
         server.commands.push(command.clone());
-        if server.mute {
-            return Box::pin(pending());
+        if !server.mute {
+            server.carry_out(command);
         }
-        let result = server.carry_out(&command);
+    }
+
+    fn flush(&mut self) {}
+
+    async fn ready(&mut self) {
+        if self.arrived.is_empty() {
+            match self.incoming.recv().await {
+                Some(due) => self.arrived.push_back(due),
+                None => pending().await,
+            }
+        }
+        sleep_until(self.arrived[0].0).await;
+    }
+
+    fn try_next(&mut self) -> Option<Arrival<'_>> {
+        while let Ok(due) = self.incoming.try_recv() {
+            self.arrived.push_back(due);
+        }
+        if self.arrived.front()?.0 > Instant::now() {
+            return None;
+        }
+        let (_, sent) = self.arrived.pop_front()?;
+        Some(match self.taken.insert(sent) {
+            Sent::Message(channel, payload) => Arrival::Message {
+                channel: channel.as_bytes(),
+                pattern: None,
+                payload: payload.as_bytes(),
+            },
+            Sent::Oversized(channel, bytes) => {
+                Arrival::Oversized { channel: channel.as_bytes(), pattern: None, bytes: *bytes }
+            }
+            Sent::Confirmed(channel) => Arrival::Confirmed(channel.as_bytes()),
+            Sent::Released(channel) => Arrival::Released(channel.as_bytes()),
+            Sent::Rejected(command, error) => Arrival::Rejected(command.clone(), error.clone()),
+            Sent::Pong(warning) => Arrival::Pong { warning: warning.clone() },
+            Sent::Role(role) => Arrival::Role(role.clone()),
+            Sent::Ended(error) => Arrival::Ended(error.clone()),
+        })
+    }
+
+    fn received(&self) -> u64 {
+        self.fake.lock().trickled
+    }
+}
+
+pub(super) struct FakePublisher {
+    fake: Fake,
+    /// From 1.
+    number: usize,
+    closed: watch::Receiver<usize>,
+}
+
+impl PublishConnection for FakePublisher {
+    fn publish(&self, channel: &str, payload: &str) -> Reply<()> {
+        let mut server = self.fake.lock();
+        let fails = server.publish_fails_once.take().or_else(|| server.publish_fails.clone());
+        let result = fails.map_or(Ok(()), Err);
+        if result.is_ok() && !server.deaf {
+            server.publish(channel, payload);
+        }
         Box::pin(async {
-            tokio::time::sleep(Duration::from_micros(100)).await;
+            sleep(Duration::from_micros(100)).await;
             result
         })
     }
 
-    async fn next(&mut self) -> Arrival {
-        match self.1.recv().await {
-            Some(arrival) => arrival,
-            None => pending().await,
-        }
-    }
-
-    fn try_next(&mut self) -> Option<Arrival> {
-        self.1.try_recv().ok()
-    }
-}
-
-impl Publisher for Fake {
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()> {
-        let server = self.lock();
-        let result = server.publish_fails.clone().map_or(Ok(()), Err);
-        if result.is_ok() && !server.deaf {
-            server.publish(channel, payload);
-        }
-        Box::pin(async { result })
+    async fn closed(&mut self) {
+        let number = self.number;
+        // The fake lives as long as its connections.
+        let _ = self.closed.wait_for(|closed| *closed >= number).await;
     }
 }

@@ -3,7 +3,7 @@
 //! An outage is all the time in which the subscription is not proven alive, from the start of the
 //! process on; the running one is counted once a second.
 
-use super::{Link, Status};
+use super::{LinkStatus, Status};
 use crate::metrics::Metrics;
 use std::{
     sync::Arc,
@@ -23,7 +23,7 @@ pub(super) struct Health {
     /// When the outage began; `None` while up.
     outage: Option<Outage>,
     linked_before: bool,
-    /// When Redis answered again, until every wanted channel is held again.
+    /// When Redis answered again, until every wanted channel is subscribed again.
     resubscribing: Option<Instant>,
 }
 
@@ -37,8 +37,9 @@ struct Outage {
 
 impl Health {
     pub(super) fn new(metrics: Arc<Metrics>, now: Instant) -> (Self, watch::Receiver<Status>) {
-        let link = Link::Down("not connected yet".to_owned());
-        let (status, seen) = watch::channel(Status { link, verified: None, wanted: 0, held: 0 });
+        let link = LinkStatus::Down("not connected yet".to_owned());
+        let (status, seen) =
+            watch::channel(Status { link, verified: None, wanted: 0, subscribed: 0 });
         let outage = Some(Outage { began: now, counted: now, announced: false });
         (Self { metrics, status, outage, linked_before: false, resubscribing: None }, seen)
     }
@@ -51,8 +52,8 @@ impl Health {
         }
     }
 
-    /// Every wanted channel is held, as far as Redis allows it.
-    pub(super) fn all_held(&mut self, now: Instant) {
+    /// Every wanted channel is subscribed, as far as Redis allows it.
+    pub(super) fn all_subscribed(&mut self, now: Instant) {
         if let Some(since) = self.resubscribing.take() {
             self.metrics.upstream.resubscribe_seconds.observe((now - since).as_secs_f64());
         }
@@ -69,7 +70,7 @@ impl Health {
         self.metrics.upstream.last_verified.set(unix_time.unwrap_or_default().as_secs_f64());
         self.metrics.upstream.up.set(1);
         self.status.send_modify(|status| {
-            status.link = Link::Up;
+            status.link = LinkStatus::Up;
             status.verified = Some(now.into_std());
         });
     }
@@ -85,23 +86,23 @@ impl Health {
         }
         self.metrics.upstream.up.set(0);
         self.status.send_if_modified(|status| {
-            let changed = !matches!(&status.link, Link::Down(old) if old == reason);
-            status.link = Link::Down(reason.to_owned());
+            let changed = !matches!(&status.link, LinkStatus::Down(old) if old == reason);
+            status.link = LinkStatus::Down(reason.to_owned());
             changed
         });
     }
 
     /// Keeps the counts of channels and the running outage current.
-    pub(super) fn refresh(&mut self, wanted: usize, held: usize, now: Instant) {
+    pub(super) fn refresh(&mut self, wanted: usize, subscribed: usize, now: Instant) {
         if self.deadline().is_some_and(|due| due <= now) {
             self.count_outage(now);
         }
         self.status.send_if_modified(|status| {
-            let changed = (status.wanted, status.held) != (wanted, held);
-            (status.wanted, status.held) = (wanted, held);
+            let changed = (status.wanted, status.subscribed) != (wanted, subscribed);
+            (status.wanted, status.subscribed) = (wanted, subscribed);
             if changed {
                 self.metrics.upstream.channels_wanted.set(wanted as i64);
-                self.metrics.upstream.channels_held.set(held as i64);
+                self.metrics.upstream.channels_subscribed.set(subscribed as i64);
             }
             changed
         });

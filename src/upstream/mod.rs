@@ -1,56 +1,62 @@
 //! The Redis side: what shards want is made true, and what Redis sends is routed to their rings.
 //!
-//! One task owns everything here. Promises: it never waits for a shard; whatever may have been lost
-//! is marked in the rings, exactly where it was lost; and it says that it is up only while a probe
-//! has proven that what is published arrives. It never gives up on Redis.
+//! One task for each node; there is one. Promises: it never waits for a shard, but stops reading for a
+//! moment when one falls far behind; whatever may have been lost is marked in the rings, exactly where
+//! the loss ended; and it says that it is up only while a probe has proven that what is published
+//! arrives. It never gives up on Redis.
 //!
-//! Rooms: `actor` the task · `session` one life of the subscriber connection · `table` who wants
-//! what · `probe` when is it alive · `publish_connection` the connection that publishes the canaries ·
-//! `router` and `queues` the path of a message · `health` status, metrics, log · `client` and
-//! `fred_link` the Redis client · `backoff` · `diagnose` what `sockway doctor` asks.
+//! Rooms: `pubsub` what is subscribed on a node · `link` our own connection that subscribes ·
+//! `publish` the connection for every other command · `connect` makes both · `router` from what
+//! arrives into the rings · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
+//! asks.
 
-mod actor;
 mod backoff;
-mod client;
+mod connect;
 mod diagnose;
 #[cfg(test)]
 mod fake_redis;
-mod fred_link;
 mod health;
-mod probe;
-mod publish_connection;
+mod link;
+mod publish;
+mod pubsub;
+#[cfg(test)]
+mod redis_tests;
 mod router;
-mod session;
-mod shard_queues;
-mod table;
 #[cfg(test)]
 mod test_server;
 
-pub use client::LinkError;
 pub use diagnose::RedisDiagnostics;
+#[cfg(any(test, fuzzing))]
+pub(crate) use link::fuzz;
+pub use link::{Credentials, LinkError, Login};
 
 use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};
-use actor::Actor;
-use fred_link::Fred;
+use connect::Connector;
+use pubsub::Actor;
 use std::{fmt, sync::Arc, time::Instant};
 use tokio::sync::watch;
 
-/// The Redis side. One task; it alone owns the table of channels.
-pub struct Upstream(Actor<Fred>);
+/// The Redis side of a gateway.
+pub struct Upstream {
+    actor: Actor<Connector>,
+    credentials: Credentials,
+}
 
 /// What upstream knows of its link, for `readyz`, `/status` and the metrics.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Status {
-    pub link: Link,
+    pub link: LinkStatus,
     /// When a probe last proved the subscription alive.
     pub verified: Option<Instant>,
+    /// Channels that some session wants.
     pub wanted: usize,
-    pub held: usize,
+    /// Channels that Redis has confirmed.
+    pub subscribed: usize,
 }
 
 /// The state of the link.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Link {
+pub enum LinkStatus {
     /// Connected, and the last probe proved the subscription alive.
     Up,
     /// Not proven alive, with the reason in words (never a secret).
@@ -65,15 +71,23 @@ impl Upstream {
         end: UpstreamEnd,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
-        let (actor, status) = Actor::new(Fred::new(&settings), settings, end, metrics);
-        (Self(actor), status)
+        let credentials = Credentials::new(&settings);
+        let connector = Connector::new(&settings, credentials.clone());
+        let (actor, status) = Actor::new(connector, settings, end, metrics);
+        (Self { actor, credentials }, status)
+    }
+
+    /// The login of the next dial, which a reload may replace.
+    #[must_use]
+    pub fn credentials(&self) -> Credentials {
+        self.credentials.clone()
     }
 
     /// Runs until dropped, and gives signs of life meanwhile. Never gives up on Redis; returns only
     /// when every shard has gone.
     pub async fn run(self, sign: SignOfLife) {
         tokio::select! {
-            () = self.0.run() => {}
+            () = self.actor.run() => {}
             () = sign.keep_giving() => {}
         }
     }

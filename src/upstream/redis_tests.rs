@@ -1,25 +1,35 @@
 //! The Redis side against real `redis-server` children, one a test.
 
-use super::*;
+use super::{
+    Credentials, LinkStatus, Login, Status, Upstream,
+    test_server::{HeldPort, Server, call, command, read_reply},
+};
 use crate::{
-    bus::{Event, RejectedBy, Request, RequestBatch, ShardEnd, SubscriptionEvent, queues},
-    channel::ChannelName,
-    metrics::Metrics,
-    upstream::{
-        Link, Status,
-        actor::Actor,
-        test_server::{HeldPort, Server, call, command, read_reply},
+    bus::{
+        Event, RejectedBy, Request, RequestBatch, ShardEnd, SubscriptionEvent, queues_for_tests,
     },
+    channel::ChannelName,
+    config::{self, RedisAddress, RedisTls},
+    liveness::Liveness,
+    metrics::Metrics,
+    secret::Secret,
 };
 use rustix::process::Signal;
 use std::{
     io::{BufReader, Write},
-    net::TcpStream,
+    net::TcpListener,
     os::unix::net::UnixStream,
-    process::{Command as Process, Stdio},
-    time::Instant,
+    sync::Arc,
+    time::{Duration, Instant},
 };
-use tokio::sync::watch;
+use tokio::{
+    sync::watch,
+    time::{sleep, timeout},
+};
+use tokio_util::task::AbortOnDropHandle;
+
+mod load;
+mod troubles;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -29,6 +39,7 @@ struct Rig {
     sequence: u64,
     status: watch::Receiver<Status>,
     metrics: Arc<Metrics>,
+    credentials: Credentials,
     task: AbortOnDropHandle<()>,
 }
 
@@ -36,6 +47,7 @@ fn settings(server: &Server) -> config::Redis {
     config::Redis {
         address: RedisAddress::Unix(server.socket()),
         database: 0,
+        tls: RedisTls::default(),
         username: None,
         password: None,
         probe_interval: Duration::from_secs(1),
@@ -52,16 +64,14 @@ fn settings(server: &Server) -> config::Redis {
 
 impl Rig {
     fn start(settings: config::Redis) -> Self {
-        let fred = Fred::new(&settings);
-        Self::start_with(settings, fred)
-    }
-
-    fn start_with(settings: config::Redis, fred: Fred) -> Self {
-        let (end, mut shards) = queues(1);
+        let (end, mut shards) = queues_for_tests(1);
         let metrics = Arc::new(Metrics::new(1, &[]));
-        let (actor, status) = Actor::new(fred, settings, end, Arc::clone(&metrics));
-        let task = AbortOnDropHandle::new(tokio::spawn(actor.run()));
-        Self { shard: shards.remove(0), sequence: 0, status, metrics, task }
+        let (upstream, status) = Upstream::new(settings, end, Arc::clone(&metrics));
+        let credentials = upstream.credentials();
+        let task = AbortOnDropHandle::new(tokio::spawn(
+            upstream.run(Liveness::default().part("Redis side")),
+        ));
+        Self { shard: shards.remove(0), sequence: 0, status, metrics, credentials, task }
     }
 
     async fn up(server: &Server) -> Self {
@@ -76,15 +86,16 @@ impl Rig {
     }
 
     async fn until_up(&mut self) {
-        self.until(|status| status.link == Link::Up).await;
+        self.until(|status| status.link == LinkStatus::Up).await;
     }
 
     /// Waits until it is down for a reason with this in it.
     async fn until_down(&mut self, text: &str) -> String {
-        let has = |link: &Link| matches!(link, Link::Down(reason) if reason.contains(text));
+        let has =
+            |link: &LinkStatus| matches!(link, LinkStatus::Down(reason) if reason.contains(text));
         match self.until(|status| has(&status.link)).await.link {
-            Link::Down(reason) => reason,
-            Link::Up => unreachable!("waited for the contrary"),
+            LinkStatus::Down(reason) => reason,
+            LinkStatus::Up => unreachable!("waited for the contrary"),
         }
     }
 
@@ -123,6 +134,7 @@ impl Rig {
             Event::Control(message) => {
                 format!("control {}", String::from_utf8_lossy(message.payload()))
             }
+            Event::Lost(channels) => format!("lost {}", channels.len()),
             Event::Gap(channel, reason) => format!("gap {channel} {}", reason.label()),
             Event::GapAll(reason) => format!("gap all {}", reason.label()),
         }
@@ -131,6 +143,10 @@ impl Rig {
 
 fn name(channel: &str) -> ChannelName {
     ChannelName::new(channel)
+}
+
+fn lost(channels: &[&str]) -> SubscriptionEvent {
+    SubscriptionEvent::Lost(channels.iter().map(|channel| name(channel)).collect())
 }
 
 fn numbered(count: usize) -> Vec<String> {
@@ -147,7 +163,7 @@ async fn eventually(what: &str, fact: impl Fn() -> bool) {
 }
 
 #[tokio::test]
-async fn what_is_published_after_held_arrives() {
+async fn what_is_published_after_a_confirmation_arrives() {
     let server = Server::start(&[]);
     let mut rig = Rig::up(&server).await;
     rig.joined("a").await;
@@ -215,7 +231,7 @@ async fn the_smallest_acl_is_enough_and_refuses_only_what_it_does_not_name() {
     assert_eq!(server.subscribers(&channels), 300);
     server.publish("user:299:news", "hello");
     assert_eq!(rig.event().await, "user:299:news=hello");
-    assert_eq!(rig.status.borrow().link, Link::Up);
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up);
     assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
 }
 
@@ -227,11 +243,12 @@ async fn after_a_kill_and_a_restart_a_gap_stands_before_the_new_messages() {
     server.publish("a", "before");
     assert_eq!(rig.event().await, "a=before");
     server.kill();
-    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
+    assert_eq!(rig.subscription_event(1).await, [lost(&["a"])]);
     rig.until_down("").await;
     server.restart();
     assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
     server.publish("a", "after");
+    assert_eq!(rig.event().await, "lost 1");
     assert_eq!(rig.event().await, "gap a redis_reconnected");
     assert_eq!(rig.event().await, "a=after");
     rig.until_up().await;
@@ -248,7 +265,7 @@ async fn a_hung_redis_is_noticed_and_delivers_again_soon_after_it_wakes() {
     let hung = Instant::now();
     rig.until_down("no answer within 1s").await;
     assert!(hung.elapsed() < Duration::from_secs(5), "{:?}", hung.elapsed());
-    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
+    assert_eq!(rig.subscription_event(1).await, [lost(&["a"])]);
     sleep(Duration::from_secs(1)).await;
     server.signal(Signal::CONT);
     let woken = Instant::now();
@@ -287,12 +304,13 @@ async fn five_thousand_channels_come_back_each_time_and_nothing_leaks() {
     let tasks = tokio::runtime::Handle::current().metrics().num_alive_tasks();
     for round in 1..=5 {
         server.call(&["CLIENT", "KILL", "TYPE", "pubsub"]);
-        assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::LinkLost]);
+        let lost = rig.subscription_event(1).await;
+        assert!(matches!(&lost[..], [SubscriptionEvent::Lost(all)] if all.len() == 5_000));
         assert_eq!(rig.subscription_event(5_000).await.len(), 5_000);
         rig.until_up().await;
         assert_eq!(server.subscribers(&channels), 5_000);
         assert_eq!(rig.metrics.upstream.reconnects.get(), round);
-        while rig.shard.ring.try_recv().is_ok() {}
+        while rig.shard.ring.try_recv().is_some() {}
     }
     eventually("old connections are closed", || server.connections() == 2).await;
     let now = tokio::runtime::Handle::current().metrics().num_alive_tasks();
@@ -412,100 +430,14 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
         }
     });
     for channel in numbered(10) {
-        rig.joined(&channel).await;
+        rig.join(&[channel.clone()]).await;
+        let event = rig.subscription_event(1).await;
+        let link = rig.status.borrow().link.clone();
+        assert_eq!(event, [SubscriptionEvent::Confirmed(name(&channel))], "{link:?}");
     }
     let messages = rig.metrics.upstream.messages.clone();
     eventually("all of the flood has arrived", || messages.get() == 100_000).await;
     assert!(flood.is_finished());
     rig.until_up().await;
     assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
-}
-
-#[tokio::test]
-async fn tls_trusts_whom_it_is_told_to_and_nobody_else() {
-    // Both may be there already, from another test of this process.
-    let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
-    let keys = tempfile::tempdir().unwrap();
-    let (certificate, key) = (keys.path().join("cert.pem"), keys.path().join("key.pem"));
-    let made = Process::new("openssl")
-        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "1"])
-        .args(["-subj", "/CN=sockway test", "-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .arg("-keyout")
-        .arg(&key)
-        .arg("-out")
-        .arg(&certificate)
-        .stderr(Stdio::null())
-        .status();
-    assert!(made.expect("openssl is installed").success());
-    let held = HeldPort::new().unwrap();
-    let port = held.address().port();
-    let text = certificate.to_str().unwrap();
-    let port_text = port.to_string();
-    let server = Server::start(&[
-        "--tls-port",
-        &port_text,
-        "--tls-cert-file",
-        text,
-        "--tls-key-file",
-        key.to_str().unwrap(),
-        "--tls-ca-cert-file",
-        text,
-        "--tls-auth-clients",
-        "no",
-    ]);
-    assert!(TcpStream::connect(("127.0.0.1", port)).is_ok());
-    let address = RedisAddress::Tcp { host: "localhost".to_owned(), port, tls: true };
-    let settings = config::Redis { address, ..settings(&server) };
-
-    let mut stranger = Rig::start(settings.clone());
-
-    stranger.until_down("UnknownIssuer").await;
-
-    let fred = Fred::with_tls(&settings, Some(Ok(trusting(&certificate))));
-    let mut friend = Rig::start_with(settings, fred);
-    friend.until_up().await;
-    friend.joined("a").await;
-    server.publish("a", "sealed");
-    assert_eq!(friend.event().await, "a=sealed");
-}
-
-fn trusting(certificate: &std::path::Path) -> TlsConnector {
-    use rustls::pki_types::{CertificateDer, pem::PemObject};
-    let mut roots = rustls::RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(certificate).unwrap()).unwrap();
-    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
-    config.with_no_client_auth().into()
-}
-
-#[test]
-fn a_password_never_leaves_in_an_error() {
-    let mask = Mask(Some(Arc::new(Secret::new("hunter2".to_owned()))));
-    for text in [
-        "ERR unknown command 'HELLO', with args beginning with: '3' 'AUTH' 'default' 'hunter2'",
-        "ERR bad hunter2 here",
-    ] {
-        let error = mask.error(&Error::new(ErrorKind::Unknown, text));
-        assert!(!error.to_string().contains("hunter2"), "{error}");
-    }
-}
-
-#[test]
-fn only_a_forbidden_channel_is_the_channels_own_trouble() {
-    let mask = Mask(None);
-    let error = |text: &'static str| mask.error(&Error::new(ErrorKind::Unknown, text));
-    for text in [
-        "NOPERM this user has no permissions to access one of the channels used as arguments",
-        "NOPERM User x has no permissions to access the 'a' channel",
-        "NOPERM No permissions to access a channel",
-    ] {
-        assert!(matches!(error(text), LinkError::ChannelRefused(_)), "{text}");
-    }
-    for text in [
-        "NOPERM User x has no permissions to run the 'subscribe' command",
-        "LOADING Redis is loading the dataset in memory",
-        "ERR max number of clients reached",
-    ] {
-        assert!(matches!(error(text), LinkError::Answered(_)), "{text}");
-    }
 }

@@ -1,34 +1,48 @@
-//! What arrives from Redis, and where it goes: the path of every message.
+//! What arrives from Redis, and where it goes: the path of every message, into the shards' rings.
 //!
-//! Never waits; allocates nothing but the message and its frame.
+//! Never waits; allocates nothing but the message and its frame. What a burst brings is staged, and
+//! goes into each ring under one lock.
 
-use super::{probe::Probe, shard_queues::ShardQueues, table::Table};
+use super::pubsub::{Node, Probe, Route, Table};
 use crate::{
-    bus::Event, channel::ChannelName, config, log_throttle::LogThrottle, metrics::UpstreamMetrics,
-    reason::GapReason, wire,
+    bus::{
+        Event, Fill, RequestBatch, RingSender, ShardId, SubscriptionEvent, SubscriptionEvents,
+        UpstreamEnd,
+    },
+    channel::ChannelName,
+    config,
+    log_throttle::LogThrottle,
+    metrics::UpstreamMetrics,
+    reason::GapReason,
+    wire,
 };
 use std::{sync::Arc, time::Instant};
+use tokio::sync::mpsc;
 use tracing::{debug, warn};
 
-/// The channels that are not for sessions, and the limits of those that are.
+/// A set of shards: bit `n` is shard `n`.
+pub(super) type Shards = u64;
+
+/// The channels that are not for sessions, and what is counted.
 #[derive(Debug)]
 pub(super) struct Router {
     prefix: String,
     probe: Option<String>,
     control: Option<ChannelName>,
-    max_payload: usize,
-    /// Control messages that are larger.
+    /// Control messages that are larger than `redis.max_payload`.
     oversized: LogThrottle,
     received: Instant,
     /// Since the last [`Router::count`].
     messages: u64,
     bytes: u64,
+    stale: u64,
 }
 
 /// Where the router puts things.
 pub(super) struct Sinks<'a> {
+    pub(super) node: Node,
     pub(super) table: &'a Table,
-    pub(super) queues: &'a ShardQueues,
+    pub(super) queues: &'a mut ShardQueues,
     pub(super) probe: &'a mut Probe,
 }
 
@@ -38,17 +52,22 @@ impl Router {
             prefix: settings.channel_prefix.clone(),
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.as_deref().map(ChannelName::new),
-            max_payload: settings.max_payload.get(),
             oversized: LogThrottle::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
+            stale: 0,
         }
     }
 
     /// The channel as Redis knows it.
-    pub(super) fn redis_name(&self, channel: &str) -> String {
-        [&self.prefix, channel].concat()
+    pub(super) fn redis_name(&self, channel: &str) -> Box<str> {
+        [&self.prefix, channel].concat().into()
+    }
+
+    /// The channel as sessions know it. `None`: it is not ours.
+    pub(super) fn own_name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
+        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
     }
 
     /// Looks at the clock, once for a whole burst of messages.
@@ -60,42 +79,169 @@ impl Router {
     pub(super) fn count(&mut self, metrics: &UpstreamMetrics) {
         metrics.messages.inc_by(std::mem::take(&mut self.messages));
         metrics.message_bytes.inc_by(std::mem::take(&mut self.bytes));
+        metrics.stale_messages.inc_by(std::mem::take(&mut self.stale));
     }
 
     /// Routes one message. `channel` is as Redis knows it.
-    pub(super) fn message(&mut self, channel: &str, payload: &[u8], to: &mut Sinks<'_>) {
-        let Some(channel) = channel.strip_prefix(self.prefix.as_str()) else { return };
-        if let Some((name, shards)) = to.table.route(channel) {
-            self.messages += 1;
-            self.bytes += payload.len() as u64;
-            if shards == 0 {
-                // It lingers; nobody is there to miss anything.
-            } else if payload.len() > self.max_payload {
-                debug!(channel, bytes = payload.len(), "message is larger than redis.max_payload");
-                to.queues.gap(shards, name.clone(), GapReason::PayloadTooLarge);
-            } else {
-                let message = Arc::new(wire::message(name.clone(), payload, self.received));
-                to.queues.send(shards, Event::Message(message));
+    pub(super) fn message(&mut self, channel: &[u8], payload: &[u8], to: &mut Sinks<'_>) {
+        let Some(channel) = self.own_name(channel) else { return };
+        match to.table.route(to.node, channel) {
+            Route::To(name, shards) => {
+                self.arrived(payload.len() as u64);
+                // Without shards it lingers; nobody is there to miss anything.
+                if shards != 0 {
+                    let message = wire::message(name.clone(), payload, self.received);
+                    to.queues.send(shards, Event::Message(Arc::new(message)));
+                }
             }
-        } else if self.probe.as_deref() == Some(channel) {
-            to.probe.arrived(payload);
-        } else if self.control.as_ref().is_some_and(|name| name.as_str() == channel) {
-            self.messages += 1;
-            self.bytes += payload.len() as u64;
-            self.control(payload, to.queues);
+            Route::Stale => self.stale += 1,
+            Route::Unknown if self.probe.as_deref() == Some(channel) => to.probe.arrived(payload),
+            Route::Unknown => {
+                if let Some(control) = self.control.clone().filter(|name| name.as_str() == channel)
+                {
+                    self.arrived(payload.len() as u64);
+                    let message = wire::message(control, payload, self.received);
+                    to.queues.send_all(&Event::Control(Arc::new(message)));
+                }
+            }
         }
     }
 
-    fn control(&mut self, payload: &[u8], queues: &ShardQueues) {
-        let Some(control) = self.control.clone() else { return };
-        let bytes = payload.len();
-        if bytes > self.max_payload {
-            if let Some(before) = self.oversized.to_log(self.received) {
-                warn!(bytes, before, "control message is larger than redis.max_payload");
+    /// Tells of a message that was too large to be received.
+    pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64, to: &mut Sinks<'_>) {
+        let Some(channel) = self.own_name(channel) else { return };
+        match to.table.route(to.node, channel) {
+            Route::To(name, shards) => {
+                self.arrived(bytes);
+                debug!(channel, bytes, "message is larger than redis.max_payload");
+                to.queues.gap(shards, name.clone(), GapReason::PayloadTooLarge);
             }
+            Route::Stale => self.stale += 1,
+            Route::Unknown => {
+                if self.control.as_ref().is_some_and(|name| name.as_str() == channel) {
+                    self.arrived(bytes);
+                    if let Some(before) = self.oversized.to_log(self.received) {
+                        warn!(bytes, before, "control message is larger than redis.max_payload");
+                    }
+                }
+            }
+        }
+    }
+
+    fn arrived(&mut self, bytes: u64) {
+        self.messages += 1;
+        self.bytes += bytes;
+    }
+}
+
+/// Upstream's ends of the shards' rings and queues of subscription events, by shard number.
+#[derive(Debug)]
+pub(super) struct ShardQueues {
+    rings: Vec<StagedRing>,
+    replies: Vec<Replies>,
+    /// Bytes staged since the last [`ShardQueues::flush`].
+    staged: usize,
+}
+
+/// A shard's ring, and what goes into it with the next flush.
+#[derive(Debug)]
+struct StagedRing {
+    ring: RingSender,
+    staged: Vec<Event>,
+}
+
+/// The subscription events of one shard that wait for [`ShardQueues::flush`].
+#[derive(Debug)]
+struct Replies {
+    queue: mpsc::UnboundedSender<SubscriptionEvents>,
+    /// The sequence of the last request that was processed.
+    read_up_to: u64,
+    events: Vec<SubscriptionEvent>,
+}
+
+impl ShardQueues {
+    /// Takes the queues; the requests are handed back.
+    pub(super) fn new(end: UpstreamEnd) -> (Self, mpsc::Receiver<RequestBatch>) {
+        let rings = end.rings.into_iter().map(|ring| StagedRing { ring, staged: Vec::new() });
+        let replies = end.subscription_events.into_iter();
+        let replies = replies.map(|queue| Replies { queue, read_up_to: 0, events: Vec::new() });
+        let queues = Self { rings: rings.collect(), replies: replies.collect(), staged: 0 };
+        (queues, end.requests)
+    }
+
+    /// Stages one event for the rings of these shards.
+    pub(super) fn send(&mut self, shards: Shards, event: Event) {
+        self.staged += event.bytes();
+        let mut left = shards;
+        while left != 0 {
+            let shard = left.trailing_zeros() as usize;
+            left &= left - 1;
+            if left == 0 {
+                // The last one takes the event itself: mostly that is the only one.
+                self.rings[shard].staged.push(event);
+                return;
+            }
+            self.rings[shard].staged.push(event.clone());
+        }
+    }
+
+    /// Stages one event for every ring.
+    pub(super) fn send_all(&mut self, event: &Event) {
+        self.staged += event.bytes();
+        self.rings.iter_mut().for_each(|shard| shard.staged.push(event.clone()));
+    }
+
+    /// Marks in these shards' rings that messages of a channel may have been missed.
+    pub(super) fn gap(&mut self, shards: Shards, channel: ChannelName, reason: GapReason) {
+        self.send(shards, Event::Gap(channel, reason));
+    }
+
+    /// Bytes that wait for the next flush.
+    pub(super) fn staged(&self) -> usize {
+        self.staged
+    }
+
+    /// How full the fullest ring is, as of the last flush.
+    pub(super) fn fill(&self) -> Fill {
+        self.rings.iter().map(|shard| shard.ring.fill()).max().unwrap_or(Fill::Low)
+    }
+
+    /// Notes that a shard's request was read.
+    pub(super) fn read(&mut self, shard: ShardId, sequence: u64) {
+        self.replies[shard].read_up_to = sequence;
+    }
+
+    /// Queues a subscription event for these shards.
+    pub(super) fn tell(&mut self, shards: Shards, event: &SubscriptionEvent) {
+        let mut left = shards;
+        while left != 0 {
+            self.replies[left.trailing_zeros() as usize].events.push(event.clone());
+            left &= left - 1;
+        }
+    }
+
+    /// Tells every shard that these channels are not confirmed any more, in both queues.
+    pub(super) fn lost(&mut self, channels: Vec<ChannelName>) {
+        if channels.is_empty() {
             return;
         }
-        let message = wire::message(control, payload, self.received);
-        queues.send_all(&Event::Control(Arc::new(message)));
+        let channels: Arc<[ChannelName]> = channels.into();
+        self.send_all(&Event::Lost(Arc::clone(&channels)));
+        let event = SubscriptionEvent::Lost(channels);
+        self.replies.iter_mut().for_each(|shard| shard.events.push(event.clone()));
+    }
+
+    /// Sends what was staged and queued. The rings first: when a confirmation is read, its gap
+    /// stands in the ring.
+    pub(super) fn flush(&mut self) {
+        self.staged = 0;
+        for shard in self.rings.iter_mut().filter(|shard| !shard.staged.is_empty()) {
+            shard.ring.append(&mut shard.staged);
+        }
+        for shard in self.replies.iter_mut().filter(|shard| !shard.events.is_empty()) {
+            let events = std::mem::take(&mut shard.events);
+            // An error means that the shard has ended.
+            let _ = shard.queue.send(SubscriptionEvents { read_up_to: shard.read_up_to, events });
+        }
     }
 }

@@ -66,6 +66,10 @@ impl Server {
         self.directory.path().join("redis.sock")
     }
 
+    pub(super) fn directory(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
     pub(super) fn kill(&mut self) {
         self.child.kill().unwrap();
         self.child.wait().unwrap();
@@ -132,6 +136,7 @@ pub(super) fn read_reply(reader: &mut impl BufRead, reply: &mut Vec<String>) {
     reader.read_line(&mut line).unwrap();
     let (kind, rest) = line.trim_end().split_at(1);
     match kind {
+        "$" if rest == "-1" => {}
         "$" => {
             let mut bytes = vec![0; rest.parse::<usize>().unwrap() + 2];
             reader.read_exact(&mut bytes).unwrap();

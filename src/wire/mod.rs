@@ -91,6 +91,15 @@ impl Codec {
         }
     }
 
+    /// Whether a gap says which channel it is of. If not, one is enough for all channels of a session.
+    #[must_use]
+    pub fn gap_names_channel(self) -> bool {
+        match self {
+            Self::WsRaw => false,
+            Self::WsJson => true,
+        }
+    }
+
     /// A keepalive that the client must answer.
     #[must_use]
     pub fn ping(self) -> Bytes {

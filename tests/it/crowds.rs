@@ -191,7 +191,7 @@ fn a_thousand_that_come_back_at_once_are_let_in_and_nobody_else_is_dropped() {
     assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), (CROWD + 50) as f64);
     assert_eq!(metrics.sum("sockway_sessions_closed_total"), 0.0);
     assert_eq!(metrics.sum("sockway_handshakes_refused_total"), refusals as f64);
-    assert_eq!(metrics.get("sockway_channels{state=\"held\"}"), (CROWD + 1) as f64);
+    assert_eq!(metrics.get("sockway_channels{state=\"subscribed\"}"), (CROWD + 1) as f64);
 }
 
 #[test]
@@ -235,10 +235,10 @@ fn coming_and_leaving_leaves_nothing_behind() {
     };
     // The first rounds warm up the allocator and the Redis client.
     (0..3).for_each(|_| turn());
-    hall.gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    hall.gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
     let before = hall.gateway.vitals();
     (0..10).for_each(|_| turn());
-    hall.gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    hall.gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
     hall.gateway.wait_metric("sockway_channels{state=\"wanted\"}", 0.0);
     let left: Vec<String> = (0..30).map(|room| format!("room:{room}")).collect();
     crate::rig::oracle::wait_numsub(&hall.redis, &left, 0);

@@ -184,7 +184,7 @@ fn the_counters_say_what_the_clients_saw() {
     let delivered = metrics.get("sockway_delivered_bytes_total{endpoint=\"rooms\"}");
     // The payloads, or the payloads with their two-byte frame headers.
     assert!([270.0, 330.0].contains(&delivered), "{delivered}");
-    assert_eq!(metrics.get("sockway_channels{state=\"held\"}"), 1.0);
+    assert_eq!(metrics.get("sockway_channels{state=\"subscribed\"}"), 1.0);
     clients.pop().expect("three").bye();
     gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 2.0);
 }

@@ -79,7 +79,7 @@ fn a_killed_redis_is_told_as_a_gap_and_the_session_stays() {
 #[track_caller]
 fn wait_lost(gateway: &Gateway) {
     gateway.wait_unready();
-    gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
 }
 
 #[test]
@@ -221,4 +221,40 @@ fn a_session_can_be_closed_at_a_gap_or_not_be_told_at_all() {
     assert_eq!(own.text(), "after");
     assert_eq!(json.json()["data"], "after");
     gateway.wait_metric("sockway_sessions_closed_total{endpoint=\"close\",reason=\"gap\"}", 1.0);
+}
+
+#[test]
+fn what_is_published_once_the_notice_was_read_arrives_however_far_redis_is() {
+    let redis = Redis::start();
+    let proxy = Proxy::to(&redis.address());
+    proxy.set(Weather::Delay(Duration::from_millis(5)));
+    let gateway = Gateway::start(&settings(&proxy.url()));
+    let mut client = gateway.open("/ws/rooms/1");
+    for number in 0..20 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(client.text(), GAP);
+        // The other side of the gateway: not a millisecond later.
+        let fetched_since = format!("change {number}");
+        redis.publish("room:1", &fetched_since);
+        assert_eq!(client.text(), fetched_since);
+    }
+}
+
+#[test]
+fn a_raw_session_of_many_channels_is_told_once_for_each_loss() {
+    let redis = Redis::start();
+    let channels: Vec<_> = (0..9).map(|n| format!("news:{n}")).collect();
+    let channels: Vec<_> = channels.iter().map(String::as_str).collect();
+    let endpoint = crate::rig::Endpoint::new("news", "/ws/news", &channels).open();
+    let many = crate::rig::Endpoint::new("many", "/ws/many/{room}", &["many:{path.room}"]).open();
+    let gateway = Gateway::start(&settings(&redis.url()).endpoint(endpoint).endpoint(many));
+    // So many others that these channels are spread over several commands.
+    let _others: Vec<_> = (0..50).map(|n| gateway.open(&format!("/ws/many/{n}"))).collect();
+    let mut client = gateway.open("/ws/news");
+    for _ in 0..5 {
+        redis.command(&["CLIENT", "KILL", "TYPE", "pubsub"]);
+        assert_eq!(client.text(), GAP);
+        redis.publish("news:0", "after");
+        assert_eq!(client.text(), "after");
+    }
 }

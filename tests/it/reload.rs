@@ -276,3 +276,23 @@ fn a_poll_finds_the_swap_of_a_symlink_as_kubernetes_does_it() {
     assert_eq!(gateway.send(&Request::upgrade("/ws/feed")).status, 404);
     hears(&mut untouched, &redis, "room:1");
 }
+
+#[test]
+fn a_password_of_redis_that_changes_is_used_at_the_next_dial_and_closes_nobody() {
+    let redis = Redis::start();
+    let account = |password: &str| {
+        let rule = format!(">{password}");
+        redis.command(&["ACL", "SETUSER", "sockway", "reset", "on", &rule, "+@all", "&*"]);
+    };
+    account("unmistakable");
+    let settings = Settings::new(&redis).endpoint(rooms()).set("redis.username", "sockway");
+    let gateway = Gateway::start(&settings.clone().set("redis.password", "unmistakable"));
+    let mut client = gateway.open("/ws/rooms/1");
+    assert!(gateway.reload(&settings.set("redis.password", "new")));
+    account("new");
+    redis.command(&["CLIENT", "KILL", "USER", "sockway"]);
+    assert_eq!(client.text(), r#"{"type":"gap"}"#);
+    hears(&mut client, &redis, "room:1");
+    gateway.wait_ready();
+    assert!(!gateway.process.stderr.text().contains("unmistakable"));
+}

@@ -125,7 +125,7 @@ impl Side {
         assert_eq!(metrics.sum("sockway_gaps_total"), self.gaps() as f64);
         assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), ROOMS as f64);
         assert_eq!(metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\"}"), ROOMS as f64);
-        for state in ["wanted", "held"] {
+        for state in ["wanted", "subscribed"] {
             let series = format!("sockway_channels{{state=\"{state}\"}}");
             assert_eq!(metrics.get(&series), ROOMS as f64);
         }
@@ -169,7 +169,7 @@ fn one_gateway_in_a_black_hole_while_the_other_misses_nothing() {
         let side = &scene.sides[0];
         side.proxy.set(Weather::BlackHole);
         side.gateway.wait_unready();
-        side.gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+        side.gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
         side.proxy.set(Weather::Pass);
     });
     assert_eq!([scene.gaps(0), scene.gaps(1)], [ROOMS as u64, 0]);

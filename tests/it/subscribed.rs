@@ -52,10 +52,10 @@ fn what_sessions_want_is_what_redis_holds_and_it_ends_with_them() {
     let clients: Vec<_> = (0..60).map(|n| gateway.open(&format!("/ws/rooms/{}", n % 20))).collect();
     assert!((0..20).all(|room| redis.numsub(&format!("room:{room}")) == 1));
     gateway.wait_metric("sockway_channels{state=\"wanted\"}", 20.0);
-    gateway.wait_metric("sockway_channels{state=\"held\"}", 20.0);
+    gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 20.0);
     drop(clients);
     (0..20).for_each(|room| redis.wait_numsub(&format!("room:{room}"), 0));
     gateway.wait_metric("sockway_channels{state=\"wanted\"}", 0.0);
-    gateway.wait_metric("sockway_channels{state=\"held\"}", 0.0);
+    gateway.wait_metric("sockway_channels{state=\"subscribed\"}", 0.0);
     gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
 }

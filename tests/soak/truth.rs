@@ -103,7 +103,7 @@ pub(crate) fn assert_counted(gateway: &Gateway, endpoint: &str, seen: &Seen, mis
 #[track_caller]
 pub(crate) fn assert_subscribed(gateway: &Gateway, redis: &Redis, channels: &[String]) {
     wait_numsub(redis, channels, 1);
-    for state in ["wanted", "held"] {
+    for state in ["wanted", "subscribed"] {
         let series = format!("sockway_channels{{state=\"{state}\"}}");
         gateway.wait_metric(&series, channels.len() as f64);
     }

@@ -86,10 +86,10 @@ function showStatus(status) {
   const proof = age === null ? "never proven alive" : `last proof of life ${age < 60 ? `${age.toFixed(1)} s` : long(age)} ago`;
   say("proof", reason ? `${proof}: ${reason}` : proof);
   say("sessions", count(Object.values(status.sessions).reduce((a, b) => a + b, 0)));
-  const { wanted, held } = status.channels;
+  const { wanted, subscribed } = status.channels;
   say("channels", count(wanted));
-  say("held", held < wanted ? `${count(wanted - held)} not confirmed by Redis` : wanted ? "all confirmed by Redis" : "no session wants any");
-  at("channels").dataset.state = held < wanted ? "wait" : "";
+  say("unconfirmed", subscribed < wanted ? `${count(wanted - subscribed)} not confirmed by Redis` : wanted ? "all confirmed by Redis" : "no session wants any");
+  at("channels").dataset.state = subscribed < wanted ? "wait" : "";
 }
 
 function showRates(status, scrape, now) {

@@ -37,7 +37,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
         Err(error) => return report.fail("redis login", &error.to_string(), login_advice(&error)),
     };
     let user = settings.username.as_deref().unwrap_or("default");
-    report.ok("redis login", &format!("as user {user}, RESP3"));
+    report.ok("redis login", &format!("as user {user}"));
     version(&redis, report).await;
     output_buffer(&redis, settings, report).await;
     channels(&mut redis, config, report).await;
@@ -82,20 +82,21 @@ fn login_advice(error: &LinkError) -> &'static str {
     } else if is("max number of clients") {
         "raise `maxclients` in Redis, or close what uses its connections up"
     } else if is("unknown command") || is("NOPROTO") || is("RESP") {
-        "this Redis does not speak RESP3: Sockway needs version 6 or later"
+        "this server does not speak the protocol of Redis: is it one?"
     } else if is("ertificate") || is("TLS") || is("tls") {
-        "rediss:// needs a certificate that this machine trusts, for the host name in redis.url"
+        "rediss:// needs a certificate that this machine, or redis.tls.ca_file, trusts, for the host \
+         name in redis.url; a Redis that asks for one of ours needs redis.tls.cert_file"
     } else {
         "is it Redis that answers there, and with or without TLS as redis.url says (rediss:// is with)?"
     }
 }
 
-/// For the reader: that it is 6 or later is proven by the login, which agreed on RESP3.
+/// For the reader.
 async fn version(redis: &RedisDiagnostics, report: &mut Report) {
     match redis.version().await {
         Ok(version) => report.ok("redis version", &version),
         Err(LinkError::Answered(said)) if said.contains("NOPERM") => {
-            report.ok("redis version", "6 or later; the account may not ask for more (INFO)");
+            report.ok("redis version", "not known; the account may not ask (INFO)");
         }
         Err(error) => report.warn("redis version", &error.to_string(), "is this a real Redis?"),
     }
@@ -252,8 +253,8 @@ mod tests {
             ),
             ("LOADING Redis is loading the dataset in memory", "try again"),
             ("ERR max number of clients reached", "maxclients"),
-            ("ERR unknown command 'HELLO'", "version 6"),
-            ("invalid peer certificate: UnknownIssuer", "trusts"),
+            ("ERR unknown command 'PING'", "the protocol of Redis"),
+            ("invalid peer certificate: unknown issuer", "trusts"),
             ("whatever else", "with or without TLS"),
         ] {
             let advice = login_advice(&LinkError::Answered(said.to_owned()));

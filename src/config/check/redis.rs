@@ -2,7 +2,10 @@
 
 use super::any_text;
 use crate::{
-    config::{Redis, grammar, mask, reader::Table, redis_url, redis_url::RedisUrl, units},
+    config::{
+        Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table, redis_url,
+        redis_url::RedisUrl, tls, units,
+    },
     secret::Secret,
 };
 
@@ -20,6 +23,8 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
     let control_channel = table.text("control_channel", "sockway:control", channel);
     let max_payload = table.amount("max_payload", "8MiB", units::size);
     let channel_prefix = table.text("channel_prefix", "", channel);
+    let is_tls = url.as_ref().is_none_or(|url| has_tls(&url.address));
+    let tls = table.optional_table("tls", |table| redis_tls(table, is_tls));
 
     if let (Some(timeout), Some(interval)) = (probe_timeout, probe_interval)
         && timeout >= interval
@@ -50,6 +55,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         database: url.database,
         username,
         password,
+        tls: tls.unwrap_or_else(|| Some(RedisTls::default()))?,
         probe_interval: probe_interval?,
         probe_timeout: probe_timeout?,
         reconnect_min: reconnect_min?,
@@ -60,6 +66,36 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         max_payload: max_payload?,
         channel_prefix: channel_prefix?.unwrap_or_default(),
     })
+}
+
+fn has_tls(address: &RedisAddress) -> bool {
+    matches!(address, RedisAddress::Tcp { tls: true, .. })
+}
+
+/// `[redis.tls]`. `None` after a problem was recorded.
+fn redis_tls(table: &mut Table<'_, '_>, is_tls: bool) -> Option<RedisTls> {
+    let roots = table.file("ca_file", files::pem, |pem| tls::chain(&pem));
+    let chain = table.file("cert_file", files::pem, |pem| tls::chain(&pem));
+    let key = table.file("key_file", files::pem, |pem| tls::key(&pem));
+    let (roots, chain, key) = (roots?, chain?, key?);
+    let named =
+        [("ca_file", roots.is_some()), ("cert_file", chain.is_some()), ("key_file", key.is_some())];
+    for (key, _) in named.iter().filter(|(_, named)| *named && !is_tls) {
+        table.problem(key, "only a rediss:// URL has TLS");
+    }
+    let identity = match (chain, key) {
+        (None, None) => None,
+        (Some(chain), Some(key)) => Some((chain, key)),
+        (Some(_), None) => {
+            table.problem("key_file", "is missing: the key of cert_file");
+            return None;
+        }
+        (None, Some(_)) => {
+            table.problem("cert_file", "is missing: the certificate of key_file");
+            return None;
+        }
+    };
+    RedisTls::new(roots, identity).map_err(|(key, problem)| table.problem(key, problem)).ok()
 }
 
 /// User and password from the keys or from the URL, each from one place only.

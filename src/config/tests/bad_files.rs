@@ -79,6 +79,9 @@ fn files_named_in_vain_are_told_with_the_key_that_names_them() {
         ("auth.jwt.secret_file = \"empty\"", "auth.jwt.secret_file: DIR/empty is empty"),
         ("server.tls.cert_file = \"empty\"", "server.tls.cert_file: DIR/empty is empty"),
         ("server.tls.key_file = \"bytes\"", "server.tls.key_file: holds no private key in PEM"),
+        ("redis.tls.ca_file = \"empty\"", "redis.tls.ca_file: DIR/empty is empty"),
+        ("redis.tls.cert_file = \"bytes\"", "redis.tls.cert_file: holds no certificate in PEM"),
+        ("redis.tls.key_file = \"bytes\"", "redis.tls.key_file: holds no private key in PEM"),
         (
             "auth.jwt.algorithms = [\"RS256\"]\nauth.jwt.public_key_file = \"empty\"",
             "auth.jwt.public_key_file: DIR/empty is empty",

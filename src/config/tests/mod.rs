@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_values;
 mod good_values;
 mod plan;
+mod redis_tls;
 mod reference;
 
 use super::{ConfigError, Loaded, parse_with};

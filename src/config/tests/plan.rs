@@ -26,6 +26,7 @@ use Takes::{Effect, Restart};
 const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.listen", r#""127.0.0.1:1""#, Restart, "server.listen"),
     ("server.shards", "63", Restart, "server.shards"),
+    ("server.ring_bytes", r#""7MiB""#, Restart, "server.ring_bytes"),
     ("server.handshake_timeout", r#""7s""#, Effect, "server.handshake_timeout"),
     ("server.max_connections", "7", Effect, "server.max_connections"),
     ("server.max_pending_handshakes", "7", Effect, "server.max_pending_handshakes"),
@@ -38,10 +39,10 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.tls.cert_file", r#""renewed.pem""#, Effect, "server.tls.cert_file"),
     ("server.tls.key_file", r#""second.key""#, Effect, "server.tls.key_file"),
     ("admin.listen", r#""127.0.0.1:1""#, Restart, "admin.listen"),
-    ("redis.url", r#""redis://127.0.0.1:1/0""#, Restart, "redis.url"),
+    ("redis.url", r#""rediss://127.0.0.1:1/0""#, Restart, "redis.url"),
     ("redis.username", r#""someone""#, Restart, "redis.username"),
-    ("redis.password_file", r#""secret""#, Restart, "redis.password"),
-    ("redis.password", r#""hunter2""#, Restart, "redis.password"),
+    ("redis.password_file", r#""secret""#, Effect, "redis.password"),
+    ("redis.password", r#""hunter2""#, Effect, "redis.password"),
     ("redis.probe_interval", r#""7s""#, Restart, "redis.probe_interval"),
     ("redis.probe_timeout", r#""700ms""#, Restart, "redis.probe_timeout"),
     ("redis.reconnect_min", r#""700ms""#, Restart, "redis.reconnect_min"),
@@ -51,6 +52,9 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("redis.control_channel", r#""other""#, Restart, "redis.control_channel"),
     ("redis.max_payload", r#""7MiB""#, Restart, "redis.max_payload"),
     ("redis.channel_prefix", r#""p:""#, Restart, "redis.channel_prefix"),
+    ("redis.tls.ca_file", r#""second.pem""#, Restart, "redis.tls.ca_file"),
+    ("redis.tls.cert_file", r#""renewed.pem""#, Restart, "redis.tls.cert_file"),
+    ("redis.tls.key_file", r#""second.key""#, Restart, "redis.tls.key_file"),
     ("auth.sources", r#"["header"]"#, Effect, "auth.sources"),
     ("auth.reject", r#""close""#, Effect, "auth.reject"),
     ("auth.jwt.algorithms", r#"["HS256", "HS512"]"#, Effect, "auth.jwt.algorithms"),
@@ -93,6 +97,7 @@ fn companions(key: &str) -> &'static [(&'static str, &'static str)] {
     match key {
         // The same key pair in another certificate needs no companion; another pair does.
         "server.tls.key_file" => &[("server.tls.cert_file", "\"second.pem\"")],
+        "redis.tls.key_file" => &[("redis.tls.cert_file", "\"second.pem\"")],
         "redis.username" => &[("redis.password", "\"hunter2\"")],
         "auth.jwt.secret_file" => &[("auth.jwt.secret", "\"\"")],
         "auth.jwt.public_key_file" | "auth.jwt.jwks_url" => {
@@ -168,6 +173,10 @@ fn every_key_takes_effect_at_once_or_needs_a_restart_and_is_named() {
     let mut root: Table = whole_reference().parse().unwrap();
     set(&mut root, "server.tls.cert_file", "\"first.pem\"");
     set(&mut root, "server.tls.key_file", "\"first.key\"");
+    set(&mut root, "redis.url", "\"rediss://127.0.0.1:6379/0\"");
+    set(&mut root, "redis.tls.ca_file", "\"first.pem\"");
+    set(&mut root, "redis.tls.cert_file", "\"first.pem\"");
+    set(&mut root, "redis.tls.key_file", "\"first.key\"");
     let old = config(&root, directory.path());
     for (key, value, takes, named) in KEYS {
         let mut changed = root.clone();
@@ -193,6 +202,7 @@ fn the_table_above_has_every_key() {
     let files = ["redis.password_file", "auth.jwt.secret_file", "auth.jwt.public_key_file"];
     keys.extend(files.map(str::to_owned));
     keys.extend(["server.tls.cert_file", "server.tls.key_file"].map(str::to_owned));
+    keys.extend(["ca_file", "cert_file", "key_file"].map(|key| format!("redis.tls.{key}")));
     let covered = KEYS.iter().map(|row| row.0.to_owned());
     assert_eq!(covered.collect::<BTreeSet<_>>(), keys);
 }
@@ -287,7 +297,7 @@ fn a_secret_behind_the_mask_is_compared_and_neither_it_nor_its_hash_is_printed()
     let changed = plan(&one, &other);
     assert_eq!(
         (changed.live, changed.restart),
-        (vec!["auth.token".to_owned()], vec!["redis.password".to_owned()])
+        (["auth.token", "redis.password"].map(str::to_owned).to_vec(), vec![])
     );
     let printed = format!("{:?}", one.effective);
     assert!(!printed.contains("hunter") && !printed.contains("Content"), "{printed}");

@@ -66,7 +66,7 @@ fn the_reference_and_every_example_load() {
 #[test]
 fn the_reference_says_exactly_the_defaults() {
     let least = format!(
-        "[server.tls]\n[auth.jwt]\nsecret = {SECRET:?}\n[[endpoint]]\nname = \"notifications\"\n\
+        "[server.tls]\n[redis.tls]\n[auth.jwt]\nsecret = {SECRET:?}\n[[endpoint]]\nname = \"notifications\"\n\
          path = \"/ws/notifications\"\n\
          channels = [\"user:{{user}}:notifications\", \"notifications:global\"]\n"
     );

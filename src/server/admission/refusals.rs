@@ -42,7 +42,7 @@ impl Refusals {
     /// a turn of a shard, never for a client. Cancel-safe.
     ///
     /// # Panics
-    /// Never: the places outlast whoever waits for one.
+    /// Never: the semaphore is never closed.
     pub(super) async fn place(&self) -> RefusalPlace {
         let now = Instant::now();
         if self.places.available_permits() == 0 {

@@ -26,6 +26,7 @@ use crate::{
     reason::Refusal,
     shard::{SessionSpec, Shard, Subscription},
 };
+use bytes::Bytes;
 use decide::Denied;
 use futures_util::FutureExt as _;
 use head::{Received, RequestHead};
@@ -63,7 +64,7 @@ impl From<Refusal> for NoSession {
 /// A request for an endpoint, correct as far as that shows without a token.
 struct Recognised {
     head: RequestHead,
-    early: bytes::Bytes,
+    early: Bytes,
     matched: Matched,
 }
 
@@ -119,7 +120,8 @@ impl Handshake {
         let end = async {
             tokio::select! {
                 refusal = late => refusal,
-                () = admitted.pending.cut_off() => Refusal::RequestTimeout,
+                // Its time is not up: others wait for the place.
+                () = admitted.pending.cut_off() => Refusal::AtCapacity,
             }
         };
         match self.recognise(&mut transport, end).await {

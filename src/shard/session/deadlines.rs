@@ -61,6 +61,11 @@ impl Session {
         }
     }
 
+    /// Whether the moment of its closing with 1012 is set.
+    pub(in crate::shard) fn is_draining(&self) -> bool {
+        self.deadlines.drain.get() != 0
+    }
+
     /// Closes the session with 1012 this much later.
     pub(in crate::shard) fn drain_after(&self, delay: Duration) {
         self.set_deadline(&self.deadlines.drain, delay);

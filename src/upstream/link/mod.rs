@@ -3,8 +3,27 @@
 //! A link is dialled once and never mends itself: when it ends, the actor drops it and dials anew,
 //! so that start-up and recovery are one code path. Dropping a link closes its connection.
 //!
-//! Rooms: `resp` bytes → borrowed events · `connection` the read and write buffers and the queue of
-//! what was asked · `dial` TCP, unix socket or TLS, then HELLO, AUTH, SETNAME, SELECT.
+//! Rooms: `resp` bytes → events, `value` small answers, `skip` what is not kept · `read_buffer` what was
+//! received · `wire` a stream with its read and write buffers · `connection` the queue of what was
+//! asked · `dial` TCP (`addresses`), unix socket or TLS, then `login`: HELLO, AUTH, SETNAME, SELECT,
+//! PING · `credentials` user and password, which may change · `mask` Redis's errors without secrets.
+
+mod addresses;
+mod connection;
+mod credentials;
+mod dial;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+mod login;
+mod mask;
+mod read_buffer;
+mod resp;
+mod skip;
+mod value;
+mod wire;
+
+pub use credentials::{Credentials, Login};
+pub(super) use {connection::Connection, dial::Dialler};
 
 use std::{future::Future, pin::Pin};
 
@@ -29,6 +48,10 @@ pub(super) trait Link: Send + 'static {
     /// What has arrived already, if anything: from the buffer, or by a read that does not wait.
     /// Everything received before the end comes before [`Arrival::Ended`], after which nothing comes.
     fn try_next(&mut self) -> Option<Arrival<'_>>;
+
+    /// How many bytes have been received: any of them proves that the other side lives, though it
+    /// takes many to make an arrival.
+    fn received(&self) -> u64;
 }
 
 /// A command on a connection that subscribes. Channels and patterns are named as Redis knows them.
@@ -47,9 +70,17 @@ pub(super) enum Command {
 /// What arrives. Names and payloads borrow the link's read buffer.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Arrival<'a> {
-    Message { channel: &'a [u8], pattern: Option<&'a [u8]>, payload: &'a [u8] },
+    Message {
+        channel: &'a [u8],
+        pattern: Option<&'a [u8]>,
+        payload: &'a [u8],
+    },
     /// A message above the cap: its payload was skipped as it came, never buffered.
-    Oversized { channel: &'a [u8], pattern: Option<&'a [u8]>, bytes: u64 },
+    Oversized {
+        channel: &'a [u8],
+        pattern: Option<&'a [u8]>,
+        bytes: u64,
+    },
     /// Redis has confirmed one channel: every message behind this arrives.
     Confirmed(&'a [u8]),
     /// Redis has let go of one channel. Also when nobody asked (a cluster's `sunsubscribe`).
@@ -58,7 +89,9 @@ pub(super) enum Arrival<'a> {
     Rejected(Command, LinkError),
     /// The answer to the oldest PING; `warning` is Redis's error text where it answers with one that
     /// does not end the connection's use (MISCONF, LOADING, NOPERM …).
-    Pong { warning: Option<LinkError> },
+    Pong {
+        warning: Option<LinkError>,
+    },
     /// The answer to the oldest ROLE.
     Role(Role),
     Ended(LinkError),
@@ -69,7 +102,10 @@ pub(super) enum Arrival<'a> {
 pub(super) enum Role {
     Primary,
     /// With the address of its primary, as it names it.
-    Replica { host: String, port: u16 },
+    Replica {
+        host: String,
+        port: u16,
+    },
     /// ROLE is not allowed, or its answer was not understood: nothing is concluded from it.
     Unknown,
 }

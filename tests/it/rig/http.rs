@@ -23,7 +23,7 @@ impl Request {
 
     /// Any request line.
     pub(crate) fn line(line: &str) -> Self {
-        Self { line: line.to_owned(), headers: Vec::new() }.header("Host", "sockway.test")
+        Self { line: line.to_owned(), headers: Vec::new() }.header("Host", "localhost")
     }
 
     /// A correct WebSocket handshake.

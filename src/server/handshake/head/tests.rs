@@ -5,6 +5,7 @@ use super::{
     *,
 };
 use crate::{config::OriginRule, server::admission::reported};
+use hyper::{HeaderMap, Uri};
 use std::{future::pending, time::Duration};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -88,27 +89,57 @@ async fn what_is_no_http_1_request_is_a_bad_handshake() {
     }
 }
 
+const CORRECT: &[u8] = b"GET /ws?a=%41&b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
+    Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://x\r\n\
+    Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
+
+/// A correct head with a few bytes changed, left out or cut off.
+fn mutated(random: &mut fastrand::Rng) -> Vec<u8> {
+    let mut bytes = CORRECT.to_vec();
+    for _ in 0..random.usize(1..6) {
+        let at = random.usize(..bytes.len());
+        match random.u8(..3) {
+            0 => bytes[at] = random.u8(..),
+            1 => drop(bytes.remove(at)),
+            _ => bytes.truncate(at.max(8)),
+        }
+    }
+    bytes
+}
+
 #[tokio::test]
 async fn no_bytes_make_a_panic() {
-    let correct = b"GET /ws?a=%41&b HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\
-        Connection: Upgrade\r\nSec-WebSocket-Version: 13\r\nOrigin: https://x\r\n\
-        Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nX-Forwarded-For: 192.0.2.1\r\n\r\n";
     for seed in 0..3000 {
-        let mut random = fastrand::Rng::with_seed(seed);
-        let mut bytes = correct.to_vec();
-        for _ in 0..random.usize(1..6) {
-            let at = random.usize(..bytes.len());
-            match random.u8(..3) {
-                0 => bytes[at] = random.u8(..),
-                1 => drop(bytes.remove(at)),
-                _ => bytes.truncate(at.max(8)),
-            }
-        }
+        let bytes = mutated(&mut fastrand::Rng::with_seed(seed));
         // A panic in any of these fails the test.
         if let Ok(Received { head, .. }) = received(&bytes, false).await {
             let _ = upgrade::check(&head);
             let _ = reported(None, &head.headers, &[]);
             origin::allowed(&[OriginRule::Exact("https://x".to_owned())], &head.headers);
+        }
+    }
+}
+
+/// What becomes of a head that comes in pieces of this size, and then nothing more.
+fn in_pieces(bytes: &[u8], size: usize) -> Result<(Uri, HeaderMap), NoSession> {
+    let mut reader = HeadReader::default();
+    for piece in bytes.chunks(size) {
+        reader.bytes.extend_from_slice(piece);
+        if let Some(end) = reader.scanner.scan(&reader.bytes)? {
+            let head = reader.parse(end)?.head;
+            return Ok((head.uri, head.headers));
+        }
+    }
+    Err(reader.ended())
+}
+
+#[test]
+fn a_head_comes_to_the_same_however_it_is_cut() {
+    for seed in 0..3000 {
+        let bytes = mutated(&mut fastrand::Rng::with_seed(seed));
+        let whole = in_pieces(&bytes, bytes.len());
+        for size in [1, 2, 7, 50] {
+            assert_eq!(in_pieces(&bytes, size), whole, "{size}: {}", bytes.escape_ascii());
         }
     }
 }

@@ -16,19 +16,24 @@ fn table() -> (Table, Instant) {
     (table, now)
 }
 
-fn asked(table: &mut Table) -> Vec<(String, Shards)> {
-    let batch = table.take_subscribes(1_000).into_iter();
-    batch.map(|ask| (ask.channel.to_string(), ask.gap)).collect()
+fn asked(table: &mut Table) -> Vec<ChannelName> {
+    table.take_subscribes(1_000)
 }
 
-/// A table in which shard 0 holds the channel `a`.
-fn held() -> (Table, Instant) {
+/// A table in which shard 0 has the channel `a`, subscribed.
+fn subscribed() -> (Table, Instant) {
     let (mut table, now) = table();
     assert_eq!(table.join(0, &name("a")), Joined::Pending);
-    assert_eq!(asked(&mut table), [("a".to_owned(), 0)]);
-    assert_eq!(table.confirm(&name("a"), now), 1);
+    assert_eq!(asked(&mut table), [name("a")]);
+    assert_eq!(table.confirm("a", now), answered("a", 1, None));
     (table, now)
 }
+
+fn answered(channel: &str, shards: Shards, gap: Option<GapReason>) -> Option<Answered> {
+    Some(Answered { channel: name(channel), shards, gap })
+}
+
+const RECONNECTED: GapReason = GapReason::RedisReconnected;
 
 #[test]
 fn an_entry_is_small() {
@@ -44,19 +49,19 @@ fn a_channel_is_asked_for_once_however_many_shards_join() {
     assert_eq!(asked(&mut table).len(), 1);
     assert_eq!(table.join(5, &name("a")), Joined::Pending);
     assert_eq!(asked(&mut table), []);
-    assert_eq!(table.confirm(&name("a"), now), 1 | 1 << 3 | 1 << 5 | 1 << 63);
-    assert_eq!(table.join(6, &name("a")), Joined::Held);
-    assert_eq!((table.wanted(), table.held()), (1, 1));
+    assert_eq!(table.confirm("a", now), answered("a", 1 | 1 << 3 | 1 << 5 | 1 << 63, None));
+    assert_eq!(table.join(6, &name("a")), Joined::Subscribed);
+    assert_eq!((table.wanted(), table.subscribed()), (1, 1));
 }
 
 #[test]
 fn messages_go_to_those_who_want_the_channel_only() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.join(2, &name("a"));
-    assert_eq!(table.route("a").map(|(_, shards)| shards), Some(0b101));
+    assert_eq!(table.route(ONLY_NODE, "a"), Route::To(&name("a"), 0b101));
     table.leave(0, &name("a"), now);
-    assert_eq!(table.route("a").map(|(_, shards)| shards), Some(0b100));
-    assert_eq!(table.route("b"), None);
+    assert_eq!(table.route(ONLY_NODE, "a"), Route::To(&name("a"), 0b100));
+    assert_eq!(table.route(ONLY_NODE, "b"), Route::Unknown);
 }
 
 #[test]
@@ -85,8 +90,8 @@ fn joining_and_leaving_in_turn_does_not_grow_the_queues() {
         table.join(0, &name("a"));
         table.leave(0, &name("a"), now);
     }
-    assert_eq!(table.to_subscribe.len(), 1);
-    let (mut table, now) = held();
+    assert_eq!(table.queues.to_subscribe.len(), 1);
+    let (mut table, now) = subscribed();
     for _ in 0..100 {
         table.leave(0, &name("a"), now);
         table.join(0, &name("a"));
@@ -96,23 +101,23 @@ fn joining_and_leaving_in_turn_does_not_grow_the_queues() {
 
 #[test]
 fn a_channel_lingers_after_its_last_leave_and_is_then_released() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
     assert_eq!(table.next_expiry(), Some(now + LINGER));
     table.expire(now + LINGER / 2);
     assert!(!table.unsubscribes());
     table.expire(now + LINGER);
     assert_eq!(table.take_unsubscribes(9, now + LINGER), [name("a")]);
-    assert_eq!(table.held(), 0);
-    table.released(&name("a"));
+    assert_eq!(table.subscribed(), 0);
+    table.released("a");
     assert_eq!(table.entries.len(), 0);
 }
 
 #[test]
-fn a_join_within_the_linger_is_held_at_once_and_stays_held() {
-    let (mut table, now) = held();
+fn a_join_within_the_linger_is_subscribed_at_once_and_stays_so() {
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
-    assert_eq!(table.join(1, &name("a")), Joined::Held);
+    assert_eq!(table.join(1, &name("a")), Joined::Subscribed);
     table.expire(now + LINGER);
     assert!(!table.unsubscribes());
     // … and a second leave lingers as long again, from then on.
@@ -125,7 +130,7 @@ fn a_join_within_the_linger_is_held_at_once_and_stays_held() {
 
 #[test]
 fn a_rejoin_and_leave_inside_one_linger_starts_it_anew() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
     table.join(0, &name("a"));
     table.leave(0, &name("a"), now + LINGER / 2);
@@ -137,10 +142,10 @@ fn a_rejoin_and_leave_inside_one_linger_starts_it_anew() {
 
 #[test]
 fn a_join_between_linger_and_unsubscribe_keeps_the_channel() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
     table.expire(now + LINGER);
-    assert_eq!(table.join(0, &name("a")), Joined::Held);
+    assert_eq!(table.join(0, &name("a")), Joined::Subscribed);
     assert_eq!(table.take_unsubscribes(9, now + LINGER), []);
     // Gone again before the next command: it lingers in full.
     table.leave(0, &name("a"), now + LINGER);
@@ -150,13 +155,13 @@ fn a_join_between_linger_and_unsubscribe_keeps_the_channel() {
 
 #[test]
 fn a_join_during_the_unsubscribe_is_subscribed_anew_without_a_gap() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
     table.expire(now + LINGER);
     table.take_unsubscribes(9, now + LINGER);
     assert_eq!(table.join(1, &name("a")), Joined::Pending);
-    table.released(&name("a"));
-    assert_eq!(asked(&mut table), [("a".to_owned(), 0)]);
+    table.released("a");
+    assert_eq!(asked(&mut table), [name("a")]);
 }
 
 #[test]
@@ -165,60 +170,85 @@ fn a_channel_left_while_it_was_asked_for_lingers_like_any_other() {
     table.join(0, &name("a"));
     asked(&mut table);
     table.leave(0, &name("a"), now);
-    assert_eq!(table.confirm(&name("a"), now), 0);
+    assert_eq!(table.confirm("a", now), answered("a", 0, None));
     assert_eq!(table.next_expiry(), Some(now + LINGER));
 }
 
 #[test]
-fn after_a_lost_link_only_what_was_held_comes_back_with_a_gap() {
-    let (mut table, now) = held();
+fn after_a_lost_link_only_what_was_subscribed_comes_back_with_a_gap() {
+    let (mut table, now) = subscribed();
     table.join(1, &name("new"));
-    assert_eq!(table.link_lost(), [(name("new"), 0b10)]);
-    assert_eq!((table.wanted(), table.held()), (2, 0));
+    let lost = table.link_lost(RECONNECTED);
+    assert_eq!((lost.confirmed, lost.unanswered), (vec![name("a")], vec![(name("new"), 0b10)]));
+    assert_eq!((table.wanted(), table.subscribed()), (2, 0));
     assert_eq!(table.join(2, &name("a")), Joined::NoLink);
     assert_eq!(table.join(2, &name("later")), Joined::NoLink);
     table.link_up();
     let mut batch = asked(&mut table);
     batch.sort();
-    let expected = [("a", 0b101), ("later", 0), ("new", 0)].map(|(n, gap)| (n.to_owned(), gap));
-    assert_eq!(batch, expected);
-    table.confirm(&name("a"), now);
-    assert_eq!(table.held(), 1);
+    assert_eq!(batch, ["a", "later", "new"].map(name));
+    assert_eq!(table.confirm("later", now), answered("later", 0b100, None));
+    assert_eq!(table.confirm("new", now), answered("new", 0b10, None));
+    assert_eq!(table.confirm("a", now), answered("a", 0b101, Some(RECONNECTED)));
 }
 
 #[test]
-fn a_link_lost_again_while_resubscribing_leaves_a_second_gap() {
-    let (mut table, _) = held();
-    table.link_lost();
-    table.link_up();
-    assert_eq!(asked(&mut table), [("a".to_owned(), 1)]);
-    table.link_lost();
-    table.link_up();
-    assert_eq!(asked(&mut table), [("a".to_owned(), 1)]);
+fn a_link_lost_again_while_resubscribing_leaves_one_gap() {
+    let (mut table, now) = subscribed();
+    for _ in 0..2 {
+        table.link_lost(RECONNECTED);
+        table.link_up();
+        assert_eq!(asked(&mut table), [name("a")]);
+    }
+    assert_eq!(table.confirm("a", now), answered("a", 1, Some(RECONNECTED)));
 }
 
 #[test]
 fn a_channel_that_has_come_back_has_no_further_gap() {
-    let (mut table, now) = held();
-    table.link_lost();
+    let (mut table, now) = subscribed();
+    table.link_lost(RECONNECTED);
     table.link_up();
     asked(&mut table);
-    table.confirm(&name("a"), now);
+    table.confirm("a", now);
     table.leave(0, &name("a"), now);
     table.expire(now + LINGER);
     table.take_unsubscribes(9, now + LINGER);
-    table.released(&name("a"));
+    table.released("a");
     table.join(0, &name("a"));
-    assert_eq!(asked(&mut table), [("a".to_owned(), 0)]);
+    assert_eq!(asked(&mut table), [name("a")]);
+    assert_eq!(table.confirm("a", now), answered("a", 1, None));
+}
+
+#[test]
+fn messages_of_a_channel_that_is_not_confirmed_on_their_node_are_stale() {
+    let (mut table, now) = subscribed();
+    assert_eq!(table.route(ONLY_NODE + 1, "a"), Route::Stale);
+    table.link_lost(RECONNECTED);
+    assert_eq!(table.route(ONLY_NODE, "a"), Route::Stale);
+    table.link_up();
+    asked(&mut table);
+    assert_eq!(table.route(ONLY_NODE, "a"), Route::Stale);
+    table.confirm("a", now);
+    assert_eq!(table.route(ONLY_NODE, "a"), Route::To(&name("a"), 1));
+}
+
+#[test]
+fn a_channel_that_redis_lets_go_of_unasked_is_lost_and_asked_for_again() {
+    let (mut table, now) = subscribed();
+    assert_eq!(table.released("a"), Some(name("a")));
+    assert_eq!(table.subscribed(), 0);
+    assert_eq!(asked(&mut table), [name("a")]);
+    assert_eq!(table.confirm("a", now), answered("a", 1, Some(GapReason::RedisMoved)));
+    assert_eq!(table.released("unknown"), None);
 }
 
 #[test]
 fn a_lost_link_forgets_what_nobody_wants() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
     table.join(0, &name("queued"));
     table.leave(0, &name("queued"), now);
-    assert_eq!(table.link_lost(), []);
+    assert_eq!(table.link_lost(RECONNECTED), LostChannels::default());
     assert_eq!((table.entries.len(), table.next_expiry()), (0, None));
 }
 
@@ -230,32 +260,66 @@ fn without_a_link_nothing_piles_up() {
         assert_eq!(table.join(0, &channel), Joined::NoLink);
         table.leave(0, &channel, Instant::now());
     }
-    assert_eq!((table.entries.len(), table.to_subscribe.len()), (0, 0));
+    assert_eq!((table.entries.len(), table.queues.to_subscribe.len()), (0, 0));
 }
 
 #[test]
-fn a_refusal_is_remembered_and_asked_anew_only_while_wanted() {
+fn a_refusal_is_remembered_and_asked_anew_only_while_wanted_and_alone() {
     let (mut table, now) = table();
     table.join(0, &name("a"));
     table.join(0, &name("b"));
     asked(&mut table);
-    assert_eq!(table.refuse(&name("a")), 1);
-    assert_eq!(table.refuse(&name("b")), 1);
+    assert_eq!(table.refuse("a"), answered("a", 1, None));
+    assert_eq!(table.refuse("b"), answered("b", 1, None));
     table.leave(0, &name("a"), now);
     assert_eq!(table.join(1, &name("a")), Joined::Refused);
     assert!(!table.subscribes(), "a refused channel is not asked for at each join");
     table.leave(1, &name("a"), now);
     assert!(table.has_refused());
     table.retry_refused();
-    assert_eq!(asked(&mut table), [("b".to_owned(), 0)]);
+    assert_eq!((asked(&mut table), table.take_alone(9)), (vec![], vec![name("b")]));
     assert_eq!(table.entries.len(), 1);
     assert!(!table.has_refused());
+    assert_eq!(table.confirm("b", now), answered("b", 1, None));
+}
+
+#[test]
+fn who_was_refused_once_is_asked_alone_until_it_is_confirmed() {
+    let (mut table, now) = table();
+    table.join(0, &name("a"));
+    asked(&mut table);
+    table.refuse("a");
+    table.leave(0, &name("a"), now);
+    table.retry_refused();
+    assert_eq!(table.entries.len(), 0);
+    table.join(0, &name("a"));
+    assert_eq!((asked(&mut table), table.take_alone(9)), (vec![], vec![name("a")]));
+    table.confirm("a", now);
+    table.link_lost(RECONNECTED);
+    table.link_up();
+    assert_eq!(asked(&mut table), [name("a")]);
+}
+
+#[test]
+fn what_is_remembered_of_refusals_is_bounded() {
+    let (mut table, now) = table();
+    for n in 0..SUSPECTS + 10 {
+        let channel = name(&n.to_string());
+        table.join(0, &channel);
+        table.take_subscribes(1);
+        table.refuse(&channel);
+        table.leave(0, &channel, now);
+    }
+    assert_eq!(table.queues.suspects.len(), 10);
 }
 
 #[test]
 fn a_leave_without_a_join_changes_nothing() {
-    let (mut table, now) = held();
+    let (mut table, now) = subscribed();
     table.leave(7, &name("a"), now);
     table.leave(7, &name("unknown"), now);
     assert_eq!((table.wanted(), table.next_expiry()), (1, None));
 }
+
+#[path = "table_model.rs"]
+mod model;

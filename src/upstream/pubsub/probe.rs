@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// The rounds of one process.
 #[derive(Debug)]
-pub(super) struct Probe {
+pub(in crate::upstream) struct Probe {
     interval: Duration,
     timeout: Duration,
     /// Tells our canaries from those of other gateways on the same channel.
@@ -23,6 +23,10 @@ pub(super) struct Probe {
     next: Instant,
     /// `None` between two rounds.
     running: Option<Round>,
+    /// PINGs sent and answered on the present link. Redis answers in order, so these numbers tell
+    /// them apart.
+    sent: u64,
+    answered: u64,
 }
 
 #[derive(Debug)]
@@ -36,8 +40,8 @@ struct Round {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Ping {
     Wanted,
-    InFlight,
-    Answered,
+    /// With its number, from 1.
+    Sent(u64),
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -61,7 +65,16 @@ pub(super) enum Outcome {
 impl Probe {
     pub(super) fn new(interval: Duration, timeout: Duration, now: Instant) -> Self {
         let instance = fastrand::u64(..);
-        Self { interval, timeout, instance, round: 0, next: now, running: None }
+        Self {
+            interval,
+            timeout,
+            instance,
+            round: 0,
+            next: now,
+            running: None,
+            sent: 0,
+            answered: 0,
+        }
     }
 
     /// Starts a round, whatever became of the one before.
@@ -75,6 +88,12 @@ impl Probe {
     /// Ends the round without a proof.
     pub(super) fn abandon(&mut self) {
         self.running = None;
+    }
+
+    /// Ends the round without a proof. What was asked on the link is not answered any more.
+    pub(super) fn link_lost(&mut self) {
+        self.running = None;
+        (self.sent, self.answered) = (0, 0);
     }
 
     pub(super) fn is_running(&self) -> bool {
@@ -103,18 +122,17 @@ impl Probe {
         })
     }
 
+    /// One PING was sent; it serves for all that is wanted now.
     pub(super) fn ping_sent(&mut self) {
-        self.advance_pings(Ping::Wanted, Ping::InFlight);
-    }
-
-    pub(super) fn ping_answered(&mut self) {
-        self.advance_pings(Ping::InFlight, Ping::Answered);
-    }
-
-    fn advance_pings(&mut self, from: Ping, to: Ping) {
+        self.sent += 1;
         let Some(round) = &mut self.running else { return };
-        let pings = [Some(&mut round.ping), round.last_chance.as_mut()];
-        pings.into_iter().flatten().filter(|ping| **ping == from).for_each(|ping| *ping = to);
+        let pings = [Some(&mut round.ping), round.last_chance.as_mut()].into_iter().flatten();
+        pings.filter(|ping| **ping == Ping::Wanted).for_each(|ping| *ping = Ping::Sent(self.sent));
+    }
+
+    /// The oldest PING is answered.
+    pub(super) fn ping_answered(&mut self) {
+        self.answered += 1;
     }
 
     pub(super) fn wants_canary(&self) -> bool {
@@ -142,7 +160,7 @@ impl Probe {
     }
 
     /// Something came in on the probe channel; other gateways' canaries do too.
-    pub(super) fn arrived(&mut self, payload: &[u8]) {
+    pub(in crate::upstream) fn arrived(&mut self, payload: &[u8]) {
         if payload == self.payload().as_bytes()
             && let Some(round) = &mut self.running
             && round.canary != Canary::NotUsed
@@ -153,13 +171,15 @@ impl Probe {
 
     /// Whether the round is over. Take in everything that has arrived before you ask.
     pub(super) fn check(&mut self, now: Instant) -> Option<Outcome> {
+        let answered = self.answered;
+        let is_answered = |ping: Ping| matches!(ping, Ping::Sent(number) if number <= answered);
         let round = self.running.as_mut()?;
         match (round.canary, round.last_chance) {
-            (Canary::Back | Canary::NotUsed, _) if round.ping == Ping::Answered => {
+            (Canary::Back | Canary::NotUsed, _) if is_answered(round.ping) => {
                 self.running = None;
                 return Some(Outcome::Proven);
             }
-            (Canary::Published(_), Some(Ping::Answered)) => {
+            (Canary::Published(_), Some(ping)) if is_answered(ping) => {
                 self.running = None;
                 return Some(Outcome::Dead);
             }
@@ -237,7 +257,6 @@ mod tests {
         probe.ping_sent();
         assert_eq!(probe.check(now + 60 * TIMEOUT), None, "the flood is not drained yet");
         probe.arrived(canary.as_bytes());
-        probe.ping_answered();
         assert_eq!(probe.check(now + 60 * TIMEOUT), Some(Outcome::Proven));
     }
 
@@ -266,5 +285,39 @@ mod tests {
         probe.ping_answered();
         assert_eq!(probe.check(now + TIMEOUT), None);
         assert!(probe.wants_ping());
+        probe.ping_sent();
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        probe.ping_answered();
+        assert_eq!(probe.check(now + TIMEOUT), Some(Outcome::Dead));
+    }
+
+    #[test]
+    fn the_answer_to_an_earlier_ping_is_not_taken_for_the_last_chance() {
+        let (mut probe, now) = probe();
+        probe.begin(true, now);
+        probe.ping_sent();
+        let canary = probe.release_canary();
+        probe.published(now);
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        // Both are in flight now, as happens in a flood; then the first one's answer comes.
+        probe.ping_sent();
+        probe.ping_answered();
+        assert_eq!(probe.check(now + TIMEOUT), None);
+        probe.arrived(canary.as_bytes());
+        assert_eq!(probe.check(now + TIMEOUT), Some(Outcome::Proven));
+    }
+
+    #[test]
+    fn the_answer_to_a_ping_of_an_abandoned_round_proves_nothing() {
+        let (mut probe, now) = probe();
+        probe.begin(false, now);
+        probe.ping_sent();
+        probe.abandon();
+        probe.begin(false, now);
+        probe.ping_sent();
+        probe.ping_answered();
+        assert_eq!(probe.check(now), None);
+        probe.ping_answered();
+        assert_eq!(probe.check(now), Some(Outcome::Proven));
     }
 }

@@ -1,0 +1,413 @@
+//! Dials to real `redis-server` children, and to servers that are less than that.
+
+use super::*;
+use crate::{
+    secret::Secret,
+    upstream::{
+        link::{Arrival, Command, Credentials, Link as _, Login, Role},
+        test_server::{Server, command, read_reply},
+    },
+};
+use std::{
+    io::{BufReader, Write as _},
+    net::{Ipv4Addr, TcpListener},
+    os::unix::net::{UnixListener, UnixStream as Socket},
+    path::PathBuf,
+    process::{Command as Process, Stdio},
+    thread,
+};
+use tempfile::TempDir;
+
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// The configuration of a file, in which names of files are relative to this directory.
+fn configured(directory: &Path, redis: &str) -> config::Redis {
+    let text = format!(
+        "[redis]\n{redis}\n[[endpoint]]\nname = \"a\"\npath = \"/a\"\nchannels = [\"a\"]\n\
+         auth = \"none\"\n"
+    );
+    let name = directory.join("sockway.toml");
+    let loaded = config::parse_with(&text, name.to_str().unwrap(), &|_| None);
+    loaded.unwrap_or_else(|error| panic!("{}", error.report())).config.redis
+}
+
+fn settings(socket: &Path) -> config::Redis {
+    configured(Path::new(""), &format!("url = \"redis+unix://{}\"", socket.display()))
+}
+
+async fn dial(settings: &config::Redis) -> Result<Connection, LinkError> {
+    Dialler::new(settings, Credentials::new(settings)).dial().await
+}
+
+async fn dialled(settings: &config::Redis) -> Connection {
+    dial(settings).await.expect("a connection")
+}
+
+/// Why a dial fails.
+async fn failure(settings: &config::Redis) -> LinkError {
+    dial(settings).await.err().expect("no connection")
+}
+
+/// What arrives next, with names and payloads as text.
+async fn next(connection: &mut Connection) -> String {
+    loop {
+        let text = |bytes| String::from_utf8_lossy(bytes).into_owned();
+        match connection.try_next() {
+            Some(Arrival::Message { channel, payload, .. }) => {
+                return format!("{}={}", text(channel), text(payload));
+            }
+            Some(Arrival::Confirmed(channel)) => return format!("+{}", text(channel)),
+            Some(other) => return format!("{other:?}"),
+            None => {}
+        }
+        timeout(PATIENCE, connection.ready()).await.expect("in time");
+    }
+}
+
+async fn subscribe(connection: &mut Connection, channels: &[&str]) -> String {
+    connection.send(Command::Subscribe(channels.iter().map(|&it| it.into()).collect()));
+    next(connection).await
+}
+
+/// Publishes so many numbers on `a`, as fast as Redis takes them.
+fn publish_numbers(socket: &Path, count: usize) -> thread::JoinHandle<()> {
+    let mut stream = Socket::connect(socket).unwrap();
+    thread::spawn(move || {
+        let mut replies = BufReader::new(stream.try_clone().unwrap());
+        for first in (0..count).step_by(1_000) {
+            let burst =
+                (first..first + 1_000).flat_map(|n| command(&["PUBLISH", "a", &n.to_string()]));
+            stream.write_all(&burst.collect::<Vec<_>>()).unwrap();
+            (0..1_000).for_each(|_| read_reply(&mut replies, &mut Vec::new()));
+        }
+    })
+}
+
+fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// A server of few words: answers each command by what `answer` makes of its words.
+fn fake(answer: impl Fn(&[String]) -> String + Send + 'static) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fake.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            let mut words = Vec::new();
+            if std::io::BufRead::fill_buf(&mut reader).is_ok_and(<[u8]>::is_empty) {
+                return;
+            }
+            read_reply(&mut reader, &mut words);
+            stream.write_all(answer(&words).as_bytes()).unwrap();
+        }
+    });
+    (directory, path)
+}
+
+#[tokio::test]
+async fn a_dial_ends_with_a_connection_on_which_messages_arrive() {
+    let port = free_port();
+    let server = Server::start(&["--port", &port.to_string()]);
+    for url in [
+        format!("redis://127.0.0.1:{port}/3"),
+        format!("redis://localhost:{port}"),
+        format!("redis+unix://{}?db=2", server.socket().display()),
+    ] {
+        let mut connection = dialled(&configured(Path::new(""), &format!("url = {url:?}"))).await;
+        assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
+        server.publish("a", "hello");
+        assert_eq!(next(&mut connection).await, "a=hello");
+        let clients = server.call(&["CLIENT", "LIST"])[0].clone();
+        assert!(clients.lines().any(|it| it.contains("name=sockway") && it.contains("resp=3")));
+        connection.send(Command::Role);
+        assert_eq!(next(&mut connection).await, format!("Role({:?})", Role::Primary));
+    }
+}
+
+#[tokio::test]
+async fn a_burst_of_150_000_messages_arrives_whole_and_in_order() {
+    let server = Server::start(&[]);
+    let mut connection = dialled(&settings(&server.socket())).await;
+    subscribe(&mut connection, &["a"]).await;
+    let publisher = publish_numbers(&server.socket(), 150_000);
+    let mut expected = 0;
+    while expected < 150_000 {
+        match connection.try_next() {
+            Some(Arrival::Message { payload, .. }) => {
+                assert_eq!(payload, expected.to_string().as_bytes());
+                expected += 1;
+            }
+            Some(other) => panic!("{other:?}"),
+            None => timeout(PATIENCE, connection.ready()).await.expect("in time"),
+        }
+    }
+    publisher.join().unwrap();
+}
+
+#[tokio::test]
+async fn a_reader_that_redis_cuts_off_gets_what_was_sent_and_then_the_reason() {
+    let server = Server::start(&["--client-output-buffer-limit", "pubsub 1mb 0 0"]);
+    let mut connection = dialled(&settings(&server.socket())).await;
+    subscribe(&mut connection, &["a"]).await;
+    // Nothing is read meanwhile.
+    publish_numbers(&server.socket(), 200_000).join().unwrap();
+    let mut expected = 0;
+    loop {
+        let arrival = next(&mut connection).await;
+        if arrival != format!("a={expected}") {
+            assert!(arrival.contains("client-output-buffer-limit"), "{arrival}");
+            break;
+        }
+        expected += 1;
+    }
+    assert!((1_000..200_000).contains(&expected), "{expected}");
+}
+
+#[tokio::test]
+async fn any_password_logs_in_and_a_changed_one_is_used_by_the_next_dial() {
+    let server = Server::start(&[]);
+    let settings = settings(&server.socket());
+    let credentials = Credentials::new(&settings);
+    let dialler = Dialler::new(&settings, credentials.clone());
+    for password in ["plain", "a blank", "a\ttab", "a \"quote\" and 'another'", "\r\n$3\r\n\0ü %20"]
+    {
+        let reset = ["ACL", "SETUSER", "gateway", "reset", "on", "+@all", "&*"];
+        server.call(&[&reset[..], &[&format!(">{password}")]].concat());
+        // Still the password of the round before, or none at all.
+        if credentials.current().password.is_some() {
+            let error = dialler.dial().await.err().expect("the old password");
+            assert!(matches!(&error, LinkError::Answered(it) if it.starts_with("WRONGPASS")));
+        }
+        credentials.replace(Login {
+            username: Some("gateway".to_owned()),
+            password: Some(Secret::new(password.to_owned())),
+        });
+        dialler.dial().await.unwrap_or_else(|error| panic!("{password:?}: {error}"));
+    }
+}
+
+#[tokio::test]
+async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
+    let server = Server::start(&[]);
+    let rule = "ACL SETUSER gateway on >x resetchannels &mine:* -@all +subscribe";
+    server.call(&rule.split(' ').collect::<Vec<_>>());
+    let url = format!("url = \"redis+unix://gateway:x@{}\"", server.socket().display());
+    // Neither PING nor SETNAME is allowed: the dial succeeds all the same.
+    let mut connection = dialled(&configured(Path::new(""), &url)).await;
+    for channel in ["mine:1", "other", "mine:2"] {
+        connection.send(Command::Subscribe(vec![channel.into()]));
+    }
+    connection.send(Command::Ping);
+    connection.send(Command::Role);
+    assert_eq!(next(&mut connection).await, "+mine:1");
+    let refused = next(&mut connection).await;
+    assert!(refused.starts_with("Rejected(Subscribe([\"other\"]), ChannelRefused("), "{refused}");
+    assert_eq!(next(&mut connection).await, "+mine:2");
+    assert!(next(&mut connection).await.starts_with("Pong { warning: Some(Answered(\"NOPERM"));
+    assert_eq!(next(&mut connection).await, "Role(Unknown)");
+}
+
+#[tokio::test]
+async fn a_server_without_hello_is_logged_in_to_by_resp2() {
+    let server = Server::start(&["--rename-command", "HELLO", "", "--requirepass", "a b"]);
+    let password = |it| {
+        let url = format!("redis+unix://{}?db=1", server.socket().display());
+        configured(Path::new(""), &format!("url = {url:?}\npassword = {it:?}"))
+    };
+    let mut connection = dialled(&password("a b")).await;
+    assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
+    connection.send(Command::Ping);
+    assert_eq!(next(&mut connection).await, "Pong { warning: None }");
+    connection.send(Command::Role);
+    assert_eq!(next(&mut connection).await, "Role(Unknown)");
+    let mut publisher = Socket::connect(server.socket()).unwrap();
+    publisher
+        .write_all(&[command(&["AUTH", "a b"]), command(&["PUBLISH", "a", "x"])].concat())
+        .unwrap();
+    assert_eq!(next(&mut connection).await, "a=x");
+
+    let refused = failure(&password("wrong")).await;
+    assert!(
+        matches!(&refused, LinkError::Answered(it) if it.starts_with("WRONGPASS")),
+        "{refused}"
+    );
+}
+
+#[tokio::test]
+async fn a_login_that_is_refused_says_why_and_never_the_password() {
+    let server = Server::start(&["--requirepass", "x"]);
+    let refused = failure(&settings(&server.socket())).await;
+    assert!(matches!(&refused, LinkError::Answered(it) if it.starts_with("NOAUTH")), "{refused}");
+    let (_directory, path) = fake(|words| format!("-ERR what is {}\r\n", words.join(" ")));
+    let url = format!("url = \"redis+unix://me:hunter2@{}\"", path.display());
+    let refused = failure(&configured(Path::new(""), &url)).await;
+    let expected = "Redis answers: ERR what is HELLO 3 AUTH me *** SETNAME sockway";
+    assert_eq!(refused.to_string(), expected);
+}
+
+#[tokio::test]
+async fn a_redis_that_loads_or_cannot_save_is_a_redis() {
+    for (error, good) in [("LOADING", true), ("MISCONF", true), ("MASTERDOWN", false)] {
+        let (_directory, path) = fake(move |words| match words[0].as_str() {
+            "HELLO" => "%1\r\n+server\r\n+redis\r\n".to_owned(),
+            "PING" => format!("-{error} of it\r\n"),
+            _ => ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n".to_owned(),
+        });
+        match dial(&settings(&path)).await {
+            Ok(mut connection) => {
+                assert!(good, "{error}");
+                assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
+            }
+            Err(refused) => {
+                assert!(!good, "{error}");
+                assert_eq!(refused, LinkError::Answered(format!("{error} of it")));
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn unreachable_and_hung_up_are_told_apart() {
+    let nowhere = tempfile::tempdir().unwrap();
+    for url in [
+        format!("redis+unix://{}", nowhere.path().join("absent").display()),
+        format!("redis://127.0.0.1:{}", free_port()),
+        "redis://name.invalid".to_owned(),
+    ] {
+        let error = failure(&configured(Path::new(""), &format!("url = {url:?}"))).await;
+        assert!(matches!(error, LinkError::Unreachable(_)), "{error:?}");
+        assert!(!error.to_string().contains("os error"), "{error}");
+    }
+    let path = nowhere.path().join("rude");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || listener.incoming().for_each(drop));
+    let error = failure(&settings(&path)).await;
+    assert!(matches!(error, LinkError::Lost(_)), "{error:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_server_that_accepts_and_never_answers_is_given_up_after_five_times_the_limit() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("silent");
+    let _silent = UnixListener::bind(&path).unwrap();
+    let started = Instant::now();
+    let error = failure(&settings(&path)).await;
+    let text = "Redis accepts, but says nothing within 10s".to_owned();
+    assert_eq!((error, started.elapsed().as_secs()), (LinkError::Lost(text), 10));
+}
+
+#[tokio::test]
+async fn tls_uses_ca_file_and_the_client_certificate() {
+    let files = tempfile::tempdir().unwrap();
+    certify(files.path());
+    let port = free_port();
+    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let _server = Server::start(
+        &[
+            ["--tls-port", &port.to_string()],
+            ["--tls-cert-file", &file("server.pem")],
+            ["--tls-key-file", &file("server.key")],
+            ["--tls-ca-cert-file", &file("ca.pem")],
+            ["--tls-auth-clients", "yes"],
+        ]
+        .concat(),
+    );
+    let with = |tls: &str| {
+        let url = format!("url = \"rediss://localhost:{port}\"\n[redis.tls]\n{tls}");
+        configured(files.path(), &url)
+    };
+    let whole = "ca_file = \"ca.pem\"\ncert_file = \"client.pem\"\nkey_file = \"client.key\"";
+    let mut connection = dialled(&with(whole)).await;
+    assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
+    // Redis asks for a certificate; nobody vouches for Redis's own.
+    for tls in ["ca_file = \"ca.pem\"", "cert_file = \"client.pem\"\nkey_file = \"client.key\""] {
+        let error = failure(&with(tls)).await;
+        assert!(matches!(error, LinkError::Lost(_)), "{tls}: {error:?}");
+    }
+    // What is followed to an address is still who the certificate says.
+    let settings = with(whole);
+    let dialler = Dialler::new(&settings, Credentials::new(&settings));
+    dialler.follow("127.0.0.1".to_owned(), port).dial().await.expect("named localhost");
+}
+
+/// An authority, and a server's and a client's certificate of it.
+fn certify(directory: &Path) {
+    let openssl = |line: &str| {
+        let mut process = Process::new("openssl");
+        process.current_dir(directory).args(line.split(' ')).stderr(Stdio::null());
+        assert!(process.status().expect("openssl is installed").success(), "{line}");
+    };
+    let key = "-nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1";
+    openssl(&format!("req -x509 {key} -subj /CN=ca -keyout ca.key -out ca.pem"));
+    for name in ["server", "client"] {
+        openssl(&format!(
+            "req -x509 {key} -subj /CN={name} -keyout {name}.key -out {name}.pem -CA ca.pem \
+             -CAkey ca.key -addext subjectAltName=DNS:localhost -addext \
+             basicConstraints=critical,CA:FALSE"
+        ));
+    }
+}
+
+#[tokio::test]
+async fn another_server_is_dialled_when_a_role_names_it() {
+    let (first, second) = (free_port(), free_port());
+    let _primary = Server::start(&["--port", &first.to_string()]);
+    let _replica = Server::start(&[
+        "--port",
+        &second.to_string(),
+        "--replicaof",
+        &format!("127.0.0.1 {first}"),
+    ]);
+    let url = format!("url = \"redis://127.0.0.1:{second}\"");
+    let settings = configured(Path::new(""), &url);
+    let dialler = Dialler::new(&settings, Credentials::new(&settings));
+    let mut replica = dialler.dial().await.expect("a connection");
+    replica.send(Command::Role);
+    let named = Role::Replica { host: "127.0.0.1".to_owned(), port: first };
+    assert_eq!(next(&mut replica).await, format!("Role({named:?})"));
+    let mut primary = dialler.follow("127.0.0.1".to_owned(), first).dial().await.expect("one");
+    primary.send(Command::Role);
+    assert_eq!(next(&mut primary).await, "Role(Primary)");
+}
+
+#[tokio::test]
+async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
+    let good = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
+    let _listening = TcpListener::bind(good).unwrap();
+    let refusing = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), good.port()));
+    // A queue that is full answers nobody.
+    let silent = TcpListener::bind("127.0.0.3:0").unwrap();
+    rustix::net::listen(&silent, 0).unwrap();
+    let silent_address = silent.local_addr().unwrap();
+    let mut waiting = Vec::new();
+    let full = || std::net::TcpStream::connect_timeout(&silent_address, Duration::from_millis(50));
+    while let Ok(stream) = full() {
+        waiting.push(stream);
+    }
+    let limit = Duration::from_secs(2);
+    for addresses in [[refusing, silent_address, good], [silent_address, refusing, good]] {
+        let started = Instant::now();
+        let stream = addresses::connect(&addresses, limit).await.expect("the good one");
+        assert_eq!(stream.peer_addr().unwrap(), good);
+        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+    }
+    let error = addresses::connect(&[refusing, silent_address], limit).await.unwrap_err();
+    let text = format!("{refusing}: Connection refused; no connection within 2s");
+    assert_eq!(error, LinkError::Unreachable(text));
+}
+
+#[test]
+fn each_dial_begins_with_another_address_however_they_are_listed() {
+    let address = |n| SocketAddr::from((Ipv4Addr::new(10, 0, 0, n), 6379));
+    let first = |dial| {
+        let mut addresses = vec![address(1), address(2), address(3)];
+        addresses.rotate_left(dial % 3);
+        in_turn(&mut addresses, dial);
+        assert_eq!(addresses.len(), 3);
+        addresses[0]
+    };
+    assert_eq!([0, 1, 2, 3].map(first), [1, 2, 3, 1].map(address));
+}

@@ -1,0 +1,244 @@
+//! The connection for every command but SUBSCRIBE: it publishes the canaries.
+//!
+//! It fails and is dialled again on its own; the connection that subscribes is none of its business.
+//! Redis may close it for idleness at any time, which is no failure: it is dialled again when there is
+//! something to publish, and what was under way just then is published once more.
+
+mod commands;
+
+pub(super) use commands::{CommandConnection, CommandDialler};
+
+use super::{
+    backoff::Backoff,
+    connect::Connect,
+    link::{LinkError, Reply},
+    pubsub::Target,
+};
+use std::{future::pending, time::Duration};
+use tokio::time::Instant;
+use tracing::debug;
+
+/// A connection that publishes.
+pub(super) trait PublishConnection: Send + 'static {
+    /// Publishes; resolves when Redis has acknowledged it, not necessarily when the connection ends.
+    fn publish(&self, channel: &str, payload: &str) -> Reply<()>;
+
+    /// Resolves when the connection is closed. Cancel-safe.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send;
+}
+
+/// Publishes over a connection that is made and mended as needed.
+pub(super) struct Publisher<C: Connect> {
+    state: State<C::Publisher>,
+    target: Target,
+    /// What is being published, or will be once there is a connection.
+    order: Option<Order>,
+    backoff: Backoff,
+    /// How long a PUBLISH may take.
+    timeout: Duration,
+    /// Since when it has failed; `None` while it works.
+    failing: Option<Instant>,
+}
+
+struct Order {
+    channel: Box<str>,
+    payload: String,
+    /// It was tried before, on a connection that turned out to be closed.
+    again: bool,
+}
+
+enum State<P> {
+    /// Not wanted.
+    Off,
+    Waiting {
+        until: Instant,
+    },
+    Dialling {
+        dial: Reply<P>,
+        started: Instant,
+    },
+    Ready(P),
+    /// Redis has closed it while it was idle.
+    Closed,
+    Publishing {
+        connection: P,
+        reply: Reply<()>,
+        deadline: Instant,
+    },
+}
+
+/// What became of the connection.
+pub(super) enum PublishEvent<P> {
+    Dialled(Result<P, LinkError>),
+    Published(Result<(), LinkError>),
+    Closed,
+}
+
+/// What an event means.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum PublishOutcome {
+    /// Nothing that anyone else has to know.
+    Nothing,
+    /// There is a connection.
+    Connected,
+    /// Redis has acknowledged a PUBLISH.
+    Published,
+    /// It does not work, in words.
+    Failed(String),
+}
+
+impl<C: Connect> Publisher<C> {
+    pub(super) fn new(backoff: Backoff, timeout: Duration) -> Self {
+        let target = Target::default();
+        Self { state: State::Off, target, order: None, backoff, timeout, failing: None }
+    }
+
+    /// Closes the connection and makes none until [`Publisher::start`].
+    pub(super) fn stop(&mut self) {
+        self.state = State::Off;
+        self.order = None;
+    }
+
+    /// Dials this server now.
+    pub(super) fn start(&mut self, connect: &C, target: &Target, now: Instant) {
+        self.target = target.clone();
+        self.order = None;
+        self.dial(connect, now);
+    }
+
+    fn dial(&mut self, connect: &C, now: Instant) {
+        self.state = State::Dialling { dial: connect.publisher(&self.target), started: now };
+    }
+
+    /// Waits for what happens next. Cancel-safe.
+    pub(super) async fn next(&mut self) -> PublishEvent<C::Publisher> {
+        match &mut self.state {
+            State::Off | State::Waiting { .. } | State::Closed => pending().await,
+            State::Dialling { dial, .. } => PublishEvent::Dialled(dial.await),
+            State::Ready(connection) => {
+                connection.closed().await;
+                PublishEvent::Closed
+            }
+            State::Publishing { connection, reply, .. } => tokio::select! {
+                biased;
+                reply = reply => PublishEvent::Published(reply),
+                () = connection.closed() => {
+                    let closed = "the connection was closed".to_owned();
+                    PublishEvent::Published(Err(LinkError::Lost(closed)))
+                }
+            },
+        }
+    }
+
+    /// Takes in what has happened.
+    pub(super) fn handle(
+        &mut self,
+        event: PublishEvent<C::Publisher>,
+        connect: &C,
+        now: Instant,
+    ) -> PublishOutcome {
+        match event {
+            PublishEvent::Closed => {
+                debug!("Redis has closed the idle command connection");
+                self.state = State::Closed;
+                PublishOutcome::Nothing
+            }
+            PublishEvent::Dialled(Ok(connection)) => {
+                self.state = State::Ready(connection);
+                self.send(now);
+                PublishOutcome::Connected
+            }
+            PublishEvent::Dialled(Err(error)) => self.fail("connection", &error, now),
+            PublishEvent::Published(Ok(())) => {
+                if let State::Publishing { connection, .. } = self.take_state() {
+                    self.state = State::Ready(connection);
+                }
+                (self.order, self.failing) = (None, None);
+                self.backoff.reset();
+                PublishOutcome::Published
+            }
+            PublishEvent::Published(Err(error)) => self.not_published(&error, connect, now),
+        }
+    }
+
+    /// A connection may have been closed just when it was wanted; a fresh one tells.
+    fn not_published(&mut self, error: &LinkError, connect: &C, now: Instant) -> PublishOutcome {
+        match &mut self.order {
+            Some(order) if !order.again && matches!(error, LinkError::Lost(_)) => {
+                order.again = true;
+                self.dial(connect, now);
+                PublishOutcome::Nothing
+            }
+            _ => self.fail("PUBLISH", error, now),
+        }
+    }
+
+    fn take_state(&mut self) -> State<C::Publisher> {
+        std::mem::replace(&mut self.state, State::Off)
+    }
+
+    /// Drops the connection and plans the next dial.
+    fn fail(&mut self, what: &str, error: &LinkError, now: Instant) -> PublishOutcome {
+        let since = *self.failing.get_or_insert(now);
+        let from = match self.take_state() {
+            State::Dialling { started, .. } => started,
+            _ => now,
+        };
+        self.state = State::Waiting { until: self.backoff.after(error, now - since, from) };
+        self.order = None;
+        debug!(%error, "Redis command connection: {what} failed");
+        PublishOutcome::Failed(format!("cannot probe: {what} failed: {error}"))
+    }
+
+    /// Does what time asks for: dials again, or gives a PUBLISH up.
+    pub(super) fn tick(&mut self, connect: &C, now: Instant) -> PublishOutcome {
+        match &self.state {
+            State::Waiting { until } if *until <= now => self.dial(connect, now),
+            State::Publishing { deadline, .. } if *deadline <= now => {
+                let error = LinkError::Lost(format!("no answer within {:?}", self.timeout));
+                return self.fail("PUBLISH", &error, now);
+            }
+            _ => {}
+        }
+        PublishOutcome::Nothing
+    }
+
+    /// When [`Publisher::tick`] must be called next.
+    pub(super) fn deadline(&self) -> Option<Instant> {
+        match &self.state {
+            State::Waiting { until } => Some(*until),
+            State::Publishing { deadline, .. } => Some(*deadline),
+            State::Off | State::Dialling { .. } | State::Ready(_) | State::Closed => None,
+        }
+    }
+
+    /// Whether [`Publisher::publish`] may be called.
+    pub(super) fn is_ready(&self) -> bool {
+        matches!(self.state, State::Ready(_) | State::Closed)
+    }
+
+    /// Publishes; only when [`Publisher::is_ready`].
+    pub(super) fn publish(
+        &mut self,
+        channel: Box<str>,
+        payload: String,
+        connect: &C,
+        now: Instant,
+    ) {
+        self.order = Some(Order { channel, payload, again: false });
+        match self.state {
+            State::Closed => self.dial(connect, now),
+            _ => self.send(now),
+        }
+    }
+
+    fn send(&mut self, now: Instant) {
+        self.state = match (self.take_state(), &self.order) {
+            (State::Ready(connection), Some(order)) => {
+                let reply = connection.publish(&order.channel, &order.payload);
+                State::Publishing { connection, reply, deadline: now + self.timeout }
+            }
+            (state, _) => state,
+        };
+    }
+}

@@ -1,0 +1,131 @@
+//! Servers that complain, hang up, are demoted or change their password.
+
+use super::*;
+
+/// A server that listens on TCP too, and its port.
+fn on_tcp() -> (Server, u16) {
+    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
+    (Server::start(&["--port", &port.to_string()]), port)
+}
+
+fn tcp_settings(server: &Server, port: u16) -> config::Redis {
+    let address = RedisAddress::Tcp { host: "localhost".to_owned(), port, tls: false };
+    config::Redis { address, ..settings(server) }
+}
+
+impl Rig {
+    /// Asserts that it was up for this long.
+    async fn stays_up(&mut self, time: Duration) {
+        let down = self.status.wait_for(|status| status.link != LinkStatus::Up);
+        if let Ok(status) = timeout(time, down).await {
+            panic!("{:?}", status.unwrap().link);
+        }
+        assert_eq!(self.metrics.upstream.reconnects.get(), 0);
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_cannot_save_is_ready_all_the_same() {
+    let server = Server::start(&["--enable-protected-configs", "yes"]);
+    let mut rig = Rig::up(&server).await;
+    // Without its directory it cannot save.
+    let gone = server.directory().join("gone");
+    std::fs::create_dir(&gone).unwrap();
+    server.call(&["CONFIG", "SET", "dir", gone.to_str().unwrap()]);
+    server.call(&["CONFIG", "SET", "save", "1 1"]);
+    std::fs::remove_dir(gone).unwrap();
+    server.call(&["BGSAVE"]);
+    eventually("it complains", || server.call(&["PING"])[0].starts_with("MISCONF")).await;
+    rig.stays_up(Duration::from_secs(3)).await;
+    let mut fresh = Rig::up(&server).await;
+    fresh.joined("a").await;
+    server.publish("a", "still here");
+    assert_eq!(fresh.event().await, "a=still here");
+}
+
+#[tokio::test]
+async fn while_redis_loads_its_data_it_is_subscribed_already() {
+    let slow = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
+    let mut server = Server::start(&slow);
+    let script = "for i = 1, 1500 do redis.call('set', i, string.rep('x', 100)) end";
+    server.call(&["EVAL", script, "0"]);
+    server.call(&["SAVE"]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    server.kill();
+    rig.until_down("").await;
+    server.restart();
+    let lost_and_back = rig.subscription_event(2).await;
+    assert_eq!(lost_and_back[1], SubscriptionEvent::Confirmed(name("a")));
+    assert!(server.call(&["PING"])[0].starts_with("LOADING"), "it loads for three seconds");
+    rig.until_up().await;
+    assert!(server.call(&["PING"])[0].starts_with("LOADING"), "and is proven meanwhile");
+}
+
+#[tokio::test]
+async fn a_publisher_that_redis_closes_for_idleness_is_dialled_again_without_a_word() {
+    let server = Server::start(&["--timeout", "1"]);
+    let probe_interval = Duration::from_secs(3);
+    let mut rig = Rig::start(config::Redis { probe_interval, ..settings(&server) });
+    rig.until_up().await;
+    let outage = rig.metrics.upstream.outage_seconds.get();
+    eventually("only the subscriber is left", || server.connections() == 1).await;
+    rig.stays_up(Duration::from_secs(5)).await;
+    assert_eq!(rig.metrics.upstream.outage_seconds.get(), outage);
+}
+
+#[tokio::test]
+async fn a_publisher_that_redis_kills_now_and_then_costs_no_readiness() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    for _ in 0..20 {
+        server.call(&["CLIENT", "KILL", "TYPE", "normal"]);
+        rig.stays_up(Duration::from_millis(150)).await;
+    }
+}
+
+#[tokio::test]
+async fn a_password_that_changes_is_used_at_the_next_dial_by_both_connections() {
+    let server = Server::start(&["--requirepass", "old"]);
+    let password = |text: &str| Some(Secret::new(text.to_owned()));
+    let mut rig = Rig::start(config::Redis { password: password("old"), ..settings(&server) });
+    rig.until_up().await;
+    let admin = UnixStream::connect(server.socket()).unwrap();
+    call(&admin, &["AUTH", "old"]);
+    call(&admin, &["CONFIG", "SET", "requirepass", "a \"new\"\tone"]);
+    rig.credentials.replace(Login { username: None, password: password("a \"new\"\tone") });
+    rig.stays_up(Duration::from_secs(2)).await;
+    call(&admin, &["CLIENT", "KILL", "TYPE", "pubsub"]);
+    call(&admin, &["CLIENT", "KILL", "TYPE", "normal", "SKIPME", "yes"]);
+    rig.until_down("").await;
+    rig.until_up().await;
+}
+
+#[tokio::test]
+async fn a_primary_that_is_demoted_is_left_for_the_one_it_names() {
+    let ((old, old_port), (new, new_port)) = (on_tcp(), on_tcp());
+    let mut rig = Rig::start(tcp_settings(&old, old_port));
+    rig.until_up().await;
+    rig.joined("a").await;
+    old.call(&["REPLICAOF", "127.0.0.1", &new_port.to_string()]);
+    assert_eq!(rig.subscription_event(1).await, [lost(&["a"])]);
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
+    // Of the new one itself, of which the old one is a replica.
+    assert_eq!(new.subscribers(&["a".to_owned()]), 1);
+    new.publish("a", "from the new one");
+    assert_eq!(rig.event().await, "lost 1");
+    assert_eq!(rig.event().await, "gap a redis_moved");
+    assert_eq!(rig.event().await, "a=from the new one");
+    rig.until_up().await;
+    let publishers = || new.call(&["CLIENT", "LIST"])[0].matches("cmd=publish").count();
+    eventually("the canaries are published there too", || publishers() == 1).await;
+}
+
+#[tokio::test]
+async fn without_the_right_to_role_it_is_ready() {
+    let (server, port) = on_tcp();
+    server.call(&["ACL", "SETUSER", "default", "-role"]);
+    let mut rig = Rig::start(tcp_settings(&server, port));
+    rig.until_up().await;
+    rig.stays_up(Duration::from_secs(2)).await;
+}
