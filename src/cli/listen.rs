@@ -4,12 +4,8 @@ use super::{Failure, output, runtime};
 use crate::{error_chain::error_chain, lifecycle, secret::Secret};
 use futures_util::StreamExt;
 use serde_json::Value;
-use std::{env, io, time::Duration};
-use tokio::{
-    io::{AsyncWriteExt, Stdout},
-    net::TcpStream,
-    time,
-};
+use std::{env, time::Duration};
+use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -99,12 +95,10 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
 }
 
 async fn print_all(mut socket: Socket) -> Result<(), Failure> {
-    // Written by another thread: who does not read what is printed must not keep a signal out.
-    let mut stdout = tokio::io::stdout();
     while let Some(message) = socket.next().await {
         let printed = match message {
-            Ok(Message::Text(text)) => print(&mut stdout, text.as_ref()).await,
-            Ok(Message::Binary(bytes)) => print(&mut stdout, &bytes).await,
+            Ok(Message::Text(text)) => output::line_later(text.as_str()).await,
+            Ok(Message::Binary(bytes)) => output::line_later(bytes).await,
             Ok(Message::Close(frame)) => return Err(Failure::Running(closed(frame.as_ref()))),
             Ok(_) => Ok(()),
             Err(error) => {
@@ -116,11 +110,6 @@ async fn print_all(mut socket: Socket) -> Result<(), Failure> {
         }
     }
     Err(Failure::Running("cut off without a close frame".to_owned()))
-}
-
-async fn print(stdout: &mut Stdout, message: &[u8]) -> io::Result<()> {
-    stdout.write_all(&[message, b"\n"].concat()).await?;
-    stdout.flush().await
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {

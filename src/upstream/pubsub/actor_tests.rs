@@ -367,6 +367,18 @@ async fn a_flood_that_delays_answers_is_not_taken_for_death() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn bytes_that_trickle_in_prove_the_connection_before_they_make_a_message() {
+    let rig = Rig::up().await;
+    rig.redis.lock().mute = true;
+    for _ in 0..150 {
+        rig.redis.lock().trickled += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+    assert_eq!(rig.redis.lock().dials.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
 async fn an_answer_that_never_comes_is_death_in_the_end_even_under_a_flood() {
     let mut rig = Rig::up().await;
     rig.joined(0, "a").await;
