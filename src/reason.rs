@@ -314,15 +314,15 @@ mod tests {
             Refusal::ALL,
             Refusal::label,
             "bad_handshake token_conflict token_missing token_invalid token_expired \
-             origin_not_allowed claim_missing value_not_allowed not_found method_not_allowed \
-             upgrade_required request_timeout uri_too_long headers_too_large address_limit \
+             origin_not_allowed claim_missing claim_unusable value_not_allowed too_many_values \
+             not_found method_not_allowed upgrade_required request_timeout uri_too_long headers_too_large address_limit \
              user_limit at_capacity draining redis_unavailable channel_refused \
              subscription_timeout keys_unavailable internal_error",
         );
         assert_labels(
             GapReason::ALL,
             GapReason::label,
-            "redis_reconnected upstream_lagged shard_lagged payload_too_large slow_consumer",
+            "redis_reconnected redis_moved upstream_lagged shard_lagged payload_too_large slow_consumer",
         );
         assert_labels(
             MissedReason::ALL,

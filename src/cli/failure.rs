@@ -17,7 +17,7 @@ pub(super) enum Failure {
 
 impl Failure {
     /// A failure while running, with all its causes on one line.
-    pub(super) fn running(error: &dyn Error) -> Self {
+    pub(super) fn running(error: &(dyn Error + 'static)) -> Self {
         Self::Running(error_chain(error))
     }
 

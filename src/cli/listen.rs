@@ -3,12 +3,8 @@
 use super::{Failure, output, runtime};
 use crate::{error_chain::error_chain, lifecycle, secret::Secret};
 use serde_json::Value;
-use std::{env, io, time::Duration};
-use tokio::{
-    io::{AsyncWriteExt, Stdout},
-    net::TcpStream,
-    time,
-};
+use std::{env, time::Duration};
+use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{
@@ -102,12 +98,10 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
 
 async fn print_all(socket: Socket) -> Result<(), Failure> {
     let mut socket = Watched::new(socket);
-    // Written by another thread: who does not read what is printed must not keep a signal out.
-    let mut stdout = tokio::io::stdout();
     loop {
         let printed = match socket.next().await? {
-            Message::Text(text) => print(&mut stdout, text.as_ref()).await,
-            Message::Binary(bytes) => print(&mut stdout, &bytes).await,
+            Message::Text(text) => output::line_later(text.as_str()).await,
+            Message::Binary(bytes) => output::line_later(bytes).await,
             Message::Close(frame) => return Err(Failure::Running(closed(frame.as_ref()))),
             _ => Ok(()),
         };
@@ -115,11 +109,6 @@ async fn print_all(socket: Socket) -> Result<(), Failure> {
             return Ok(()); // `sockway listen … | head`: whoever read has seen enough.
         }
     }
-}
-
-async fn print(stdout: &mut Stdout, message: &[u8]) -> io::Result<()> {
-    stdout.write_all(&[message, b"\n"].concat()).await?;
-    stdout.flush().await
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {

@@ -126,7 +126,7 @@ pub struct Redis {
     pub database: u8,
     pub username: Option<String>,
     pub password: Option<Secret>,
-    /// What `rediss://` trusts and shows.
+    /// Root certificates and client certificate for `rediss://`.
     pub tls: RedisTls,
     pub probe_interval: Duration,
     pub probe_timeout: Duration,

@@ -1,4 +1,4 @@
-//! What a TLS connection to Redis trusts and shows, checked before anyone connects.
+//! Root certificates and client certificate of TLS connections to Redis, checked at start.
 
 use super::tls::mismatch;
 use rustls::{
@@ -8,7 +8,7 @@ use rustls::{
 };
 use std::{fmt, sync::Arc};
 
-/// `[redis.tls]`. The default trusts the system's roots and shows no certificate.
+/// `[redis.tls]`. By default the system's roots and no client certificate.
 #[derive(Clone, Default)]
 pub struct RedisTls {
     /// `None`: the system's.
@@ -23,7 +23,7 @@ struct Identity {
 }
 
 impl RedisTls {
-    /// Checks that the authorities are some and that the key is the certificate's.
+    /// Checks the root certificates, and that the key matches the client certificate.
     ///
     /// # Errors
     /// The key of the configuration that is wrong, and why.
@@ -43,7 +43,7 @@ impl RedisTls {
     /// hundred files.
     ///
     /// # Errors
-    /// When nobody can be trusted: the system has no roots.
+    /// When the system has no root certificates.
     pub fn client_config(&self) -> Result<Arc<ClientConfig>, String> {
         let roots = match self.own_roots()? {
             Some(roots) => roots,

@@ -42,6 +42,8 @@ pub(super) struct Server {
     pub(super) publisher_targets: Vec<Target>,
     pub(super) commands: Vec<Command>,
     pub(super) subscribed: HashSet<String>,
+    /// Bytes received of what has not arrived whole.
+    pub(super) trickled: u64,
     link: Option<mpsc::UnboundedSender<Due>>,
     /// Of the connections that publish, in the order of their making, the first so many are closed.
     closed: watch::Sender<usize>,
@@ -84,6 +86,7 @@ impl Default for Fake {
             publisher_targets: Vec::new(),
             commands: Vec::new(),
             subscribed: HashSet::new(),
+            trickled: 0,
             link: None,
             closed: watch::Sender::new(0),
         })))
@@ -119,7 +122,7 @@ impl Fake {
     pub(super) fn subscribes(&self) -> Vec<Vec<String>> {
         let server = self.lock();
         let batches = server.commands.iter().filter_map(|command| match command {
-            Command::Subscribe(batch) => Some(batch.iter().map(|name| name.to_string()).collect()),
+            Command::Subscribe(batch) => Some(batch.iter().map(ToString::to_string).collect()),
             _ => None,
         });
         batches.collect()
@@ -256,6 +259,10 @@ impl Link for FakeLink {
             Sent::Role(role) => Arrival::Role(role.clone()),
             Sent::Ended(error) => Arrival::Ended(error.clone()),
         })
+    }
+
+    fn received(&self) -> u64 {
+        self.fake.lock().trickled
     }
 }
 

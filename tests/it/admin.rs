@@ -6,6 +6,11 @@ use crate::rig::{
     settings::{notifications, rooms},
     wait::until,
 };
+use std::{
+    io::{Read, Write},
+    net::{SocketAddr, TcpListener},
+    thread,
+};
 
 fn start() -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -117,5 +122,42 @@ fn the_public_port_knows_nothing_of_the_admin_port() {
     let (_redis, gateway) = start();
     for path in ["/", "/metrics", "/livez", "/readyz", "/status", "/channels", "/drain"] {
         gateway.send(&Request::get(path)).assert_refused(404, "not_found");
+    }
+}
+
+/// A server that takes one connection after the other and answers each with this.
+fn answering(with: &'static [u8]) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = listener.local_addr().expect("bound");
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(mut stream) = stream else { return };
+            let _ = stream.read(&mut [0; 512]);
+            let _ = stream.write_all(with);
+        }
+    });
+    address
+}
+
+#[test]
+fn not_ready_is_told_in_words_whatever_keeps_redis_away() {
+    let http = answering(b"HTTP/1.1 400 Bad Request\r\n\r\n");
+    for (url, said) in [
+        ("redis://127.0.0.1:1".to_owned(), "Connection refused"),
+        ("redis+unix:///nowhere/redis.sock".to_owned(), "No such file or directory"),
+        ("redis://nowhere.invalid".to_owned(), "nowhere.invalid"),
+        (format!("redis://{http}"), ""),
+        (format!("rediss://{http}"), ""),
+    ] {
+        let gateway = Gateway::start_unready(&Settings::with_url(&url).endpoint(rooms()));
+        let mut last = String::new();
+        until(&format!("{url} is told: {last}"), || {
+            let reasons = gateway.admin("/readyz").json();
+            last = reasons["reasons"][0]["detail"].as_str().expect("a reason").to_owned();
+            last.contains(said) && !last.contains("not connected yet")
+        });
+        let is_code = |pair: &[u8]| pair[0].is_ascii_lowercase() && pair[1].is_ascii_uppercase();
+        let codes = last.as_bytes().windows(2).filter(|pair| is_code(pair)).count();
+        assert!(codes == 0 && !last.contains(['{', '(']), "{url}: {last}");
     }
 }

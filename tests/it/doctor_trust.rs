@@ -65,9 +65,9 @@ fn the_way_of_clients_by_tls_is_tried_as_one_who_trusts_the_certificate_and_as_o
     said.assert(
         "fail",
         "url tls",
-        &["UnknownIssuer", "-> the certificate must be", "SSL_CERT_FILE"],
+        &["unknown issuer", "-> the certificate must be", "SSL_CERT_FILE"],
     );
-    assert_eq!(said.text.matches("UnknownIssuer").count(), 1, "told twice: {said:#?}");
+    assert_eq!(said.text.matches("unknown issuer").count(), 1, "told twice: {said:#?}");
 
     certificate.let_expire();
     assert!(gateway.hang_up());
@@ -141,7 +141,7 @@ fn an_issuer_whose_certificate_is_not_trusted_is_told_as_such_and_one_that_is_gi
     let settings = jwks::settings(&redis, &issuer.url()).text();
     let said = doctor_of(&settings, &[], None);
     assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
-    said.assert("fail", "issuer keys", &["UnknownIssuer", "-> its certificate", "SSL_CERT_FILE"]);
+    said.assert("fail", "issuer keys", &["unknown issuer", "-> its certificate", "SSL_CERT_FILE"]);
     let said = doctor_of(&settings, &[], Some(&certificate.certificate));
     assert_eq!((said.status, said.failures()), (0, 0), "{said:#?}");
     said.assert("ok", "issuer keys", &["1 key, 1 usable"]);

@@ -21,7 +21,7 @@ fn listening(redis: &Redis, proxy: &Proxy) -> Process {
     let mut command = sockway();
     command.args(["listen", &format!("ws://{}/ws/rooms/1", proxy.address)]);
     let listen = Process::start(&mut command);
-    redis.wait_numsub("room:1", 1);
+    listen.stderr.wait_for("it is connected", |line| (line == "connected").then_some(()));
     redis.publish("room:1", "before");
     listen.stdout.wait_for("the message", |line| line.contains("before").then_some(()));
     listen

@@ -286,9 +286,9 @@ fn a_password_of_redis_that_changes_is_used_at_the_next_dial_and_closes_nobody()
         let rule = format!(">{password}");
         redis.command(&["ACL", "SETUSER", "sockway", "reset", "on", &rule, "+@all", "&*"]);
     };
-    account("old");
+    account("unmistakable");
     let settings = Settings::new(&redis).endpoint(rooms()).set("redis.username", "sockway");
-    let gateway = Gateway::start(&settings.clone().set("redis.password", "old"));
+    let gateway = Gateway::start(&settings.clone().set("redis.password", "unmistakable"));
     let mut client = gateway.open("/ws/rooms/1");
     assert!(gateway.reload(&settings.set("redis.password", "new")));
     account("new");
@@ -296,4 +296,5 @@ fn a_password_of_redis_that_changes_is_used_at_the_next_dial_and_closes_nobody()
     assert_eq!(client.text(), r#"{"type":"gap"}"#);
     hears(&mut client, &redis, "room:1");
     gateway.wait_ready();
+    assert!(!gateway.process.stderr.text().contains("unmistakable"));
 }

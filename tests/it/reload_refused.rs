@@ -44,7 +44,6 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_names_every_such_key() {
         ("admin.listen", "127.0.0.1:1".into(), "admin.listen"),
         ("log.format", "text".into(), "log.format"),
         ("redis.url", "redis://127.0.0.1:1/0".into(), "redis.url"),
-        ("redis.username", "someone".into(), "redis.username"),
         ("redis.probe_timeout", "700ms".into(), "redis.probe_timeout"),
         ("redis.linger", "7s".into(), "redis.linger"),
         ("redis.channel_prefix", "p:".into(), "redis.channel_prefix"),
@@ -57,7 +56,6 @@ fn what_needs_a_restart_refuses_the_whole_reload_and_names_every_such_key() {
     let two = held.settings.clone().set("redis.linger", "7s").set("server.shards", 3);
     assert!(!held.gateway.reload(&two));
     held.gateway.refused_because("needs a restart: server.shards, redis.linger");
-    assert!(!held.gateway.process.stderr.text().contains("hunter2"));
     assert_eq!(held.gateway.send(&crate::rig::Request::upgrade("/ws/me")).status, 401);
     held.nobody_was_closed();
 }

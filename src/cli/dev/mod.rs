@@ -71,11 +71,10 @@ async fn serve(args: &Args, signals: Signals, redis: &mut PrivateRedis) -> Resul
         user: USER,
         token,
     };
-    output::line(banner.text()).map_err(|error| Failure::running(&error))?;
     let status = gateway.status();
     tokio::select! {
         result = gateway.run(pending()) => result.map(drop).map_err(|error| Failure::running(&error)),
-        failure = say_ready(status) => Err(failure),
+        failure = say_where_and_ready(&banner, status) => Err(failure),
         () = redis.ended() => Err(Failure::Running("the private redis-server has ended".to_owned())),
     }
 }
@@ -100,12 +99,16 @@ fn bind(mut ports: Ports, redis_port: u16) -> Result<(Gateway, String), Failure>
     }
 }
 
-/// Says it once, when a message published now would arrive. Resolves only when nobody reads that.
-async fn say_ready(mut status: watch::Receiver<Status>) -> Failure {
+/// Says where everything is, and once, when a message published now would arrive, that it is ready.
+/// Resolves only when nobody reads that.
+async fn say_where_and_ready(banner: &Banner, mut status: watch::Receiver<Status>) -> Failure {
+    if let Err(error) = output::line_later(banner.text()).await {
+        return Failure::running(&error);
+    }
     if status.wait_for(|status| status.link == LinkStatus::Up).await.is_err() {
         return pending().await; // The Redis side has ended, which others notice.
     }
-    match output::line("ready") {
+    match output::line_later("ready").await {
         Ok(()) => pending().await,
         Err(error) => Failure::running(&error),
     }

@@ -254,7 +254,7 @@ mod tests {
             ("LOADING Redis is loading the dataset in memory", "try again"),
             ("ERR max number of clients reached", "maxclients"),
             ("ERR unknown command 'PING'", "the protocol of Redis"),
-            ("invalid peer certificate: UnknownIssuer", "trusts"),
+            ("invalid peer certificate: unknown issuer", "trusts"),
             ("whatever else", "with or without TLS"),
         ] {
             let advice = login_advice(&LinkError::Answered(said.to_owned()));

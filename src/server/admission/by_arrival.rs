@@ -40,7 +40,8 @@ impl ByArrival {
     /// Cuts off the task that came first, if it came by `latest`. Whether there was one.
     pub(super) fn cut_off_oldest(&mut self, latest: Instant) -> bool {
         let oldest = self.tasks.first_entry().filter(|oldest| oldest.get().0 <= latest);
-        let Some((_came, sender)) = oldest.map(|oldest| oldest.remove()) else { return false };
+        let Some(oldest) = oldest else { return false };
+        let (_came, sender) = oldest.remove();
         // It may be ending by itself just now, which gives its place back as well.
         let _ = sender.send(());
         true

@@ -38,7 +38,9 @@ fn assert_took(since: Instant, expected: Duration) {
 fn a_heartbeat_comes_when_nothing_else_came_for_so_long_and_none_while_messages_flow() {
     run(async {
         let mut rig = Rig::new();
-        let mut client = rig.connect(json()).await;
+        // No ping: while this waits, nobody would answer it.
+        let ping_interval = 100 * HEARTBEAT;
+        let mut client = rig.connect(Endpoint { ping_interval, ..json() }).await;
         assert!(matches!(next(&mut client).await, Frame::Text(_)), "ready");
         for number in 0..20 {
             sleep(HEARTBEAT - Duration::from_secs(1)).await;

@@ -1,6 +1,7 @@
 //! A TCP connection to one of several addresses of a name.
 
-use super::{LinkError, wire::system_text};
+use super::LinkError;
+use crate::error_chain::words;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::{io, net::SocketAddr, time::Duration};
 use tokio::{
@@ -8,11 +9,11 @@ use tokio::{
     time::{Instant, sleep_until, timeout},
 };
 
-/// How long the others wait for an address that says nothing.
+/// How long an address is tried alone.
 const HEAD_START: Duration = Duration::from_millis(250);
 
-/// Connects to whichever answers first, within `limit`. Each address has a head start on the next,
-/// which comes earlier when one fails; so a dead address costs at most that, and each has its turn.
+/// Connects to the first address that answers, within `limit`. The next address is tried after a head
+/// start, or at once when one fails: a dead address costs at most the head start, and all are tried.
 ///
 /// # Errors
 /// [`LinkError::Unreachable`], with what became of each address.
@@ -63,6 +64,6 @@ async fn race(
 
 /// A single address needs not be named: it is the one that was configured.
 fn failure(address: SocketAddr, error: &io::Error, addresses: usize) -> String {
-    let text = system_text(error);
+    let text = words(error);
     if addresses > 1 { format!("{address}: {text}") } else { text }
 }

@@ -183,9 +183,13 @@ impl Link for Connection {
     }
 
     fn try_next(&mut self) -> Option<Arrival<'_>> {
-        // Whoever waits next does so in `ready`, which leaves a waker that wakes.
+        // Without a waker: a task that waits does so in `ready`, which registers one.
         let _ = self.poll_next(&mut Context::from_waker(Waker::noop()));
         self.next.take().map(|found| self.arrival(found))
+    }
+
+    fn received(&self) -> u64 {
+        self.wire.total()
     }
 }
 

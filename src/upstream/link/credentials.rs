@@ -3,7 +3,7 @@
 use crate::{config, secret::Secret};
 use std::sync::{Arc, PoisonError, RwLock};
 
-/// Who we are to Redis.
+/// User and password.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Login {
     /// `None`: Redis's default user.

@@ -10,9 +10,12 @@ use super::{
     credentials::Credentials,
     login::log_in,
     mask::Mask,
-    wire::{Stream, Wire, lost, system_text},
+    wire::{Stream, Wire, lost},
 };
-use crate::config::{self, RedisAddress, RedisTls};
+use crate::{
+    config::{self, RedisAddress, RedisTls},
+    error_chain::words,
+};
 use std::{
     net::SocketAddr,
     path::Path,
@@ -52,7 +55,7 @@ pub(in crate::upstream) struct Dialler {
     dials: Arc<AtomicUsize>,
 }
 
-/// What TLS connections are made with.
+/// TLS settings of a dialler.
 struct Tls {
     settings: RedisTls,
     /// The name in the server's certificate: the configured host, whatever address is dialled.
@@ -106,7 +109,7 @@ impl Dialler {
                 RedisAddress::Tcp { host, port, .. } => {
                     let stream = dialler.connect_tcp(host, *port).await?;
                     match &dialler.tls {
-                        Some(tls) => dialler.set_up(tls.shake_hands(stream)).await,
+                        Some(tls) => dialler.set_up(tls.handshake(stream)).await,
                         None => dialler.set_up(async { Ok(stream) }).await,
                     }
                 }
@@ -136,7 +139,7 @@ impl Dialler {
         let found = timeout(self.limit, lookup_host((host, port))).await;
         let unknown = |why| LinkError::Unreachable(format!("cannot resolve {host}: {why}"));
         let found = found.map_err(|_| unknown(format!("no answer within {:?}", self.limit)))?;
-        let mut addresses: Vec<_> = found.map_err(|error| unknown(system_text(&error)))?.collect();
+        let mut addresses: Vec<_> = found.map_err(|error| unknown(words(&error)))?.collect();
         if addresses.is_empty() {
             return Err(unknown("it has no address".to_owned()));
         }
@@ -158,13 +161,13 @@ fn in_turn(addresses: &mut Vec<SocketAddr>, dial: usize) {
 
 async fn connect_unix(path: &Path, limit: Duration) -> Result<UnixStream, LinkError> {
     match timeout(limit, UnixStream::connect(path)).await {
-        Ok(connected) => connected.map_err(|error| LinkError::Unreachable(system_text(&error))),
+        Ok(connected) => connected.map_err(|error| LinkError::Unreachable(words(&error))),
         Err(_) => Err(LinkError::Unreachable(format!("no connection within {limit:?}"))),
     }
 }
 
 impl Tls {
-    async fn shake_hands(&self, stream: TcpStream) -> Result<impl Stream + use<>, LinkError> {
+    async fn handshake(&self, stream: TcpStream) -> Result<impl Stream + use<>, LinkError> {
         let name = ServerName::try_from(self.host.clone());
         let name = name.map_err(|error| LinkError::Lost(format!("{}: {error}", self.host)))?;
         let connector = self.connector.get_or_try_init(|| self.connector()).await?;

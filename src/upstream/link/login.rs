@@ -1,4 +1,4 @@
-//! What is said on a fresh connection: HELLO, or what servers know that do not know it; SELECT; PING.
+//! Login on a fresh connection: HELLO 3, or AUTH and SETNAME where HELLO is unknown; SELECT; PING.
 
 use super::{
     LinkError, connection::pong, credentials::Login, mask::Mask, value::Value, wire::Wire,
@@ -41,20 +41,20 @@ async fn greet(wire: &mut Wire, login: &Login, mask: &Mask) -> Result<(), LinkEr
     }
     words.extend([b"SETNAME".as_slice(), NAME]);
     match wire.ask(&words).await? {
-        Value::Error(text) if is_unknown(&text) => greet_as_of_old(wire, login, mask).await,
+        Value::Error(text) if is_unknown(&text) => greet_resp2(wire, login, mask).await,
         Value::Error(text) => Err(mask.answered(&text)),
         _ => Ok(()),
     }
 }
 
-async fn greet_as_of_old(wire: &mut Wire, login: &Login, mask: &Mask) -> Result<(), LinkError> {
+async fn greet_resp2(wire: &mut Wire, login: &Login, mask: &Mask) -> Result<(), LinkError> {
     if let Some(password) = &login.password {
         let mut words: Vec<&[u8]> = vec![b"AUTH"];
         words.extend(login.username.as_deref().map(str::as_bytes));
         words.push(password.expose().as_bytes());
         expect(wire, &words, mask).await?;
     }
-    // Only for those who look at CLIENT LIST: it may be forbidden or unknown.
+    // Only shows in CLIENT LIST, so an ACL may forbid it and a server may not know it.
     wire.ask(&[b"CLIENT", b"SETNAME", NAME]).await.map(drop)
 }
 

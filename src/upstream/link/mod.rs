@@ -48,6 +48,10 @@ pub(super) trait Link: Send + 'static {
     /// What has arrived already, if anything: from the buffer, or by a read that does not wait.
     /// Everything received before the end comes before [`Arrival::Ended`], after which nothing comes.
     fn try_next(&mut self) -> Option<Arrival<'_>>;
+
+    /// How many bytes have been received: any of them proves that the other side lives, though it
+    /// takes many to make an arrival.
+    fn received(&self) -> u64;
 }
 
 /// A command on a connection that subscribes. Channels and patterns are named as Redis knows them.

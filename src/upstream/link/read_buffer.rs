@@ -1,4 +1,4 @@
-//! What was received from Redis and not handled yet.
+//! Read buffer: bytes received from Redis and not handled yet.
 //!
 //! One buffer, as large as the largest message at hand and no larger than the cap on payloads
 //! demands; it shrinks again behind a large one. What is above the cap never gets into it whole.

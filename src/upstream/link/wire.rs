@@ -1,4 +1,4 @@
-//! The bytes of one connection: a stream, a read buffer and a write buffer.
+//! Buffered, non-blocking I/O of one connection: a stream, a read buffer and a write buffer.
 
 use super::{
     LinkError,
@@ -6,6 +6,7 @@ use super::{
     resp::{self, Event},
     value::Value,
 };
+use crate::error_chain::words;
 use std::{
     future::poll_fn,
     io,
@@ -38,6 +39,8 @@ pub(super) struct Wire {
     written: usize,
     /// Whether the stream may hold some of them back.
     unflushed: bool,
+    /// Bytes read.
+    total: u64,
     /// Bytes read since the last time when there were none.
     burst: usize,
     /// Why nothing can be written any more. What was received before is still to be read.
@@ -53,9 +56,15 @@ impl Wire {
             queued: Vec::new(),
             written: 0,
             unflushed: false,
+            total: 0,
             burst: 0,
             write_error: None,
         }
+    }
+
+    /// How many bytes have been read.
+    pub(super) fn total(&self) -> u64 {
+        self.total
     }
 
     /// Queues a command.
@@ -105,10 +114,11 @@ impl Wire {
             Poll::Ready(Ok(())) => {
                 let bytes = room.filled().len();
                 self.received.filled(bytes);
+                self.total += bytes as u64;
                 self.burst = self.burst.saturating_add(bytes);
                 Poll::Ready(Ok(()))
             }
-            // TLS without its farewell.
+            // The end of TLS without close_notify.
             Poll::Ready(Err(error)) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 Poll::Ready(Err(self.closed()))
             }
@@ -166,11 +176,5 @@ pub(super) fn not_resp(why: &str) -> LinkError {
 
 /// The connection is gone, in the system's words.
 pub(super) fn lost(error: &io::Error) -> LinkError {
-    LinkError::Lost(system_text(error))
-}
-
-/// Without the number, which says the same.
-pub(super) fn system_text(error: &io::Error) -> String {
-    let text = error.to_string();
-    text.split(" (os error").next().unwrap_or_default().to_owned()
+    LinkError::Lost(words(error))
 }

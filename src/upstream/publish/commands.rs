@@ -12,6 +12,7 @@
 use super::PublishConnection;
 use crate::{
     config::{self, RedisAddress, RedisTls},
+    error_chain::spell,
     upstream::link::{Credentials, LinkError, Login, Reply},
 };
 use fred::{
@@ -365,10 +366,16 @@ impl Mask {
     }
 }
 
-/// fred shows an I/O error as `Os { …, message: "Connection refused" }`: the message is enough.
+/// fred shows an I/O error as `Os { …, message: "Connection refused" }` or `Custom { …, error:
+/// InvalidCertificate(UnknownIssuer) }`: the message, or the error in words, is enough.
 fn system_text(text: &str) -> String {
     let message = text.split_once("message: \"").and_then(|(_, rest)| rest.split_once('"'));
-    message.map_or(text, |(message, _)| message).to_owned()
+    let custom = text.strip_prefix("Custom {").and_then(|rest| rest.split_once("error: "));
+    match (message, custom) {
+        (Some((message, _)), _) => message.to_owned(),
+        (None, Some((_, error))) => spell(error.trim_end_matches([' ', '}']).trim_matches('"')),
+        (None, None) => text.to_owned(),
+    }
 }
 
 #[cfg(test)]

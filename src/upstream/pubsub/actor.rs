@@ -367,14 +367,13 @@ impl<C: Connect> Actor<C> {
             return Some(end);
         }
         let Phase::Linked(subscriber) = &mut self.phase else { return None };
-        let outstanding = &mut subscriber.talk.outstanding;
-        let why = format!("no answer within {:?}", outstanding.timeout());
-        outstanding.is_dead(now).then_some(End::Lost(LinkError::Lost(why)))
+        let why = format!("no answer within {:?}", subscriber.talk.outstanding.timeout());
+        subscriber.is_dead(now).then_some(End::Lost(LinkError::Lost(why)))
     }
 
     fn is_dead(&mut self, now: Instant) -> bool {
         match &mut self.phase {
-            Phase::Linked(subscriber) => subscriber.talk.outstanding.is_dead(now),
+            Phase::Linked(subscriber) => subscriber.is_dead(now),
             Phase::Waiting { .. } | Phase::Dialling { .. } => false,
         }
     }

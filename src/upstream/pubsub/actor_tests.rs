@@ -245,7 +245,7 @@ async fn one_bad_channel_among_many_refuses_only_itself() {
             match subscription_event {
                 SubscriptionEvent::Confirmed(_) => held += 1,
                 SubscriptionEvent::Rejected(channel, RejectedBy::Redis) => {
-                    refused.push(channel.to_string())
+                    refused.push(channel.to_string());
                 }
                 other => panic!("{other:?}"),
             }
@@ -361,6 +361,18 @@ async fn a_flood_that_delays_answers_is_not_taken_for_death() {
         rig.redis.publish("p:a", "flood");
         tokio::time::sleep(Duration::from_millis(100)).await;
         rig.ring(0);
+    }
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+    assert_eq!(rig.redis.lock().dials.len(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn bytes_that_trickle_in_prove_the_connection_before_they_make_a_message() {
+    let rig = Rig::up().await;
+    rig.redis.lock().mute = true;
+    for _ in 0..150 {
+        rig.redis.lock().trickled += 1;
+        tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(rig.status.borrow().link, LinkStatus::Up);
     assert_eq!(rig.redis.lock().dials.len(), 1);

@@ -16,8 +16,9 @@ const GRACE: Duration = Duration::from_millis(100);
 #[derive(Debug)]
 pub(super) struct Outstanding {
     commands: VecDeque<Asked>,
-    /// When something last arrived.
+    /// When something last arrived, and how many bytes had then.
     heard: Instant,
+    bytes: u64,
     /// The time for an answer is over, but it may be we who stood still: until then it may come.
     grace: Option<Instant>,
     timeout: Duration,
@@ -42,7 +43,7 @@ pub(super) enum Kind {
 impl Outstanding {
     /// `timeout`: how long an answer may take when nothing else arrives.
     pub(super) fn new(timeout: Duration, now: Instant) -> Self {
-        Self { commands: VecDeque::new(), heard: now, grace: None, timeout }
+        Self { commands: VecDeque::new(), heard: now, bytes: 0, grace: None, timeout }
     }
 
     pub(super) fn sent(&mut self, command: &Command, now: Instant) {
@@ -85,6 +86,14 @@ impl Outstanding {
         self.heard = now;
     }
 
+    /// So many bytes have been received in all. If they are more than before, the connection lives,
+    /// though nothing has arrived whole.
+    pub(super) fn received(&mut self, bytes: u64, now: Instant) {
+        if self.bytes != bytes {
+            (self.bytes, self.heard) = (bytes, now);
+        }
+    }
+
     /// When [`Outstanding::is_dead`] must be asked next, if nothing comes until then.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.grace.or_else(|| self.patience())
@@ -98,10 +107,18 @@ impl Outstanding {
         Some(silent.min(oldest.sent + STARVED * self.timeout))
     }
 
+    /// Whether the time for the oldest answer is over.
+    pub(super) fn is_late(&mut self, now: Instant) -> bool {
+        let late = self.patience().is_some_and(|until| until <= now);
+        if !late {
+            self.grace = None;
+        }
+        late
+    }
+
     /// Whether the link must be given up. Take in everything that has arrived before you ask.
     pub(super) fn is_dead(&mut self, now: Instant) -> bool {
-        if self.patience().is_none_or(|until| until > now) {
-            self.grace = None;
+        if !self.is_late(now) {
             return false;
         }
         *self.grace.get_or_insert(now + GRACE) <= now

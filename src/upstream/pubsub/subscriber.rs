@@ -109,6 +109,15 @@ impl<L: Link> Subscriber<L> {
         Some(self.talk.handle(arrival, work))
     }
 
+    /// Whether the link must be given up. Take in everything that has arrived before you ask.
+    pub(super) fn is_dead(&mut self, now: Instant) -> bool {
+        if !self.talk.outstanding.is_late(now) {
+            return false;
+        }
+        self.talk.outstanding.received(self.link.received(), now);
+        self.talk.outstanding.is_dead(now)
+    }
+
     /// Sends what is due, as far as the socket takes it.
     pub(super) fn send_next(&mut self, work: &mut Work<'_>) {
         let before = self.talk.outstanding.len();

@@ -195,7 +195,7 @@ async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
     let rule = "ACL SETUSER gateway on >x resetchannels &mine:* -@all +subscribe";
     server.call(&rule.split(' ').collect::<Vec<_>>());
     let url = format!("url = \"redis+unix://gateway:x@{}\"", server.socket().display());
-    // Neither PING nor SETNAME is allowed, and nobody minds.
+    // Neither PING nor SETNAME is allowed: the dial succeeds all the same.
     let mut connection = dialled(&configured(Path::new(""), &url)).await;
     for channel in ["mine:1", "other", "mine:2"] {
         connection.send(Command::Subscribe(vec![channel.into()]));
@@ -211,7 +211,7 @@ async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
 }
 
 #[tokio::test]
-async fn a_server_that_does_not_know_hello_is_spoken_to_as_of_old() {
+async fn a_server_without_hello_is_logged_in_to_by_resp2() {
     let server = Server::start(&["--rename-command", "HELLO", "", "--requirepass", "a b"]);
     let password = |it| {
         let url = format!("redis+unix://{}?db=1", server.socket().display());
@@ -270,7 +270,7 @@ async fn a_redis_that_loads_or_cannot_save_is_a_redis() {
 }
 
 #[tokio::test]
-async fn where_nobody_is_and_where_somebody_hangs_up_are_told_apart() {
+async fn unreachable_and_hung_up_are_told_apart() {
     let nowhere = tempfile::tempdir().unwrap();
     for url in [
         format!("redis+unix://{}", nowhere.path().join("absent").display()),
@@ -289,7 +289,7 @@ async fn where_nobody_is_and_where_somebody_hangs_up_are_told_apart() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn who_accepts_and_says_nothing_is_given_up_after_five_times_the_limit() {
+async fn a_server_that_accepts_and_never_answers_is_given_up_after_five_times_the_limit() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("silent");
     let _silent = UnixListener::bind(&path).unwrap();
@@ -300,7 +300,7 @@ async fn who_accepts_and_says_nothing_is_given_up_after_five_times_the_limit() {
 }
 
 #[tokio::test]
-async fn tls_trusts_its_own_authority_and_shows_its_own_certificate() {
+async fn tls_uses_ca_file_and_the_client_certificate() {
     let files = tempfile::tempdir().unwrap();
     certify(files.path());
     let port = free_port();
