@@ -48,8 +48,8 @@ pub(super) fn endpoint() -> Endpoint {
         channels: vec![ChannelTemplate::parse("orders").unwrap()],
         access: Access::Required,
         format: Format::Raw,
-        queue_messages: NonZeroUsize::new(256).unwrap(),
-        queue_bytes: NonZeroUsize::new(1 << 20).unwrap(),
+        queue_messages: NonZeroUsize::new(16_384).unwrap(),
+        queue_bytes: NonZeroUsize::new(4 << 20).unwrap(),
         on_slow: OnSlow::Close,
         on_gap: OnGap::Notice,
         gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
@@ -112,6 +112,18 @@ impl Rig {
     }
 
     pub(super) async fn connect_as(&mut self, endpoint: Endpoint, identity: Identity) -> Client {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.start(Transport::Unix(ours), endpoint, identity).await;
+        Client(theirs)
+    }
+
+    /// Starts a session in `orders` over a transport, of which the test has the other end.
+    pub(super) async fn start(
+        &mut self,
+        transport: Transport,
+        endpoint: Endpoint,
+        identity: Identity,
+    ) {
         let shard = self.shard.clone();
         let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
         let confirm = async {
@@ -121,7 +133,8 @@ impl Rig {
             }
         };
         let (subscription, ()) = tokio::join!(subscribe, confirm);
-        Client::start(subscription.unwrap().open(spec(endpoint, identity), ()))
+        let pending = subscription.unwrap().open(spec(endpoint, identity), ());
+        pending.start(transport, &Bytes::new());
     }
 }
 

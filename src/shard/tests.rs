@@ -423,3 +423,18 @@ fn a_session_and_its_task_are_no_larger_than_they_were() {
     assert!(size_of::<Session>() <= 296, "{}", size_of::<Session>());
     assert!(size_of::<SessionTask<()>>() <= 32, "{}", size_of::<SessionTask<()>>());
 }
+
+#[test]
+fn what_does_not_fit_is_offered_to_the_socket_before_it_is_judged() {
+    run(async {
+        let mut rig = Rig::new();
+        // Less than a round brings, which the socket takes at once.
+        let queue_bytes = NonZeroUsize::new(20_000).unwrap();
+        let mut client = rig.connect(Endpoint { queue_bytes, ..endpoint() }).await;
+        let payload = "x".repeat(5_000);
+        (0..20).for_each(|_| rig.publish("orders", &payload));
+        for _ in 0..20 {
+            assert_eq!(client.next().await, text(&payload));
+        }
+    });
+}

@@ -18,16 +18,23 @@ impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
     /// dirty before in this round and must be flushed.
     pub(in crate::shard) fn deliver(&self, message: &Arc<Message>) -> bool {
+        if !self.fits(message) {
+            // Only what the socket does not take tells how slow the client is.
+            self.flush(Instant::now());
+        }
         if self.stage.get() != Stage::Open {
             self.count_missed(MissedReason::SessionEnded, 1);
             return false;
         }
-        let fits = self.queue.borrow().fits(message, &self.endpoint);
-        if !fits && !self.make_room(message) {
+        if !self.fits(message) && !self.make_room(message) {
             return false;
         }
         self.queue.borrow_mut().push_message(Arc::clone(message));
         !self.dirty.replace(true)
+    }
+
+    fn fits(&self, message: &Message) -> bool {
+        self.queue.borrow().fits(message, &self.endpoint)
     }
 
     /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.

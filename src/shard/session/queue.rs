@@ -17,6 +17,9 @@ use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
 /// How many items one write takes at the most.
 pub(super) const MAX_SLICES: usize = 64;
 
+/// What a message takes beside its frame, in bytes: its place in the queue, and itself.
+const OVERHEAD: usize = size_of::<Item>() + size_of::<Message>();
+
 /// One session's queue. There is one for every connection, so its size is tested.
 #[derive(Debug)]
 pub(super) struct OutQueue {
@@ -26,7 +29,7 @@ pub(super) struct OutQueue {
     written: usize,
     /// Queued messages. The configuration allows a million.
     messages: u32,
-    /// Bytes of the queued messages' frames.
+    /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
     bytes: usize,
 }
 
@@ -55,15 +58,19 @@ impl OutQueue {
 
     /// Whether one more message stays within the endpoint's bounds. An empty queue takes any one.
     pub(super) fn fits(&self, message: &Message, endpoint: &Endpoint) -> bool {
-        let len = self.codec.message(message).len();
         self.messages == 0
             || ((self.messages as usize) < endpoint.queue_messages.get()
-                && self.bytes + len <= endpoint.queue_bytes.get())
+                && self.bytes + self.weight(message) <= endpoint.queue_bytes.get())
+    }
+
+    /// What `queue_bytes` counts for a message.
+    fn weight(&self, message: &Message) -> usize {
+        self.codec.message(message).len() + OVERHEAD
     }
 
     pub(super) fn push_message(&mut self, message: Arc<Message>) {
         self.messages += 1;
-        self.bytes += self.codec.message(&message).len();
+        self.bytes += self.weight(&message);
         self.items.push(Item::Message(message));
     }
 
@@ -116,7 +123,7 @@ impl OutQueue {
         while let Some(item) = cleared.pop() {
             if let Item::Message(message) = item {
                 dropped += 1;
-                self.bytes -= self.codec.message(&message).len();
+                self.bytes -= self.weight(&message);
             }
         }
         self.messages -= dropped;
@@ -164,7 +171,7 @@ impl OutQueue {
             written -= len;
             if let Some(Item::Message(message)) = self.items.pop() {
                 self.messages -= 1;
-                self.bytes -= len;
+                self.bytes -= len + OVERHEAD;
                 delivered(&message, len);
             }
         }
@@ -182,7 +189,7 @@ impl OutQueue {
         let Item::Message(message) = &self.items[at] else { return false };
         let channel = message.channel.clone();
         self.messages -= 1;
-        self.bytes -= self.codec.message(message).len();
+        self.bytes -= self.weight(message);
         match self.gap_before(at, &channel, GapReason::SlowConsumer) {
             Some(gap) => {
                 gap.missed = gap.missed.map(|missed| missed + 1);

@@ -31,12 +31,17 @@ fn drain(queue: &mut OutQueue) -> Vec<String> {
 #[test]
 fn a_queue_is_bounded_by_messages_and_by_bytes_but_an_empty_one_takes_any_message() {
     let by_messages = Endpoint { queue_messages: NonZeroUsize::new(2).unwrap(), ..endpoint() };
-    let by_bytes = Endpoint { queue_bytes: NonZeroUsize::new(10).unwrap(), ..endpoint() };
+    let by_bytes =
+        Endpoint { queue_bytes: NonZeroUsize::new(10 + 3 * OVERHEAD).unwrap(), ..endpoint() };
+    let tiny = Endpoint { queue_bytes: NonZeroUsize::MIN, ..endpoint() };
     let large = message("a", "larger than ten bytes");
-    assert!(OutQueue::new(Codec::WsRaw).fits(&large, &by_bytes));
+    assert!(OutQueue::new(Codec::WsRaw).fits(&large, &tiny));
     let queue = queue_of(&[("a", "1"), ("a", "2")], Codec::WsRaw);
     assert!(!queue.fits(&message("a", "3"), &by_messages));
-    assert!(queue.fits(&message("a", "3"), &by_bytes), "three frames of three bytes");
+    assert!(
+        queue.fits(&message("a", "3"), &by_bytes),
+        "three frames of three bytes and their overhead"
+    );
     assert!(!queue.fits(&message("a", "33333"), &by_bytes));
 }
 
