@@ -26,6 +26,8 @@ mod fixture;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+#[cfg(test)]
+mod progress_tests;
 mod registry;
 mod reload;
 mod session;

@@ -88,6 +88,7 @@ impl Session {
             let written = self.queue.borrow_mut().write_with(&self.endpoint.gap_notice, |slices| {
                 transport.try_write_vectored(slices)
             });
+            self.queue.borrow_mut().set_owed(transport.owes());
             match written {
                 Ok(written) if written > 0 => self.wrote(written, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -121,7 +122,7 @@ impl Session {
     /// is written it then waits already.
     fn blocked(&self) {
         if self.deadlines.write.get() == 0 {
-            self.set_deadline(&self.deadlines.write, self.endpoint.write_timeout);
+            self.watch_progress();
             self.wake();
         }
     }

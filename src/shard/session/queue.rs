@@ -27,6 +27,8 @@ pub(super) struct OutQueue {
     items: InlineDeque<Item>,
     /// How much of the first item is already in the socket. It must then stay where it is.
     written: usize,
+    /// Whether the transport has taken the first item's next byte without reporting it.
+    owed: bool,
     /// Queued messages. The configuration allows a million.
     messages: u32,
     /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
@@ -44,7 +46,14 @@ enum Item {
 
 impl OutQueue {
     pub(super) fn new(codec: Codec) -> Self {
-        Self { codec, items: InlineDeque::default(), written: 0, messages: 0, bytes: 0 }
+        Self {
+            codec,
+            items: InlineDeque::default(),
+            written: 0,
+            owed: false,
+            messages: 0,
+            bytes: 0,
+        }
     }
 
     /// How the session's messages look.
@@ -118,7 +127,7 @@ impl OutQueue {
     /// Drops all that is not yet partly written. Returns how many messages that were.
     pub(super) fn clear(&mut self) -> u32 {
         let mut cleared =
-            if self.written > 0 { self.items.take_rest() } else { mem::take(&mut self.items) };
+            if self.is_begun() { self.items.take_rest() } else { mem::take(&mut self.items) };
         let mut dropped = 0;
         while let Some(item) = cleared.pop() {
             if let Item::Message(message) = item {
@@ -133,6 +142,7 @@ impl OutQueue {
     /// Drops everything, what is partly written as well: it will not be whole any more.
     pub(super) fn abandon(&mut self) -> u32 {
         self.written = 0;
+        self.owed = false;
         self.clear()
     }
 
@@ -180,7 +190,18 @@ impl OutQueue {
 
     /// Places whose items may still be moved: all but a partly written first.
     fn movable(&self) -> std::ops::Range<usize> {
-        usize::from(self.written > 0)..self.items.len()
+        usize::from(self.is_begun())..self.items.len()
+    }
+
+    /// Whether a part of the first item is on its way: dropping it now would leave that part behind.
+    fn is_begun(&self) -> bool {
+        self.written > 0 || self.owed
+    }
+
+    /// Notes whether the transport has taken a byte more than it has reported, see
+    /// [`Transport::owes`](crate::net::Transport::owes). A frame's border is not a write's border.
+    pub(super) fn set_owed(&mut self, owed: bool) {
+        self.owed = owed;
     }
 
     /// Puts a gap in a message's place, or adds it to the gap before. `true`: the latter, so that

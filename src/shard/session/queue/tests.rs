@@ -101,6 +101,18 @@ fn a_partly_written_message_is_never_skipped_or_cleared() {
 }
 
 #[test]
+fn a_message_of_which_the_transport_owes_a_byte_is_never_skipped_or_cleared() {
+    let mut queue = queue_of(&[("a", "first"), ("a", "second"), ("a", "third")], Codec::WsRaw);
+    queue.advance("??first".len(), |_, _| {});
+    queue.set_owed(true);
+    assert!(queue.skip_oldest());
+    assert!(!queue.skip_oldest(), "the second stays");
+    assert_eq!(queue.clear(), 0);
+    queue.set_owed(false);
+    assert_eq!(queue.clear(), 1);
+}
+
+#[test]
 fn latest_keeps_the_newest_of_each_channel_and_their_order() {
     let messages = [("a", "1"), ("b", "2"), ("a", "3"), ("c", "4"), ("b", "5")];
     let mut queue = queue_of(&messages, Codec::WsRaw);
