@@ -430,7 +430,7 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
         }
     });
     for channel in numbered(10) {
-        rig.join(&[channel.clone()]).await;
+        rig.join(std::slice::from_ref(&channel)).await;
         let event = rig.subscription_event(1).await;
         let link = rig.status.borrow().link.clone();
         assert_eq!(event, [SubscriptionEvent::Confirmed(name(&channel))], "{link:?}");
