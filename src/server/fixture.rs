@@ -72,6 +72,7 @@ impl Rig {
             ends.remove(0),
             metrics.shard(0),
             Liveness::default().part("shard 0"),
+            256 << 20,
         )
         .unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
@@ -281,6 +282,7 @@ fn config() -> Config {
             shards: number(1),
             handshake_timeout: Duration::from_secs(10),
             ring_bytes: number(64 << 20),
+            max_queue_memory: number(256 << 20),
             max_connections: number(1000),
             max_pending_handshakes: number(1000),
             max_connections_per_ip: None,

@@ -74,10 +74,15 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
+        Self::with_queue_memory(256 << 20)
+    }
+
+    /// A shard whose queues may hold this much together, in bytes.
+    pub(super) fn with_queue_memory(limit: usize) -> Self {
         let (upstream, mut ends) = queues_for_tests(1);
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
-        let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
+        let registry = Rc::new(Registry::new(end.id, metrics.shard(0), limit));
         thread::spawn_tasks(&registry, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }

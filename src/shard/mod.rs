@@ -6,8 +6,8 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `hub` `control` `inbound`: deadlines; channels and who is in each; what a revocation
-//!    says; a client's frames
+//! 0. `wheel` `hub` `control` `inbound` `memory`: deadlines; channels and who is in each; what a
+//!    revocation says; a client's frames; what all queues hold
 //! 1. `context` `reload`: what sessions share; which of them a new configuration closes
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
@@ -26,6 +26,7 @@ mod fixture;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+mod memory;
 #[cfg(test)]
 mod progress_tests;
 mod registry;

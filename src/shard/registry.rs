@@ -7,6 +7,7 @@ use super::{
     context::Context,
     control::{self, Revoked},
     hub::Hub,
+    memory::Queued,
     reload::PacedClose,
     session::{Session, SessionSpec},
     wheel::TICK,
@@ -23,6 +24,7 @@ use crate::{
 use slab::Slab;
 use std::{
     cell::{Cell, RefCell},
+    cmp::Reverse,
     ops::Deref,
     rc::Rc,
     sync::Arc,
@@ -78,10 +80,10 @@ impl Drop for Registered {
 }
 
 impl Registry {
-    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>) -> Self {
+    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>, queue_memory: usize) -> Self {
         Self {
             id,
-            context: Rc::new(Context::new(metrics)),
+            context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
             sessions: RefCell::default(),
             requests_waiting: Notify::new(),
@@ -158,7 +160,8 @@ impl Registry {
 
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let hub = self.hub.borrow();
-        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
+        let queued = Rc::new(Queued::new(Arc::clone(message), Rc::clone(&self.context.memory)));
+        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(&queued));
     }
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
@@ -209,6 +212,24 @@ impl Registry {
         // A session may have ended since it was dirty, and its key may have a new owner, for whom
         // a flush too many does no harm.
         keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
+    }
+
+    /// Closes the sessions with the fullest queues, one after the other, until all queues of this shard
+    /// fit into its part of `server.max_queue_memory`.
+    pub(super) fn bound_memory(&self) {
+        if !self.context.memory.is_exceeded() {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let mut fullest: Vec<_> =
+            sessions.iter().filter_map(|(_, one)| Some((one.droppable()?, one))).collect();
+        fullest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (_, session) in fullest {
+            if !self.context.memory.is_exceeded() {
+                return;
+            }
+            session.end(CloseReason::SlowConsumer);
+        }
     }
 
     fn control(&self, payload: &[u8]) {

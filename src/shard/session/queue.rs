@@ -9,16 +9,20 @@ use crate::{
     endpoint::Endpoint,
     message::Message,
     reason::GapReason,
+    shard::memory::Queued,
     wire::{Codec, Gap, GapNotice},
 };
 use bytes::Bytes;
-use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
+use std::{array, collections::HashSet, io::IoSlice, mem, rc::Rc};
 
 /// How many items one write takes at the most.
 pub(super) const MAX_SLICES: usize = 64;
 
 /// What a message takes beside its frame, in bytes: its place in the queue, and itself.
 const OVERHEAD: usize = size_of::<Item>() + size_of::<Message>();
+
+/// About what a frame or a gap of this session alone takes.
+const PRIVATE: usize = 256;
 
 /// One session's queue. There is one for every connection, so its size is tested.
 #[derive(Debug)]
@@ -37,7 +41,7 @@ pub(super) struct OutQueue {
 
 #[derive(Debug)]
 enum Item {
-    Message(Arc<Message>),
+    Message(Rc<Queued>),
     /// Encoded only when its turn comes, so that further losses at the same place can still be added.
     Gap(Box<Gap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
@@ -61,6 +65,17 @@ impl OutQueue {
         self.codec
     }
 
+    /// Bytes of the queued messages, with their overhead.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The memory of this queue alone: its places, and what is not shared with other sessions.
+    pub(super) fn private_bytes(&self) -> usize {
+        let private = self.items.len() - self.messages as usize;
+        self.items.memory() + private * PRIVATE
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }
@@ -77,9 +92,10 @@ impl OutQueue {
         self.codec.message(message).len() + OVERHEAD
     }
 
-    pub(super) fn push_message(&mut self, message: Arc<Message>) {
+    pub(super) fn push_message(&mut self, message: Rc<Queued>) {
         self.messages += 1;
         self.bytes += self.weight(&message);
+        message.count();
         self.items.push(Item::Message(message));
     }
 

@@ -1,8 +1,19 @@
 //! Order, bounds, and a gap in the place of what was dropped.
 
 use super::*;
-use crate::shard::fixture::{endpoint, message};
+use crate::{
+    metrics::Metrics,
+    shard::{
+        fixture::{self, endpoint},
+        memory::QueueMemory,
+    },
+};
 use std::num::NonZeroUsize;
+
+fn message(channel: &str, payload: &str) -> Rc<Queued> {
+    let memory = Rc::new(QueueMemory::new(Metrics::new(1, &[]).shard(0), usize::MAX));
+    Rc::new(Queued::new(fixture::message(channel, payload), memory))
+}
 
 const NOTICE: &str = r#"{"type":"gap"}"#;
 
