@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Sessions visited between two looks at the clock.
-const VISITS: usize = 64;
+const VISITS: usize = 16;
 
 /// Sessions flushed between two chances for other tasks.
 const FLUSHES_AT_ONCE: usize = 64;

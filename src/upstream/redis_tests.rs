@@ -17,7 +17,6 @@ use crate::{
 use rustix::process::Signal;
 use std::{
     io::{BufReader, Write},
-    net::TcpListener,
     os::unix::net::UnixStream,
     sync::Arc,
     time::{Duration, Instant},

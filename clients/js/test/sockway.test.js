@@ -27,7 +27,10 @@ test("every documented close code has the action that the document asks for", ()
     const expected = code === "4010" ? "soon" : meanings[meaning];
     assert.equal(AFTER_CLOSE[Number(code)], expected, `${code}: ${asked}`);
   }
-  assert.deepEqual(new Set(rows.map(([, code]) => code)), new Set(Object.keys(AFTER_CLOSE)));
+  // The text below the table documents 1013, which only others send.
+  assert.match(protocol, /^1013 .* reconnect, and back off\.$/m);
+  assert.equal(AFTER_CLOSE[1013], "backoff");
+  assert.deepEqual(new Set([...rows.map(([, code]) => code), "1013"]), new Set(Object.keys(AFTER_CLOSE)));
 });
 
 test("what is published after open arrives, as text, as bytes, and as JSON", async (t) => {
