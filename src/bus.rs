@@ -27,8 +27,6 @@ pub enum Event {
     Lost(Arc<[ChannelName]>),
     /// Messages of this channel may have been missed just here.
     Gap(ChannelName, GapReason),
-    /// Messages of any channel may have been missed just here.
-    GapAll(GapReason),
     /// A message of `redis.control_channel`: its payload, not yet parsed.
     Control(Arc<Message>),
 }
@@ -45,7 +43,7 @@ impl Event {
                 MESSAGE_BYTES + message.payload().len()
             }
             // Their names are the hub's, too.
-            Self::Lost(_) | Self::Gap(..) | Self::GapAll(_) => size_of::<Self>(),
+            Self::Lost(_) | Self::Gap(..) => size_of::<Self>(),
         }
     }
 }

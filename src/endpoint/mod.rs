@@ -9,10 +9,10 @@ mod percent;
 mod routes;
 mod template;
 
-pub use expand::{Unfilled, Values};
-pub use path::{PathError, PathParameters, RoutePath};
+pub use expand::Values;
+pub use path::{PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, TemplateError};
+pub use template::{ChannelTemplate, Placeholder};
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;

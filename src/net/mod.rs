@@ -8,7 +8,7 @@ mod outstanding;
 mod tls;
 mod transport;
 
-pub use listener::{Accepted, Listener, SocketFile};
+pub use listener::{Accepted, Listener};
 #[cfg(test)]
 pub(crate) use tls::fixture;
 pub use transport::Transport;

@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, registry::Registry, thread};
+use super::{SessionSpec, Shard, registry::Registry, subscription::PendingSession, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{

@@ -42,8 +42,8 @@ mod tls_tests;
 mod wheel;
 
 pub use busiest::Busy;
-pub use session::{SessionId, SessionSpec};
-pub use subscription::{PendingSession, Subscription};
+pub use session::SessionSpec;
+pub use subscription::Subscription;
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};

@@ -153,7 +153,6 @@ impl Registry {
             Event::Message(message) => self.deliver(message, dirty),
             Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
             Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
-            Event::GapAll(reason) => self.gap_all(*reason, dirty),
             Event::Control(message) => self.control(message.payload()),
         }
     }
