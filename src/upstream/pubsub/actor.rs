@@ -199,9 +199,6 @@ impl<C: Connect> Actor<C> {
         self.table.link_up();
         self.primary.linked();
         self.health.linked(now);
-        if self.settings.probe_channel.is_some() {
-            self.publisher.start(&self.connect, self.primary.target(), now);
-        }
     }
 
     /// The link, or the dial, is of no use any more. What was received before is delivered first.
@@ -412,6 +409,10 @@ impl<C: Connect> Actor<C> {
         let Phase::Linked(subscriber) = &self.phase else { return };
         if subscriber.talk.introduced() {
             let with_canary = self.settings.probe_channel.is_some();
+            // Not before: a Redis that refuses the subscriber is spared the dial of the publisher.
+            if with_canary && self.publisher.is_off() {
+                self.publisher.start(&self.connect, self.primary.target(), now);
+            }
             self.probe.begin(with_canary && subscriber.talk.probe_refused().is_none(), now);
         }
     }
