@@ -7,11 +7,12 @@
 //!
 //! Rooms: `pubsub` what is subscribed on a node · `link` our own connection that subscribes ·
 //! `publish` the connection for every other command · `connect` makes both · `router` from what
-//! arrives into the rings · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
+//! arrives into the rings · `control` what a revocation says · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
 //! asks.
 
 mod backoff;
 mod connect;
+mod control;
 mod diagnose;
 #[cfg(test)]
 mod fake_redis;

@@ -80,6 +80,8 @@ pub struct SessionSpec {
     pub identity: Option<Identity>,
     /// Verifies the token of a `refresh` frame until a reload brings another one.
     pub auth: Arc<Auth>,
+    /// When its handshake began: a revocation that came later concerns it.
+    pub began: tokio::time::Instant,
 }
 
 /// A session's name: random, so that it says nothing and cannot be guessed.
@@ -105,7 +107,7 @@ impl Session {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Self {
-        let SessionSpec { endpoint, identity, auth } = spec;
+        let SessionSpec { endpoint, identity, auth, began: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
         let opened = context.now();
@@ -132,10 +134,11 @@ impl Session {
             missed: Cell::new(0),
             endpoint,
         };
+        // The ping first: it is the earlier, so that one place in the wheel is enough for both.
+        session.schedule_first_ping();
         if let Some(expires) = expires {
             session.expire_at(expires);
         }
-        session.schedule_first_ping();
         session.queue_ready();
         session
     }

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    bus::{Event, ShardEnd, ShardId, SubscriptionEvents, queues_for_tests},
+    bus::{Event, Revoke, ShardEnd, ShardId, SubscriptionEvents, queues_for_tests},
     channel::ChannelName,
     upstream::{
         LinkStatus,
@@ -113,9 +113,6 @@ impl Rig {
                     let payload = String::from_utf8_lossy(message.payload());
                     format!("{}={payload}", message.channel)
                 }
-                Some(Ok(Event::Control(message))) => {
-                    format!("control={}", String::from_utf8_lossy(message.payload()))
-                }
                 Some(Ok(Event::Lost(channels))) => {
                     let mut names: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
                     names.sort_unstable();
@@ -129,6 +126,11 @@ impl Rig {
                 None => return words,
             });
         }
+    }
+
+    /// What a shard was told to revoke.
+    fn revoked(&mut self, shard: ShardId) -> Vec<Revoke> {
+        std::iter::from_fn(|| self.shards[shard].revocations.try_recv().ok()).collect()
     }
 
     /// Lets everything that is ready happen.
@@ -191,13 +193,13 @@ async fn the_prefix_is_added_outside_and_invisible_inside() {
 #[tokio::test(start_paused = true)]
 async fn control_messages_go_to_every_shard_and_canaries_to_none() {
     let mut rig = Rig::up().await;
-    rig.redis.publish("p:control", "stop");
+    rig.redis.publish("p:control", r#"{"disconnect":{"user":42}}"#);
     rig.redis.publish("p:probe", "somebody else's canary");
     rig.settle().await;
-    assert_eq!(
-        (rig.ring(0), rig.ring(1)),
-        (vec!["control=stop".into()], vec!["control=stop".into()])
-    );
+    for shard in [0, 1] {
+        assert_eq!(rig.revoked(shard), [Revoke::User("42".into())]);
+        assert_eq!(rig.ring(shard), [] as [&str; 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -444,9 +446,9 @@ async fn a_forbidden_control_channel_is_gone_without() {
     rig.joined(0, "a").await;
     rig.redis.lock().forbidden.clear();
     tokio::time::sleep(Duration::from_secs(6)).await;
-    rig.redis.publish("p:control", "stop");
+    rig.redis.publish("p:control", r#"{"jti":"a"}"#);
     rig.settle().await;
-    assert_eq!(rig.ring(0), ["control=stop"]);
+    assert_eq!(rig.revoked(0), [Revoke::Token("a".into())]);
     assert_eq!(rig.status.borrow().link, LinkStatus::Up);
 }
 
