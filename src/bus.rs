@@ -136,6 +136,7 @@ const REQUESTS: usize = MAX_SHARDS;
 
 /// Makes queues with the default bounds.
 #[cfg(test)]
+#[must_use]
 pub fn queues_for_tests(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
     queues(shards, const { NonZeroUsize::new(64 << 20).expect("more than zero") })
 }

@@ -13,45 +13,75 @@ use hyper::{
 };
 use std::net::{IpAddr, SocketAddr};
 
+/// Why a request is not taken.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Denied {
+    /// No `Host`, several, or one that is none.
+    BadHost,
+    /// A name that this port does not have.
+    ForeignHost,
+    /// A page of another site.
+    ForeignOrigin,
+    /// Something would be changed from another machine.
+    NotFromHere,
+}
+
+impl Denied {
+    /// The answer that the request gets instead.
+    pub(super) fn response(self) -> AdminResponse {
+        let (status, code, detail) = match self {
+            Self::BadHost => {
+                (StatusCode::BAD_REQUEST, "bad_host", "the request must have one Host")
+            }
+            Self::ForeignHost => (
+                StatusCode::FORBIDDEN,
+                "host_not_allowed",
+                "this port answers to IP addresses, localhost and the names in admin.allowed_hosts",
+            ),
+            Self::ForeignOrigin => (
+                StatusCode::FORBIDDEN,
+                "origin_not_allowed",
+                "this port takes nothing from the pages of others",
+            ),
+            Self::NotFromHere => (
+                StatusCode::FORBIDDEN,
+                "admin_token_required",
+                "from another machine this is not taken without a token; ask from this one",
+            ),
+        };
+        response::problem(status, code, detail)
+    }
+}
+
 /// Whether a request may be answered at all.
 ///
 /// # Errors
-/// The answer that it gets instead.
-pub(super) fn check<B>(
-    request: &Request<B>,
-    allowed_hosts: &[String],
-) -> Result<(), AdminResponse> {
-    let Ok(host) = single(request.headers(), HOST) else { return Err(bad_host()) };
+/// Why not.
+pub(super) fn check<B>(request: &Request<B>, allowed_hosts: &[String]) -> Result<(), Denied> {
+    let Ok(host) = single(request.headers(), HOST) else { return Err(Denied::BadHost) };
     let host = match host {
-        Some(host) => Some(host.parse::<Authority>().map_err(|_| bad_host())?),
+        Some(host) => Some(host.parse::<Authority>().map_err(|_| Denied::BadHost)?),
         // A health check by HTTP/1.0 has none; browsers always send one.
         None if request.version() < Version::HTTP_11 => None,
-        None => return Err(bad_host()),
+        None => return Err(Denied::BadHost),
     };
     let named = [host.as_ref(), request.uri().authority()];
     if !named.into_iter().flatten().all(|one| is_ours(one.host(), allowed_hosts)) {
-        return Err(foreign_host());
+        return Err(Denied::ForeignHost);
     }
     match single(request.headers(), ORIGIN) {
         Ok(None) => Ok(()),
         Ok(Some(origin)) if host.is_some_and(|host| is_own_origin(origin, &host)) => Ok(()),
-        Ok(Some(_)) | Err(_) => Err(foreign_origin()),
+        Ok(Some(_)) | Err(_) => Err(Denied::ForeignOrigin),
     }
 }
 
-/// Whether one who asks from there may change something.
+/// Whether a request from there may change something.
 ///
 /// # Errors
-/// The answer that it gets instead.
-pub(super) fn check_change(peer: SocketAddr) -> Result<(), AdminResponse> {
-    if peer.ip().to_canonical().is_loopback() {
-        return Ok(());
-    }
-    Err(response::problem(
-        StatusCode::FORBIDDEN,
-        "admin_token_required",
-        "from another machine this is not taken without a token; ask from this one",
-    ))
+/// Why not.
+pub(super) fn check_change(peer: SocketAddr) -> Result<(), Denied> {
+    if peer.ip().to_canonical().is_loopback() { Ok(()) } else { Err(Denied::NotFromHere) }
 }
 
 /// The value of a header that may stand once at most.
@@ -78,26 +108,6 @@ fn is_own_origin(origin: &str, host: &Authority) -> bool {
     served_by.is_some_and(|served_by| served_by.eq_ignore_ascii_case(host.as_str()))
 }
 
-fn bad_host() -> AdminResponse {
-    response::problem(StatusCode::BAD_REQUEST, "bad_host", "the request must have one Host")
-}
-
-fn foreign_host() -> AdminResponse {
-    response::problem(
-        StatusCode::FORBIDDEN,
-        "host_not_allowed",
-        "this port answers to IP addresses, localhost and the names in admin.allowed_hosts",
-    )
-}
-
-fn foreign_origin() -> AdminResponse {
-    response::problem(
-        StatusCode::FORBIDDEN,
-        "origin_not_allowed",
-        "this port takes nothing from the pages of others",
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -109,7 +119,7 @@ mod tests {
         }
         let request = request.body(()).unwrap();
         let allowed = ["metrics.internal".to_owned()];
-        check(&request, &allowed).map_or_else(|refused| refused.status().as_u16(), |()| 200)
+        check(&request, &allowed).map_or_else(|it| it.response().status().as_u16(), |()| 200)
     }
 
     fn by_host(host: &str) -> u16 {
@@ -183,7 +193,8 @@ mod tests {
     #[test]
     fn what_changes_something_is_taken_from_this_machine_alone() {
         let status = |peer: &str| {
-            check_change(peer.parse().unwrap()).map_or_else(|it| it.status().as_u16(), |()| 200)
+            check_change(peer.parse().unwrap())
+                .map_or_else(|it| it.response().status().as_u16(), |()| 200)
         };
         for peer in ["127.0.0.1:1", "127.8.8.8:1", "[::1]:1", "[::ffff:127.0.0.1]:1"] {
             assert_eq!(status(peer), 200, "{peer}");

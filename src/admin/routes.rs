@@ -22,14 +22,14 @@ where
     B::Error: Into<Box<dyn Error + Send + Sync>>,
 {
     let config = context.config.borrow().clone();
-    if let Err(refused) = access::check(&request, &config.admin.allowed_hosts) {
-        return refused;
+    if let Err(denied) = access::check(&request, &config.admin.allowed_hosts) {
+        return denied.response();
     }
     let path = request.uri().path();
     let read = matches!(*request.method(), Method::GET | Method::HEAD);
     match path {
         "/drain" if request.method() == Method::POST => {
-            access::check_change(peer).map_or_else(|refused| refused, |()| drain(context))
+            access::check_change(peer).map_or_else(access::Denied::response, |()| drain(context))
         }
         "/drain" => response::method_not_allowed("POST"),
         "/try" | "/try/publish" => try_it(context, request).await,

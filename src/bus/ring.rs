@@ -166,6 +166,9 @@ impl RingReceiver {
     }
 
     /// Waits for one event.
+    ///
+    /// # Errors
+    /// As [`RingReceiver::recv_many`].
     #[cfg(test)]
     pub async fn recv(&mut self) -> Result<Event, RingError> {
         let mut events = Vec::new();

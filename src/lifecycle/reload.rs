@@ -56,7 +56,7 @@ type Reading = Result<config::Loaded, String>;
 type Seen = Result<Config, String>;
 
 impl<A: FnMut(Config) -> Result<Plan, ReloadRefused>> ReloadTask<A> {
-    /// ReloadTask until dropped. `current` is the configuration in effect.
+    /// Reloads until dropped. `current` is the configuration in effect.
     pub async fn run(mut self, current: Config) {
         let mut poll = current.reload.poll;
         let mut seen: Seen = Ok(current);

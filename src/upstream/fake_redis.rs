@@ -122,7 +122,7 @@ impl Fake {
     pub(super) fn subscribes(&self) -> Vec<Vec<String>> {
         let server = self.lock();
         let batches = server.commands.iter().filter_map(|command| match command {
-            Command::Subscribe(batch) => Some(batch.iter().map(|name| name.to_string()).collect()),
+            Command::Subscribe(batch) => Some(batch.iter().map(ToString::to_string).collect()),
             _ => None,
         });
         batches.collect()

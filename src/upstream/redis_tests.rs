@@ -18,7 +18,6 @@ use crate::{
 use rustix::process::Signal;
 use std::{
     io::{BufReader, Write},
-    net::TcpListener,
     os::unix::net::UnixStream,
     sync::Arc,
     time::{Duration, Instant},
@@ -429,7 +428,7 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
         }
     });
     for channel in numbered(10) {
-        rig.join(&[channel.clone()]).await;
+        rig.join(std::slice::from_ref(&channel)).await;
         let event = rig.subscription_event(1).await;
         let link = rig.status.borrow().link.clone();
         assert_eq!(event, [SubscriptionEvent::Confirmed(name(&channel))], "{link:?}");

@@ -53,7 +53,7 @@ impl Logging {
 
     /// Counts the records that are dropped there.
     pub(super) fn count_dropped_in(&self, counter: &IntCounter) {
-        self.queue.count_dropped_in(counter.clone());
+        self.queue.count_dropped_in(counter);
     }
 }
 

@@ -62,7 +62,7 @@ impl LogQueue {
     }
 
     /// Counts dropped records there too, those before now included.
-    pub(super) fn count_dropped_in(&self, counter: IntCounter) {
+    pub(super) fn count_dropped_in(&self, counter: &IntCounter) {
         let before = self.state.dropped.load(Relaxed);
         // Only the first call counts; a second would be a defect that hurts nobody.
         if self.state.counter.set(counter.clone()).is_ok() {
@@ -176,7 +176,7 @@ mod tests {
     fn start(sink: &Sink) -> (LogQueue, IntCounter) {
         let queue = LogQueue::start(sink.clone(), |n| format!("{n} dropped\n")).unwrap();
         let counter = IntCounter::new("dropped", "dropped").unwrap();
-        queue.count_dropped_in(counter.clone());
+        queue.count_dropped_in(&counter);
         (queue, counter)
     }
 

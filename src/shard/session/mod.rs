@@ -6,6 +6,7 @@
 mod closing;
 mod deadlines;
 mod inline_deque;
+mod keepalive;
 mod output;
 mod queue;
 
@@ -49,6 +50,8 @@ pub(super) struct Session {
     waker: Cell<Option<Waker>>,
     /// Whether fan-out has put something in the queue in this round.
     dirty: Cell<bool>,
+    /// Whether the last frame that a page can see was a heartbeat.
+    beating: Cell<bool>,
     /// `None` while the session is open.
     close_reason: Cell<Option<CloseReason>>,
     /// What remains to be done before the socket is dropped.
@@ -124,6 +127,7 @@ impl Session {
             queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
             waker: Cell::new(None),
             dirty: Cell::new(false),
+            beating: Cell::new(false),
             close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
@@ -134,7 +138,8 @@ impl Session {
             missed: Cell::new(0),
             endpoint,
         };
-        // The ping first: it is the earlier, so that one place in the wheel is enough for both.
+        session.put_heartbeat_off();
+        // The ping before the token's end: it is the earlier, so that one place in the wheel is enough for both.
         session.schedule_first_ping();
         if let Some(expires) = expires {
             session.expire_at(expires);

@@ -247,7 +247,7 @@ async fn one_bad_channel_among_many_refuses_only_itself() {
             match subscription_event {
                 SubscriptionEvent::Confirmed(_) => held += 1,
                 SubscriptionEvent::Rejected(channel, RejectedBy::Redis) => {
-                    refused.push(channel.to_string())
+                    refused.push(channel.to_string());
                 }
                 other => panic!("{other:?}"),
             }

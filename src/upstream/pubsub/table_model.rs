@@ -77,7 +77,7 @@ impl Run {
 
     fn step(&mut self, step: &Step) {
         match *step {
-            Step::Join(shard, channel) => self.join(shard, text(channel)),
+            Step::Join(shard, channel) => self.join(shard, &text(channel)),
             Step::Leave(shard, channel) => self.leave(shard, &text(channel)),
             Step::TakeSubscribes(count) => {
                 let batch = self.table.take_subscribes(count);
@@ -109,13 +109,13 @@ impl Run {
         }
     }
 
-    fn join(&mut self, shard: ShardId, channel: String) {
-        let joined = self.table.join(shard, &name(&channel));
+    fn join(&mut self, shard: ShardId, channel: &str) {
+        let joined = self.table.join(shard, &name(channel));
         let model = &mut self.model;
-        model.wanted.entry(channel.clone()).or_default().insert(shard);
+        model.wanted.entry(channel.to_owned()).or_default().insert(shard);
         let expected = match () {
-            () if model.subscribed.contains(&channel) => Joined::Subscribed,
-            () if model.refused.contains(&channel) => Joined::Refused,
+            () if model.subscribed.contains(channel) => Joined::Subscribed,
+            () if model.refused.contains(channel) => Joined::Refused,
             () if model.linked => Joined::Pending,
             () => Joined::NoLink,
         };
