@@ -39,6 +39,8 @@ pub enum Revoke {
     User(Arc<str>),
     /// Those that live by the token of this name (`jti`).
     Token(Arc<str>),
+    /// Those of everybody who has an identity: revocations may have been missed.
+    Everyone,
 }
 
 /// About what a message costs beside its payload.

@@ -275,6 +275,8 @@ pub enum NotReadyReason {
     RedisProofExpired,
     /// The issuer's keys were never fetched, so no token can be verified.
     KeysUnavailable,
+    /// Redis refuses the control channel, so that nobody can be sent away.
+    ControlRefused,
 }
 
 impl NotReadyReason {
@@ -332,7 +334,7 @@ mod tests {
         assert_labels(
             NotReadyReason::VARIANTS,
             NotReadyReason::label,
-            "draining starting redis_link_down redis_proof_expired keys_unavailable",
+            "draining starting redis_link_down redis_proof_expired keys_unavailable control_refused",
         );
     }
 

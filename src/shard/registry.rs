@@ -226,11 +226,16 @@ impl Registry {
     }
 
     /// Ends the sessions that are revoked, and remembers the revocation for those that are about to open.
-    pub(super) async fn revoke(&self, revoke: Revoke) {
+    pub(super) async fn revoke(self: &Rc<Self>, revoke: Revoke) {
         // First: whoever opens while the others are visited is asked.
         self.revocations.borrow_mut().remember(revoke.clone(), tokio::time::Instant::now());
+        if revoke == Revoke::Everyone {
+            tokio::task::spawn_local(Rc::clone(self).revoke_everyone());
+            return;
+        }
         let close = |session: &Session| {
             let is_revoked = match &revoke {
+                Revoke::Everyone => false,
                 Revoke::User(user) => session.user.as_ref() == Some(user),
                 Revoke::Token(id) => session.token.borrow().id.as_ref() == Some(id),
             };
@@ -239,6 +244,30 @@ impl Registry {
             }
         };
         self.visit_sessions(close).await;
+    }
+
+    /// Ends every session that has an identity, a few with each tick, all within `shutdown.spread`.
+    async fn revoke_everyone(self: Rc<Self>) {
+        let spread = self.context.config().map_or(Duration::ZERO, |config| config.shutdown.spread);
+        let mut all = Vec::new();
+        let note = |session: &Session| {
+            if session.user.is_some() {
+                all.push((session.key, session.id));
+            }
+        };
+        self.visit_sessions(note).await;
+        fastrand::shuffle(&mut all);
+        let ticks = usize::try_from(spread.as_millis() / TICK.as_millis()).unwrap_or(1).max(1);
+        for some in all.chunks(all.len().div_ceil(ticks).max(1)) {
+            for &(key, id) in some {
+                let session = self.sessions.borrow().get(key as usize).cloned();
+                // A key may have a new owner by now.
+                if let Some(session) = session.filter(|session| session.id == id) {
+                    session.end(CloseReason::Revoked);
+                }
+            }
+            tokio::time::sleep(TICK).await;
+        }
     }
 
     /// Whether the token that a session lives by was revoked, or its user since `began`.

@@ -17,7 +17,7 @@ const MOST: usize = 65_536;
 
 #[derive(Debug, Default)]
 pub(super) struct Revocations {
-    /// When each came last.
+    /// When each came last; that for everyone, too.
     latest: HashMap<Revoke, Instant>,
     /// In the order in which they came, those that came again at both places.
     order: VecDeque<(Instant, Revoke)>,
@@ -56,7 +56,9 @@ impl Revocations {
 
     /// Whether this user was revoked since then. A user who comes back after that is welcome.
     pub(super) fn of_user(&self, user: &Arc<str>, since: Instant) -> bool {
-        self.latest.get(&Revoke::User(Arc::clone(user))).is_some_and(|&at| at >= since)
+        [Revoke::User(Arc::clone(user)), Revoke::Everyone]
+            .iter()
+            .any(|revoke| self.latest.get(revoke).is_some_and(|&at| at >= since))
     }
 
     /// Whether the token of this name was revoked a moment ago: it does not become good again.

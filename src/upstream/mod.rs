@@ -53,6 +53,8 @@ pub struct Status {
     pub wanted: usize,
     /// Channels that Redis has confirmed.
     pub subscribed: usize,
+    /// Why Redis refuses the control channel, in its words, if it does.
+    pub control_refused: Option<String>,
 }
 
 /// The state of the link.

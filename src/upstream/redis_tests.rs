@@ -57,6 +57,7 @@ fn settings(server: &Server) -> config::Redis {
         probe_channel: Some("sockway:probe".to_owned()),
         linger: Duration::from_millis(300),
         control_channel: Some("sockway:control".to_owned()),
+        on_revocation_gap: config::OnRevocationGap::Warn,
         max_payload: (8 << 20).try_into().unwrap(),
         channel_prefix: String::new(),
     }

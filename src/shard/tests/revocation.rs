@@ -4,6 +4,7 @@ use crate::{
     bus::{Event, Revoke},
     identity::Identity,
     reason::CloseReason,
+    shard::SessionSpec,
     shard::fixture::{
         Client, Rig, close, endpoint, identity, message, orders, run, settle, spec, text,
     },
@@ -24,6 +25,7 @@ fn a_revoked_user_or_token_is_closed_and_others_stay() {
         let mut other = rig.connect_as(endpoint(), named("7", "c")).await;
         rig.revoke(Revoke::User("42".into()));
         rig.revoke(Revoke::Token("b".into()));
+        settle().await;
         rig.publish("orders", "still here");
         assert_eq!(by_user.next().await, close(CloseReason::Revoked));
         assert_eq!(by_token.next().await, close(CloseReason::Revoked));
@@ -92,5 +94,21 @@ fn a_revocation_of_a_user_with_many_sessions_lets_others_have_their_turn() {
             assert_eq!(client.next().await, close(CloseReason::Revoked));
         }
         assert!(began.elapsed() < Duration::from_secs(1));
+    });
+}
+
+#[test]
+fn after_a_gap_everybody_who_has_an_identity_is_closed() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        let anonymous = spec(endpoint(), identity());
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let spec = SessionSpec { identity: None, ..anonymous };
+        let mut guest = Client::start(subscription.open(spec, ()));
+        rig.revoke(Revoke::Everyone);
+        assert_eq!(client.next().await, close(CloseReason::Revoked));
+        rig.publish("orders", "still here");
+        assert_eq!(guest.next().await, text("still here"));
     });
 }

@@ -38,6 +38,7 @@ fn settings() -> config::Redis {
         probe_channel: Some("probe".to_owned()),
         linger: Duration::from_secs(1),
         control_channel: Some("control".to_owned()),
+        on_revocation_gap: OnRevocationGap::Warn,
         max_payload: 100.try_into().unwrap(),
         channel_prefix: "p:".to_owned(),
     }
@@ -440,12 +441,29 @@ async fn a_forbidden_probe_channel_is_not_ready_with_the_reason_until_it_is_allo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forbidden_control_channel_is_gone_without() {
+async fn a_link_lost_is_a_gap_of_revocations_that_is_counted_and_may_close_everybody() {
+    for (on_revocation_gap, revoked) in
+        [(OnRevocationGap::Warn, vec![]), (OnRevocationGap::Close, vec![Revoke::Everyone])]
+    {
+        let mut rig = Rig::start_with(config::Redis { on_revocation_gap, ..settings() }, |_| {});
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 0);
+        rig.redis.send(Sent::Ended(LinkError::Lost("reset".to_owned())));
+        rig.until_down().await;
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 1);
+        assert_eq!(rig.revoked(1), revoked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forbidden_control_channel_is_told_and_asked_for_again() {
     let mut rig = Rig::start(|server| server.forbidden.extend(["p:control".to_owned()]));
-    rig.until(|status| status.link == LinkStatus::Up).await;
+    let status = rig.until(|status| status.link == LinkStatus::Up).await;
+    assert!(status.control_refused.is_some());
     rig.joined(0, "a").await;
     rig.redis.lock().forbidden.clear();
-    tokio::time::sleep(Duration::from_secs(6)).await;
+    rig.until(|status| status.control_refused.is_none()).await;
     rig.redis.publish("p:control", r#"{"jti":"a"}"#);
     rig.settle().await;
     assert_eq!(rig.revoked(0), [Revoke::Token("a".into())]);
