@@ -101,11 +101,12 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get(), config.server.ring_bytes);
+        let queue_memory = config.server.max_queue_memory.get() / config.server.shards;
         let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
             let (metrics, sign) =
                 (metrics.shard(end.id), liveness.part(format!("shard {}", end.id)));
-            ShardThread::start(end, metrics, sign)
+            ShardThread::start(end, metrics, sign, queue_memory)
         };
         let shards: Vec<_> =
             ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;

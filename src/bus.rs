@@ -28,8 +28,6 @@ pub enum Event {
     Lost(Arc<[ChannelName]>),
     /// Messages of this channel may have been missed just here.
     Gap(ChannelName, GapReason),
-    /// Messages of any channel may have been missed just here.
-    GapAll(GapReason),
 }
 
 /// Whose sessions must end now, as `redis.control_channel` said.
@@ -53,7 +51,7 @@ impl Event {
         match self {
             Self::Message(message) => MESSAGE_BYTES + message.payload().len(),
             // Their names are the hub's, too.
-            Self::Lost(_) | Self::Gap(..) | Self::GapAll(_) => size_of::<Self>(),
+            Self::Lost(_) | Self::Gap(..) => size_of::<Self>(),
         }
     }
 }

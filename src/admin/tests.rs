@@ -1,6 +1,6 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, AdminContext, Running, Turn};
+use super::{Admin, AdminContext, Turn, server::Running};
 use crate::{
     channel::ChannelName,
     config,

@@ -59,6 +59,8 @@ pub struct Server {
     pub shards: NonZeroUsize,
     /// Of memory, that each shard may fall behind Redis.
     pub ring_bytes: NonZeroUsize,
+    /// Of memory, that the sessions' queues may hold together; an equal part for each shard.
+    pub max_queue_memory: NonZeroUsize,
     pub handshake_timeout: Duration,
     pub max_connections: NonZeroUsize,
     pub max_pending_handshakes: NonZeroUsize,

@@ -15,6 +15,7 @@ const NEEDS_RESTART: &[&str] = &[
     "server.listen",
     "server.shards",
     "server.ring_bytes",
+    "server.max_queue_memory",
     "admin.listen",
     "redis.url",
     "redis.username",

@@ -24,6 +24,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_delivery_seconds_count", &[], 1),
         ("sockway_missed_messages_total", &["endpoint", "reason"], 2 * MissedReason::ALL.len()),
         ("sockway_gaps_total", &["reason"], GapReason::ALL.len()),
+        ("sockway_queued_bytes", &[], 1),
         ("sockway_channels", &["state"], 2),
         ("sockway_redis_up", &[], 1),
         ("sockway_redis_last_verified_timestamp_seconds", &[], 1),

@@ -6,6 +6,7 @@
 use super::{
     context::Context,
     hub::Hub,
+    memory::Queued,
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionSpec},
@@ -22,6 +23,7 @@ use crate::{
 use slab::Slab;
 use std::{
     cell::{Cell, RefCell},
+    cmp::Reverse,
     ops::Deref,
     rc::Rc,
     sync::Arc,
@@ -89,10 +91,10 @@ impl Drop for Registered {
 }
 
 impl Registry {
-    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>) -> Self {
+    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>, queue_memory: usize) -> Self {
         Self {
             id,
-            context: Rc::new(Context::new(metrics)),
+            context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
             sessions: RefCell::default(),
             requests_waiting: Notify::new(),
@@ -166,13 +168,13 @@ impl Registry {
             Event::Message(message) => self.deliver(message, dirty),
             Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
             Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
-            Event::GapAll(reason) => self.gap_all(*reason, dirty),
         }
     }
 
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let hub = self.hub.borrow();
-        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
+        let queued = Rc::new(Queued::new(Arc::clone(message), Rc::clone(&self.context.memory)));
+        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(&queued));
     }
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
@@ -223,6 +225,24 @@ impl Registry {
         // A session may have ended since it was dirty, and its key may have a new owner, for whom
         // a flush too many does no harm.
         keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
+    }
+
+    /// Closes the sessions with the fullest queues, one after the other, until all queues of this shard
+    /// fit into its part of `server.max_queue_memory`.
+    pub(super) fn bound_memory(&self) {
+        if !self.context.memory.is_exceeded() {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let mut fullest: Vec<_> =
+            sessions.iter().filter_map(|(_, one)| Some((one.droppable()?, one))).collect();
+        fullest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (_, session) in fullest {
+            if !self.context.memory.is_exceeded() {
+                return;
+            }
+            session.end(CloseReason::SlowConsumer);
+        }
     }
 
     /// Ends the sessions that are revoked, and remembers the revocation for those that are about to open.

@@ -134,7 +134,6 @@ impl Rig {
             }
             Event::Lost(channels) => format!("lost {}", channels.len()),
             Event::Gap(channel, reason) => format!("gap {channel} {}", reason.label()),
-            Event::GapAll(reason) => format!("gap all {}", reason.label()),
         }
     }
 }

@@ -27,6 +27,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.listen", r#""127.0.0.1:1""#, Restart, "server.listen"),
     ("server.shards", "63", Restart, "server.shards"),
     ("server.ring_bytes", r#""7MiB""#, Restart, "server.ring_bytes"),
+    ("server.max_queue_memory", r#""7MiB""#, Restart, "server.max_queue_memory"),
     ("server.handshake_timeout", r#""7s""#, Effect, "server.handshake_timeout"),
     ("server.max_connections", "7", Effect, "server.max_connections"),
     ("server.max_pending_handshakes", "7", Effect, "server.max_pending_handshakes"),

@@ -108,6 +108,7 @@ impl Session {
             CloseReason::PeerGone
         });
         let lost = self.queue.borrow_mut().abandon();
+        self.count_places();
         self.count_missed(MissedReason::SessionEnded, u64::from(lost));
         self.metrics.closed[reason.index()].add(1);
         let ticks = self.context.now().saturating_sub(self.opened);
@@ -153,6 +154,7 @@ impl Session {
             _ => MissedReason::SessionEnded,
         };
         let dropped = self.queue.borrow_mut().clear();
+        self.count_places();
         self.count_missed(reason, u64::from(dropped));
     }
 }

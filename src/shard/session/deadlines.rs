@@ -4,6 +4,7 @@
 use super::{Session, Stage, Token};
 use crate::{
     identity::Identity,
+    net::Transport,
     reason::CloseReason,
     shard::wheel::{Tick, Wheel},
 };
@@ -15,6 +16,23 @@ use std::{
 /// Sessions whose tokens expire at the same moment end at most this much before it.
 const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 
+/// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
+const PROGRESS_CHECKS: u8 = 4;
+
+/// What the latest check of a socket that takes nothing has found.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell.
+    outstanding: u32,
+    /// Checks since that number last changed.
+    silent: u8,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+/// More than is ever outstanding, so that the first check finds another number.
+const NOT_ASKED: u32 = u32::MAX - 1;
+
 /// A session's deadlines, in ticks of the wheel; 0 is never.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
@@ -25,7 +43,9 @@ pub(super) struct Deadlines {
     /// Not a deadline: when the session was last sent a frame that a page can see. The heartbeat is due
     /// so much later. Kept as a moment of the past, so that a delivery costs no more than its storing.
     pub(super) seen: Cell<Tick>,
+    /// The next check of a socket that takes nothing.
     pub(super) write: Cell<Tick>,
+    progress: Cell<Progress>,
     drain: Cell<Tick>,
     expiry: Cell<Tick>,
     /// Not a tick: the second since 1970 at which the token is over; 0 is never.
@@ -51,8 +71,7 @@ impl Session {
         if is_due(&deadlines.close) {
             self.abort();
         } else if is_due(&deadlines.write) {
-            deadlines.write.set(0);
-            self.end(CloseReason::WriteTimeout);
+            self.check_progress();
         } else if is_due(&deadlines.pong) {
             self.end(CloseReason::PingTimeout);
         } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
@@ -65,6 +84,28 @@ impl Session {
         if self.stage.get() != Stage::Over {
             self.schedule();
         }
+    }
+
+    /// The socket has begun to take nothing. What is outstanding is asked at the next tick: until then
+    /// most clients have read on.
+    pub(super) fn watch_progress(&self) {
+        self.deadlines.progress.set(Progress { outstanding: NOT_ASKED, silent: 0 });
+        self.set_deadline(&self.deadlines.write, Duration::ZERO);
+    }
+
+    /// Ends the session when its client has acknowledged nothing for `write_timeout`. While something
+    /// is acknowledged it has time, however long our kernel's buffer is full.
+    fn check_progress(&self) {
+        let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(UNKNOWN);
+        let Progress { outstanding: before, silent } = self.deadlines.progress.get();
+        let silent = if outstanding == before { silent + 1 } else { 0 };
+        self.deadlines.progress.set(Progress { outstanding, silent });
+        self.deadlines.write.set(0);
+        if silent >= PROGRESS_CHECKS {
+            return self.end(CloseReason::WriteTimeout);
+        }
+        let interval = self.endpoint.write_timeout / u32::from(PROGRESS_CHECKS);
+        self.set_deadline(&self.deadlines.write, interval);
     }
 
     /// Whether the moment of its closing with 1012 is set.

@@ -57,6 +57,8 @@ pub(super) struct Session {
     /// What remains to be done before the socket is dropped.
     stage: Cell<Stage>,
     deadlines: Deadlines,
+    /// What the shard counts for this session's queue alone, in bytes.
+    places: Cell<u32>,
     /// Replies of ours queued since the queue was last empty.
     replies: Cell<u32>,
     /// Frames that the client may still send, and the tick for which that number holds.
@@ -131,6 +133,7 @@ impl Session {
             close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
+            places: Cell::new(0),
             replies: Cell::new(0),
             allowance: Cell::new((FRAME_BURST, opened)),
             opened,

@@ -122,7 +122,6 @@ impl Rig {
                 Some(Ok(Event::Gap(channel, reason))) => {
                     format!("gap {channel} {}", reason.label())
                 }
-                Some(Ok(Event::GapAll(reason))) => format!("gap all {}", reason.label()),
                 Some(Err(error)) => format!("{error}"),
                 None => return words,
             });
