@@ -10,7 +10,7 @@ mod percent;
 mod routes;
 mod template;
 
-pub use expand::Values;
+pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, Placeholder};
