@@ -60,9 +60,11 @@ pub(super) struct Session {
     /// What the shard counts for this session's queue alone, in bytes.
     places: Cell<u32>,
     /// Replies of ours queued since the queue was last empty.
-    replies: Cell<u32>,
-    /// Frames that the client may still send, and the tick for which that number holds.
-    allowance: Cell<(u32, Tick)>,
+    replies: Cell<u16>,
+    /// Frames that the client may still send, and the tick for which that number holds: at most
+    /// [`FRAME_BURST`], so that two bytes are enough.
+    allowance: Cell<u16>,
+    allowance_at: Cell<Tick>,
     opened: Tick,
     delivered: Cell<u64>,
     missed: Cell<u64>,
@@ -135,7 +137,8 @@ impl Session {
             deadlines: Deadlines::default(),
             places: Cell::new(0),
             replies: Cell::new(0),
-            allowance: Cell::new((FRAME_BURST, opened)),
+            allowance: Cell::new(FRAME_BURST),
+            allowance_at: Cell::new(opened),
             opened,
             delivered: Cell::new(0),
             missed: Cell::new(0),
@@ -158,11 +161,12 @@ impl Session {
 
     /// Takes this many frames off what the client may send. `false`: it has sent too many.
     pub(super) fn may_send(&self, frames: u32) -> bool {
-        let (left, at) = self.allowance.get();
         let now = self.context.now();
-        let regained = (now - at).saturating_mul(FRAMES_PER_TICK);
-        let left = left.saturating_add(regained).min(FRAME_BURST);
-        self.allowance.set((left.saturating_sub(frames), now));
+        let regained = (now - self.allowance_at.replace(now)).saturating_mul(FRAMES_PER_TICK);
+        let regained = u16::try_from(regained).unwrap_or(u16::MAX);
+        let left = self.allowance.get().saturating_add(regained).min(FRAME_BURST);
+        let frames = u16::try_from(frames).unwrap_or(u16::MAX);
+        self.allowance.set(left.saturating_sub(frames));
         frames <= left
     }
 
