@@ -117,7 +117,8 @@ impl Gateway {
         };
         let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
         let (phase, phases) = watch::channel(Phase::Running);
-        let handles = shards.iter().map(ShardThread::handle).collect();
+        let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
+        handles.iter().for_each(|shard| shard.tell(ShardCommand::Reload(Arc::clone(&config))));
         let server = PublicServer::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();

@@ -139,10 +139,19 @@ pub struct Redis {
     pub linger: Duration,
     /// `None`: no revocation through Redis.
     pub control_channel: Option<String>,
+    pub on_revocation_gap: OnRevocationGap,
     /// In bytes.
     pub max_payload: NonZeroUsize,
     /// Prepended to every channel, the probe's and the control channel's included.
     pub channel_prefix: String,
+}
+
+/// What is done after a time in which revocations may have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRevocationGap {
+    Warn,
+    /// Close every session that has an identity.
+    Close,
 }
 
 /// Where Redis is.

@@ -29,6 +29,7 @@ const NEEDS_RESTART: &[&str] = &[
     "redis.probe_channel",
     "redis.linger",
     "redis.control_channel",
+    "redis.on_revocation_gap",
     "redis.max_payload",
     "redis.channel_prefix",
     "log.format",

@@ -4,6 +4,7 @@ use crate::wire::{Codec, GapNotice, HeartbeatNotice};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
+mod keeps;
 mod path;
 mod percent;
 mod routes;

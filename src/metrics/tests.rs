@@ -29,6 +29,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_up", &[], 1),
         ("sockway_redis_last_verified_timestamp_seconds", &[], 1),
         ("sockway_redis_reconnects_total", &[], 1),
+        ("sockway_revocation_gaps_total", &[], 1),
         ("sockway_redis_read_pauses_total", &[], 1),
         ("sockway_redis_stale_messages_total", &[], 1),
         ("sockway_redis_outage_seconds_total", &[], 1),

@@ -308,6 +308,7 @@ fn config() -> Config {
             probe_channel: None,
             linger: Duration::from_secs(1),
             control_channel: None,
+            on_revocation_gap: config::OnRevocationGap::Warn,
             max_payload: number(8 << 20),
             channel_prefix: String::new(),
         },

@@ -8,7 +8,7 @@ use super::{
     wheel::{Tick, Wheel},
 };
 use crate::{config::Config, metrics::ShardMetrics};
-use std::{cell::RefCell, rc::Rc, sync::Arc};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
 
 /// The most one read takes from a socket.
 const READ_BYTES: usize = 16 * 1024;
@@ -20,6 +20,9 @@ pub(super) struct Context {
     /// What a read goes into before it is parsed; one for all sessions.
     pub(super) scratch: RefCell<Box<[u8]>>,
     config: RefCell<Option<Arc<Config>>>,
+    /// How far a test has set the wall clock forward.
+    #[cfg(test)]
+    pub(super) clock_step: std::cell::Cell<std::time::Duration>,
 }
 
 impl Context {
@@ -30,12 +33,23 @@ impl Context {
             wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             config: RefCell::default(),
+            #[cfg(test)]
+            clock_step: std::cell::Cell::default(),
         }
     }
 
     /// The tick at which the wheel last turned.
     pub(super) fn now(&self) -> Tick {
         self.wheel.borrow().now()
+    }
+
+    /// The time of day, by which tokens expire. It may be set, and it goes on while the machine is
+    /// suspended; ticks do neither.
+    pub(super) fn wall_clock(&self) -> SystemTime {
+        #[cfg(test)]
+        return SystemTime::now() + self.clock_step.get();
+        #[cfg(not(test))]
+        SystemTime::now()
     }
 
     /// The configuration that the latest reload brought; `None` before the first.

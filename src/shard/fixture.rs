@@ -4,7 +4,7 @@ use super::{SessionSpec, Shard, registry::Registry, subscription::PendingSession
 use crate::{
     auth::{Auth, Reject},
     bus::{
-        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        Event, Request, RequestBatch, Revoke, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
         queues_for_tests,
     },
     channel::ChannelName,
@@ -109,6 +109,10 @@ impl Rig {
         self.upstream.rings[0].send(event);
     }
 
+    pub(super) fn revoke(&self, revoke: Revoke) {
+        self.upstream.revocations[0].send(revoke).unwrap();
+    }
+
     pub(super) fn publish(&self, channel: &str, payload: &str) {
         self.event(Event::Message(message(channel, payload)));
     }
@@ -182,6 +186,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
+        began: tokio::time::Instant::now(),
     }
 }
 

@@ -1,9 +1,12 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
 mod client;
+mod expiry;
 mod gaps;
 mod heartbeat;
+mod refresh;
 mod reload;
+mod revocation;
 
 use super::{
     fixture::{
@@ -290,28 +293,6 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
         );
         assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 1);
         assert_eq!(rig.metrics().missed[MissedReason::SessionEnded.index()].load(), 1);
-    });
-}
-
-#[test]
-fn a_revoked_user_or_token_is_closed_and_others_stay() {
-    run(async {
-        let mut rig = Rig::new();
-        let named = |user: &str, token: &str| crate::identity::Identity {
-            user: user.into(),
-            token_id: Some(token.into()),
-            ..identity()
-        };
-        let mut by_user = rig.connect_as(endpoint(), named("42", "a")).await;
-        let mut by_token = rig.connect_as(endpoint(), named("7", "b")).await;
-        let mut other = rig.connect_as(endpoint(), named("7", "c")).await;
-        for control in [r#"{"disconnect":{"user":"42"}}"#, r#"{"jti":"b"}"#, "nonsense"] {
-            rig.event(Event::Control(message("sockway:control", control)));
-        }
-        rig.publish("orders", "still here");
-        assert_eq!(by_user.next().await, close(CloseReason::Revoked));
-        assert_eq!(by_token.next().await, close(CloseReason::Revoked));
-        assert_eq!(other.next().await, text("still here"));
     });
 }
 

@@ -1,10 +1,13 @@
-//! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
+//! The thread of a shard and its few tasks: ring, subscription events, revocations, requests, commands,
+//! wheel.
 
 use super::{
     Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, registry::Registry, wheel::TICK,
 };
 use crate::{
-    bus::{Event, RequestBatch, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents},
+    bus::{
+        Event, RequestBatch, Revoke, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents,
+    },
     liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
@@ -130,6 +133,7 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     let mut tasks = JoinSet::new();
     tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
+    tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
@@ -187,6 +191,12 @@ async fn take_subscription_events(
     }
 }
 
+async fn take_revocations(registry: Rc<Registry>, mut inbox: mpsc::UnboundedReceiver<Revoke>) {
+    while let Some(revoke) = inbox.recv().await {
+        registry.revoke(revoke).await;
+    }
+}
+
 async fn send_requests(registry: Rc<Registry>, upstream: mpsc::Sender<RequestBatch>) {
     loop {
         registry.requests_waiting.notified().await;
@@ -238,6 +248,7 @@ async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     loop {
         ticks.tick().await;
         registry.turn_wheel().await;
+        registry.forget_revocations();
         sign.give();
     }
 }

@@ -1,8 +1,8 @@
 //! Fan-out to a session under TLS, with every record that reaches its client counted.
 
-use super::fixture::{Rig, endpoint, identity, message, run, settle};
+use super::fixture::{Rig, endpoint, identity, run, settle};
 use crate::{
-    bus::Event,
+    bus::Revoke,
     endpoint::Endpoint,
     net::{
         Transport,
@@ -142,8 +142,7 @@ fn a_frame_of_which_tls_has_taken_one_byte_is_not_dropped_before_the_close_frame
             rig.publish("orders", &"x".repeat(65_535 - 4));
             (0..50).for_each(|_| rig.publish("orders", &"x".repeat(65_536 - 4)));
             settle().await;
-            let revocation = r#"{"disconnect":{"user":"42"}}"#;
-            rig.event(Event::Control(message("sockway:control", revocation)));
+            rig.revoke(Revoke::User("42".into()));
             settle().await;
             let told = loop {
                 client.receive().await;

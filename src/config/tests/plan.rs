@@ -51,6 +51,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("redis.probe_channel", r#""other""#, Restart, "redis.probe_channel"),
     ("redis.linger", r#""7s""#, Restart, "redis.linger"),
     ("redis.control_channel", r#""other""#, Restart, "redis.control_channel"),
+    ("redis.on_revocation_gap", r#""close""#, Restart, "redis.on_revocation_gap"),
     ("redis.max_payload", r#""7MiB""#, Restart, "redis.max_payload"),
     ("redis.channel_prefix", r#""p:""#, Restart, "redis.channel_prefix"),
     ("redis.tls.ca_file", r#""second.pem""#, Restart, "redis.tls.ca_file"),

@@ -189,9 +189,9 @@ fn is_violation(reason: CloseReason) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        bus::{Event, Request},
+        bus::{Request, Revoke},
         channel::ChannelName,
-        shard::fixture::{Frame, Rig, close, endpoint, message, run},
+        shard::fixture::{Frame, Rig, close, endpoint, run},
     };
     use tokio::time::Instant;
 
@@ -202,10 +202,7 @@ mod tests {
             run(async move {
                 let mut rig = Rig::new();
                 let mut client = rig.connect(endpoint()).await;
-                rig.event(Event::Control(message(
-                    "sockway:control",
-                    r#"{"disconnect":{"user":"42"}}"#,
-                )));
+                rig.revoke(Revoke::User("42".into()));
                 assert_eq!(client.next().await, close(CloseReason::Revoked));
                 let told = Instant::now();
                 client.send_bytes(flood).await;

@@ -48,6 +48,8 @@ pub(super) struct Deadlines {
     progress: Cell<Progress>,
     drain: Cell<Tick>,
     expiry: Cell<Tick>,
+    /// Not a tick: the second since 1970 at which the token is over; 0 is never.
+    token_over: Cell<u32>,
     pub(super) close: Cell<Tick>,
 }
 
@@ -72,7 +74,7 @@ impl Session {
             self.check_progress();
         } else if is_due(&deadlines.pong) {
             self.end(CloseReason::PingTimeout);
-        } else if is_due(&deadlines.expiry) {
+        } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
             self.end(CloseReason::TokenExpired);
         } else if is_due(&deadlines.drain) {
             self.end(CloseReason::Restarting);
@@ -119,24 +121,32 @@ impl Session {
     /// A newer token takes the place of the one that the session lives by, unless it would shorten
     /// the session's life: then nothing changes.
     pub(in crate::shard) fn lengthen(&self, newer: Identity) {
-        let before = self.deadlines.expiry.get();
+        let before = self.deadlines.token_over.get();
         match newer.expires {
             _ if before == 0 => return,
-            None => self.deadlines.expiry.set(0),
-            Some(expires) => {
-                self.expire_at(expires);
-                if before > self.deadlines.expiry.get() {
-                    return self.deadlines.expiry.set(before);
-                }
+            None => {
+                self.deadlines.expiry.set(0);
+                self.deadlines.token_over.set(0);
             }
+            Some(expires) if unix_second(expires) < before => return,
+            Some(expires) => self.expire_at(expires),
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
         *self.token.borrow_mut() = Token::new(Some(newer), self.auth());
     }
 
     pub(super) fn expire_at(&self, expires: SystemTime) {
-        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = expires.duration_since(self.context.wall_clock()).unwrap_or_default();
+        self.deadlines.token_over.set(unix_second(expires));
         self.set_deadline(&self.deadlines.expiry, left - jitter(left));
+    }
+
+    /// Whether the token is over by the wall clock, whatever the ticks say: the clock may have been set,
+    /// or the machine suspended. Asked once in a round of the wheel at the least.
+    fn outlives_its_token(&self) -> bool {
+        let over = self.deadlines.token_over.get();
+        let is_open = self.stage.get() == Stage::Open;
+        is_open && over != 0 && over <= unix_second(self.context.wall_clock())
     }
 
     pub(super) fn set_deadline(&self, deadline: &Cell<Tick>, delay: Duration) {
@@ -151,6 +161,12 @@ impl Session {
     }
 }
 
+/// Whole seconds since 1970; what is too late for them is as late as they can say.
+fn unix_second(at: SystemTime) -> u32 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
 /// How much earlier a session ends that has this long left: at random, so that those whose tokens were
 /// made together do not come back together. Never later, since then the token is not good any more.
 fn jitter(left: Duration) -> Duration {
@@ -162,6 +178,7 @@ impl Deadlines {
     pub(super) fn clear(&self) {
         let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
         all.iter().for_each(|at| at.set(0));
+        self.token_over.set(0);
     }
 
     /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
@@ -171,8 +188,7 @@ impl Deadlines {
         let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
         let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {
-            self.due.set(next);
-            wheel.insert(key, next);
+            self.due.set(wheel.insert(key, next));
         }
     }
 }

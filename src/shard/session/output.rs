@@ -12,7 +12,7 @@ use std::{io, rc::Rc, time::Instant};
 
 /// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
 /// never reads would otherwise fill the queue with pongs.
-const MAX_REPLIES: u32 = 64;
+const MAX_REPLIES: u16 = 64;
 
 impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
