@@ -275,6 +275,8 @@ pub enum NotReadyReason {
     RedisProofExpired,
     /// The issuer's keys were never fetched, so no token can be verified.
     KeysUnavailable,
+    /// Redis refuses the control channel, so that nobody can be sent away.
+    ControlRefused,
 }
 
 impl NotReadyReason {

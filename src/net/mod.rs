@@ -4,6 +4,7 @@
 //! how to do TLS. Nothing here blocks, and a connection keeps no buffer while nothing comes.
 
 mod listener;
+mod outstanding;
 mod tls;
 mod transport;
 
