@@ -2,7 +2,7 @@
 
 use super::{
     Credentials, LinkStatus, Login, Status, Upstream,
-    test_server::{HeldPort, Server, call, command, read_reply},
+    test_server::{HeldPort, Server, call, certify, command, configured, read_reply},
 };
 use crate::{
     bus::{
@@ -17,7 +17,6 @@ use crate::{
 use rustix::process::Signal;
 use std::{
     io::{BufReader, Write},
-    net::TcpListener,
     os::unix::net::UnixStream,
     sync::Arc,
     time::{Duration, Instant},

@@ -3,12 +3,13 @@
 use super::*;
 
 /// A server that listens on TCP too, and its port.
-fn on_tcp() -> (Server, u16) {
-    let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-    (Server::start(&["--port", &port.to_string()]), port)
+fn on_tcp() -> (Server, HeldPort) {
+    let port = HeldPort::new().unwrap();
+    (Server::start(&["--port", &port.address().port().to_string()]), port)
 }
 
-fn tcp_settings(server: &Server, port: u16) -> config::Redis {
+fn tcp_settings(server: &Server, port: &HeldPort) -> config::Redis {
+    let port = port.address().port();
     let address = RedisAddress::Tcp { host: "localhost".to_owned(), port, tls: false };
     config::Redis { address, ..settings(server) }
 }
@@ -104,10 +105,10 @@ async fn a_password_that_changes_is_used_at_the_next_dial_by_both_connections() 
 #[tokio::test]
 async fn a_primary_that_is_demoted_is_left_for_the_one_it_names() {
     let ((old, old_port), (new, new_port)) = (on_tcp(), on_tcp());
-    let mut rig = Rig::start(tcp_settings(&old, old_port));
+    let mut rig = Rig::start(tcp_settings(&old, &old_port));
     rig.until_up().await;
     rig.joined("a").await;
-    old.call(&["REPLICAOF", "127.0.0.1", &new_port.to_string()]);
+    old.call(&["REPLICAOF", "127.0.0.1", &new_port.address().port().to_string()]);
     assert_eq!(rig.subscription_event(1).await, [lost(&["a"])]);
     assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("a"))]);
     // Of the new one itself, of which the old one is a replica.
@@ -125,7 +126,34 @@ async fn a_primary_that_is_demoted_is_left_for_the_one_it_names() {
 async fn without_the_right_to_role_it_is_ready() {
     let (server, port) = on_tcp();
     server.call(&["ACL", "SETUSER", "default", "-role"]);
-    let mut rig = Rig::start(tcp_settings(&server, port));
+    let mut rig = Rig::start(tcp_settings(&server, &port));
     rig.until_up().await;
     rig.stays_up(Duration::from_secs(2)).await;
+}
+
+#[tokio::test]
+async fn both_connections_use_the_configured_certificates() {
+    let (files, port) = (tempfile::tempdir().unwrap(), HeldPort::new().unwrap());
+    certify(files.path());
+    let port = port.address().port();
+    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
+    let server = Server::start(
+        &[
+            ["--tls-port", &port.to_string()],
+            ["--tls-cert-file", &file("server.pem")],
+            ["--tls-key-file", &file("server.key")],
+            ["--tls-ca-cert-file", &file("ca.pem")],
+            ["--tls-auth-clients", "yes"],
+        ]
+        .concat(),
+    );
+    let url = format!(
+        "url = \"rediss://localhost:{port}\"\n[redis.tls]\nca_file = \"ca.pem\"\n\
+         cert_file = \"client.pem\"\nkey_file = \"client.key\""
+    );
+    let mut rig = Rig::start(configured(files.path(), &url));
+    rig.until_up().await;
+    rig.joined("a").await;
+    server.publish("a", "sealed");
+    assert_eq!(rig.event().await, "a=sealed");
 }
