@@ -10,10 +10,11 @@ use std::{error::Error, fmt::Debug, io};
 pub fn error_chain(error: &(dyn Error + 'static)) -> String {
     let (mut text, mut source) = (words(error), error.source());
     while let Some(cause) = source {
-        // Some show their cause's own text, whatever this says instead of it.
-        let repeated = [words(cause), cause.to_string()].iter().any(|said| text.ends_with(said));
-        if !repeated {
-            text = format!("{text}: {}", words(cause));
+        let said = words(cause);
+        if let Some(before) = text.strip_suffix(&cause.to_string()) {
+            text = format!("{before}{said}");
+        } else if !text.ends_with(&said) {
+            text = format!("{text}: {said}");
         }
         source = cause.source();
     }
@@ -99,6 +100,12 @@ mod tests {
         let error = Failed(Shown(io::ErrorKind::UnexpectedEof.into()));
         assert_eq!(error_chain(&error), "cannot connect: TLS failed: unexpected end of file");
         assert_eq!(error_chain(&io::Error::other("alone")), "alone");
+        let tls = rustls::Error::InvalidCertificate(CertificateError::UnknownIssuer);
+        let error = Failed(Shown(io::Error::other(tls)));
+        assert_eq!(
+            error_chain(&error),
+            "cannot connect: TLS failed: invalid peer certificate: unknown issuer"
+        );
     }
 
     #[test]

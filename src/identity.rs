@@ -48,7 +48,7 @@ impl Claims {
     /// When there is no such claim, or one of its values has no text.
     pub fn texts(&self, name: &str) -> Result<Vec<String>, ClaimError> {
         match self.find(name).ok_or(ClaimError::Missing)? {
-            Value::Array(items) => items.iter().map(|item| text(item)).collect::<Option<_>>(),
+            Value::Array(items) => items.iter().map(text).collect::<Option<_>>(),
             value => text(value).map(|text| vec![text]),
         }
         .ok_or(ClaimError::Unusable)

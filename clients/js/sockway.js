@@ -3,7 +3,7 @@
  * A client for Sockway that stays connected: one file, no dependencies, for browsers and Node.
  *
  * It promises: after every loss it comes back as the close code asks, never in step with other
- * clients; whatever may have been missed is told by a `gap` event, behind the `open` from which on
+ * clients; a network that swallows without closing is a loss, too; whatever may have been missed is told by a `gap` event, behind the `open` from which on
  * nothing is missed again. It never keeps a token anywhere but in memory, and puts none into an event.
  *
  * `new WebSocket(url)` works with Sockway just as well; this adds what to do when it closes.
@@ -58,6 +58,8 @@ export const AFTER_CLOSE = Object.freeze({
  * @property {"subprotocol" | "query"} [tokenIn] where it is sent; `query` puts it into the URL as `token`
  * @property {"raw" | "json"} [format] the endpoint's `format`
  * @property {string} [gapNotice] the endpoint's `gap_notice`
+ * @property {string} [heartbeatNotice] a raw endpoint's `heartbeat_notice`; "" when it has none
+ * @property {number} [heartbeat] milliseconds: a raw endpoint's `heartbeat`; a json one tells it by itself
  * @property {number} [spread] milliseconds: the gateway's `shutdown.spread`, or what suits your clients
  * @property {number} [minBackoff] milliseconds: the first limit
  * @property {number} [maxBackoff] milliseconds: the last limit
@@ -69,6 +71,8 @@ const DEFAULTS = {
   tokenIn: "subprotocol",
   format: "raw",
   gapNotice: '{"type":"gap"}',
+  heartbeatNotice: "",
+  heartbeat: 25_000,
   spread: 5_000,
   minBackoff: 1_000,
   maxBackoff: 30_000,
@@ -77,6 +81,15 @@ const DEFAULTS = {
 
 /** Open for this long: whatever failed before is over. Milliseconds. */
 const SETTLED = 5_000;
+
+/** Nothing came for so many heartbeats: the connection is dead, though nobody has closed it. */
+const PATIENCE = 2.5;
+
+/** … but not sooner: the gateway keeps time by tenths of a second, and networks have delays. Milliseconds. */
+const LEAST_PATIENCE = 1_000;
+
+/** How long what may be waiting behind a page that stood still has to be read. Milliseconds. */
+const DOUBT = 1_000;
 
 /**
  * A connection that comes back. Events carry their values as properties:
@@ -108,6 +121,10 @@ export class Sockway extends EventTarget {
   #refused = null;
   /** Why the last session ended, until the page has been told of the gap. @type {string | null} */
   #lost = null;
+  /** Milliseconds without anything after which the connection is dead; 0: the gateway promises nothing. */
+  #patience = 0;
+  #heardAt = 0;
+  #inDoubt = false;
   #wasOffline = false;
   #ownBackoff = true;
 
@@ -196,18 +213,53 @@ export class Sockway extends EventTarget {
     this.#socket = socket;
     socket.binaryType = "arraybuffer";
     const current = () => socket === this.#socket;
-    socket.addEventListener("open", () => current() && this.#options.format === "raw" && this.#opened({}));
-    socket.addEventListener("message", (/** @type {any} */ event) => current() && this.#received(event.data));
+    socket.addEventListener("open", () => current() && this.#options.format === "raw" && this.#openedRaw());
+    socket.addEventListener("message", (/** @type {any} */ event) => {
+      if (!current()) return;
+      this.#heardAt = Date.now();
+      this.#received(event.data);
+    });
     socket.addEventListener("error", () => {}); // `close` follows, and says as much
     socket.addEventListener("close", (/** @type {any} */ event) => current() && this.#lose(event.code, event.reason));
+  }
+
+  /** @param {number | undefined} heartbeat milliseconds; none or 0: the gateway sends none */
+  #expect(heartbeat) {
+    this.#patience = heartbeat ? Math.max(heartbeat * PATIENCE, LEAST_PATIENCE) : 0;
+  }
+
+  /** Looks now, and as often as it takes, whether the gateway is still heard. */
+  #watch() {
+    if (this.#state !== "open" || !this.#patience) return;
+    clearTimeout(this.#timer);
+    this.#inDoubt = false;
+    this.#look();
+  }
+
+  #look() {
+    const now = Date.now(); // not a clock that stands still while the machine sleeps
+    this.#heardAt = Math.min(this.#heardAt, now); // it may have been set back
+    const left = this.#heardAt + this.#patience - now;
+    if (left > 0) this.#inDoubt = false;
+    else if (this.#inDoubt) return this.#lose(1006, "heartbeats_missed");
+    // A page that stood still finds its timers due before the messages that came meanwhile.
+    else this.#inDoubt = true;
+    this.#timer = setTimeout(() => this.#look(), this.#inDoubt ? Math.min(DOUBT, this.#patience / 5) : left);
+  }
+
+  #openedRaw() {
+    const { heartbeat, heartbeatNotice } = this.#options;
+    this.#expect(heartbeatNotice === "" ? 0 : heartbeat);
+    this.#opened({});
   }
 
   /** @param {object} values */
   #opened(values) {
     clearTimeout(this.#timer);
     this.#state = "open";
-    this.#openedAt = Date.now();
+    this.#openedAt = this.#heardAt = Date.now();
     this.#refused = null;
+    this.#watch();
     this.#tell("open", values);
     const reason = this.#lost;
     this.#lost = null;
@@ -217,11 +269,13 @@ export class Sockway extends EventTarget {
   /** @param {any} data */
   #received(data) {
     if (this.#options.format === "raw") {
-      if (data === this.#options.gapNotice) this.#tell("gap", { reason: "notice" });
-      else this.#tell("message", { data });
+      const { gapNotice, heartbeatNotice } = this.#options;
+      if (data === gapNotice) this.#tell("gap", { reason: "notice" });
+      else if (!heartbeatNotice || data !== heartbeatNotice) this.#tell("message", { data });
       return;
     }
-    const { type, ...frame } = object(data);
+    const { type, heartbeat_ms: heartbeat, ...frame } = object(data);
+    if (type === "ready") this.#expect(heartbeat);
     if (type === undefined) this.#stop(1003, "not_a_json_endpoint");
     else if (type === "ready") this.#opened(frame);
     else if (type === "gap") this.#tell("gap", frame);
@@ -318,8 +372,10 @@ export class Sockway extends EventTarget {
       // Another network: the old connection is dead, and nobody would notice for a while.
       if (this.#wasOffline && this.#state === "open") this.#lose(1006, "network_changed");
       this.#wasOffline = false;
+      this.#watch();
       this.#hurry();
     } else if (globalThis.document.visibilityState === "visible") {
+      this.#watch();
       this.#hurry();
     }
   };

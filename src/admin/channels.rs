@@ -20,8 +20,8 @@ const MAX_LIMIT: usize = 1_000;
 /// no single shard. Exact as long as no shard has more channels with the prefix than this.
 const PER_SHARD: usize = 4 * MAX_LIMIT;
 
-/// How long the shards may take to answer.
-const PATIENCE: Duration = Duration::from_secs(1);
+/// How long the shards may take to answer. They look in slices, whenever their sessions leave time.
+const PATIENCE: Duration = Duration::from_secs(3);
 
 /// What was asked for.
 #[derive(Debug, PartialEq, Eq)]
@@ -77,7 +77,7 @@ struct Row {
 #[derive(Debug, Default)]
 pub struct Turn(Mutex<()>);
 
-/// Asks every shard when it is this request's turn; `None` when others took too long. Takes two
+/// Asks every shard when it is this request's turn; `None` when others took too long. Takes six
 /// seconds at most; a shard that is too busy to answer is left out.
 pub(super) async fn in_turn(turn: &Turn, shards: &[ShardHandle], query: Query) -> Option<Channels> {
     let _turn = time::timeout(PATIENCE, turn.0.lock()).await.ok()?;

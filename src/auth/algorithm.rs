@@ -63,7 +63,7 @@ impl Algorithm {
         }
     }
 
-    /// The algorithm that a token or a published key names. RFC 9864 calls EdDSA with an Ed25519 key
+    /// The algorithm that a token or a published key names. RFC 9864 calls `EdDSA` with an Ed25519 key
     /// `Ed25519`, and both names are in use.
     pub(super) fn from_alg(name: &str) -> Option<Self> {
         match name {

@@ -2,7 +2,6 @@
 
 use super::{Failure, output, runtime};
 use crate::{error_chain::error_chain, lifecycle, secret::Secret};
-use futures_util::StreamExt;
 use serde_json::Value;
 use std::{env, time::Duration};
 use tokio::{net::TcpStream, time};
@@ -16,6 +15,9 @@ use tokio_tungstenite::{
         protocol::CloseFrame,
     },
 };
+use watched::Watched;
+
+mod watched;
 
 /// Open a WebSocket and print every message on a line of its own.
 #[derive(Debug, clap::Args)]
@@ -32,8 +34,8 @@ pub(super) struct Args {
 
 const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, SIGTERM, or the reader of its \
 output leaves), 1 when it is refused, when the server closes the session, whatever the code (a revoked \
-token: `closed: 3000 revoked`), or when the connection breaks; the reason is the last line of \
-stderr. 64 for wrong usage.";
+token: `closed: 3000 revoked`), or when the connection breaks or falls silent, so that not even a ping is answered; \
+the reason is the last line of stderr. 64 for wrong usage.";
 
 /// Until the server has answered the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
@@ -94,22 +96,19 @@ fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
     text
 }
 
-async fn print_all(mut socket: Socket) -> Result<(), Failure> {
-    while let Some(message) = socket.next().await {
-        let printed = match message {
-            Ok(Message::Text(text)) => output::line_later(text.as_str()).await,
-            Ok(Message::Binary(bytes)) => output::line_later(bytes).await,
-            Ok(Message::Close(frame)) => return Err(Failure::Running(closed(frame.as_ref()))),
-            Ok(_) => Ok(()),
-            Err(error) => {
-                return Err(Failure::Running(format!("cut off: {}", error_chain(&error))));
-            }
+async fn print_all(socket: Socket) -> Result<(), Failure> {
+    let mut socket = Watched::new(socket);
+    loop {
+        let printed = match socket.next().await? {
+            Message::Text(text) => output::line_later(text.as_str()).await,
+            Message::Binary(bytes) => output::line_later(bytes).await,
+            Message::Close(frame) => return Err(Failure::Running(closed(frame.as_ref()))),
+            _ => Ok(()),
         };
         if printed.is_err() {
             return Ok(()); // `sockway listen … | head`: whoever read has seen enough.
         }
     }
-    Err(Failure::Running("cut off without a close frame".to_owned()))
 }
 
 fn closed(frame: Option<&CloseFrame>) -> String {

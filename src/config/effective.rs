@@ -80,6 +80,15 @@ impl Effective {
         }
     }
 
+    /// Shows another value of a key that was put; what a reload compares stays.
+    pub(super) fn show_instead(&mut self, table: &str, key: &str, shown: impl Into<toml::Value>) {
+        let table = self.tables.iter_mut().rfind(|it| it.path == table);
+        let entry = table.and_then(|table| table.entries.iter_mut().find(|it| it.key == key));
+        if let Some(entry) = entry {
+            entry.shown = shown.into();
+        }
+    }
+
     /// The whole as TOML.
     pub(super) fn render(&self) -> String {
         let mut text = String::new();

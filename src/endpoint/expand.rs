@@ -128,12 +128,6 @@ impl Endpoint {
     }
 }
 
-impl From<Unfilled> for Refusal {
-    fn from(unfilled: Unfilled) -> Self {
-        unfilled.refusal
-    }
-}
-
 impl Unfilled {
     fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }

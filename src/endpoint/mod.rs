@@ -1,6 +1,6 @@
 //! A configured path: how clients reach it, what it subscribes them to, how it treats them.
 
-use crate::wire::{Codec, GapNotice};
+use crate::wire::{Codec, GapNotice, HeartbeatNotice};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
@@ -36,6 +36,10 @@ pub struct Endpoint {
     pub gap_notice: GapNotice,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
+    /// How long a session may be sent nothing before its heartbeat; `None`: none is sent.
+    pub heartbeat: Option<Duration>,
+    /// The heartbeat of a raw session; `None`: it has none.
+    pub heartbeat_notice: Option<HeartbeatNotice>,
     pub write_timeout: Duration,
     /// The largest message taken from a client, in bytes.
     pub max_message: NonZeroUsize,
@@ -43,6 +47,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// How long a session with this codec may be sent nothing before its heartbeat; `None`: it has none.
+    #[must_use]
+    pub fn heartbeat_over(&self, codec: Codec) -> Option<Duration> {
+        codec.heartbeat(self.heartbeat_notice.as_ref()).and(self.heartbeat)
+    }
+
     /// Whether a session of this endpoint gets from `other` what it got when it opened: the same
     /// channels, for the same people, in the same form. Queues, timers and the like are what a
     /// session keeps from its opening to its end.
@@ -127,6 +137,8 @@ mod tests {
             gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
+            heartbeat: Some(Duration::from_secs(25)),
+            heartbeat_notice: None,
             write_timeout: Duration::from_secs(10),
             max_message: size(16 << 10),
             inbound: Inbound::Ignore,

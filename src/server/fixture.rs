@@ -252,6 +252,8 @@ fn endpoint(name: &str, path: &str, channel: &str, access: Access) -> Arc<Endpoi
         gap_notice: GapNotice::new(""),
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
+        heartbeat: Some(Duration::from_secs(25)),
+        heartbeat_notice: None,
         write_timeout: Duration::from_secs(10),
         max_message: number(16 << 10),
         inbound: Inbound::Ignore,

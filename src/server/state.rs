@@ -1,7 +1,9 @@
 //! What every handshake looks at, on whichever shard: the configuration, what is counted, metrics.
 
 use super::admission::Admission;
-use crate::{config::Config, endpoint::Routes, metrics::Metrics, phase::Phase};
+use crate::{
+    config::Config, endpoint::Routes, log_throttle::CauseThrottle, metrics::Metrics, phase::Phase,
+};
 use std::sync::Arc;
 use tokio::sync::watch;
 
@@ -12,6 +14,8 @@ pub(super) struct ServerState {
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// Why tokens and requests give no channels, for the log.
+    pub(super) causes: Arc<CauseThrottle>,
 }
 
 impl ServerState {
@@ -26,6 +30,7 @@ impl ServerState {
             config,
             metrics,
             phase,
+            causes: Arc::default(),
         }
     }
 
@@ -36,6 +41,7 @@ impl ServerState {
             config,
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.clone(),
+            causes: Arc::clone(&self.causes),
         }
     }
 }

@@ -1,6 +1,8 @@
 //! Parses a message on `redis.control_channel`: whose sessions it revokes.
 
-use serde::Deserialize;
+use crate::identity::text;
+use serde::{Deserialize, Deserializer, de::Error};
+use serde_json::Value;
 
 /// Whose sessions must end now.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -10,17 +12,20 @@ pub(super) enum Revoked {
 }
 
 /// Reads `{"disconnect":{"user":"42"}}`, `{"disconnect":{"jti":"…"}}` or `{"jti":"…"}`. Anything
-/// else means nothing: `None`.
+/// else means nothing: `None`. A number is its text, as in a token (`"sub":42`).
 pub(super) fn parse(payload: &[u8]) -> Option<Revoked> {
     #[derive(Deserialize)]
     struct Control {
         disconnect: Option<Who>,
+        #[serde(default, deserialize_with = "name")]
         jti: Option<String>,
     }
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
     struct Who {
+        #[serde(default, deserialize_with = "name")]
         user: Option<String>,
+        #[serde(default, deserialize_with = "name")]
         jti: Option<String>,
     }
     match serde_json::from_slice(payload).ok()? {
@@ -33,6 +38,11 @@ pub(super) fn parse(payload: &[u8]) -> Option<Revoked> {
     }
 }
 
+fn name<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<String>, D::Error> {
+    let value = Option::<Value>::deserialize(deserializer)?;
+    value.map(|value| text(&value).ok_or_else(|| D::Error::custom("not a name"))).transpose()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -42,12 +52,16 @@ mod tests {
         let user = Some(Revoked::User("42".to_owned()));
         let token = Some(Revoked::Token("a1".to_owned()));
         for (payload, expected) in [
-            (r#"{"disconnect":{"user":"42"}}"#, user),
+            (r#"{"disconnect":{"user":"42"}}"#, user.clone()),
+            (r#"{"disconnect":{"user":42}}"#, user),
+            (r#"{"disconnect":{"jti":7}}"#, Some(Revoked::Token("7".to_owned()))),
+            (r#"{"jti":7}"#, Some(Revoked::Token("7".to_owned()))),
             (r#"{"disconnect":{"jti":"a1"}}"#, token.clone()),
             (r#"{"jti":"a1"}"#, token),
             (r#"{"disconnect":{}}"#, None),
             (r#"{"disconnect":{"user":"42","jti":"a1"}}"#, None),
-            (r#"{"disconnect":{"user":42}}"#, None),
+            (r#"{"disconnect":{"user":["42"]}}"#, None),
+            (r#"{"disconnect":{"user":null}}"#, None),
             (r#"{"disconnect":{"tenant":"x"}}"#, None),
             (r#"["disconnect"]"#, None),
             ("", None),

@@ -55,6 +55,8 @@ pub(super) fn endpoint() -> Endpoint {
         gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
         ping_interval: Duration::from_secs(25),
         ping_timeout: Duration::from_secs(20),
+        heartbeat: Some(Duration::from_secs(25)),
+        heartbeat_notice: None,
         write_timeout: Duration::from_secs(10),
         max_message: NonZeroUsize::new(16 << 10).unwrap(),
         inbound: Inbound::Ignore,

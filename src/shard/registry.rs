@@ -35,7 +35,7 @@ use tokio::sync::Notify;
 const SLICE: Duration = Duration::from_millis(1);
 
 /// Sessions visited between two looks at the clock.
-const VISITS: usize = 64;
+const VISITS: usize = 16;
 
 /// Sessions flushed between two chances for other tasks.
 const FLUSHES_AT_ONCE: usize = 64;
@@ -237,14 +237,20 @@ impl Registry {
         }
     }
 
-    /// Turns the wheel to now and lets each session that is due see to its deadlines.
-    pub(super) fn turn_wheel(&self) {
+    /// Turns the wheel to now and lets each session that is due see to its deadlines, yielding to other
+    /// tasks now and then: after a message to all of them, all are due for a heartbeat together.
+    pub(super) async fn turn_wheel(&self) {
         let due = self.context.wheel.borrow_mut().turn(tokio::time::Instant::now());
         let now = self.context.now();
-        for (key, at) in due {
-            let session = self.sessions.borrow().get(key as usize).cloned();
-            if let Some(session) = session {
-                session.on_tick(at, now);
+        for some in due.chunks(FLUSHES_AT_ONCE) {
+            for &(key, at) in some {
+                let session = self.sessions.borrow().get(key as usize).cloned();
+                if let Some(session) = session {
+                    session.on_tick(at, now);
+                }
+            }
+            if some.len() == FLUSHES_AT_ONCE {
+                tokio::task::yield_now().await;
             }
         }
         self.close_paced();

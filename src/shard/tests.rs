@@ -2,6 +2,7 @@
 
 mod client;
 mod gaps;
+mod heartbeat;
 mod reload;
 
 use super::{
@@ -154,7 +155,8 @@ fn a_json_session_is_told_ready_message_and_gap() {
         let mut client = rig.connect(Endpoint { format: Format::Json, ..endpoint() }).await;
         let Frame::Text(ready) = client.next().await else { panic!("no ready") };
         assert!(ready.starts_with(r#"{"type":"ready","session":""#), "{ready}");
-        assert!(ready.ends_with(r#"","channels":["orders"]}"#), "{ready}");
+        let end = r#"","channels":["orders"],"heartbeat_ms":25000}"#;
+        assert!(ready.ends_with(end), "{ready}");
         rig.publish("orders", "1");
         rig.event(Event::Gap(orders(), GapReason::RedisReconnected));
         rig.publish("orders", "2");

@@ -211,7 +211,7 @@ async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         ticks.tick().await;
-        registry.turn_wheel();
+        registry.turn_wheel().await;
         sign.give();
     }
 }

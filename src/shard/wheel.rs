@@ -37,8 +37,13 @@ impl Wheel {
 
     /// The first tick that is surely not before `delay` has passed.
     pub(super) fn after(&self, delay: Duration) -> Tick {
+        self.now.saturating_add(Self::ticks(delay))
+    }
+
+    /// How many ticks later `delay` has surely passed.
+    pub(super) fn ticks(delay: Duration) -> Tick {
         let ticks = delay.as_millis().div_ceil(TICK.as_millis()) + 1;
-        self.now.saturating_add(u32::try_from(ticks).unwrap_or(Tick::MAX))
+        u32::try_from(ticks).unwrap_or(Tick::MAX)
     }
 
     /// Puts a session in at a tick that is still to come.

@@ -23,6 +23,14 @@ pub fn data(payload: &[u8]) -> Bytes {
     frame(OpCode::Data(if is_text { Data::Text } else { Data::Binary }), payload)
 }
 
+/// Whether a frame of ours carries data. A web page sees those alone: pings, pongs and closes are for
+/// its browser.
+#[must_use]
+pub fn is_data(frame: &[u8]) -> bool {
+    // The first of the four bits of an opcode marks control frames.
+    frame.first().is_some_and(|first| first & 0x08 == 0)
+}
+
 /// A ping without a payload.
 #[must_use]
 pub fn ping() -> Bytes {
@@ -141,6 +149,16 @@ mod tests {
             let encoded = frame(OpCode::Data(Data::Binary), &vec![7; len]);
             assert_eq!(encoded[..header.len()], header);
             assert_eq!(encoded.len(), header.len() + len);
+        }
+    }
+
+    #[test]
+    fn a_page_sees_data_and_no_control_frame() {
+        let close = close(CloseReason::Bye).unwrap();
+        for (frame, seen) in
+            [(text(b"a"), true), (data(&[0xFF]), true), (ping(), false), (close, false)]
+        {
+            assert_eq!(is_data(&frame), seen, "{frame:?}");
         }
     }
 

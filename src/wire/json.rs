@@ -5,18 +5,33 @@ use crate::{channel::ChannelName, message::Message};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use std::fmt::Display;
+use std::{fmt::Display, time::Duration};
 
-/// `{"type":"ready","session":"…","channels":["…"]}`
-pub(super) fn ready(session: impl Display, channels: &[ChannelName]) -> Vec<u8> {
+/// What tells a client that the connection is alive, where nothing else does.
+pub(super) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
+
+/// `{"type":"ready","session":"…","channels":["…"],"heartbeat_ms":25000}`; without a heartbeat the
+/// last member is left out.
+pub(super) fn ready(
+    session: impl Display,
+    channels: &[ChannelName],
+    heartbeat: Option<Duration>,
+) -> Vec<u8> {
     #[derive(Serialize)]
     struct Ready<'a> {
         r#type: &'static str,
         session: String,
         channels: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        heartbeat_ms: Option<u64>,
     }
-    let channels = channels.iter().map(ChannelName::as_str).collect();
-    encode(&Ready { r#type: "ready", session: session.to_string(), channels })
+    encode(&Ready {
+        r#type: "ready",
+        session: session.to_string(),
+        channels: channels.iter().map(ChannelName::as_str).collect(),
+        // The configuration allows a day at the most.
+        heartbeat_ms: heartbeat.map(|heartbeat| heartbeat.as_millis() as u64),
+    })
 }
 
 /// `{"type":"message","channel":"…","data":…}`: a payload that is JSON as it is, other text as a
@@ -120,10 +135,16 @@ mod tests {
     }
 
     #[test]
-    fn ready_names_the_session_and_its_channels_in_order() {
+    fn ready_names_the_session_its_channels_in_order_and_its_heartbeat_if_any() {
         let channels = ["b", "a"].map(ChannelName::new);
-        let expected = r#"{"type":"ready","session":"0a","channels":["b","a"]}"#;
-        assert_eq!(text(ready("0a", &channels)), expected);
+        for (heartbeat, end) in [
+            (None, "}"),
+            (Some(Duration::from_millis(250)), r#","heartbeat_ms":250}"#),
+            (Some(Duration::from_secs(86_400)), r#","heartbeat_ms":86400000}"#),
+        ] {
+            let expected = format!(r#"{{"type":"ready","session":"0a","channels":["b","a"]{end}"#);
+            assert_eq!(text(ready("0a", &channels, heartbeat)), expected);
+        }
     }
 
     #[test]

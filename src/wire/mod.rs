@@ -9,7 +9,11 @@ use crate::{
     reason::{CloseReason, GapReason},
 };
 use bytes::Bytes;
-use std::{fmt::Display, time::Instant};
+use std::{
+    fmt::Display,
+    sync::LazyLock,
+    time::{Duration, Instant},
+};
 
 pub mod frame;
 mod inbound;
@@ -47,6 +51,25 @@ impl GapNotice {
     }
 }
 
+/// An endpoint's `heartbeat_notice`: what a raw session gets as its heartbeat. Encoded once for all of
+/// its sessions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct HeartbeatNotice(Bytes);
+
+impl HeartbeatNotice {
+    /// A notice of this text.
+    #[must_use]
+    pub fn new(text: &str) -> Self {
+        Self(frame::text(text.as_bytes()))
+    }
+
+    /// Whether a client could not tell it from this notice of a gap.
+    #[must_use]
+    pub fn looks_like(&self, gap: &GapNotice) -> bool {
+        self.0 == gap.0
+    }
+}
+
 /// Copies a payload into its raw frame, the only copy that is made of it.
 #[must_use]
 pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Message {
@@ -63,12 +86,29 @@ impl Codec {
         }
     }
 
-    /// The first frame of a session; `None`: it has none.
+    /// The first frame of a session; `None`: it has none. `heartbeat` is how long the session may be
+    /// sent nothing before its heartbeat.
     #[must_use]
-    pub fn ready(self, session: impl Display, channels: &[ChannelName]) -> Option<Bytes> {
+    pub fn ready(
+        self,
+        session: impl Display,
+        channels: &[ChannelName],
+        heartbeat: Option<Duration>,
+    ) -> Option<Bytes> {
         match self {
             Self::WsRaw => None,
-            Self::WsJson => Some(frame::text(&json::ready(session, channels))),
+            Self::WsJson => Some(frame::text(&json::ready(session, channels, heartbeat))),
+        }
+    }
+
+    /// What a page can see of a connection that is alive and has nothing to say; `None`: a session has
+    /// no heartbeat. `notice` is what its endpoint says where a heartbeat has no shape of its own.
+    #[must_use]
+    pub fn heartbeat(self, notice: Option<&HeartbeatNotice>) -> Option<&Bytes> {
+        static JSON: LazyLock<Bytes> = LazyLock::new(|| frame::text(json::HEARTBEAT.as_bytes()));
+        match self {
+            Self::WsRaw => notice.map(|notice| &notice.0),
+            Self::WsJson => Some(&JSON),
         }
     }
 

@@ -41,9 +41,21 @@ fn a_message_is_encoded_once_however_often_it_is_asked_for() {
 
 #[test]
 fn only_a_json_session_is_told_ready() {
-    assert_eq!(Codec::WsRaw.ready(7, &[orders()]), None);
-    let ready = br#"{"type":"ready","session":"7","channels":["orders"]}"#;
-    assert_eq!(Codec::WsJson.ready(7, &[orders()]).unwrap(), frame::text(ready));
+    let heartbeat = Some(Duration::from_secs(25));
+    assert_eq!(Codec::WsRaw.ready(7, &[orders()], heartbeat), None);
+    let ready = br#"{"type":"ready","session":"7","channels":["orders"],"heartbeat_ms":25000}"#;
+    assert_eq!(Codec::WsJson.ready(7, &[orders()], heartbeat).unwrap(), frame::text(ready));
+}
+
+#[test]
+fn a_heartbeat_is_json_or_the_notice_of_the_endpoint_if_there_is_one() {
+    let notice = HeartbeatNotice::new("beat");
+    for notice in [None, Some(&notice)] {
+        let json = Codec::WsJson.heartbeat(notice).unwrap();
+        assert_eq!(json, &frame::text(br#"{"type":"heartbeat"}"#));
+    }
+    assert_eq!(Codec::WsRaw.heartbeat(Some(&notice)).unwrap(), &b"\x81\x04beat"[..]);
+    assert_eq!(Codec::WsRaw.heartbeat(None), None);
 }
 
 #[test]

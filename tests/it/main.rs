@@ -21,6 +21,7 @@ mod expiry;
 mod frames;
 mod half_open;
 mod handshake;
+mod heartbeat;
 mod jwks;
 mod keepalive;
 mod keys;

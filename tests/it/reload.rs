@@ -77,6 +77,8 @@ fn what_an_open_session_was_promised_closes_it_and_what_it_was_tuned_by_does_not
         ("gap_notice", json!("gap"), false),
         ("ping_interval", json!("7s"), false),
         ("ping_timeout", json!("7s"), false),
+        ("heartbeat", json!("7s"), false),
+        ("heartbeat_notice", json!("beat"), false),
         ("write_timeout", json!("7s"), false),
         ("max_message", json!("7KiB"), false),
         ("inbound", json!("close"), false),

@@ -13,6 +13,8 @@ fn start(redis: &Redis) -> Gateway {
         .endpoint(notifications())
         .endpoint(rooms())
         .endpoint(Endpoint::new("tenants", "/ws/tenant", &["tenant:{claim.tenant}"]))
+        .endpoint(Endpoint::new("groups", "/ws/groups", &["group:{claim.groups}"]))
+        .endpoint(Endpoint::new("roles", "/ws/roles", &["role:{claim.realm_access.roles}"]))
         .endpoint(Endpoint::new("events", "/ws/events", &["events:{query.types}"]).open());
     Gateway::start(&settings)
 }
@@ -92,16 +94,51 @@ fn values_of_128_printable_characters_are_allowed() {
 }
 
 #[test]
-fn a_claim_that_is_missing_or_not_one_value_is_refused() {
+fn a_claim_that_is_missing_or_cannot_be_used_is_refused_and_named_in_the_log() {
     let redis = Redis::start();
     let gateway = start(&redis);
-    let missing = Request::upgrade("/ws/tenant").bearer(&token::of("ann"));
-    gateway.send(&missing).assert_refused(403, "claim_missing");
-    for odd in [json!(["a"]), json!({"a": 1}), json!(null)] {
-        let claims = json!({"sub": "ann", "exp": token::now() + 60, "tenant": odd});
-        let answer = gateway.send(&Request::upgrade("/ws/tenant").bearer(&token::signed(&claims)));
-        assert_eq!(answer.status, 403, "{odd}: {}", answer.text());
+    for (claims, code) in [
+        (json!({}), "claim_missing"),
+        (json!({"groups": []}), "claim_missing"),
+        (json!({"groups": {"a": 1}}), "claim_unusable"),
+        (json!({"groups": null}), "claim_unusable"),
+        (json!({"groups": ["a", null]}), "claim_unusable"),
+        (json!({"groups": [["a"]]}), "claim_unusable"),
+        (json!({"groups": ["a", "b:c"]}), "value_not_allowed"),
+        (json!({"groups": (0..33).collect::<Vec<_>>()}), "too_many_values"),
+    ] {
+        let answer = gateway.send(&Request::upgrade("/ws/groups").bearer(&token_with(&claims)));
+        answer.assert_refused(403, code);
+        gateway.process.stderr.wait_for(code, |line| {
+            (line.contains(code) && line.contains("{claim.groups}")).then_some(())
+        });
     }
+    assert!(!gateway.process.stderr.text().contains("b:c"), "a value is in the log");
+}
+
+fn token_with(claims: &Value) -> String {
+    let mut all = json!({"sub": "ann", "exp": token::now() + 60});
+    let members = claims.as_object().expect("an object").clone();
+    all.as_object_mut().expect("an object").extend(members);
+    token::signed(&all)
+}
+
+#[test]
+fn a_list_in_a_claim_gives_a_channel_for_each_item_and_a_name_reaches_into_objects() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    let groups = token_with(&json!({"groups": ["a", 7, true]}));
+    let mut client = gateway.open_with(&groups, "/ws/groups");
+    for channel in ["group:a", "group:7", "group:true"] {
+        assert_eq!(redis.publish(channel, channel), 1);
+        assert_eq!(client.text(), channel);
+    }
+    let roles = token_with(&json!({"realm_access": {"roles": ["x", "y"]}}));
+    let mut client = gateway.open_with(&roles, "/ws/roles");
+    assert_eq!(redis.publish("role:y", "for y"), 1);
+    assert_eq!(client.text(), "for y");
+    let many = token_with(&json!({"groups": (0..32).collect::<Vec<_>>()}));
+    gateway.open_with(&many, "/ws/groups");
 }
 
 #[test]

@@ -77,6 +77,8 @@ export class Child {
 class Front {
   gateway = null;
   #sockets = new Set();
+  #carried = new Set();
+  #swallowed = new Set();
   #server = createServer({ allowHalfOpen: true }, (client) => this.#carry(client));
 
   static async open(test) {
@@ -101,9 +103,20 @@ class Front {
     const gateway = createConnection({ host, port: Number(port), allowHalfOpen: true });
     this.#keep(gateway);
     for (const [from, to] of [[client, gateway], [gateway, client]]) {
+      const pair = { from, to };
       from.pipe(to);
       // However it closed: what is still unwritten goes first.
-      from.on("close", () => to.end());
+      from.on("close", () => this.#swallowed.has(pair) || to.end());
+      this.#carried.add(pair);
+    }
+  }
+
+  /** From now on nothing passes on the connections that are open, and neither side is told: no end, no reset. */
+  swallow() {
+    for (const pair of this.#carried) {
+      pair.from.unpipe(pair.to);
+      pair.from.resume(); // read, and thrown away
+      this.#swallowed.add(pair);
     }
   }
 
@@ -241,6 +254,27 @@ path = "/ws/narrow"
 channels = ["narrow"]
 auth = "none"
 queue_messages = 1
+[[endpoint]]
+name = "json-open"
+path = "/ws/json-open"
+channels = ["open"]
+auth = "none"
+format = "json"
+# Short, so that a test need not wait for a multiple of 25 s.
+[[endpoint]]
+name = "beating"
+path = "/ws/beating"
+channels = ["open"]
+auth = "none"
+format = "json"
+heartbeat = "1s"
+[[endpoint]]
+name = "beating-raw"
+path = "/ws/beating-raw"
+channels = ["open"]
+auth = "none"
+heartbeat = "1s"
+heartbeat_notice = "alive"
 [log]
 format = "json"
 [shutdown]

@@ -16,7 +16,10 @@ function connect(t, url, options = {}) {
 test("every documented close code has the action that the document asks for", () => {
   const protocol = readFileSync(new URL("../../../docs/protocol.md", import.meta.url), "utf8");
   const table = protocol.split("\n## Close codes\n")[1].split("\n## ")[0];
-  const rows = [...table.matchAll(/^\| (\d+) \| `\w+` \| (.+) \|$/gm)];
+  const rows = [
+    ...table.matchAll(/^\| (\d+) \| `\w+` \| (.+) \|$/gm),
+    ...table.matchAll(/^(\d+) is never sent by this version.*: (.+)\.$/gm),
+  ];
   const meanings = { stop: "stop", nothing: "stop", "get a": "token", "reconnect at a random moment": "soon", "reconnect, and back off": "backoff", reconnect: "now" };
   for (const [, code, asked] of rows) {
     const meaning = Object.keys(meanings).find((start) => asked.startsWith(start));
@@ -24,7 +27,10 @@ test("every documented close code has the action that the document asks for", ()
     const expected = code === "4010" ? "soon" : meanings[meaning];
     assert.equal(AFTER_CLOSE[Number(code)], expected, `${code}: ${asked}`);
   }
-  assert.deepEqual(new Set(rows.map(([, code]) => code)), new Set(Object.keys(AFTER_CLOSE)));
+  // The text below the table documents 1013, which only others send.
+  assert.match(protocol, /^1013 .* reconnect, and back off\.$/m);
+  assert.equal(AFTER_CLOSE[1013], "backoff");
+  assert.deepEqual(new Set([...rows.map(([, code]) => code), "1013"]), new Set(Object.keys(AFTER_CLOSE)));
 });
 
 test("what is published after open arrives, as text, as bytes, and as JSON", async (t) => {

@@ -1,8 +1,10 @@
 // Try it, in `sockway dev` only: open a socket with the made-up token, publish, see it arrive.
 //
-// What arrives is shown as text, whatever it is.
+// What arrives is shown as text, whatever it is; heartbeats are not shown, but missed.
 
 const KEPT = 100;
+/** Silent for so many heartbeats, or this many milliseconds: the connection is dead, though nobody closed it. */
+const PATIENCE = 2.5, LEAST_PATIENCE = 1_000;
 const at = (id) => document.getElementById(id);
 let socket = null, endpoints = [], offer = null;
 
@@ -34,15 +36,36 @@ function state(open, text) {
   at("try-open").classList.toggle("second", open);
 }
 
+/** The object of a json frame; empty for anything else. */
+function object(data) {
+  try { return JSON.parse(data) ?? {}; } catch { return {}; }
+}
+
+/** Calls `dead` when nothing came for too long; to be told of all that comes. */
+function watch(dead) {
+  let patience = 0, timer;
+  return ({ type, heartbeat_ms: heartbeat } = {}) => {
+    if (type === "ready" && heartbeat) patience = Math.max(heartbeat * PATIENCE, LEAST_PATIENCE);
+    clearTimeout(timer);
+    if (type !== "closed" && patience) timer = setTimeout(dead, patience, patience / 1_000);
+  };
+}
+
 function connect() {
   const endpoint = chosen();
   const path = endpoint.path.replace("{room}", encodeURIComponent(room()));
   const query = endpoint.token ? `?token=${encodeURIComponent(offer.token)}` : "";
   const own = (socket = new WebSocket(offer.websocket + path + query));
   state(true, "connecting …");
+  const heard = watch((seconds) => { log(`nothing came for ${seconds} s: the connection is dead`, "event"); own.close(1000); });
   own.onopen = () => { state(true, "connected"); log(`open ${path}`, "event"); };
-  own.onmessage = ({ data }) => log(typeof data === "string" ? data : `${data.size} bytes`, "message");
+  own.onmessage = ({ data }) => {
+    const frame = object(data);
+    heard(frame);
+    if (frame.type !== "heartbeat") log(typeof data === "string" ? data : `${data.size} bytes`, "message");
+  };
   own.onclose = ({ code, reason }) => {
+    heard({ type: "closed" });
     if (socket === own) { socket = null; state(false, "not connected"); }
     log(`closed ${code} ${reason}`, "event");
   };

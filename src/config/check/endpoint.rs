@@ -10,9 +10,9 @@ use crate::{
     endpoint::{
         Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder, RoutePath,
     },
-    wire::GapNotice,
+    wire::{GapNotice, HeartbeatNotice},
 };
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 /// What an endpoint needs to know of other tables.
 pub(super) struct Surroundings {
@@ -87,6 +87,7 @@ fn rest_of_endpoint(
     let gap_notice = table.text("gap_notice", r#"{"type":"gap"}"#, gap_notice);
     let ping_interval = table.amount("ping_interval", "25s", units::positive_wait);
     let ping_timeout = table.amount("ping_timeout", "20s", units::positive_wait);
+    let heartbeat = heartbeat(table, format, gap_notice.as_ref());
     let write_timeout = table.amount("write_timeout", "10s", units::positive_wait);
     let max_message = table.amount("max_message", "16KiB", units::size);
     let inbound = table.text(
@@ -107,6 +108,8 @@ fn rest_of_endpoint(
         gap_notice: gap_notice?,
         ping_interval: ping_interval?,
         ping_timeout: ping_timeout?,
+        heartbeat: heartbeat.as_ref()?.0,
+        heartbeat_notice: heartbeat?.1,
         write_timeout: write_timeout?,
         max_message: max_message?,
         inbound: inbound?,
@@ -136,6 +139,37 @@ fn gap_notice(text: &str) -> Result<GapNotice, String> {
     match text.len() {
         0 => Err("must not be empty; on_gap = \"ignore\" tells nothing".to_owned()),
         1..=LARGEST_NOTICE => Ok(GapNotice::new(text)),
+        _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
+    }
+}
+
+/// Reads `heartbeat`, where zero is none, and `heartbeat_notice`. The former is shown as zero where no
+/// session would get one.
+fn heartbeat(
+    table: &mut Table<'_, '_>,
+    format: Option<Format>,
+    gap_notice: Option<&GapNotice>,
+) -> Option<(Option<Duration>, Option<HeartbeatNotice>)> {
+    let heartbeat = table.amount("heartbeat", "25s", units::wait);
+    let notice = table.text("heartbeat_notice", "", heartbeat_notice)?;
+    if let (Some(notice), Some(gap)) = (&notice, gap_notice)
+        && notice.looks_like(gap)
+    {
+        table.problem(
+            "heartbeat_notice",
+            "must differ from gap_notice: a client cannot tell them apart",
+        );
+    }
+    if format? == Format::Raw && notice.is_none() {
+        table.show_instead("heartbeat", "0s");
+    }
+    Some((Some(heartbeat?).filter(|heartbeat| !heartbeat.is_zero()), notice))
+}
+
+fn heartbeat_notice(text: &str) -> Result<Option<HeartbeatNotice>, String> {
+    match text.len() {
+        0 => Ok(None),
+        1..=LARGEST_NOTICE => Ok(Some(HeartbeatNotice::new(text))),
         _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
     }
 }

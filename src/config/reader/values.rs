@@ -268,6 +268,11 @@ impl Table<'_, '_> {
         self.reader.effective.compare(&self.place.key, key, compared);
     }
 
+    /// Shows another value of a key that was read, since it takes effect as that one here.
+    pub(in crate::config) fn show_instead(&mut self, key: &'static str, shown: &str) {
+        self.reader.effective.show_instead(&self.place.key, key, shown);
+    }
+
     pub(super) fn put(
         &mut self,
         key: &'static str,

@@ -38,6 +38,11 @@ fn wrong_endpoint_values() {
         ("ping_interval = \"0s\"", "7:1 endpoint[0].ping_interval: must be longer than zero"),
         ("ping_timeout = \"0s\"", "7:1 endpoint[0].ping_timeout: must be longer than zero"),
         ("write_timeout = \"0s\"", "7:1 endpoint[0].write_timeout: must be longer than zero"),
+        ("heartbeat = \"25h\"", "7:1 endpoint[0].heartbeat: must be at most \"24h\""),
+        (
+            "heartbeat_notice = '{\"type\":\"gap\"}'",
+            "7:1 endpoint[0].heartbeat_notice: must differ from gap_notice: a client cannot tell them apart",
+        ),
         (
             "ping_interval = 25",
             "7:1 endpoint[0].ping_interval: must be a string such as \"25s\", not an integer",

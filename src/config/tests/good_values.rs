@@ -6,7 +6,7 @@ use crate::{
     bus::MAX_SHARDS,
     config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load, parse_with},
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
-    wire::GapNotice,
+    wire::{GapNotice, HeartbeatNotice},
 };
 use std::{fs, num::NonZeroUsize, time::Duration};
 use tracing::level_filters::LevelFilter;
@@ -136,6 +136,8 @@ queue_bytes = "1B"
 on_slow = "skip"
 on_gap = "ignore"
 gap_notice = "lost"
+heartbeat = "9s"
+heartbeat_notice = "alive"
 inbound = "close"
 "#;
     let config = loaded(text).config;
@@ -148,6 +150,25 @@ inbound = "close"
     assert_eq!((endpoint.queue_messages.get(), endpoint.queue_bytes.get()), (1, 1));
     assert_eq!(endpoint.gap_notice, GapNotice::new("lost"));
     assert_eq!(endpoint.ping_interval, Duration::from_secs(25));
+    assert_eq!(endpoint.heartbeat, Some(Duration::from_secs(9)));
+    assert_eq!(endpoint.heartbeat_notice, Some(HeartbeatNotice::new("alive")));
+}
+
+#[test]
+fn the_heartbeat_that_is_printed_is_the_one_that_is_sent() {
+    let notice = "heartbeat_notice = \"alive\"\n";
+    for (keys, printed) in [
+        ("", "0s"),
+        ("heartbeat = \"9s\"\n", "0s"),
+        (notice, "25s"),
+        ("format = \"json\"\n", "25s"),
+        ("format = \"json\"\nheartbeat = \"0s\"\n", "0s"),
+        ("format = \"json\"\nheartbeat = \"9s\"\n", "9s"),
+    ] {
+        let effective = effective(&loaded(&format!("{LEAST}{keys}")));
+        let line = format!("heartbeat = {printed:?}\n");
+        assert!(effective.contains(&line), "{keys}: no {line} in {effective}");
+    }
 }
 
 #[test]

@@ -81,6 +81,8 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("endpoint.gap_notice", r#""gap""#, Effect, "endpoint.notifications.gap_notice"),
     ("endpoint.ping_interval", r#""7s""#, Effect, "endpoint.notifications.ping_interval"),
     ("endpoint.ping_timeout", r#""7s""#, Effect, "endpoint.notifications.ping_timeout"),
+    ("endpoint.heartbeat", r#""7s""#, Effect, "endpoint.notifications.heartbeat"),
+    ("endpoint.heartbeat_notice", r#""beat""#, Effect, "endpoint.notifications.heartbeat_notice"),
     ("endpoint.write_timeout", r#""7s""#, Effect, "endpoint.notifications.write_timeout"),
     ("endpoint.max_message", r#""7KiB""#, Effect, "endpoint.notifications.max_message"),
     ("endpoint.inbound", r#""close""#, Effect, "endpoint.notifications.inbound"),

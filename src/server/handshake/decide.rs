@@ -5,7 +5,7 @@ use super::head::RequestHead;
 use crate::{
     auth::{Auth, TokenError},
     channel::ChannelName,
-    endpoint::{Access, Matched, Routes, Values},
+    endpoint::{Access, Matched, Routes, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
 };
@@ -17,6 +17,26 @@ pub(super) struct Grant {
     /// `None` on an endpoint with `auth = "none"`.
     pub(super) identity: Option<Identity>,
     pub(super) channels: Vec<ChannelName>,
+}
+
+/// Why there is no grant.
+#[derive(Debug)]
+pub(super) struct Denied {
+    pub(super) refusal: Refusal,
+    /// For the log: names a placeholder of the endpoint, never a value.
+    pub(super) cause: Option<String>,
+}
+
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, cause: None }
+    }
+}
+
+impl From<Unfilled> for Denied {
+    fn from(unfilled: Unfilled) -> Self {
+        Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string()) }
+    }
 }
 
 /// Finds the endpoint that a request is for.
@@ -43,7 +63,7 @@ pub(super) async fn grant(
     auth: &Auth,
     matched: &Matched,
     request: &RequestHead,
-) -> Result<Grant, Refusal> {
+) -> Result<Grant, Denied> {
     let identity = match matched.endpoint.access {
         Access::Required => Some(identify(auth, request).await?),
         Access::None => None,

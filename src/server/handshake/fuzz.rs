@@ -61,7 +61,8 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     let allowed = origin::allowed(&server.allowed_origins, &head.headers);
     let granted = decide::find(&routes, head).and_then(|matched| {
         let granted = decide::grant(&config.auth, &matched, head).now_or_never();
-        granted.expect("with keys of its own nothing is waited for")
+        let granted = granted.expect("with keys of its own nothing is waited for");
+        granted.map_err(|denied| denied.refusal)
     });
     match (upgraded, allowed, granted) {
         (Ok(upgrade), true, Ok(grant)) => {

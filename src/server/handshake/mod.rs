@@ -27,6 +27,7 @@ use crate::{
     shard::{SessionSpec, Shard, Subscription},
 };
 use bytes::Bytes;
+use decide::Denied;
 use futures_util::FutureExt as _;
 use head::{Received, RequestHead};
 use hyper::Method;
@@ -40,7 +41,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 use tokio::time::{sleep_until, timeout_at};
-use tracing::{debug, error};
+use tracing::{debug, error, warn};
 use upgrade::Upgrade;
 
 /// How long a client over the limits may take to send its request.
@@ -219,7 +220,9 @@ impl Handshake {
         }
         let grant = tokio::select! {
             biased;
-            grant = decide::grant(&self.state.config.auth, &matched, head) => grant?,
+            grant = decide::grant(&self.state.config.auth, &matched, head) => {
+                grant.map_err(|denied| self.denied(denied))?
+            }
             refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
             () = client.disconnected() => return Err(NoSession::Gone),
         };
@@ -270,6 +273,18 @@ impl Handshake {
                 }
             }
         }
+    }
+
+    /// Logs why a token or a request gives no channels: the client is told the code alone.
+    fn denied(&self, denied: Denied) -> Refusal {
+        let Denied { refusal, cause } = denied;
+        let Some(cause) = cause else { return refusal };
+        let endpoint = self.name().unwrap_or_default();
+        let before = self.state.causes.to_log(&format!("{endpoint} {cause}"), Instant::now());
+        if let Some(before) = before {
+            warn!(endpoint, code = refusal.label(), cause, before, "handshake refused");
+        }
+        refusal
     }
 
     /// Answers with a refusal and stops writing.

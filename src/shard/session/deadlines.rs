@@ -1,4 +1,5 @@
-//! Deadlines of a session: pings and their timeout, the write timeout, its token's expiry, a drain.
+//! Deadlines of a session: pings and their timeout, heartbeats, the write timeout, its token's expiry, a
+//! drain. What it is sent to stay alive is in [`keepalive`](super::keepalive).
 
 use super::{Session, Stage, Token};
 use crate::{
@@ -8,7 +9,7 @@ use crate::{
 };
 use std::{
     cell::Cell,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, SystemTime},
 };
 
 /// Sessions whose tokens expire at the same moment end at most this much before it.
@@ -19,8 +20,11 @@ const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 pub(super) struct Deadlines {
     /// The place in the wheel that counts.
     due: Cell<Tick>,
-    ping: Cell<Tick>,
-    pong: Cell<Tick>,
+    pub(super) ping: Cell<Tick>,
+    pub(super) pong: Cell<Tick>,
+    /// Not a deadline: when the session was last sent a frame that a page can see. The heartbeat is due
+    /// so much later. Kept as a moment of the past, so that a delivery costs no more than its storing.
+    pub(super) seen: Cell<Tick>,
     pub(super) write: Cell<Tick>,
     drain: Cell<Tick>,
     expiry: Cell<Tick>,
@@ -53,8 +57,8 @@ impl Session {
             self.end(CloseReason::TokenExpired);
         } else if is_due(&deadlines.drain) {
             self.end(CloseReason::Restarting);
-        } else if is_due(&deadlines.ping) {
-            self.ping();
+        } else {
+            self.keep_alive(now);
         }
         if self.stage.get() != Stage::Over {
             self.schedule();
@@ -94,33 +98,15 @@ impl Session {
         self.set_deadline(&self.deadlines.expiry, left - jitter(left));
     }
 
-    fn ping(&self) {
-        self.set_deadline(&self.deadlines.ping, self.endpoint.ping_interval);
-        // Behind a full socket a ping proves nothing; the write timeout watches that one.
-        if self.stage.get() == Stage::Open && !self.has_output() && self.transport.get().is_some() {
-            if self.deadlines.pong.get() == 0 {
-                self.set_deadline(&self.deadlines.pong, self.endpoint.ping_timeout);
-            }
-            self.push_frame(self.codec().ping());
-            self.flush(Instant::now());
-        }
-    }
-
-    /// At a random moment of the interval, so that sessions opened together are not pinged
-    /// together.
-    pub(super) fn schedule_first_ping(&self) {
-        let first = self.endpoint.ping_interval.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.set_deadline(&self.deadlines.ping, first);
-    }
-
     pub(super) fn set_deadline(&self, deadline: &Cell<Tick>, delay: Duration) {
         deadline.set(self.context.wheel.borrow().after(delay));
         self.schedule();
     }
 
     fn schedule(&self) {
+        let heartbeat = self.heartbeat_at();
         let mut wheel = self.context.wheel.borrow_mut();
-        self.deadlines.schedule(self.key, &mut wheel);
+        self.deadlines.schedule(self.key, heartbeat, &mut wheel);
     }
 }
 
@@ -137,10 +123,12 @@ impl Deadlines {
         all.iter().for_each(|at| at.set(0));
     }
 
-    /// Takes a place in the wheel at the earliest deadline, unless one as early is taken already.
-    fn schedule(&self, key: u32, wheel: &mut Wheel) {
+    /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
+    /// is taken already.
+    fn schedule(&self, key: u32, heartbeat: Option<Tick>, wheel: &mut Wheel) {
         let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
-        let Some(next) = all.iter().map(|at| at.get()).filter(|&at| at != 0).min() else { return };
+        let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
+        let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {
             self.due.set(next);
             wheel.insert(key, next);

@@ -6,6 +6,7 @@
 mod closing;
 mod deadlines;
 mod inline_deque;
+mod keepalive;
 mod output;
 mod queue;
 
@@ -49,6 +50,8 @@ pub(super) struct Session {
     waker: Cell<Option<Waker>>,
     /// Whether fan-out has put something in the queue in this round.
     dirty: Cell<bool>,
+    /// Whether the last frame that a page can see was a heartbeat.
+    beating: Cell<bool>,
     /// `None` while the session is open.
     close_reason: Cell<Option<CloseReason>>,
     /// What remains to be done before the socket is dropped.
@@ -122,6 +125,7 @@ impl Session {
             queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
             waker: Cell::new(None),
             dirty: Cell::new(false),
+            beating: Cell::new(false),
             close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
@@ -135,6 +139,7 @@ impl Session {
         if let Some(expires) = expires {
             session.expire_at(expires);
         }
+        session.put_heartbeat_off();
         session.schedule_first_ping();
         session.queue_ready();
         session

@@ -99,7 +99,7 @@ impl Session {
 
     fn wrote(&self, written: usize, now: Instant) {
         let (mut messages, mut bytes) = (0, 0);
-        self.queue.borrow_mut().advance(written, |message, len| {
+        let seen = self.queue.borrow_mut().advance(written, |message, len| {
             messages += 1;
             bytes += len as u64;
             self.context.metrics.delivery_seconds.observe(now.duration_since(message.received));
@@ -108,6 +108,9 @@ impl Session {
         self.metrics.delivered_bytes.add(bytes);
         self.delivered.set(self.delivered.get() + messages);
         self.deadlines.write.set(0);
+        if seen {
+            self.put_heartbeat_off();
+        }
     }
 
     /// The socket takes nothing. The first time, the task is woken to wait for it; until something
@@ -144,7 +147,9 @@ impl Session {
     }
 
     pub(super) fn queue_ready(&self) {
-        if let Some(ready) = self.codec().ready(self.id, &self.channels) {
+        let codec = self.codec();
+        let heartbeat = self.endpoint.heartbeat_over(codec);
+        if let Some(ready) = codec.ready(self.id, &self.channels, heartbeat) {
             self.push_frame(ready);
         }
     }

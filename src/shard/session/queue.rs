@@ -9,7 +9,7 @@ use crate::{
     endpoint::Endpoint,
     message::Message,
     reason::GapReason,
-    wire::{Codec, Gap, GapNotice},
+    wire::{Codec, Gap, GapNotice, frame},
 };
 use bytes::Bytes;
 use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
@@ -153,22 +153,33 @@ impl OutQueue {
     }
 
     /// Takes out what a write of `written` bytes finished, each whole message through `delivered`
-    /// with the length of its frame.
-    pub(super) fn advance(&mut self, written: usize, mut delivered: impl FnMut(&Message, usize)) {
+    /// with the length of its frame. `true`: a frame was finished that a page can see.
+    pub(super) fn advance(
+        &mut self,
+        written: usize,
+        mut delivered: impl FnMut(&Message, usize),
+    ) -> bool {
         let mut written = self.written + written;
+        let mut seen = false;
         // A gap that has not been encoded was in no write; it stays for the next.
         while let Some(len) =
             self.items.front().and_then(|item| item.frame(self.codec)).map(<[u8]>::len)
             && len <= written
         {
             written -= len;
-            if let Some(Item::Message(message)) = self.items.pop() {
-                self.messages -= 1;
-                self.bytes -= len;
-                delivered(&message, len);
+            match self.items.pop() {
+                Some(Item::Message(message)) => {
+                    self.messages -= 1;
+                    self.bytes -= len;
+                    seen = true;
+                    delivered(&message, len);
+                }
+                Some(Item::Frame(frame)) => seen |= frame::is_data(&frame),
+                Some(Item::Gap(_)) | None => {}
             }
         }
         self.written = written;
+        seen
     }
 
     /// Places whose items may still be moved: all but a partly written first.

@@ -2,14 +2,14 @@
 
 use super::*;
 
-/// A server that listens on TCP too, and its port.
+/// A server that listens on TCP too, and its port, which stays its own while the server is away.
 fn on_tcp() -> (Server, HeldPort) {
-    let port = HeldPort::new().unwrap();
-    (Server::start(&["--port", &port.address().port().to_string()]), port)
+    let held = HeldPort::new().unwrap();
+    (Server::start(&["--port", &held.address().port().to_string()]), held)
 }
 
-fn tcp_settings(server: &Server, port: &HeldPort) -> config::Redis {
-    let port = port.address().port();
+fn tcp_settings(server: &Server, held: &HeldPort) -> config::Redis {
+    let port = held.address().port();
     let address = RedisAddress::Tcp { host: "localhost".to_owned(), port, tls: false };
     config::Redis { address, ..settings(server) }
 }

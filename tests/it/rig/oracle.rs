@@ -98,7 +98,7 @@ impl Ledger {
 
     fn json(&mut self, value: &Value) {
         match value["type"].as_str() {
-            Some("ready") => {}
+            Some("ready" | "heartbeat") => {}
             Some("gap") => self.gap(value["channel"].as_str()),
             Some("message") => {
                 let data = &value["data"];

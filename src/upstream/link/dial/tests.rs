@@ -5,7 +5,7 @@ use crate::{
     secret::Secret,
     upstream::{
         link::{Arrival, Command, Credentials, Link as _, Login, Role},
-        test_server::{Server, certify, command, configured, fake, read_reply},
+        test_server::{HeldPort, Server, certify, command, configured, fake, read_reply},
     },
 };
 use std::{
@@ -69,13 +69,15 @@ fn publish_numbers(socket: &Path, count: usize) -> thread::JoinHandle<()> {
     })
 }
 
-fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+/// A port of loopback, and what holds it.
+fn held() -> (u16, HeldPort) {
+    let held = HeldPort::new().unwrap();
+    (held.address().port(), held)
 }
 
 #[tokio::test]
 async fn a_dial_ends_with_a_connection_on_which_messages_arrive() {
-    let port = free_port();
+    let (port, _held) = held();
     let server = Server::start(&["--port", &port.to_string()]);
     for url in [
         format!("redis://127.0.0.1:{port}/3"),
@@ -238,9 +240,10 @@ async fn a_redis_that_loads_or_cannot_save_is_a_redis() {
 #[tokio::test]
 async fn unreachable_and_hung_up_are_told_apart() {
     let nowhere = tempfile::tempdir().unwrap();
+    let (port, _held) = held();
     for url in [
         format!("redis+unix://{}", nowhere.path().join("absent").display()),
-        format!("redis://127.0.0.1:{}", free_port()),
+        format!("redis://127.0.0.1:{port}"),
         "redis://name.invalid".to_owned(),
     ] {
         let error = failure(&configured(Path::new(""), &format!("url = {url:?}"))).await;
@@ -269,7 +272,7 @@ async fn a_server_that_accepts_and_never_answers_is_given_up_after_five_times_th
 async fn tls_uses_ca_file_and_the_client_certificate() {
     let files = tempfile::tempdir().unwrap();
     certify(files.path());
-    let port = free_port();
+    let (port, _held) = held();
     let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
     let _server = Server::start(
         &[
@@ -301,7 +304,7 @@ async fn tls_uses_ca_file_and_the_client_certificate() {
 
 #[tokio::test]
 async fn another_server_is_dialled_when_a_role_names_it() {
-    let (first, second) = (free_port(), free_port());
+    let ((first, _held), (second, _held_too)) = (held(), held());
     let _primary = Server::start(&["--port", &first.to_string()]);
     let _replica = Server::start(&[
         "--port",
@@ -323,8 +326,8 @@ async fn another_server_is_dialled_when_a_role_names_it() {
 
 #[tokio::test]
 async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
-    let good = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
-    let _listening = TcpListener::bind(good).unwrap();
+    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
+    let good = listening.local_addr().unwrap();
     let refusing = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), good.port()));
     // A queue that is full answers nobody.
     let silent = TcpListener::bind("127.0.0.3:0").unwrap();
