@@ -101,11 +101,12 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get(), config.server.ring_bytes);
+        let queue_memory = config.server.max_queue_memory.get() / config.server.shards;
         let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
             let (metrics, sign) =
                 (metrics.shard(end.id), liveness.part(format!("shard {}", end.id)));
-            ShardThread::start(end, metrics, sign)
+            ShardThread::start(end, metrics, sign, queue_memory)
         };
         let shards: Vec<_> =
             ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;
@@ -116,7 +117,8 @@ impl Gateway {
         };
         let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
         let (phase, phases) = watch::channel(Phase::Running);
-        let handles = shards.iter().map(ShardThread::handle).collect();
+        let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
+        handles.iter().for_each(|shard| shard.tell(ShardCommand::Reload(Arc::clone(&config))));
         let server = PublicServer::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
             .map_err(|source| BindError::Public { address: public(&config), source })?;
         let stopper = Stopper::default();

@@ -1,8 +1,9 @@
 //! What crosses between upstream and the shards. Neither knows the other; both speak these types.
 //!
-//! Three queues a shard: its *ring* (messages and gaps, in Redis's order, never waited for: a shard
+//! Four queues a shard: its *ring* (messages and gaps, in Redis's order, never waited for: a shard
 //! that falls behind loses the oldest and is told how many), its *subscription events* (answers to what it
-//! asked for, never lost), and the one queue of *requests* that all shards share.
+//! asked for, never lost), its *revocations* (never lost, and behind no message), and the one queue of
+//! *requests* that all shards share.
 
 mod ring;
 
@@ -27,10 +28,17 @@ pub enum Event {
     Lost(Arc<[ChannelName]>),
     /// Messages of this channel may have been missed just here.
     Gap(ChannelName, GapReason),
-    /// Messages of any channel may have been missed just here.
-    GapAll(GapReason),
-    /// A message of `redis.control_channel`: its payload, not yet parsed.
-    Control(Arc<Message>),
+}
+
+/// Whose sessions must end now, as `redis.control_channel` said.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Revoke {
+    /// All of a user's.
+    User(Arc<str>),
+    /// Those that live by the token of this name (`jti`).
+    Token(Arc<str>),
+    /// Those of everybody who has an identity: revocations may have been missed.
+    Everyone,
 }
 
 /// About what a message costs beside its payload.
@@ -41,11 +49,9 @@ impl Event {
     #[must_use]
     pub fn bytes(&self) -> usize {
         match self {
-            Self::Message(message) | Self::Control(message) => {
-                MESSAGE_BYTES + message.payload().len()
-            }
+            Self::Message(message) => MESSAGE_BYTES + message.payload().len(),
             // Their names are the hub's, too.
-            Self::Lost(_) | Self::Gap(..) | Self::GapAll(_) => size_of::<Self>(),
+            Self::Lost(_) | Self::Gap(..) => size_of::<Self>(),
         }
     }
 }
@@ -106,6 +112,9 @@ pub struct UpstreamEnd {
     pub rings: Vec<RingSender>,
     /// One queue a shard. Its length is bounded by the channels that the shard wants.
     pub subscription_events: Vec<mpsc::UnboundedSender<SubscriptionEvents>>,
+    /// One queue a shard. Its length is bounded by what is revoked while the shard does one thing: nothing
+    /// that a session is told waits for a session.
+    pub revocations: Vec<mpsc::UnboundedSender<Revoke>>,
     pub requests: mpsc::Receiver<RequestBatch>,
 }
 
@@ -115,6 +124,7 @@ pub struct ShardEnd {
     pub id: ShardId,
     pub ring: RingReceiver,
     pub subscription_events: mpsc::UnboundedReceiver<SubscriptionEvents>,
+    pub revocations: mpsc::UnboundedReceiver<Revoke>,
     pub requests: mpsc::Sender<RequestBatch>,
 }
 
@@ -140,14 +150,21 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
     assert!((1..=MAX_SHARDS).contains(&shards), "{shards} shards");
     let limits = RingLimits { events: RING_EVENTS, bytes: ring_bytes };
     let (request, requests) = mpsc::channel(REQUESTS);
-    let mut upstream = UpstreamEnd { rings: Vec::new(), subscription_events: Vec::new(), requests };
+    let mut upstream = UpstreamEnd {
+        rings: Vec::new(),
+        subscription_events: Vec::new(),
+        revocations: Vec::new(),
+        requests,
+    };
     let ends = (0..shards)
         .map(|id| {
             let (sender, ring) = ring(limits);
             let (subscription_event, subscription_events) = mpsc::unbounded_channel();
+            let (revoke, revocations) = mpsc::unbounded_channel();
             upstream.rings.push(sender);
+            upstream.revocations.push(revoke);
             upstream.subscription_events.push(subscription_event);
-            ShardEnd { id, ring, subscription_events, requests: request.clone() }
+            ShardEnd { id, ring, subscription_events, revocations, requests: request.clone() }
         })
         .collect();
     (upstream, ends)

@@ -18,31 +18,31 @@
 //! A test (`tests/layers.rs`) checks every `crate::` path against this list. A folder whose `mod.rs`
 //! has such a list of its own is checked inside, too.
 
-pub mod admin;
-pub mod app;
-pub mod auth;
-pub mod bus;
-pub mod channel;
+pub(crate) mod admin;
+pub(crate) mod app;
+pub(crate) mod auth;
+pub(crate) mod bus;
+pub(crate) mod channel;
 pub mod cli;
 pub mod config;
-pub mod endpoint;
-pub mod error_chain;
+pub(crate) mod endpoint;
+pub(crate) mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
-pub mod identity;
-pub mod lifecycle;
-pub mod liveness;
-pub mod log_throttle;
-pub mod message;
+pub(crate) mod identity;
+pub(crate) mod lifecycle;
+pub(crate) mod liveness;
+pub(crate) mod log_throttle;
+pub(crate) mod message;
 pub mod metrics;
-pub mod net;
-pub mod phase;
-pub mod reason;
-pub mod secret;
-pub mod server;
-pub mod shard;
-pub mod upstream;
-pub mod wire;
+pub(crate) mod net;
+pub(crate) mod phase;
+pub(crate) mod reason;
+pub(crate) mod secret;
+pub(crate) mod server;
+pub(crate) mod shard;
+pub(crate) mod upstream;
+pub(crate) mod wire;
 
 /// The version of this build, from `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");

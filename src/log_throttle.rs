@@ -1,6 +1,6 @@
-//! Log lines for what can come in floods: now and then one.
+//! Limits how often a kind of event is logged, for those that can come in floods.
 //!
-//! Never silent about how much it was: the next line says how many came unsaid before it.
+//! Nothing is hidden: each line that is logged says how many events were not logged before it.
 
 use std::{
     collections::HashMap,
@@ -8,26 +8,28 @@ use std::{
     time::{Duration, Instant},
 };
 
-/// Nothing of one kind is logged more often than this.
+/// The least time between two lines of one kind.
 const PAUSE: Duration = Duration::from_secs(10);
 
-/// Things of one kind, as they come.
+/// The throttle of one kind of event.
 #[derive(Debug, Default)]
 pub struct LogThrottle {
+    /// When the last line was logged.
     logged: Option<Instant>,
-    unsaid: u64,
+    /// Events since then.
+    skipped: u64,
 }
 
 impl LogThrottle {
-    /// Takes one more. `Some`: it is to be logged, together with how many have come unsaid since the
-    /// last one that was.
+    /// Counts one event. `Some`: log it, with the number of those that were skipped since the last line.
+    #[expect(clippy::wrong_self_convention, reason = "it asks what there is to log")]
     pub fn to_log(&mut self, now: Instant) -> Option<u64> {
         if self.logged.is_some_and(|logged| now.duration_since(logged) < PAUSE) {
-            self.unsaid += 1;
+            self.skipped += 1;
             return None;
         }
         self.logged = Some(now);
-        Some(std::mem::take(&mut self.unsaid))
+        Some(std::mem::take(&mut self.skipped))
     }
 }
 
@@ -58,10 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_keeps_coming_is_logged_now_and_then_with_how_much_it_was() {
-        let (mut repeated, start) = (LogThrottle::default(), Instant::now());
+    fn a_flood_is_logged_every_ten_seconds_with_the_number_of_what_was_skipped() {
+        let (mut throttle, start) = (LogThrottle::default(), Instant::now());
         let logged = [0, 1, 9, 12, 21, 31, 60]
-            .map(|seconds| repeated.to_log(start + Duration::from_secs(seconds)));
+            .map(|seconds| throttle.to_log(start + Duration::from_secs(seconds)));
         assert_eq!(logged, [Some(0), None, None, Some(2), None, Some(1), Some(0)]);
     }
 

@@ -30,6 +30,12 @@ impl Message {
         Self { channel, received, raw, payload_len, json: OnceLock::new() }
     }
 
+    /// The memory that it takes, its encodings included as far as they are made.
+    #[must_use]
+    pub fn memory(&self) -> usize {
+        size_of::<Self>() + self.raw.len() + self.json.get().map_or(0, Bytes::len)
+    }
+
     /// The payload as Redis sent it.
     #[must_use]
     pub fn payload(&self) -> &[u8] {

@@ -275,6 +275,8 @@ pub enum NotReadyReason {
     RedisProofExpired,
     /// The issuer's keys were never fetched, so no token can be verified.
     KeysUnavailable,
+    /// Redis refuses the control channel, so that nobody can be sent away.
+    ControlRefused,
 }
 
 impl NotReadyReason {
@@ -292,73 +294,4 @@ impl Serialize for NotReadyReason {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[track_caller]
-    fn assert_labels<T: Copy>(all: &[T], label: fn(T) -> &'static str, expected: &str) {
-        let labels: Vec<_> = all.iter().map(|&word| label(word)).collect();
-        assert_eq!(labels, expected.split_whitespace().collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn labels_are_what_alerts_and_clients_select_on() {
-        assert_labels(
-            CloseReason::ALL,
-            CloseReason::label,
-            "bye peer_gone unexpected_message protocol_error invalid_utf8 rate_limited \
-             message_too_big internal_error restarting token_missing token_invalid token_expired \
-             revoked forbidden ping_timeout write_timeout slow_consumer gap reconfigured",
-        );
-        assert_labels(
-            Refusal::ALL,
-            Refusal::label,
-            "bad_handshake token_conflict token_missing token_invalid token_expired \
-             origin_not_allowed claim_missing claim_unusable value_not_allowed too_many_values \
-             not_found method_not_allowed upgrade_required request_timeout uri_too_long headers_too_large address_limit \
-             user_limit at_capacity draining redis_unavailable channel_refused \
-             subscription_timeout keys_unavailable internal_error",
-        );
-        assert_labels(
-            GapReason::ALL,
-            GapReason::label,
-            "redis_reconnected redis_moved upstream_lagged shard_lagged payload_too_large slow_consumer",
-        );
-        assert_labels(
-            MissedReason::ALL,
-            MissedReason::label,
-            "slow_consumer skipped replaced session_ended",
-        );
-        assert_labels(
-            NotReadyReason::VARIANTS,
-            NotReadyReason::label,
-            "draining starting redis_link_down redis_proof_expired keys_unavailable",
-        );
-    }
-
-    #[test]
-    fn every_word_stands_at_its_index() {
-        fn check<T: Copy>(all: &[T], index: fn(T) -> usize) {
-            assert!(all.iter().enumerate().all(|(at, &word)| index(word) == at));
-        }
-        check(CloseReason::ALL, CloseReason::index);
-        check(Refusal::ALL, Refusal::index);
-        check(GapReason::ALL, GapReason::index);
-        check(MissedReason::ALL, MissedReason::index);
-    }
-
-    #[test]
-    fn reserved_close_codes_are_never_sent() {
-        for code in CloseReason::ALL.iter().filter_map(|reason| reason.code()) {
-            assert!(![1004, 1005, 1006, 1015].contains(&code), "{code} is reserved");
-        }
-    }
-
-    #[test]
-    fn answers_that_ask_to_wait_say_how_long() {
-        for refusal in Refusal::ALL {
-            let waits = matches!(refusal.status(), 429 | 503);
-            assert_eq!(refusal.retry_after().is_some(), waits, "{}", refusal.label());
-        }
-    }
-}
+mod tests;

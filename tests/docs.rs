@@ -1,17 +1,11 @@
 //! What the documents say is true of the code: tables, names, links and examples are read from the
 //! Markdown files and checked against the library and the real program.
 
-use sockway::{
-    channel::ChannelName,
-    metrics::Metrics,
-    reason::{CloseReason, GapReason, Refusal},
-    wire::{self, Codec},
-};
+use sockway::metrics::Metrics;
 use std::{
     collections::BTreeSet,
     fs,
     path::{Path, PathBuf},
-    time::Instant,
 };
 
 fn root() -> &'static Path {
@@ -56,42 +50,6 @@ fn rows(text: &str) -> Vec<Vec<String>> {
     let is_header = |at: usize| lines.get(at + 1).is_some_and(|next| next.starts_with("|--"));
     let rows = (0..lines.len()).filter(|&at| is_row(at) && !is_header(at));
     rows.map(|at| cells(lines[at])).collect()
-}
-
-/// The first columns of a table of `docs/protocol.md`.
-fn protocol_table(heading: &str, columns: usize) -> BTreeSet<String> {
-    let rows = rows(section(&read("docs/protocol.md"), heading));
-    rows.iter().map(|row| row[..columns].join(" ")).collect()
-}
-
-#[test]
-fn protocol_lists_every_refusal_with_its_status() {
-    let real =
-        Refusal::ALL.iter().map(|refusal| format!("{} {}", refusal.status(), refusal.label()));
-    assert_eq!(protocol_table("The handshake", 2), real.collect());
-}
-
-#[test]
-fn protocol_lists_every_close_code_with_its_reasons() {
-    let sent = CloseReason::ALL.iter().filter_map(|reason| Some((reason.code()?, reason)));
-    let real = sent.map(|(code, reason)| format!("{code} {}", reason.label())).collect();
-    assert_eq!(protocol_table("Close codes", 2), real);
-}
-
-#[test]
-fn protocol_lists_every_gap_reason() {
-    let real = GapReason::ALL.iter().map(|reason| reason.label().to_owned());
-    assert_eq!(protocol_table("Gaps", 1), real.collect());
-}
-
-#[test]
-fn json_frame_in_protocol_is_the_one_that_is_sent() {
-    let payload = br#"{"type":"order_shipped"}"#;
-    let channel = ChannelName::new("user:42:notifications");
-    let frame = Codec::WsJson.message(&wire::message(channel, payload, Instant::now())).clone();
-    let frame = String::from_utf8_lossy(&frame);
-    let shown = frame.split_once('{').expect("a JSON object").1;
-    assert!(read("docs/protocol.md").contains(&format!("\n{{{shown}\n")), "{shown}");
 }
 
 /// The names of every series that `/metrics` shows.

@@ -20,8 +20,8 @@ mod status;
 mod tests;
 
 pub use channels::Turn;
-pub use console::{Place, Playground, Publish, Stage};
-pub use server::{Admin, Running};
+pub use console::{Place, Playground, Stage};
+pub use server::Admin;
 
 use crate::{
     config::Config, liveness::Liveness, metrics::Metrics, phase::Phase, shard::ShardHandle,

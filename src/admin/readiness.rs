@@ -40,7 +40,12 @@ impl Readiness {
             code: NotReadyReason::KeysUnavailable,
             detail: format!("the issuer's keys (auth.jwt.jwks_url) were never fetched: {why}"),
         });
-        let reasons = stopping(phase).into_iter().chain(unproven(status, expires, now)).chain(keys);
+        let control = status.control_refused.as_ref().map(|why| NotReady {
+            code: NotReadyReason::ControlRefused,
+            detail: format!("Redis refuses redis.control_channel, so nobody can be revoked: {why}"),
+        });
+        let link = unproven(status, expires, now);
+        let reasons = stopping(phase).into_iter().chain(link).chain(control).chain(keys);
         let reasons: Vec<_> = reasons.collect();
         Self { ready: reasons.is_empty(), reasons }
     }
@@ -88,11 +93,26 @@ mod tests {
 
     const EXPIRES: Duration = Duration::from_secs(9);
 
+    fn up(verified: Option<Instant>) -> Status {
+        let link = LinkStatus::Up;
+        Status { link, verified, wanted: 0, subscribed: 0, control_refused: None }
+    }
+
+    #[test]
+    fn who_cannot_be_told_of_revocations_is_not_ready() {
+        let now = Instant::now();
+        let refused = Some("NOPERM".to_owned());
+        let status = Status { control_refused: refused, ..up(Some(now)) };
+        let readiness = Readiness::of(Phase::Running, &status, None, EXPIRES, now);
+        assert!(!readiness.ready);
+        assert_eq!(readiness.reasons[0].code, NotReadyReason::ControlRefused);
+        assert!(readiness.reasons[0].detail.ends_with("NOPERM"));
+    }
+
     fn codes(phase: Phase, link: LinkStatus, proof_age: Option<u64>) -> Vec<NotReadyReason> {
         let verified = Instant::now();
         let now = verified + Duration::from_secs(proof_age.unwrap_or(0));
-        let status =
-            Status { link, verified: proof_age.map(|_| verified), wanted: 0, subscribed: 0 };
+        let status = Status { link, ..up(proof_age.map(|_| verified)) };
         let readiness = Readiness::of(phase, &status, None, EXPIRES, now);
         assert_eq!(readiness.ready, readiness.reasons.is_empty());
         readiness.reasons.iter().map(|reason| reason.code).collect()
@@ -101,7 +121,7 @@ mod tests {
     #[test]
     fn who_has_never_had_the_keys_of_its_issuer_is_not_ready() {
         let now = Instant::now();
-        let status = Status { link: LinkStatus::Up, verified: Some(now), wanted: 0, subscribed: 0 };
+        let status = up(Some(now));
         let missing = Some("the answer is 500".to_owned());
         let readiness = Readiness::of(Phase::Running, &status, missing, EXPIRES, now);
         assert!(!readiness.ready);

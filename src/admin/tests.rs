@@ -1,6 +1,6 @@
 //! The private port over real sockets, with everything behind it played.
 
-use super::{Admin, AdminContext, Running, Turn};
+use super::{Admin, AdminContext, Turn, server::Running};
 use crate::{
     channel::ChannelName,
     config,
@@ -53,8 +53,13 @@ impl Rig {
         let config = config::parse(text, "test").expect("a good configuration").config;
         let endpoints: Vec<_> = config.endpoints.iter().map(|it| Arc::clone(&it.name)).collect();
         let down = LinkStatus::Down("connection refused".to_owned());
-        let (upstream, status) =
-            watch::channel(Status { link: down, verified: None, wanted: 0, subscribed: 0 });
+        let (upstream, status) = watch::channel(Status {
+            link: down,
+            verified: None,
+            wanted: 0,
+            subscribed: 0,
+            control_refused: None,
+        });
         let (phase, phases) = watch::channel(Phase::Running);
         let drain = CancellationToken::new();
         let mut liveness = Liveness::default();
@@ -86,6 +91,7 @@ impl Rig {
             verified: Some(Instant::now()),
             wanted: 7,
             subscribed: 5,
+            control_refused: None,
         };
         self.upstream.send_replace(status);
     }

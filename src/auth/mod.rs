@@ -14,11 +14,11 @@ mod verifying_key;
 #[cfg(test)]
 mod tests;
 
-pub use algorithm::{Algorithm, UnknownAlgorithm};
-pub use bearer::{Source, SourceConflict, SourceError};
+pub use algorithm::Algorithm;
+pub use bearer::Source;
 pub use jwks::{
-    ASKED_APART, FetchError, FetchKeysError, JwksError, JwksRefresher, JwksUrl, JwksUrlError,
-    KeySet, Replaced, SkipReason, SkippedKey, fetch_keys_once,
+    FetchError, FetchKeysError, JwksError, JwksRefresher, JwksUrl, JwksUrlError, KeySet,
+    SkippedKey, fetch_keys_once,
 };
 pub use jwt::{JwtSettings, JwtVerifier};
 pub use keys::{KeyError, KeyKind, KeySource};

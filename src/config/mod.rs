@@ -59,6 +59,8 @@ pub struct Server {
     pub shards: NonZeroUsize,
     /// Of memory, that each shard may fall behind Redis.
     pub ring_bytes: NonZeroUsize,
+    /// Of memory, that the sessions' queues may hold together; an equal part for each shard.
+    pub max_queue_memory: NonZeroUsize,
     pub handshake_timeout: Duration,
     pub max_connections: NonZeroUsize,
     pub max_pending_handshakes: NonZeroUsize,
@@ -137,10 +139,19 @@ pub struct Redis {
     pub linger: Duration,
     /// `None`: no revocation through Redis.
     pub control_channel: Option<String>,
+    pub on_revocation_gap: OnRevocationGap,
     /// In bytes.
     pub max_payload: NonZeroUsize,
     /// Prepended to every channel, the probe's and the control channel's included.
     pub channel_prefix: String,
+}
+
+/// What is done after a time in which revocations may have been missed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnRevocationGap {
+    Warn,
+    /// Close every session that has an identity.
+    Close,
 }
 
 /// Where Redis is.

@@ -4,15 +4,16 @@ use crate::wire::{Codec, GapNotice, HeartbeatNotice};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
+mod keeps;
 mod path;
 mod percent;
 mod routes;
 mod template;
 
 pub use expand::{Unfilled, Values};
-pub use path::{PathError, PathParameters, RoutePath};
+pub use path::{PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, TemplateError};
+pub use template::{ChannelTemplate, Placeholder};
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;
@@ -130,8 +131,8 @@ mod tests {
             channels: channels.collect(),
             access: Access::Required,
             format: Format::Raw,
-            queue_messages: size(256),
-            queue_bytes: size(1 << 20),
+            queue_messages: size(16_384),
+            queue_bytes: size(4 << 20),
             on_slow: OnSlow::Close,
             on_gap: OnGap::Notice,
             gap_notice: GapNotice::new(r#"{"type":"gap"}"#),

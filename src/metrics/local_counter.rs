@@ -30,6 +30,25 @@ impl LocalCounter {
     }
 }
 
+/// A number that goes up and down, which one thread writes and any thread reads.
+#[derive(Debug, Default)]
+pub struct LocalGauge(AtomicU64);
+
+impl LocalGauge {
+    /// Counts what has grown from one size to another, or shrunk. Only ever call this from the one
+    /// thread that owns the gauge.
+    pub fn resize(&self, before: usize, now: usize) {
+        let sum = self.load().wrapping_sub(before as u64).wrapping_add(now as u64);
+        self.0.store(sum, Relaxed);
+    }
+
+    /// The number now.
+    #[must_use]
+    pub fn load(&self) -> u64 {
+        self.0.load(Relaxed)
+    }
+}
+
 /// A sum of durations that one thread writes and any thread reads.
 ///
 /// In floating point, as Prometheus has it: a whole number of nanoseconds would wrap once 100,000

@@ -61,6 +61,8 @@ pub struct UpstreamMetrics {
     pub read_pauses: IntCounter,
     /// Messages dropped because their channel is not confirmed on the node that sent them.
     pub stale_messages: IntCounter,
+    /// Times that revocations may have been missed.
+    pub revocation_gaps: IntCounter,
     pub outage_seconds: Counter,
     /// From Redis answering again to every wanted channel subscribed again.
     pub resubscribe_seconds: prometheus::Histogram,
@@ -228,6 +230,11 @@ impl UpstreamMetrics {
                 registry,
                 "sockway_redis_stale_messages_total",
                 "Messages dropped because their channel was not confirmed where they came from.",
+            )?,
+            revocation_gaps: counter(
+                registry,
+                "sockway_revocation_gaps_total",
+                "Times that the control channel was not subscribed for a while.",
             )?,
             outage_seconds,
             resubscribe_seconds,

@@ -1,6 +1,6 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
-use super::local_counter::{HistogramTotal, LocalCounter, LocalHistogram};
+use super::local_counter::{HistogramTotal, LocalCounter, LocalGauge, LocalHistogram};
 use crate::reason::{CloseReason, GapReason, MissedReason};
 use prometheus::{
     core::{Collector, Desc},
@@ -14,8 +14,10 @@ use std::{
 /// What one shard counts. Written only by that shard's thread.
 #[derive(Debug)]
 pub struct ShardMetrics {
-    /// Gaps that reached a session, by [`GapReason::index`].
+    /// Gaps that reached a session, by `GapReason::index`.
     pub gaps: [LocalCounter; GapReason::ALL.len()],
+    /// Memory that the sessions' queues hold now, a message that many wait for once.
+    pub queued_bytes: LocalGauge,
     /// Out of Redis → flushed to the socket.
     pub delivery_seconds: LocalHistogram,
     /// Accepted → 101 or refusal written.
@@ -28,13 +30,13 @@ pub struct ShardMetrics {
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
     pub opened: LocalCounter,
-    /// By [`CloseReason::index`].
+    /// By `CloseReason::index`.
     pub closed: [LocalCounter; CloseReason::ALL.len()],
     /// Messages flushed to a socket, once for each socket.
     pub deliveries: LocalCounter,
     /// Bytes of those messages' frames.
     pub delivered_bytes: LocalCounter,
-    /// By [`MissedReason::index`].
+    /// By `MissedReason::index`.
     pub missed: [LocalCounter; MissedReason::ALL.len()],
 }
 
@@ -103,6 +105,7 @@ impl ShardMetrics {
     pub(super) fn new() -> Self {
         Self {
             gaps: Default::default(),
+            queued_bytes: LocalGauge::default(),
             delivery_seconds: LocalHistogram::new(DELIVERY),
             handshake_seconds: LocalHistogram::new(HANDSHAKE),
             session_seconds: LocalHistogram::new(SESSION),
@@ -138,6 +141,7 @@ pub(super) struct ShardCollector {
     delivered_bytes: Desc,
     missed: Desc,
     gaps: Desc,
+    queued_bytes: Desc,
     delivery_seconds: Desc,
     handshake_seconds: Desc,
     session_seconds: Desc,
@@ -177,6 +181,11 @@ impl ShardCollector {
                 "gaps_total",
                 "Gaps that reached a session: messages may have been missed there.",
                 &["reason"],
+            )?,
+            queued_bytes: desc(
+                "queued_bytes",
+                "Memory that the sessions' queues hold, a message that many wait for once a shard.",
+                &[],
             )?,
             delivery_seconds: desc(
                 "delivery_seconds",
@@ -227,6 +236,7 @@ impl Collector for ShardCollector {
             &self.delivered_bytes,
             &self.missed,
             &self.gaps,
+            &self.queued_bytes,
             &self.delivery_seconds,
             &self.handshake_seconds,
             &self.session_seconds,
@@ -268,6 +278,7 @@ impl Collector for ShardCollector {
                 sample(MetricType::COUNTER, &[("reason", reason.label())], total)
             })
             .collect();
+        let queued = self.shards.iter().map(|shard| shard.queued_bytes.load()).sum();
 
         vec![
             per_endpoint(&self.sessions, MetricType::GAUGE, EndpointMetrics::open),
@@ -279,6 +290,11 @@ impl Collector for ShardCollector {
             per_reason(&self.closed, &closed, |one, at| &one.closed[at]),
             per_reason(&self.missed, &missed, |one, at| &one.missed[at]),
             family(&self.gaps, MetricType::COUNTER, gaps),
+            family(
+                &self.queued_bytes,
+                MetricType::GAUGE,
+                vec![sample(MetricType::GAUGE, &[], queued)],
+            ),
             self.histogram(&self.delivery_seconds, |one| &one.delivery_seconds, DELIVERY),
             self.histogram(&self.handshake_seconds, |one| &one.handshake_seconds, HANDSHAKE),
             self.histogram(&self.session_seconds, |one| &one.session_seconds, SESSION),

@@ -25,7 +25,7 @@ const BACKLOG: i32 = 4096;
 /// A bound listener. Dropped, it closes the port and removes a unix socket's file.
 pub enum Listener {
     Tcp(TcpListener),
-    Unix(UnixListener, SocketFile),
+    Unix(UnixListener, #[expect(dead_code, reason = "its drop removes the file")] SocketFile),
 }
 
 /// A connection that was accepted and that no runtime watches yet, so that it can go to another

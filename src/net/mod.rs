@@ -4,10 +4,11 @@
 //! how to do TLS. Nothing here blocks, and a connection keeps no buffer while nothing comes.
 
 mod listener;
+mod outstanding;
 mod tls;
 mod transport;
 
-pub use listener::{Accepted, Listener, SocketFile};
+pub use listener::{Accepted, Listener};
 #[cfg(test)]
 pub(crate) use tls::fixture;
 pub use transport::Transport;

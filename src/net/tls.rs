@@ -50,30 +50,42 @@ impl Tls {
         self.more
     }
 
+    /// Whether a byte was encrypted that no write has reported yet.
+    fn owes(&self) -> bool {
+        self.owed
+    }
+
     /// Whether something encrypted waits for the socket.
     fn has_output(&self) -> bool {
         self.connection.wants_write()
     }
 
-    /// Reads what is there; the TLS handshake goes first. `Ok(0)`: the client has closed.
+    /// Reads what is there; the TLS handshake goes first. `Ok(0)`: the client has closed. Takes in one
+    /// piece of ciphertext at the most, since a stranger's records may be many and hold nothing.
     ///
     /// # Errors
-    /// `WouldBlock` when nothing is there; `InvalidData` when the client does not speak TLS, or not
+    /// `WouldBlock` when that piece gave nothing, or none is there: the socket's readiness says which;
+    /// `InvalidData` when the client does not speak TLS, or not
     /// correctly: it has been told by an alert, as far as the socket took it.
     fn read(&mut self, buf: &mut [u8], socket: &mut (impl Read + Write)) -> io::Result<usize> {
-        loop {
-            match self.connection.reader().read(buf) {
-                Err(error) if error.kind() == ErrorKind::WouldBlock => self.more = false,
-                // A client that closes without a `close_notify` has closed too: frames have ends.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => return Ok(0),
-                read => {
-                    // A full buffer may have left some; asking once more finds out.
-                    self.more = read.as_ref().is_ok_and(|&n| n == buf.len() && n > 0);
-                    return read;
-                }
+        match self.read_decrypted(buf) {
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                self.receive(socket)?;
+                self.read_decrypted(buf)
             }
-            self.receive(socket)?;
+            read => read,
         }
+    }
+
+    fn read_decrypted(&mut self, buf: &mut [u8]) -> io::Result<usize> {
+        let read = match self.connection.reader().read(buf) {
+            // A client that closes without a `close_notify` has closed too: frames have ends.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => Ok(0),
+            read => read,
+        };
+        // A full buffer may have left some; asking once more finds out.
+        self.more = read.as_ref().is_ok_and(|&n| n == buf.len() && n > 0);
+        read
     }
 
     /// Takes in one piece of ciphertext, and sends what TLS itself answers to it.

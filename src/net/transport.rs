@@ -1,6 +1,6 @@
 //! The byte stream under a session: TCP, TLS over TCP, or a unix socket.
 
-use super::tls::TlsStream;
+use super::{outstanding, tls::TlsStream};
 use rustls::ServerConfig;
 use socket2::SockRef;
 use std::{
@@ -80,6 +80,41 @@ impl Transport {
             (Self::Tls(stream), _) => stream.try_write_vectored(slices),
             (Self::Unix(stream), [only]) => stream.try_write(only),
             (Self::Unix(stream), _) => stream.try_write_vectored(slices),
+        }
+    }
+
+    /// Whether a byte more was taken than the last write has reported: the next write reports it.
+    pub(crate) fn owes(&self) -> bool {
+        match self {
+            Self::Tls(stream) => stream.owes(),
+            Self::Tcp(_) | Self::Unix(_) => false,
+        }
+    }
+
+    /// Bytes that the client has not acknowledged, the kernel's own among them on a unix socket;
+    /// `None` when the kernel does not tell. For comparison with an earlier answer alone.
+    pub(crate) fn outstanding(&self) -> Option<u32> {
+        let outstanding = match self {
+            Self::Tcp(stream) => outstanding::of_tcp(stream),
+            Self::Tls(stream) => outstanding::of_tcp(stream.tcp()),
+            Self::Unix(stream) => outstanding::of_unix(stream),
+        };
+        outstanding
+            .inspect_err(|error| tracing::debug!(%error, "cannot ask what is not acknowledged"))
+            .ok()
+    }
+
+    /// Reads and discards what comes after the last answer, under TLS without decrypting it: all
+    /// that it costs is what it weighs. Fills `buf` with anything.
+    pub(crate) fn poll_discard(
+        &mut self,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Self::Tcp(stream) => Pin::new(stream).poll_read(cx, buf),
+            Self::Tls(stream) => Pin::new(stream.tcp_mut()).poll_read(cx, buf),
+            Self::Unix(stream) => Pin::new(stream).poll_read(cx, buf),
         }
     }
 

@@ -72,6 +72,7 @@ impl Rig {
             ends.remove(0),
             metrics.shard(0),
             Liveness::default().part("shard 0"),
+            256 << 20,
         )
         .unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
@@ -245,8 +246,8 @@ fn endpoint(name: &str, path: &str, channel: &str, access: Access) -> Arc<Endpoi
         channels: vec![ChannelTemplate::parse(channel).unwrap()],
         access,
         format: Format::Raw,
-        queue_messages: number(256),
-        queue_bytes: number(1 << 20),
+        queue_messages: number(16_384),
+        queue_bytes: number(4 << 20),
         on_slow: OnSlow::Close,
         on_gap: OnGap::Notice,
         gap_notice: GapNotice::new(""),
@@ -283,6 +284,7 @@ fn config() -> Config {
             shards: number(1),
             handshake_timeout: Duration::from_secs(10),
             ring_bytes: number(64 << 20),
+            max_queue_memory: number(256 << 20),
             max_connections: number(1000),
             max_pending_handshakes: number(1000),
             max_connections_per_ip: None,
@@ -306,6 +308,7 @@ fn config() -> Config {
             probe_channel: None,
             linger: Duration::from_secs(1),
             control_channel: None,
+            on_revocation_gap: config::OnRevocationGap::Warn,
             max_payload: number(8 << 20),
             channel_prefix: String::new(),
         },

@@ -1,10 +1,10 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{PendingSession, SessionSpec, Shard, registry::Registry, thread};
+use super::{SessionSpec, Shard, registry::Registry, subscription::PendingSession, thread};
 use crate::{
     auth::{Auth, Reject},
     bus::{
-        Event, Request, RequestBatch, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
+        Event, Request, RequestBatch, Revoke, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
         queues_for_tests,
     },
     channel::ChannelName,
@@ -48,8 +48,8 @@ pub(super) fn endpoint() -> Endpoint {
         channels: vec![ChannelTemplate::parse("orders").unwrap()],
         access: Access::Required,
         format: Format::Raw,
-        queue_messages: NonZeroUsize::new(256).unwrap(),
-        queue_bytes: NonZeroUsize::new(1 << 20).unwrap(),
+        queue_messages: NonZeroUsize::new(16_384).unwrap(),
+        queue_bytes: NonZeroUsize::new(4 << 20).unwrap(),
         on_slow: OnSlow::Close,
         on_gap: OnGap::Notice,
         gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
@@ -76,10 +76,15 @@ pub(super) struct Rig {
 
 impl Rig {
     pub(super) fn new() -> Self {
+        Self::with_queue_memory(256 << 20)
+    }
+
+    /// A shard whose queues may hold this much together, in bytes.
+    pub(super) fn with_queue_memory(limit: usize) -> Self {
         let (upstream, mut ends) = queues_for_tests(1);
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
-        let registry = Rc::new(Registry::new(end.id, metrics.shard(0)));
+        let registry = Rc::new(Registry::new(end.id, metrics.shard(0), limit));
         thread::spawn_tasks(&registry, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }
@@ -104,6 +109,10 @@ impl Rig {
         self.upstream.rings[0].send(event);
     }
 
+    pub(super) fn revoke(&self, revoke: Revoke) {
+        self.upstream.revocations[0].send(revoke).unwrap();
+    }
+
     pub(super) fn publish(&self, channel: &str, payload: &str) {
         self.event(Event::Message(message(channel, payload)));
     }
@@ -114,6 +123,18 @@ impl Rig {
     }
 
     pub(super) async fn connect_as(&mut self, endpoint: Endpoint, identity: Identity) -> Client {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        self.start(Transport::Unix(ours), endpoint, identity).await;
+        Client(theirs)
+    }
+
+    /// Starts a session in `orders` over a transport, of which the test has the other end.
+    pub(super) async fn start(
+        &mut self,
+        transport: Transport,
+        endpoint: Endpoint,
+        identity: Identity,
+    ) {
         let shard = self.shard.clone();
         let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
         let confirm = async {
@@ -123,7 +144,8 @@ impl Rig {
             }
         };
         let (subscription, ()) = tokio::join!(subscribe, confirm);
-        Client::start(subscription.unwrap().open(spec(endpoint, identity), ()))
+        let pending = subscription.unwrap().open(spec(endpoint, identity), ());
+        pending.start(transport, &Bytes::new());
     }
 }
 
@@ -164,6 +186,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
+        began: tokio::time::Instant::now(),
     }
 }
 

@@ -15,7 +15,7 @@ use tungstenite::{
 const MAX_FRAGMENTS: u32 = 1_024;
 
 /// Frames a client may send at once, and how many it regains in each tick of the wheel.
-pub(super) const FRAME_BURST: u32 = 1_000;
+pub(super) const FRAME_BURST: u16 = 1_000;
 pub(super) const FRAMES_PER_TICK: u32 = 10;
 
 /// A parser in the middle of something.

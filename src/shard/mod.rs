@@ -6,8 +6,8 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `hub` `control` `inbound`: deadlines; channels and who is in each; what a revocation
-//!    says; a client's frames
+//! 0. `wheel` `hub` `revocations` `inbound` `memory`: deadlines; channels and who is in each; who was
+//!    sent away a moment ago; a client's frames; what all queues hold
 //! 1. `context` `reload`: what sessions share; which of them a new configuration closes
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
@@ -19,15 +19,18 @@
 
 mod busiest;
 mod context;
-mod control;
 #[cfg(test)]
 mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+mod memory;
+#[cfg(test)]
+mod progress_tests;
 mod registry;
 mod reload;
+mod revocations;
 mod session;
 mod subscription;
 mod task;
@@ -39,8 +42,8 @@ mod tls_tests;
 mod wheel;
 
 pub use busiest::Busy;
-pub use session::{SessionId, SessionSpec};
-pub use subscription::{PendingSession, Subscription};
+pub use session::SessionSpec;
+pub use subscription::Subscription;
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};

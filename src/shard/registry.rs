@@ -5,17 +5,17 @@
 
 use super::{
     context::Context,
-    control::{self, Revoked},
     hub::Hub,
+    memory::Queued,
     reload::PacedClose,
+    revocations::Revocations,
     session::{Session, SessionSpec},
     wheel::TICK,
 };
 use crate::{
-    bus::{Event, ShardId},
+    bus::{Event, Revoke, ShardId},
     channel::ChannelName,
     config::Config,
-    log_throttle::LogThrottle,
     message::Message,
     metrics::ShardMetrics,
     reason::{CloseReason, GapReason},
@@ -23,6 +23,7 @@ use crate::{
 use slab::Slab;
 use std::{
     cell::{Cell, RefCell},
+    cmp::Reverse,
     ops::Deref,
     rc::Rc,
     sync::Arc,
@@ -33,6 +34,9 @@ use tokio::sync::Notify;
 /// How long a walk over all sessions may hold the thread before other tasks have their turn. More is a
 /// delay that clients notice, less makes the walk itself dearer.
 const SLICE: Duration = Duration::from_millis(1);
+
+/// How long a handshake may take before the shard has been told its configuration.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Sessions visited between two looks at the clock.
 const VISITS: usize = 16;
@@ -54,7 +58,7 @@ pub(super) struct Registry {
     draining: Cell<bool>,
     /// The sessions that the latest reload still has to close.
     paced_close: RefCell<PacedClose>,
-    unknown_controls: RefCell<LogThrottle>,
+    revocations: RefCell<Revocations>,
 }
 
 /// A session's entry in the registry. Dropping it ends the session and removes it.
@@ -71,6 +75,15 @@ impl Deref for Registered {
     }
 }
 
+impl Registered {
+    /// Ends the session when the token that it lives by was revoked a moment ago.
+    pub(super) fn recheck_revocations(&self) {
+        if self.registry.is_revoked(&self.session, tokio::time::Instant::now()) {
+            self.session.end(CloseReason::Revoked);
+        }
+    }
+}
+
 impl Drop for Registered {
     fn drop(&mut self) {
         self.registry.remove(&self.session);
@@ -78,10 +91,10 @@ impl Drop for Registered {
 }
 
 impl Registry {
-    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>) -> Self {
+    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>, queue_memory: usize) -> Self {
         Self {
             id,
-            context: Rc::new(Context::new(metrics)),
+            context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
             sessions: RefCell::default(),
             requests_waiting: Notify::new(),
@@ -89,7 +102,7 @@ impl Registry {
             tasks: Cell::new(0),
             draining: Cell::new(false),
             paced_close: RefCell::default(),
-            unknown_controls: RefCell::default(),
+            revocations: RefCell::default(),
         }
     }
 
@@ -103,6 +116,7 @@ impl Registry {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Registered {
+        let began = spec.began;
         let session = self.make_session(channels, spec);
         if self.draining.get() {
             session.drain_after(TICK);
@@ -110,6 +124,9 @@ impl Registry {
         let mut hub = self.hub.borrow_mut();
         session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
         drop(hub);
+        if self.is_revoked(&session, began) {
+            session.end(CloseReason::Revoked);
+        }
         // Its handshake may have begun before the latest reload.
         if let Some(config) = self.context.config() {
             session.recheck(&config);
@@ -151,14 +168,13 @@ impl Registry {
             Event::Message(message) => self.deliver(message, dirty),
             Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
             Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
-            Event::GapAll(reason) => self.gap_all(*reason, dirty),
-            Event::Control(message) => self.control(message.payload()),
         }
     }
 
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let hub = self.hub.borrow();
-        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(message));
+        let queued = Rc::new(Queued::new(Arc::clone(message), Rc::clone(&self.context.memory)));
+        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(&queued));
     }
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
@@ -211,30 +227,81 @@ impl Registry {
         keys.iter().filter_map(|&key| sessions.get(key as usize)).for_each(|one| one.flush(now));
     }
 
-    fn control(&self, payload: &[u8]) {
-        let Some(revoked) = control::parse(payload) else {
-            return self.warn_of_unknown_control();
-        };
-        for (_, session) in self.sessions.borrow().iter() {
-            let is_revoked = match &revoked {
-                Revoked::User(user) => session.user.as_deref() == Some(user),
-                Revoked::Token(id) => session.token.borrow().id.as_deref() == Some(id),
+    /// Closes the sessions with the fullest queues, one after the other, until all queues of this shard
+    /// fit into its part of `server.max_queue_memory`.
+    pub(super) fn bound_memory(&self) {
+        if !self.context.memory.is_exceeded() {
+            return;
+        }
+        let sessions = self.sessions.borrow();
+        let mut fullest: Vec<_> =
+            sessions.iter().filter_map(|(_, one)| Some((one.droppable()?, one))).collect();
+        fullest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
+        for (_, session) in fullest {
+            if !self.context.memory.is_exceeded() {
+                return;
+            }
+            session.end(CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Ends the sessions that are revoked, and remembers the revocation for those that are about to open.
+    pub(super) async fn revoke(self: &Rc<Self>, revoke: Revoke) {
+        // First: whoever opens while the others are visited is asked.
+        self.revocations.borrow_mut().remember(revoke.clone(), tokio::time::Instant::now());
+        if revoke == Revoke::Everyone {
+            tokio::task::spawn_local(Rc::clone(self).revoke_everyone());
+            return;
+        }
+        let close = |session: &Session| {
+            let is_revoked = match &revoke {
+                Revoke::Everyone => false,
+                Revoke::User(user) => session.user.as_ref() == Some(user),
+                Revoke::Token(id) => session.token.borrow().id.as_ref() == Some(id),
             };
             if is_revoked {
                 session.end(CloseReason::Revoked);
             }
+        };
+        self.visit_sessions(close).await;
+    }
+
+    /// Ends every session that has an identity, a few with each tick, all within `shutdown.spread`.
+    async fn revoke_everyone(self: Rc<Self>) {
+        let spread = self.context.config().map_or(Duration::ZERO, |config| config.shutdown.spread);
+        let mut all = Vec::new();
+        let note = |session: &Session| {
+            if session.user.is_some() {
+                all.push((session.key, session.id));
+            }
+        };
+        self.visit_sessions(note).await;
+        fastrand::shuffle(&mut all);
+        let ticks = usize::try_from(spread.as_millis() / TICK.as_millis()).unwrap_or(1).max(1);
+        for some in all.chunks(all.len().div_ceil(ticks).max(1)) {
+            for &(key, id) in some {
+                let session = self.sessions.borrow().get(key as usize).cloned();
+                // A key may have a new owner by now.
+                if let Some(session) = session.filter(|session| session.id == id) {
+                    session.end(CloseReason::Revoked);
+                }
+            }
+            tokio::time::sleep(TICK).await;
         }
     }
 
-    fn warn_of_unknown_control(&self) {
-        let to_log = self.unknown_controls.borrow_mut().to_log(Instant::now());
-        // Every shard gets every control message; the first logs for all.
-        if let (0, Some(before)) = (self.id, to_log) {
-            tracing::warn!(
-                before,
-                "a message on the control channel means nothing; it was ignored"
-            );
-        }
+    /// Whether the token that a session lives by was revoked, or its user since `began`.
+    pub(super) fn is_revoked(&self, session: &Session, began: tokio::time::Instant) -> bool {
+        let revocations = self.revocations.borrow();
+        session.user.as_ref().is_some_and(|user| revocations.of_user(user, began))
+            || session.token.borrow().id.as_ref().is_some_and(|id| revocations.of_token(id))
+    }
+
+    /// Forgets the revocations that no handshake can have missed.
+    pub(super) fn forget_revocations(&self) {
+        let timeout = self.context.config().map(|config| config.server.handshake_timeout);
+        let now = tokio::time::Instant::now();
+        self.revocations.borrow_mut().expire(timeout.unwrap_or(HANDSHAKE_TIMEOUT), now);
     }
 
     /// Turns the wheel to now and lets each session that is due see to its deadlines, yielding to other

@@ -145,10 +145,17 @@ impl<P> SessionTask<P> {
     fn refreshed(&self, verified: Result<Identity, TokenError>) {
         let session = &self.session;
         match verified {
-            Ok(identity) if Some(&identity.user) == session.user.as_ref() => {
-                session.lengthen(identity);
+            Ok(identity) if Some(&identity.user) != session.user.as_ref() => {
+                session.end(CloseReason::Forbidden);
             }
-            Ok(_) => session.end(CloseReason::Forbidden),
+            // What a session hears, its token must give, and this is the one that it lives by now.
+            Ok(identity) if !session.endpoint.still_gives(&identity, &session.channels) => {
+                session.end(CloseReason::Reconfigured);
+            }
+            Ok(identity) => {
+                session.lengthen(identity);
+                session.recheck_revocations();
+            }
             Err(TokenError::Expired) => session.end(CloseReason::TokenExpired),
             Err(TokenError::Invalid) => session.end(CloseReason::TokenInvalid),
             // It cannot be known now whether the new token is good, and the former one still is.

@@ -1,9 +1,12 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
 mod client;
+mod expiry;
 mod gaps;
 mod heartbeat;
+mod refresh;
 mod reload;
+mod revocation;
 
 use super::{
     fixture::{
@@ -294,28 +297,6 @@ fn a_client_that_takes_nothing_is_dropped_after_the_write_timeout() {
 }
 
 #[test]
-fn a_revoked_user_or_token_is_closed_and_others_stay() {
-    run(async {
-        let mut rig = Rig::new();
-        let named = |user: &str, token: &str| crate::identity::Identity {
-            user: user.into(),
-            token_id: Some(token.into()),
-            ..identity()
-        };
-        let mut by_user = rig.connect_as(endpoint(), named("42", "a")).await;
-        let mut by_token = rig.connect_as(endpoint(), named("7", "b")).await;
-        let mut other = rig.connect_as(endpoint(), named("7", "c")).await;
-        for control in [r#"{"disconnect":{"user":"42"}}"#, r#"{"jti":"b"}"#, "nonsense"] {
-            rig.event(Event::Control(message("sockway:control", control)));
-        }
-        rig.publish("orders", "still here");
-        assert_eq!(by_user.next().await, close(CloseReason::Revoked));
-        assert_eq!(by_token.next().await, close(CloseReason::Revoked));
-        assert_eq!(other.next().await, text("still here"));
-    });
-}
-
-#[test]
 fn a_session_ends_when_its_token_does() {
     run(async {
         let mut rig = Rig::new();
@@ -419,9 +400,65 @@ fn a_session_that_panics_is_counted_let_go_and_hurts_no_other() {
     });
 }
 
-/// One of each for every connection: a word more is a megabyte for 130,000.
+/// One of each for every connection: a word more is a megabyte for 130,000. Two words tell how far a client
+/// that takes nothing has come, and what is counted of its queue.
 #[test]
 fn a_session_and_its_task_are_no_larger_than_they_were() {
-    assert!(size_of::<Session>() <= 296, "{}", size_of::<Session>());
+    assert!(size_of::<Session>() <= 312, "{}", size_of::<Session>());
     assert!(size_of::<SessionTask<()>>() <= 32, "{}", size_of::<SessionTask<()>>());
+}
+
+#[test]
+fn what_does_not_fit_is_offered_to_the_socket_before_it_is_judged() {
+    run(async {
+        let mut rig = Rig::new();
+        // Less than a round brings, which the socket takes at once.
+        let queue_bytes = NonZeroUsize::new(20_000).unwrap();
+        let mut client = rig.connect(Endpoint { queue_bytes, ..endpoint() }).await;
+        let payload = "x".repeat(5_000);
+        (0..20).for_each(|_| rig.publish("orders", &payload));
+        for _ in 0..20 {
+            assert_eq!(client.next().await, text(&payload));
+        }
+    });
+}
+
+#[test]
+fn queues_that_hold_too_much_together_lose_the_fullest_and_a_shared_frame_counts_once() {
+    run(async {
+        // Three frames of 400,000 bytes, whoever waits for them, and not five.
+        let mut rig = Rig::with_queue_memory(1_500_000);
+        let stuck = rig.connect(endpoint()).await;
+        let later = rig.connect(endpoint()).await;
+        let mut quick = rig.connect(endpoint()).await;
+        for _ in 0..3 {
+            rig.publish("orders", &bulky());
+            assert_eq!(quick.next().await, text(&bulky()));
+        }
+        let held = rig.shard.metrics().queued_bytes.load();
+        assert!((1_200_000..1_300_000).contains(&held), "{held} bytes");
+        assert_eq!(rig.metrics().open(), 3);
+        // One of the two has less in its queue, and the frames are freed with the last of them.
+        drop(later);
+        settle().await;
+        for _ in 0..2 {
+            rig.publish("orders", &bulky());
+            assert_eq!(quick.next().await, text(&bulky()));
+        }
+        settle().await;
+        let closed = || rig.metrics().closed[CloseReason::SlowConsumer.index()].load();
+        // What is partly written stays until the client has had its time for the close frame.
+        timeout(Duration::from_secs(7), async {
+            while closed() == 0 {
+                settle().await;
+            }
+        })
+        .await
+        .unwrap();
+        assert_eq!(rig.metrics().open(), 1, "the quick one stays");
+        assert_eq!(rig.shard.metrics().queued_bytes.load(), 0, "nothing is kept");
+        drop(stuck);
+        rig.publish("orders", "more");
+        assert_eq!(quick.next().await, text("more"));
+    });
 }

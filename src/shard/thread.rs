@@ -1,10 +1,13 @@
-//! The thread of a shard and its few tasks: ring, subscription events, requests, commands, wheel.
+//! The thread of a shard and its few tasks: ring, subscription events, revocations, requests, commands,
+//! wheel.
 
 use super::{
     Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, registry::Registry, wheel::TICK,
 };
 use crate::{
-    bus::{RequestBatch, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents},
+    bus::{
+        Event, RequestBatch, Revoke, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents,
+    },
     liveness::SignOfLife,
     metrics::ShardMetrics,
     reason::GapReason,
@@ -19,6 +22,9 @@ use tokio::{
 
 /// Events taken from the ring before what they dirty is flushed.
 const EVENTS_AT_ONCE: usize = 256;
+
+/// … and their bytes, as a ring counts them.
+const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// A running shard, as its owner holds it.
 pub struct ShardThread {
@@ -43,11 +49,17 @@ pub enum ShardOutcome {
 pub struct ShardDied(pub ShardId);
 
 impl ShardThread {
-    /// Starts the thread, which gives a sign of life with each turn of its wheel.
+    /// Starts the thread, which gives a sign of life with each turn of its wheel. `queue_memory`: bytes
+    /// that the queues of its sessions may hold together.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
-    pub fn start(end: ShardEnd, metrics: Arc<ShardMetrics>, sign: SignOfLife) -> io::Result<Self> {
+    pub fn start(
+        end: ShardEnd,
+        metrics: Arc<ShardMetrics>,
+        sign: SignOfLife,
+        queue_memory: usize,
+    ) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
         let (say_ended, ended) = oneshot::channel();
@@ -61,7 +73,8 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            if let Ok(end) = run(&runtime, end, metrics, sign, inbox) {
+            let registry = Rc::new(Registry::new(id, metrics, queue_memory));
+            if let Ok(end) = run(&runtime, &registry, end, sign, inbox) {
                 // Nobody waits for it any more when the process is already going.
                 let _ = say_ended.send(end);
             }
@@ -96,15 +109,14 @@ impl ShardThread {
 /// or because the other end of its queue has gone.
 fn run(
     runtime: &LocalRuntime,
+    registry: &Rc<Registry>,
     end: ShardEnd,
-    metrics: Arc<ShardMetrics>,
     sign: SignOfLife,
     commands: mpsc::UnboundedReceiver<ShardCommand>,
 ) -> Result<ShardOutcome, JoinError> {
-    let registry = Rc::new(Registry::new(end.id, metrics));
     runtime.block_on(async {
-        let mut tasks = spawn_tasks(&registry, end, sign);
-        tasks.spawn_local(take_commands(Rc::clone(&registry), commands));
+        let mut tasks = spawn_tasks(registry, end, sign);
+        tasks.spawn_local(take_commands(Rc::clone(registry), commands));
         tokio::select! {
             () = registry.drained() => Ok(ShardOutcome::Drained),
             Some(ended) = tasks.join_next() => {
@@ -121,6 +133,7 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     let mut tasks = JoinSet::new();
     tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
+    tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
@@ -130,16 +143,33 @@ async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
     let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
     loop {
         match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
-            Ok(()) => events.iter().for_each(|event| registry.fan_out(event, &mut dirty)),
+            Ok(()) => fan_out(&registry, &events, &mut dirty).await,
             Err(RingError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
             Err(RingError::Closed) => return,
         }
         registry.flush(&mut dirty).await;
+        registry.bound_memory();
         if events.len() == EVENTS_AT_ONCE {
             // More is waiting, perhaps without end: the shard's other tasks first.
             yield_now().await;
         }
         events.clear();
+    }
+}
+
+/// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
+/// and sessions whose sockets have taken something write on, before the queues are judged.
+async fn fan_out(registry: &Registry, events: &[Event], dirty: &mut Vec<u32>) {
+    let mut bytes = 0;
+    for event in events {
+        if bytes >= BYTES_AT_ONCE {
+            registry.flush(dirty).await;
+            registry.bound_memory();
+            yield_now().await;
+            bytes = 0;
+        }
+        registry.fan_out(event, dirty);
+        bytes += event.bytes();
     }
 }
 
@@ -158,6 +188,12 @@ async fn take_subscription_events(
 ) {
     while let Some(events) = inbox.recv().await {
         registry.hub.borrow_mut().apply(events);
+    }
+}
+
+async fn take_revocations(registry: Rc<Registry>, mut inbox: mpsc::UnboundedReceiver<Revoke>) {
+    while let Some(revoke) = inbox.recv().await {
+        registry.revoke(revoke).await;
     }
 }
 
@@ -212,6 +248,7 @@ async fn turn_wheel(registry: Rc<Registry>, sign: SignOfLife) {
     loop {
         ticks.tick().await;
         registry.turn_wheel().await;
+        registry.forget_revocations();
         sign.give();
     }
 }

@@ -1,16 +1,14 @@
 //! Fan-out to a session under TLS, with every record that reaches its client counted.
 
-use super::fixture::{Rig, endpoint, identity, run, spec};
+use super::fixture::{Rig, endpoint, identity, run, settle};
 use crate::{
-    bus::SubscriptionEvent,
-    channel::ChannelName,
+    bus::Revoke,
     endpoint::Endpoint,
     net::{
         Transport,
         fixture::{TlsEnds, tls_ends},
     },
 };
-use bytes::Bytes;
 use rustls::{ClientConnection, version};
 use std::{io::Read, time::Duration};
 use tokio::{
@@ -47,8 +45,11 @@ impl Client {
         assert_ne!(self.socket.read_buf(&mut self.partial).await.unwrap(), 0, "hung up");
         while let Some(record) = self.record() {
             self.records += usize::from(record[0] == APPLICATION_DATA);
-            self.tls.read_tls(&mut &record[..]).unwrap();
-            self.tls.process_new_packets().unwrap();
+            let mut rest = &record[..];
+            while !rest.is_empty() {
+                self.tls.read_tls(&mut rest).unwrap();
+                self.tls.process_new_packets().unwrap();
+            }
             // Ends with `WouldBlock` when all is read.
             let _ = self.tls.reader().read_to_end(&mut self.plaintext);
         }
@@ -93,18 +94,9 @@ fn all_that_a_round_brings_to_a_session_reaches_its_client_in_one_record() {
         run(async {
             let (transport, mut client) = connected(tls_ends(version)).await;
             let mut rig = Rig::new();
-            let shard = rig.shard.clone();
-            let orders = || ChannelName::new("orders");
-            let subscribe = shard.subscribe(vec![orders()]);
-            let confirm = async {
-                rig.requested().await;
-                rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
-            };
-            let (subscription, ()) = tokio::join!(subscribe, confirm);
             // No ping may come in between.
             let quiet = Endpoint { ping_interval: Duration::from_secs(3600), ..endpoint() };
-            let pending = subscription.unwrap().open(spec(quiet, identity()), ());
-            pending.start(transport, &Bytes::new());
+            rig.start(transport, quiet, identity()).await;
             for round in 1..=3 {
                 (0..MESSAGES).for_each(|_| rig.publish("orders", "hello"));
                 let frame = 2 + "hello".len();
@@ -113,6 +105,56 @@ fn all_that_a_round_brings_to_a_session_reaches_its_client_in_one_record() {
                 }
                 assert_eq!(client.records, round, "one for each round");
             }
+        });
+    }
+}
+
+/// The first byte of each frame, and how long its payload is. The last one may be incomplete.
+fn frames(mut bytes: &[u8]) -> Vec<(u8, usize)> {
+    let mut frames = Vec::new();
+    while let [first, second, rest @ ..] = bytes {
+        assert_eq!(second & 0x80, 0, "a masked frame after {frames:?}");
+        let extended = match second {
+            126 => 2,
+            127 => 8,
+            _ => 0,
+        };
+        let Some((length, payload)) = rest.split_at_checked(extended) else { break };
+        let length = match extended {
+            0 => usize::from(*second),
+            _ => length.iter().fold(0, |length, &byte| length << 8 | usize::from(byte)),
+        };
+        frames.push((*first, length));
+        bytes = payload.get(length..).unwrap_or_default();
+    }
+    frames
+}
+
+#[test]
+fn a_frame_of_which_tls_has_taken_one_byte_is_not_dropped_before_the_close_frame() {
+    for version in [&version::TLS12, &version::TLS13] {
+        run(async {
+            let (transport, mut client) = connected(tls_ends(version)).await;
+            let mut rig = Rig::new();
+            rig.start(transport, endpoint(), identity()).await;
+            // TLS takes 65,536 bytes at a time: wherever the socket blocks, that is one byte into
+            // a frame.
+            rig.publish("orders", &"x".repeat(65_535 - 4));
+            (0..50).for_each(|_| rig.publish("orders", &"x".repeat(65_536 - 4)));
+            settle().await;
+            rig.revoke(Revoke::User("42".into()));
+            settle().await;
+            let told = loop {
+                client.receive().await;
+                let frames = frames(&client.plaintext);
+                if let Some(&(first, length)) = frames.last()
+                    && first != 0x81
+                {
+                    break (first, length, frames.len());
+                }
+            };
+            assert_eq!((told.0, told.1), (0x88, 2 + "revoked".len()));
+            assert!(told.2 < 50, "what was not begun is dropped");
         });
     }
 }

@@ -1,8 +1,9 @@
 //! Timing wheel for the deadlines of a shard's sessions: eight bytes for an idle one, and no timer of
 //! its own.
 //!
-//! Each session has one place in the wheel that counts, at its earliest deadline; places left over
-//! from earlier deadlines are skipped when they come due.
+//! Each session has one place in the wheel that counts, at its earliest deadline or where the round ends;
+//! places left over from earlier deadlines are skipped when they come due. What an ended session leaves
+//! is therefore gone after one round.
 
 use std::time::Duration;
 use tokio::time::Instant;
@@ -11,7 +12,7 @@ use tokio::time::Instant;
 /// wakes the thread, so finer ones would cost more than the sessions of an idle shard.
 pub(super) const TICK: Duration = Duration::from_millis(100);
 
-/// Slots: 25.6 s ahead; what is further away goes round.
+/// Slots: 25.6 s ahead, a round. What is further away takes another place then.
 const SLOTS: u32 = 256;
 
 /// A moment, in ticks since the shard started; 0 means never.
@@ -46,10 +47,18 @@ impl Wheel {
         u32::try_from(ticks).unwrap_or(Tick::MAX)
     }
 
-    /// Puts a session in at a tick that is still to come.
-    pub(super) fn insert(&mut self, key: u32, at: Tick) {
-        let next = at.clamp(self.now + 1, self.now + SLOTS - 1);
-        self.slots[(next % SLOTS) as usize].push((key, at));
+    /// Puts a session in at this tick, or where the round ends if that is earlier; returns which. A place
+    /// for a whole life would stay that long after a session that has ended.
+    pub(super) fn insert(&mut self, key: u32, at: Tick) -> Tick {
+        let place = at.clamp(self.now + 1, self.now + SLOTS - 1);
+        self.slots[(place % SLOTS) as usize].push((key, place));
+        place
+    }
+
+    /// Places taken, those left over included.
+    #[cfg(test)]
+    pub(super) fn places(&self) -> usize {
+        self.slots.iter().map(Vec::len).sum()
     }
 
     /// Turns to `now` and hands out all places that have come due.
@@ -59,10 +68,7 @@ impl Wheel {
         let mut due = Vec::new();
         while self.now < until {
             self.now += 1;
-            let slot = std::mem::take(&mut self.slots[(self.now % SLOTS) as usize]);
-            for (key, at) in slot {
-                if at <= self.now { due.push((key, at)) } else { self.insert(key, at) }
-            }
+            due.append(&mut std::mem::take(&mut self.slots[(self.now % SLOTS) as usize]));
         }
         due
     }
@@ -76,15 +82,20 @@ mod tests {
     fn due_after(delays: &[Duration]) -> Vec<Duration> {
         let started = Instant::now();
         let mut wheel = Wheel::new(started);
-        for (key, delay) in delays.iter().enumerate() {
-            let at = wheel.after(*delay);
+        let deadlines: Vec<_> = delays.iter().map(|delay| wheel.after(*delay)).collect();
+        for (key, &at) in deadlines.iter().enumerate() {
             wheel.insert(u32::try_from(key).unwrap(), at);
         }
         let mut due = vec![Duration::ZERO; delays.len()];
         for tick in 1..3_000 {
             let now = started + TICK * tick;
-            for (key, _) in wheel.turn(now) {
-                due[key as usize] = now - started;
+            for (key, at) in wheel.turn(now) {
+                let deadline = deadlines[key as usize];
+                if at < deadline {
+                    wheel.insert(key, deadline);
+                } else {
+                    due[key as usize] = now - started;
+                }
             }
         }
         due
@@ -103,7 +114,9 @@ mod tests {
     fn a_late_turn_hands_out_everything_it_passed() {
         let started = Instant::now();
         let mut wheel = Wheel::new(started);
-        (0..100).for_each(|key| wheel.insert(key, 2 + key * 20));
+        for key in 0..100 {
+            wheel.insert(key, 2 + key * 20);
+        }
         assert_eq!(wheel.turn(started + TICK * 3_000).len(), 100);
     }
 }

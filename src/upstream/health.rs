@@ -38,8 +38,9 @@ struct Outage {
 impl Health {
     pub(super) fn new(metrics: Arc<Metrics>, now: Instant) -> (Self, watch::Receiver<Status>) {
         let link = LinkStatus::Down("not connected yet".to_owned());
-        let (status, seen) =
-            watch::channel(Status { link, verified: None, wanted: 0, subscribed: 0 });
+        let status =
+            Status { link, verified: None, wanted: 0, subscribed: 0, control_refused: None };
+        let (status, seen) = watch::channel(status);
         let outage = Some(Outage { began: now, counted: now, announced: false });
         (Self { metrics, status, outage, linked_before: false, resubscribing: None }, seen)
     }
@@ -88,6 +89,15 @@ impl Health {
         self.status.send_if_modified(|status| {
             let changed = !matches!(&status.link, LinkStatus::Down(old) if old == reason);
             status.link = LinkStatus::Down(reason.to_owned());
+            changed
+        });
+    }
+
+    /// Redis has answered for the control channel: it refuses it for this reason, or not.
+    pub(super) fn control(&self, refused: Option<&str>) {
+        self.status.send_if_modified(|status| {
+            let changed = status.control_refused.as_deref() != refused;
+            status.control_refused = refused.map(str::to_owned);
             changed
         });
     }

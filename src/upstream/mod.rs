@@ -7,11 +7,12 @@
 //!
 //! Rooms: `pubsub` what is subscribed on a node · `link` our own connection that subscribes ·
 //! `publish` the connection for every other command · `connect` makes both · `router` from what
-//! arrives into the rings · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
+//! arrives into the rings · `control` what a revocation says · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
 //! asks.
 
 mod backoff;
 mod connect;
+mod control;
 mod diagnose;
 #[cfg(test)]
 mod fake_redis;
@@ -52,6 +53,8 @@ pub struct Status {
     pub wanted: usize,
     /// Channels that Redis has confirmed.
     pub subscribed: usize,
+    /// Why Redis refuses the control channel, in its words, if it does.
+    pub control_refused: Option<String>,
 }
 
 /// The state of the link.

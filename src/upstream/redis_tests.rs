@@ -6,7 +6,8 @@ use super::{
 };
 use crate::{
     bus::{
-        Event, RejectedBy, Request, RequestBatch, ShardEnd, SubscriptionEvent, queues_for_tests,
+        Event, RejectedBy, Request, RequestBatch, Revoke, ShardEnd, SubscriptionEvent,
+        queues_for_tests,
     },
     channel::ChannelName,
     config::{self, RedisAddress, RedisTls},
@@ -56,6 +57,7 @@ fn settings(server: &Server) -> config::Redis {
         probe_channel: Some("sockway:probe".to_owned()),
         linger: Duration::from_millis(300),
         control_channel: Some("sockway:control".to_owned()),
+        on_revocation_gap: config::OnRevocationGap::Warn,
         max_payload: (8 << 20).try_into().unwrap(),
         channel_prefix: String::new(),
     }
@@ -130,12 +132,8 @@ impl Rig {
             Event::Message(message) => {
                 format!("{}={}", message.channel, String::from_utf8_lossy(message.payload()))
             }
-            Event::Control(message) => {
-                format!("control {}", String::from_utf8_lossy(message.payload()))
-            }
             Event::Lost(channels) => format!("lost {}", channels.len()),
             Event::Gap(channel, reason) => format!("gap {channel} {}", reason.label()),
-            Event::GapAll(reason) => format!("gap all {}", reason.label()),
         }
     }
 }
@@ -176,8 +174,9 @@ async fn what_is_published_after_a_confirmation_arrives() {
     }
     assert_eq!(rig.event().await, "a=");
     assert_eq!(rig.event().await, "a=grüß");
-    server.publish("sockway:control", "stop");
-    assert_eq!(rig.event().await, "control stop");
+    server.publish("sockway:control", r#"{"disconnect":{"user":42}}"#);
+    let revoke = timeout(PATIENCE, rig.shard.revocations.recv()).await.expect("in time");
+    assert_eq!(revoke, Some(Revoke::User("42".into())));
     assert_eq!(server.connections(), 2);
 }
 

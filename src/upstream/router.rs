@@ -3,11 +3,14 @@
 //! Never waits; allocates nothing but the message and its frame. What a burst brings is staged, and
 //! goes into each ring under one lock.
 
-use super::pubsub::{Node, Probe, Route, Table};
+use super::{
+    control,
+    pubsub::{Node, Probe, Route, Table},
+};
 use crate::{
     bus::{
-        Event, Fill, RequestBatch, RingSender, ShardId, SubscriptionEvent, SubscriptionEvents,
-        UpstreamEnd,
+        Event, Fill, RequestBatch, Revoke, RingSender, ShardId, SubscriptionEvent,
+        SubscriptionEvents, UpstreamEnd,
     },
     channel::ChannelName,
     config,
@@ -28,9 +31,11 @@ pub(super) type Shards = u64;
 pub(super) struct Router {
     prefix: String,
     probe: Option<String>,
-    control: Option<ChannelName>,
+    control: Option<String>,
     /// Control messages that are larger than `redis.max_payload`.
     oversized: LogThrottle,
+    /// Control messages that mean nothing.
+    meaningless: LogThrottle,
     received: Instant,
     /// Since the last [`Router::count`].
     messages: u64,
@@ -51,8 +56,9 @@ impl Router {
         Self {
             prefix: settings.channel_prefix.clone(),
             probe: settings.probe_channel.clone(),
-            control: settings.control_channel.as_deref().map(ChannelName::new),
+            control: settings.control_channel.clone(),
             oversized: LogThrottle::default(),
+            meaningless: LogThrottle::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
@@ -96,14 +102,20 @@ impl Router {
             }
             Route::Stale => self.stale += 1,
             Route::Unknown if self.probe.as_deref() == Some(channel) => to.probe.arrived(payload),
-            Route::Unknown => {
-                if let Some(control) = self.control.clone().filter(|name| name.as_str() == channel)
-                {
-                    self.arrived(payload.len() as u64);
-                    let message = wire::message(control, payload, self.received);
-                    to.queues.send_all(&Event::Control(Arc::new(message)));
-                }
+            Route::Unknown if self.control.as_deref() == Some(channel) => {
+                self.arrived(payload.len() as u64);
+                self.control(payload, to.queues);
             }
+            Route::Unknown => {}
+        }
+    }
+
+    /// Takes a message of the control channel.
+    fn control(&mut self, payload: &[u8], queues: &ShardQueues) {
+        if let Some(revoke) = control::parse(payload) {
+            queues.revoke(&revoke);
+        } else if let Some(before) = self.meaningless.to_log(self.received) {
+            warn!(before, "a message on the control channel means nothing; it was ignored");
         }
     }
 
@@ -118,7 +130,7 @@ impl Router {
             }
             Route::Stale => self.stale += 1,
             Route::Unknown => {
-                if self.control.as_ref().is_some_and(|name| name.as_str() == channel) {
+                if self.control.as_deref() == Some(channel) {
                     self.arrived(bytes);
                     if let Some(before) = self.oversized.to_log(self.received) {
                         warn!(bytes, before, "control message is larger than redis.max_payload");
@@ -139,6 +151,7 @@ impl Router {
 pub(super) struct ShardQueues {
     rings: Vec<StagedRing>,
     replies: Vec<Replies>,
+    revocations: Vec<mpsc::UnboundedSender<Revoke>>,
     /// Bytes staged since the last [`ShardQueues::flush`].
     staged: usize,
 }
@@ -165,7 +178,12 @@ impl ShardQueues {
         let rings = end.rings.into_iter().map(|ring| StagedRing { ring, staged: Vec::new() });
         let replies = end.subscription_events.into_iter();
         let replies = replies.map(|queue| Replies { queue, read_up_to: 0, events: Vec::new() });
-        let queues = Self { rings: rings.collect(), replies: replies.collect(), staged: 0 };
+        let queues = Self {
+            rings: rings.collect(),
+            replies: replies.collect(),
+            revocations: end.revocations,
+            staged: 0,
+        };
         (queues, end.requests)
     }
 
@@ -189,6 +207,14 @@ impl ShardQueues {
     pub(super) fn send_all(&mut self, event: &Event) {
         self.staged += event.bytes();
         self.rings.iter_mut().for_each(|shard| shard.staged.push(event.clone()));
+    }
+
+    /// Tells every shard whose sessions must end, at once: it waits behind no message, and is never lost.
+    pub(super) fn revoke(&self, revoke: &Revoke) {
+        for shard in &self.revocations {
+            // An error means that the shard has ended.
+            let _ = shard.send(revoke.clone());
+        }
     }
 
     /// Marks in these shards' rings that messages of a channel may have been missed.

@@ -100,3 +100,14 @@ fn only_a_text_message_of_a_json_session_is_understood() {
     assert_eq!(Codec::WsJson.client_frame(&Inbound::text("hello")), None);
     assert_eq!(Codec::WsRaw.client_frame(&Inbound::text(text)), None);
 }
+
+#[test]
+fn json_frame_in_protocol_is_the_one_that_is_sent() {
+    let payload = br#"{"type":"order_shipped"}"#;
+    let channel = ChannelName::new("user:42:notifications");
+    let frame = Codec::WsJson.message(&message(channel, payload, Instant::now())).clone();
+    let frame = String::from_utf8_lossy(&frame);
+    let shown = frame.split_once('{').expect("a JSON object").1;
+    let protocol = include_str!("../../docs/protocol.md");
+    assert!(protocol.contains(&format!("\n{{{shown}\n")), "{shown}");
+}

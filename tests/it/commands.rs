@@ -132,7 +132,7 @@ fn listen_obeys_a_signal_while_nobody_reads_what_it_prints() {
         .stderr(Stdio::null())
         .spawn()
         .expect("it starts");
-    redis.wait_numsub("room:1", 1);
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 1.0);
     // More than a pipe holds; read by nobody.
     for _ in 0..4 {
         redis.publish("room:1", "x".repeat(60_000));

@@ -79,8 +79,7 @@ fn lengths_around_every_boundary_of_the_frame_header_arrive_whole() {
 fn order_within_a_channel_is_the_order_of_redis_for_every_session() {
     const MESSAGES: usize = 5_000;
     let redis = Redis::start();
-    let endpoint = rooms().set("queue_messages", 10_000).set("queue_bytes", "8MiB");
-    let gateway = Gateway::start(&Settings::new(&redis).endpoint(endpoint));
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
     let clients: Vec<_> = (0..4).map(|_| gateway.open("/ws/rooms/1")).collect();
     redis.publish_all("room:1", (0..MESSAGES).map(|number| number.to_string()));
     for mut client in clients {

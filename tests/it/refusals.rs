@@ -38,17 +38,6 @@ fn is_full() -> Refusal {
     Refusal { says: "max number of clients", redis, password: None }
 }
 
-fn is_loading() -> Refusal {
-    let mut redis = Redis::start_with(&["--enable-debug-command", "local"]);
-    redis.command(&["DEBUG", "POPULATE", "60000", "key", "100"]);
-    redis.command(&["SAVE"]);
-    redis.kill();
-    // Keys that load for a minute; Redis serves its clients between every few.
-    let slowly = ["--key-load-delay", "1000", "--loading-process-events-interval-bytes", "1024"];
-    redis.begin_loading(&slowly);
-    Refusal { says: "LOADING", redis, password: None }
-}
-
 /// A gateway with the default back-off, and a proxy that counts its connections to Redis.
 struct Refused {
     refusal: Refusal,
@@ -76,7 +65,7 @@ impl Refused {
 
 #[test]
 fn a_redis_that_refuses_is_dialled_ten_times_in_ten_seconds_at_most() {
-    let kinds = [wants_a_password, knows_another_password, permits_nothing, is_full, is_loading];
+    let kinds = [wants_a_password, knows_another_password, permits_nothing, is_full];
     let all: Vec<Refused> = kinds.into_iter().map(|kind| Refused::start(kind())).collect();
     let dials = |one: &Refused| one.proxy.dials();
     let says = |one: &Refused| one.refusal.says;

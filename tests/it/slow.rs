@@ -3,10 +3,11 @@
 
 use crate::rig::{
     Client, Endpoint, Frame, Gateway, Redis, Request, Settings,
+    settings::rooms,
     wait::{LIMIT, until},
 };
 use serde_json::Value;
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, thread};
 
 const GAP: &str = r#"{"type":"gap"}"#;
 /// More bytes than the kernel buffers between the two ends.
@@ -37,9 +38,8 @@ impl Scene {
         let redis = Redis::start();
         let quick = Endpoint::new("quick", "/ws/quick", &["news"])
             .open()
-            .set("queue_messages", 100_000)
-            .set("queue_bytes", "256MiB")
-            .set("write_timeout", "60s");
+            // Room for all that a test publishes at once: it is read only afterwards.
+            .set("queue_bytes", "256MiB");
         let settings = Settings::new(&redis).set("server.shards", 1);
         let gateway = Gateway::start(&settings.endpoint(slow).endpoint(quick));
         let slow = Client::open_narrow(gateway.address, &Request::upgrade("/ws/slow"));
@@ -75,8 +75,8 @@ impl Scene {
 fn slow(on_slow: &str) -> Endpoint {
     Endpoint::new("slow", "/ws/slow", &["news"])
         .open()
+        // Small, so that what a test publishes does not fit.
         .set("queue_messages", 16)
-        .set("queue_bytes", "4MiB")
         .set("write_timeout", "60s")
         .set("on_slow", on_slow)
 }
@@ -153,11 +153,12 @@ fn a_slow_json_reader_that_skips_is_told_how_many_it_missed() {
 fn a_slow_reader_that_wants_the_latest_gets_each_channels_newest() {
     let redis = Redis::start();
     let endpoint = Endpoint::new("slow", "/ws/slow", &["a", "b"]).open();
+    // Small, so that what the test publishes does not fit.
     let endpoint = endpoint.set("on_slow", "latest").set("queue_messages", 16);
     let endpoint = endpoint.set("write_timeout", "60s");
     let quick = Endpoint::new("quick", "/ws/quick", &["a", "b"]).open();
-    let quick = quick.set("queue_messages", 100_000).set("queue_bytes", "256MiB");
-    let quick = quick.set("write_timeout", "60s");
+    // Room for all of it: it is read only afterwards.
+    let quick = quick.set("queue_bytes", "256MiB");
     let settings = Settings::new(&redis).set("server.shards", 1);
     let gateway = Gateway::start(&settings.endpoint(endpoint).endpoint(quick));
     let mut slow = Client::open_narrow(gateway.address, &Request::upgrade("/ws/slow"));
@@ -209,9 +210,29 @@ fn a_client_that_takes_nothing_for_write_timeout_is_closed() {
 
 #[test]
 fn one_message_larger_than_the_queue_still_fits_an_empty_queue() {
+    // Smaller than each message.
     let mut scene = Scene::new(slow("close").set("queue_bytes", "1KiB"));
     for number in 0..3 {
         scene.redis.publish("news", numbered(number));
         assert_eq!(scene.slow.text(), numbered(number), "within {LIMIT:?}");
+    }
+}
+
+#[test]
+fn a_burst_of_less_than_a_queue_closes_no_client_that_reads() {
+    for (messages, bytes) in [(60, 64 * 1024), (2, 600 * 1024), (250, 10 * 1024)] {
+        let redis = Redis::start();
+        let gateway = Gateway::start(&Settings::new(&redis).endpoint(rooms()));
+        let clients: Vec<_> = (0..3).map(|_| gateway.open("/ws/rooms/1")).collect();
+        let readers: Vec<_> = clients
+            .into_iter()
+            .map(|mut client| {
+                thread::spawn(move || (0..messages).all(|_| client.text().len() == bytes))
+            })
+            .collect();
+        redis.publish_all("room:1", (0..messages).map(|_| "x".repeat(bytes)));
+        for reader in readers {
+            assert!(reader.join().expect("nobody is closed"), "{messages} of {bytes}");
+        }
     }
 }

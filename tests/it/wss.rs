@@ -68,7 +68,7 @@ fn over_the_limit_a_client_is_answered_over_tls_however_many_others_say_nothing(
 #[test]
 fn messages_large_and_small_arrive_over_both_versions_in_order() {
     // The client starts to read after everything is published.
-    let tls = start(|it| it.without("endpoint").endpoint(rooms().set("queue_messages", 2_000)));
+    let tls = start(|it| it.without("endpoint").endpoint(rooms()));
     for versions in [&[&version::TLS12], &[&version::TLS13]] {
         let trust = tls.certificate.trusted(versions);
         let mut client = Wss::open(tls.gateway.address, "/ws/rooms/1", trust).expect("101");
@@ -94,9 +94,7 @@ fn a_client_that_does_not_read_is_bounded_over_tls_too_and_its_neighbour_misses_
     let tls = start(|it| {
         // One shard: when the neighbour has a message, the slow session has been offered it as
         // well.
-        it.without("endpoint")
-            .set("server.shards", 1)
-            .endpoint(rooms().set("queue_messages", 64).set("write_timeout", "60s"))
+        it.without("endpoint").set("server.shards", 1).endpoint(rooms().set("write_timeout", "60s"))
     });
     let mut slow = tls.open(&tls.certificate);
     let mut quick = tls.open(&tls.certificate);

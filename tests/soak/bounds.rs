@@ -93,6 +93,7 @@ impl Hall {
 
 #[test]
 fn one_of_200_stops_reading() {
+    // Small, so that 250 messages fill it, and within the 2 MiB that one client may cost here.
     let mut hall = Hall::new(1, 8 * 1024, rooms().set("queue_bytes", "256KiB"));
     hall.publish(250);
     p99(&hall.fast);

@@ -41,7 +41,7 @@ const PERCENT_AN_HOUR: f64 = 0.5;
 
 /// No client may be slow by accident: then a hole is a defect, not a busy machine.
 fn patient(endpoint: Endpoint) -> Endpoint {
-    endpoint.set("queue_messages", 4_096).set("queue_bytes", "4MiB").set("ping_timeout", "60s")
+    endpoint.set("ping_timeout", "60s")
 }
 
 fn own_rooms() -> Vec<String> {
@@ -79,6 +79,7 @@ impl Soak {
             .set("redis.probe_timeout", "1900ms")
             .set("redis.probe_interval", "2s")
             .endpoint(patient(rooms()))
+            // Small, so that some of the guests are too slow.
             .endpoint(guests.set("queue_messages", 32).set("write_timeout", "5s"));
         let gateway = Gateway::start(&settings);
         let crowd = Crowd::gather();

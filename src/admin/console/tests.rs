@@ -1,7 +1,7 @@
 //! The page's parts, its policy, and who may publish; the page itself is tried in a browser by
 //! `tests/it/console.rs`.
 
-use super::*;
+use super::{playground::Publish, *};
 use crate::admin::Place;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, body::Bytes, header};

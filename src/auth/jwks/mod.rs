@@ -11,9 +11,9 @@ mod fetch_tests;
 #[cfg(test)]
 mod tests;
 
-pub use document::{JwksError, SkipReason, SkippedKey};
+pub use document::{JwksError, SkippedKey};
 pub use fetch::FetchError;
 pub use refresher::{FetchKeysError, JwksRefresher, fetch_keys_once};
 pub(super) use set::Lookup;
-pub use set::{ASKED_APART, KeySet, Replaced};
+pub use set::{KeySet, Replaced};
 pub use url::{JwksUrl, JwksUrlError};

@@ -176,7 +176,7 @@ fn is_tls(error: &tungstenite::Error) -> bool {
 
 /// What to do about a certificate that was not accepted, by what rustls says of it.
 fn certificate_advice(said: &str) -> &'static str {
-    if said.contains("CaUsedAsEndEntity") {
+    if said.contains("ca used as end entity") {
         "it is an authority's certificate: make a server's own, with basicConstraints CA:FALSE \
          (docs/operations.md, TLS)"
     } else {

@@ -72,8 +72,8 @@ fn rest_of_endpoint(
 ) -> Option<Endpoint> {
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
-    let queue_messages = table.count("queue_messages", 256, MOST_QUEUED_MESSAGES);
-    let queue_bytes = table.amount("queue_bytes", "1MiB", units::size);
+    let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
+    let queue_bytes = table.amount("queue_bytes", "4MiB", units::size);
     let on_slow = table.text(
         "on_slow",
         "close",

@@ -1,10 +1,10 @@
 //! `[redis]`.
 
-use super::any_text;
+use super::{any_text, one_of};
 use crate::{
     config::{
-        Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table, redis_url,
-        redis_url::RedisUrl, tls, units,
+        OnRevocationGap, Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table,
+        redis_url, redis_url::RedisUrl, tls, units,
     },
     secret::Secret,
 };
@@ -21,6 +21,11 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
     let probe_channel = table.text("probe_channel", "sockway:probe", channel);
     let linger = table.amount("linger", "1s", units::wait);
     let control_channel = table.text("control_channel", "sockway:control", channel);
+    let on_revocation_gap = table.text(
+        "on_revocation_gap",
+        "warn",
+        one_of(&[("warn", OnRevocationGap::Warn), ("close", OnRevocationGap::Close)]),
+    );
     let max_payload = table.amount("max_payload", "8MiB", units::size);
     let channel_prefix = table.text("channel_prefix", "", channel);
     let is_tls = url.as_ref().is_none_or(|url| has_tls(&url.address));
@@ -63,6 +68,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         probe_channel: probe_channel?,
         linger: linger?,
         control_channel: control_channel?,
+        on_revocation_gap: on_revocation_gap?,
         max_payload: max_payload?,
         channel_prefix: channel_prefix?.unwrap_or_default(),
     })

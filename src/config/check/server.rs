@@ -19,6 +19,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let max_sessions_per_user = table.limit("max_sessions_per_user", MOST_CONNECTIONS);
     let handshakes_per_second = table.limit("handshakes_per_second", MOST_CONNECTIONS);
     let ring_bytes = table.amount("ring_bytes", "64MiB", units::size);
+    let max_queue_memory = table.amount("max_queue_memory", "256MiB", units::size);
     let allowed_origins = table.list("allowed_origins", &[], address::origin);
     let trusted_proxies =
         table.list("trusted_proxies", &["127.0.0.0/8", "::1/128"], address::network);
@@ -29,6 +30,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
         listen: listen?,
         shards,
         ring_bytes: ring_bytes?,
+        max_queue_memory: max_queue_memory?,
         handshake_timeout: handshake_timeout?,
         max_connections: max_connections?,
         max_pending_handshakes: max_pending_handshakes?,

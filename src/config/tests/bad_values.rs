@@ -184,6 +184,10 @@ fn wrong_redis_values() {
             "[redis]\ncontrol_channel = \"sockway:probe\"",
             "2:1 redis.control_channel: must not be the same as probe_channel",
         ),
+        (
+            "[redis]\non_revocation_gap = \"ignore\"",
+            "2:1 redis.on_revocation_gap: must be \"warn\" or \"close\"",
+        ),
         ("[redis]\nchannel_prefix = \"ä\"", &format!("2:1 redis.channel_prefix: {channel} 'ä'")),
         (
             "[redis]\nchannel_prefix = \"__keyspace@0__:\"",

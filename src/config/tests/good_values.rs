@@ -4,7 +4,10 @@ use super::{LEAST, SECRET, loaded};
 use crate::{
     auth::{KeySource, Reject, Source},
     bus::MAX_SHARDS,
-    config::{ListenAddress, LogFormat, OriginRule, RedisAddress, effective, load, parse_with},
+    config::{
+        ListenAddress, LogFormat, OnRevocationGap, OriginRule, RedisAddress, effective, load,
+        parse_with,
+    },
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
     wire::{GapNotice, HeartbeatNotice},
 };
@@ -63,6 +66,7 @@ password = "${SHORT}"
 probe_channel = ""
 channel_prefix = "app:"
 linger = "0s"
+on_revocation_gap = "close"
 max_payload = "1KiB"
 "#;
     let redis = loaded(&format!("{text}{LEAST}")).config.redis;
@@ -75,6 +79,7 @@ max_payload = "1KiB"
     assert_eq!(redis.probe_channel, None);
     assert_eq!(redis.control_channel.as_deref(), Some("sockway:control"));
     assert_eq!((redis.channel_prefix.as_str(), redis.max_payload.get()), ("app:", 1024));
+    assert_eq!(redis.on_revocation_gap, OnRevocationGap::Close);
     assert_eq!(redis.linger, Duration::ZERO);
 }
 

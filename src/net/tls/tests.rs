@@ -4,7 +4,13 @@ use super::{
     fixture::{TlsEnds, tls_ends},
     *,
 };
+use crate::net::Transport;
 use rustls::{ClientConnection, SupportedProtocolVersion, version};
+use std::{future::poll_fn, pin::Pin, task::Poll};
+use tokio::{
+    io::{AsyncRead as _, AsyncReadExt as _, AsyncWriteExt as _, ReadBuf},
+    net::{TcpListener, TcpSocket, TcpStream},
+};
 
 const BOTH: [&SupportedProtocolVersion; 2] = [&version::TLS12, &version::TLS13];
 
@@ -200,4 +206,68 @@ fn what_is_not_tls_is_answered_by_an_alert_and_an_error() {
     pair.socket.input = b"GET / HTTP/1.1\r\n\r\n".to_vec();
     assert_eq!(pair.read().unwrap_err().kind(), ErrorKind::InvalidData);
     assert_eq!(pair.socket.output[0], 0x15);
+}
+
+/// Both ends of a TLS connection over TCP, and a socket of the client that takes a flood at once.
+async fn connected_over_tcp() -> (Transport, ClientConnection, TcpStream) {
+    let TlsEnds { server, mut client } = tls_ends(&version::TLS13);
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_send_buffer_size(1 << 20).unwrap();
+    let connect = socket.connect(listener.local_addr().unwrap());
+    let (socket, accepted) = tokio::join!(connect, listener.accept());
+    let mut socket = socket.unwrap();
+    let mut transport = Transport::tls(accepted.unwrap().0, server).unwrap();
+    let shake_hands = async {
+        client.writer().write_all(b"!").unwrap();
+        while client.is_handshaking() || client.wants_write() {
+            let mut sent = Vec::new();
+            while client.wants_write() {
+                client.write_tls(&mut sent).unwrap();
+            }
+            socket.write_all(&sent).await.unwrap();
+            if client.is_handshaking() {
+                let mut received = Vec::new();
+                socket.read_buf(&mut received).await.unwrap();
+                client.read_tls(&mut &received[..]).unwrap();
+                client.process_new_packets().unwrap();
+            }
+        }
+    };
+    let (first, ()) = tokio::join!(transport.read_u8(), shake_hands);
+    assert_eq!(first.unwrap(), b'!');
+    (transport, client, socket)
+}
+
+#[tokio::test]
+async fn a_turn_reads_a_bounded_amount_of_a_flood_of_tiny_records() {
+    const RECORDS: usize = 10_000;
+    let (mut transport, mut client, mut socket) = connected_over_tcp().await;
+    let mut flood = Vec::new();
+    for _ in 0..RECORDS {
+        client.writer().write_all(b"x").unwrap();
+        while client.wants_write() {
+            client.write_tls(&mut flood).unwrap();
+        }
+    }
+    let in_a_record = flood.len() / RECORDS;
+    socket.write_all(&flood).await.unwrap();
+    let (mut left, mut most) = (RECORDS, 0);
+    while left > 0 {
+        let read = poll_fn(|cx| {
+            let (mut read, mut chunk) = (0, [0; 16 * 1024]);
+            loop {
+                let mut buf = ReadBuf::new(&mut chunk);
+                match Pin::new(&mut transport).poll_read(cx, &mut buf) {
+                    Poll::Ready(result) => result.unwrap(),
+                    Poll::Pending if read == 0 => return Poll::Pending,
+                    Poll::Pending => return Poll::Ready(read),
+                }
+                read += buf.filled().len();
+            }
+        })
+        .await;
+        (left, most) = (left - read, most.max(read));
+    }
+    assert!(most * in_a_record <= 40 * 1024, "{most} records in one turn");
 }

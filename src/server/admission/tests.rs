@@ -11,6 +11,7 @@ fn server() -> Server {
         listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
         shards: two,
         ring_bytes: NonZeroUsize::new(64 << 20).unwrap(),
+        max_queue_memory: NonZeroUsize::new(256 << 20).unwrap(),
         handshake_timeout: Duration::from_secs(10),
         max_connections: two,
         max_pending_handshakes: two,

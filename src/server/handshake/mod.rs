@@ -251,7 +251,8 @@ impl Handshake {
         let Upgrade { accept_key, subprotocol } =
             self.upgrade.take().expect("what is granted was recognised before");
         let auth = Arc::clone(&self.state.config.auth);
-        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth };
+        let began = self.accepted.into();
+        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began };
         let pending = subscription.open(spec, (connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;

@@ -7,19 +7,18 @@ use crate::net::Transport;
 use std::{
     future::poll_fn,
     io,
-    pin::Pin,
     task::{Context, Poll, ready},
     time::Duration,
 };
 use tokio::{
-    io::{AsyncRead as _, AsyncWriteExt as _, ReadBuf},
+    io::{AsyncWriteExt as _, ReadBuf},
     time::timeout,
 };
 
 /// How long a client may take to receive its answer, and again to stop sending.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// Bytes that a client may go on sending, in all.
+/// Bytes that a client may go on sending, in all; under TLS of ciphertext.
 const MAX_DISCARDED_BYTES: usize = 32 * 1024 * 1024;
 
 /// Bytes discarded at a time.
@@ -54,7 +53,7 @@ fn poll_discard(transport: &mut Transport, left: &mut usize, cx: &mut Context<'_
     let mut chunk = [0; CHUNK_BYTES];
     while *left > 0 {
         let mut buf = ReadBuf::new(&mut chunk);
-        match ready!(Pin::new(&mut *transport).poll_read(cx, &mut buf)) {
+        match ready!(transport.poll_discard(cx, &mut buf)) {
             Ok(()) if !buf.filled().is_empty() => *left = left.saturating_sub(buf.filled().len()),
             Ok(()) | Err(_) => break,
         }

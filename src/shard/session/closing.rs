@@ -108,6 +108,7 @@ impl Session {
             CloseReason::PeerGone
         });
         let lost = self.queue.borrow_mut().abandon();
+        self.count_places();
         self.count_missed(MissedReason::SessionEnded, u64::from(lost));
         self.metrics.closed[reason.index()].add(1);
         let ticks = self.context.now().saturating_sub(self.opened);
@@ -153,6 +154,7 @@ impl Session {
             _ => MissedReason::SessionEnded,
         };
         let dropped = self.queue.borrow_mut().clear();
+        self.count_places();
         self.count_missed(reason, u64::from(dropped));
     }
 }
@@ -187,9 +189,9 @@ fn is_violation(reason: CloseReason) -> bool {
 mod tests {
     use super::*;
     use crate::{
-        bus::{Event, Request},
+        bus::{Request, Revoke},
         channel::ChannelName,
-        shard::fixture::{Frame, Rig, close, endpoint, message, run},
+        shard::fixture::{Frame, Rig, close, endpoint, run},
     };
     use tokio::time::Instant;
 
@@ -200,10 +202,7 @@ mod tests {
             run(async move {
                 let mut rig = Rig::new();
                 let mut client = rig.connect(endpoint()).await;
-                rig.event(Event::Control(message(
-                    "sockway:control",
-                    r#"{"disconnect":{"user":"42"}}"#,
-                )));
+                rig.revoke(Revoke::User("42".into()));
                 assert_eq!(client.next().await, close(CloseReason::Revoked));
                 let told = Instant::now();
                 client.send_bytes(flood).await;

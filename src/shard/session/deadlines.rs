@@ -4,6 +4,7 @@
 use super::{Session, Stage, Token};
 use crate::{
     identity::Identity,
+    net::Transport,
     reason::CloseReason,
     shard::wheel::{Tick, Wheel},
 };
@@ -15,6 +16,23 @@ use std::{
 /// Sessions whose tokens expire at the same moment end at most this much before it.
 const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 
+/// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
+const PROGRESS_CHECKS: u8 = 4;
+
+/// What the latest check of a socket that takes nothing has found.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell.
+    outstanding: u32,
+    /// Checks since that number last changed.
+    silent: u8,
+}
+
+const UNKNOWN: u32 = u32::MAX;
+
+/// More than is ever outstanding, so that the first check finds another number.
+const NOT_ASKED: u32 = u32::MAX - 1;
+
 /// A session's deadlines, in ticks of the wheel; 0 is never.
 #[derive(Debug, Default)]
 pub(super) struct Deadlines {
@@ -25,9 +43,13 @@ pub(super) struct Deadlines {
     /// Not a deadline: when the session was last sent a frame that a page can see. The heartbeat is due
     /// so much later. Kept as a moment of the past, so that a delivery costs no more than its storing.
     pub(super) seen: Cell<Tick>,
+    /// The next check of a socket that takes nothing.
     pub(super) write: Cell<Tick>,
+    progress: Cell<Progress>,
     drain: Cell<Tick>,
     expiry: Cell<Tick>,
+    /// Not a tick: the second since 1970 at which the token is over; 0 is never.
+    token_over: Cell<u32>,
     pub(super) close: Cell<Tick>,
 }
 
@@ -49,11 +71,10 @@ impl Session {
         if is_due(&deadlines.close) {
             self.abort();
         } else if is_due(&deadlines.write) {
-            deadlines.write.set(0);
-            self.end(CloseReason::WriteTimeout);
+            self.check_progress();
         } else if is_due(&deadlines.pong) {
             self.end(CloseReason::PingTimeout);
-        } else if is_due(&deadlines.expiry) {
+        } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
             self.end(CloseReason::TokenExpired);
         } else if is_due(&deadlines.drain) {
             self.end(CloseReason::Restarting);
@@ -63,6 +84,28 @@ impl Session {
         if self.stage.get() != Stage::Over {
             self.schedule();
         }
+    }
+
+    /// The socket has begun to take nothing. What is outstanding is asked at the next tick: until then
+    /// most clients have read on.
+    pub(super) fn watch_progress(&self) {
+        self.deadlines.progress.set(Progress { outstanding: NOT_ASKED, silent: 0 });
+        self.set_deadline(&self.deadlines.write, Duration::ZERO);
+    }
+
+    /// Ends the session when its client has acknowledged nothing for `write_timeout`. While something
+    /// is acknowledged it has time, however long our kernel's buffer is full.
+    fn check_progress(&self) {
+        let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(UNKNOWN);
+        let Progress { outstanding: before, silent } = self.deadlines.progress.get();
+        let silent = if outstanding == before { silent + 1 } else { 0 };
+        self.deadlines.progress.set(Progress { outstanding, silent });
+        self.deadlines.write.set(0);
+        if silent >= PROGRESS_CHECKS {
+            return self.end(CloseReason::WriteTimeout);
+        }
+        let interval = self.endpoint.write_timeout / u32::from(PROGRESS_CHECKS);
+        self.set_deadline(&self.deadlines.write, interval);
     }
 
     /// Whether the moment of its closing with 1012 is set.
@@ -78,24 +121,32 @@ impl Session {
     /// A newer token takes the place of the one that the session lives by, unless it would shorten
     /// the session's life: then nothing changes.
     pub(in crate::shard) fn lengthen(&self, newer: Identity) {
-        let before = self.deadlines.expiry.get();
+        let before = self.deadlines.token_over.get();
         match newer.expires {
             _ if before == 0 => return,
-            None => self.deadlines.expiry.set(0),
-            Some(expires) => {
-                self.expire_at(expires);
-                if before > self.deadlines.expiry.get() {
-                    return self.deadlines.expiry.set(before);
-                }
+            None => {
+                self.deadlines.expiry.set(0);
+                self.deadlines.token_over.set(0);
             }
+            Some(expires) if unix_second(expires) < before => return,
+            Some(expires) => self.expire_at(expires),
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
         *self.token.borrow_mut() = Token::new(Some(newer), self.auth());
     }
 
     pub(super) fn expire_at(&self, expires: SystemTime) {
-        let left = expires.duration_since(SystemTime::now()).unwrap_or_default();
+        let left = expires.duration_since(self.context.wall_clock()).unwrap_or_default();
+        self.deadlines.token_over.set(unix_second(expires));
         self.set_deadline(&self.deadlines.expiry, left - jitter(left));
+    }
+
+    /// Whether the token is over by the wall clock, whatever the ticks say: the clock may have been set,
+    /// or the machine suspended. Asked once in a round of the wheel at the least.
+    fn outlives_its_token(&self) -> bool {
+        let over = self.deadlines.token_over.get();
+        let is_open = self.stage.get() == Stage::Open;
+        is_open && over != 0 && over <= unix_second(self.context.wall_clock())
     }
 
     pub(super) fn set_deadline(&self, deadline: &Cell<Tick>, delay: Duration) {
@@ -110,6 +161,12 @@ impl Session {
     }
 }
 
+/// Whole seconds since 1970; what is too late for them is as late as they can say.
+fn unix_second(at: SystemTime) -> u32 {
+    let since = at.duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    u32::try_from(since.as_secs()).unwrap_or(u32::MAX)
+}
+
 /// How much earlier a session ends that has this long left: at random, so that those whose tokens were
 /// made together do not come back together. Never later, since then the token is not good any more.
 fn jitter(left: Duration) -> Duration {
@@ -121,6 +178,7 @@ impl Deadlines {
     pub(super) fn clear(&self) {
         let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
         all.iter().for_each(|at| at.set(0));
+        self.token_over.set(0);
     }
 
     /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
@@ -130,8 +188,7 @@ impl Deadlines {
         let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
         let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {
-            self.due.set(next);
-            wheel.insert(key, next);
+            self.due.set(wheel.insert(key, next));
         }
     }
 }

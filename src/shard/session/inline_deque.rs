@@ -26,6 +26,11 @@ impl<T> InlineDeque<T> {
         usize::from(self.first.is_some()) + self.rest.as_ref().map_or(0, |rest| rest.len())
     }
 
+    /// Bytes of the places that are allocated.
+    pub(super) fn memory(&self) -> usize {
+        self.rest.as_ref().map_or(0, |rest| rest.capacity() * size_of::<T>())
+    }
+
     pub(super) fn push(&mut self, item: T) {
         if self.first.is_none() {
             self.first = Some(item);

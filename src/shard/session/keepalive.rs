@@ -33,11 +33,12 @@ impl Session {
     pub(super) fn keep_alive(&self, now: Tick) {
         let ping = self.deadlines.ping.get() != 0 && self.deadlines.ping.get() <= now;
         let heartbeat = self.heartbeat_is_due(now, ping);
-        if ping {
-            self.set_deadline(&self.deadlines.ping, self.endpoint.ping_interval);
-        }
+        // First: a heartbeat that is still due would take a place in the wheel at the very next tick.
         if heartbeat {
             self.put_heartbeat_off();
+        }
+        if ping {
+            self.set_deadline(&self.deadlines.ping, self.endpoint.ping_interval);
         }
         // Behind a full socket neither proves anything; the write timeout watches that one.
         if self.has_output() || self.stage.get() != Stage::Open || self.transport.get().is_none() {

@@ -57,10 +57,14 @@ pub(super) struct Session {
     /// What remains to be done before the socket is dropped.
     stage: Cell<Stage>,
     deadlines: Deadlines,
+    /// What the shard counts for this session's queue alone, in bytes.
+    places: Cell<u32>,
     /// Replies of ours queued since the queue was last empty.
-    replies: Cell<u32>,
-    /// Frames that the client may still send, and the tick for which that number holds.
-    allowance: Cell<(u32, Tick)>,
+    replies: Cell<u16>,
+    /// Frames that the client may still send, and the tick for which that number holds: at most
+    /// [`FRAME_BURST`], so that two bytes are enough.
+    allowance: Cell<u16>,
+    allowance_at: Cell<Tick>,
     opened: Tick,
     delivered: Cell<u64>,
     missed: Cell<u64>,
@@ -83,6 +87,8 @@ pub struct SessionSpec {
     pub identity: Option<Identity>,
     /// Verifies the token of a `refresh` frame until a reload brings another one.
     pub auth: Arc<Auth>,
+    /// When its handshake began: a revocation that came later concerns it.
+    pub began: tokio::time::Instant,
 }
 
 /// A session's name: random, so that it says nothing and cannot be guessed.
@@ -108,7 +114,7 @@ impl Session {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Self {
-        let SessionSpec { endpoint, identity, auth } = spec;
+        let SessionSpec { endpoint, identity, auth, began: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
         let opened = context.now();
@@ -129,18 +135,21 @@ impl Session {
             close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
+            places: Cell::new(0),
             replies: Cell::new(0),
-            allowance: Cell::new((FRAME_BURST, opened)),
+            allowance: Cell::new(FRAME_BURST),
+            allowance_at: Cell::new(opened),
             opened,
             delivered: Cell::new(0),
             missed: Cell::new(0),
             endpoint,
         };
+        session.put_heartbeat_off();
+        // The ping before the token's end: it is the earlier, so that one place in the wheel is enough for both.
+        session.schedule_first_ping();
         if let Some(expires) = expires {
             session.expire_at(expires);
         }
-        session.put_heartbeat_off();
-        session.schedule_first_ping();
         session.queue_ready();
         session
     }
@@ -152,11 +161,12 @@ impl Session {
 
     /// Takes this many frames off what the client may send. `false`: it has sent too many.
     pub(super) fn may_send(&self, frames: u32) -> bool {
-        let (left, at) = self.allowance.get();
         let now = self.context.now();
-        let regained = (now - at).saturating_mul(FRAMES_PER_TICK);
-        let left = left.saturating_add(regained).min(FRAME_BURST);
-        self.allowance.set((left.saturating_sub(frames), now));
+        let regained = (now - self.allowance_at.replace(now)).saturating_mul(FRAMES_PER_TICK);
+        let regained = u16::try_from(regained).unwrap_or(u16::MAX);
+        let left = self.allowance.get().saturating_add(regained).min(FRAME_BURST);
+        let frames = u16::try_from(frames).unwrap_or(u16::MAX);
+        self.allowance.set(left.saturating_sub(frames));
         frames <= left
     }
 

@@ -4,34 +4,43 @@ use super::{Session, Stage};
 use crate::{
     channel::ChannelName,
     endpoint::{OnGap, OnSlow},
-    message::Message,
     reason::{CloseReason, GapReason, MissedReason},
+    shard::memory::Queued,
 };
 use bytes::Bytes;
-use std::{io, sync::Arc, time::Instant};
+use std::{io, rc::Rc, time::Instant};
 
 /// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
 /// never reads would otherwise fill the queue with pongs.
-const MAX_REPLIES: u32 = 64;
+const MAX_REPLIES: u16 = 64;
 
 impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
     /// dirty before in this round and must be flushed.
-    pub(in crate::shard) fn deliver(&self, message: &Arc<Message>) -> bool {
+    pub(in crate::shard) fn deliver(&self, message: &Rc<Queued>) -> bool {
+        // Only what the socket does not take tells how slow the client is. One that is known to take
+        // nothing is not asked for each message.
+        let blocked = self.deadlines.write.get() != 0;
+        if !blocked && !self.fits(message) {
+            self.flush(Instant::now());
+        }
         if self.stage.get() != Stage::Open {
             self.count_missed(MissedReason::SessionEnded, 1);
             return false;
         }
-        let fits = self.queue.borrow().fits(message, &self.endpoint);
-        if !fits && !self.make_room(message) {
+        if !self.fits(message) && !self.make_room(message) {
             return false;
         }
-        self.queue.borrow_mut().push_message(Arc::clone(message));
+        self.queue.borrow_mut().push_message(Rc::clone(message));
         !self.dirty.replace(true)
     }
 
+    fn fits(&self, message: &Queued) -> bool {
+        self.queue.borrow().fits(message, &self.endpoint)
+    }
+
     /// What `on_slow` says for a message that does not fit. `false`: it must not be queued.
-    fn make_room(&self, message: &Message) -> bool {
+    fn make_room(&self, message: &Queued) -> bool {
         match self.endpoint.on_slow {
             OnSlow::Close => {
                 self.count_missed(MissedReason::SlowConsumer, 1);
@@ -81,6 +90,7 @@ impl Session {
             let written = self.queue.borrow_mut().write_with(&self.endpoint.gap_notice, |slices| {
                 transport.try_write_vectored(slices)
             });
+            self.queue.borrow_mut().set_owed(transport.owes());
             match written {
                 Ok(written) if written > 0 => self.wrote(written, now),
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
@@ -95,6 +105,22 @@ impl Session {
         }
         self.deadlines.write.set(0);
         self.replies.set(0);
+        self.count_places();
+    }
+
+    /// Counts what the queue holds for this session alone, for the shard's bound.
+    pub(super) fn count_places(&self) {
+        let now = self.queue.borrow().private_bytes();
+        let before = self.places.replace(u32::try_from(now).unwrap_or(u32::MAX));
+        if before as usize != now {
+            self.context.memory.resize(before as usize, self.places.get() as usize);
+        }
+    }
+
+    /// Bytes that wait in the queue; `None` when closing the session as too slow would drop nothing.
+    pub(in crate::shard) fn droppable(&self) -> Option<usize> {
+        let waits = self.stage.get() == Stage::Open && self.has_output();
+        waits.then(|| self.queue.borrow().bytes())
     }
 
     fn wrote(&self, written: usize, now: Instant) {
@@ -116,8 +142,9 @@ impl Session {
     /// The socket takes nothing. The first time, the task is woken to wait for it; until something
     /// is written it then waits already.
     fn blocked(&self) {
+        self.count_places();
         if self.deadlines.write.get() == 0 {
-            self.set_deadline(&self.deadlines.write, self.endpoint.write_timeout);
+            self.watch_progress();
             self.wake();
         }
     }

@@ -9,13 +9,20 @@ use crate::{
     endpoint::Endpoint,
     message::Message,
     reason::GapReason,
+    shard::memory::Queued,
     wire::{Codec, Gap, GapNotice, frame},
 };
 use bytes::Bytes;
-use std::{array, collections::HashSet, io::IoSlice, mem, sync::Arc};
+use std::{array, collections::HashSet, io::IoSlice, mem, rc::Rc};
 
 /// How many items one write takes at the most.
 pub(super) const MAX_SLICES: usize = 64;
+
+/// What a message takes beside its frame, in bytes: its place in the queue, and itself.
+const OVERHEAD: usize = size_of::<Item>() + size_of::<Message>();
+
+/// About what a frame or a gap of this session alone takes.
+const PRIVATE: usize = 256;
 
 /// One session's queue. There is one for every connection, so its size is tested.
 #[derive(Debug)]
@@ -24,15 +31,17 @@ pub(super) struct OutQueue {
     items: InlineDeque<Item>,
     /// How much of the first item is already in the socket. It must then stay where it is.
     written: usize,
+    /// Whether the transport has taken the first item's next byte without reporting it.
+    owed: bool,
     /// Queued messages. The configuration allows a million.
     messages: u32,
-    /// Bytes of the queued messages' frames.
+    /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
     bytes: usize,
 }
 
 #[derive(Debug)]
 enum Item {
-    Message(Arc<Message>),
+    Message(Rc<Queued>),
     /// Encoded only when its turn comes, so that further losses at the same place can still be added.
     Gap(Box<Gap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
@@ -41,12 +50,30 @@ enum Item {
 
 impl OutQueue {
     pub(super) fn new(codec: Codec) -> Self {
-        Self { codec, items: InlineDeque::default(), written: 0, messages: 0, bytes: 0 }
+        Self {
+            codec,
+            items: InlineDeque::default(),
+            written: 0,
+            owed: false,
+            messages: 0,
+            bytes: 0,
+        }
     }
 
     /// How the session's messages look.
     pub(super) fn codec(&self) -> Codec {
         self.codec
+    }
+
+    /// Bytes of the queued messages, with their overhead.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// The memory of this queue alone: its places, and what is not shared with other sessions.
+    pub(super) fn private_bytes(&self) -> usize {
+        let private = self.items.len() - self.messages as usize;
+        self.items.memory() + private * PRIVATE
     }
 
     pub(super) fn is_empty(&self) -> bool {
@@ -55,15 +82,20 @@ impl OutQueue {
 
     /// Whether one more message stays within the endpoint's bounds. An empty queue takes any one.
     pub(super) fn fits(&self, message: &Message, endpoint: &Endpoint) -> bool {
-        let len = self.codec.message(message).len();
         self.messages == 0
             || ((self.messages as usize) < endpoint.queue_messages.get()
-                && self.bytes + len <= endpoint.queue_bytes.get())
+                && self.bytes + self.weight(message) <= endpoint.queue_bytes.get())
     }
 
-    pub(super) fn push_message(&mut self, message: Arc<Message>) {
+    /// What `queue_bytes` counts for a message.
+    fn weight(&self, message: &Message) -> usize {
+        self.codec.message(message).len() + OVERHEAD
+    }
+
+    pub(super) fn push_message(&mut self, message: Rc<Queued>) {
         self.messages += 1;
-        self.bytes += self.codec.message(&message).len();
+        self.bytes += self.weight(&message);
+        message.count();
         self.items.push(Item::Message(message));
     }
 
@@ -111,12 +143,12 @@ impl OutQueue {
     /// Drops all that is not yet partly written. Returns how many messages that were.
     pub(super) fn clear(&mut self) -> u32 {
         let mut cleared =
-            if self.written > 0 { self.items.take_rest() } else { mem::take(&mut self.items) };
+            if self.is_begun() { self.items.take_rest() } else { mem::take(&mut self.items) };
         let mut dropped = 0;
         while let Some(item) = cleared.pop() {
             if let Item::Message(message) = item {
                 dropped += 1;
-                self.bytes -= self.codec.message(&message).len();
+                self.bytes -= self.weight(&message);
             }
         }
         self.messages -= dropped;
@@ -126,6 +158,7 @@ impl OutQueue {
     /// Drops everything, what is partly written as well: it will not be whole any more.
     pub(super) fn abandon(&mut self) -> u32 {
         self.written = 0;
+        self.owed = false;
         self.clear()
     }
 
@@ -170,7 +203,7 @@ impl OutQueue {
             match self.items.pop() {
                 Some(Item::Message(message)) => {
                     self.messages -= 1;
-                    self.bytes -= len;
+                    self.bytes -= len + OVERHEAD;
                     seen = true;
                     delivered(&message, len);
                 }
@@ -184,7 +217,18 @@ impl OutQueue {
 
     /// Places whose items may still be moved: all but a partly written first.
     fn movable(&self) -> std::ops::Range<usize> {
-        usize::from(self.written > 0)..self.items.len()
+        usize::from(self.is_begun())..self.items.len()
+    }
+
+    /// Whether a part of the first item is on its way: dropping it now would leave that part behind.
+    fn is_begun(&self) -> bool {
+        self.written > 0 || self.owed
+    }
+
+    /// Notes whether the transport has taken a byte more than it has reported, see
+    /// [`Transport::owes`](crate::net::Transport::owes). A frame's border is not a write's border.
+    pub(super) fn set_owed(&mut self, owed: bool) {
+        self.owed = owed;
     }
 
     /// Puts a gap in a message's place, or adds it to the gap before. `true`: the latter, so that
@@ -193,7 +237,7 @@ impl OutQueue {
         let Item::Message(message) = &self.items[at] else { return false };
         let channel = message.channel.clone();
         self.messages -= 1;
-        self.bytes -= self.codec.message(message).len();
+        self.bytes -= self.weight(message);
         match self.gap_before(at, &channel, GapReason::SlowConsumer) {
             Some(gap) => {
                 gap.missed = gap.missed.map(|missed| missed + 1);

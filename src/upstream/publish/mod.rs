@@ -103,6 +103,11 @@ impl<C: Connect> Publisher<C> {
         self.order = None;
     }
 
+    /// Whether it is to make no connection.
+    pub(super) fn is_off(&self) -> bool {
+        matches!(self.state, PublisherState::Off)
+    }
+
     /// Dials this server now.
     pub(super) fn start(&mut self, connect: &C, target: &Target, now: Instant) {
         self.target = target.clone();

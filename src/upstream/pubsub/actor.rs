@@ -7,12 +7,13 @@ use super::{
     pause::Pauses,
     primary::Primary,
     probe::{Outcome, Probe},
+    revocation_gap::RevocationGap,
     subscriber::{End, Subscriber, Work},
     table::{Joined, ONLY_NODE, Table},
 };
 use crate::{
-    bus::{RejectedBy, Request, RequestBatch, SubscriptionEvent, UpstreamEnd},
-    config,
+    bus::{RejectedBy, Request, RequestBatch, Revoke, SubscriptionEvent, UpstreamEnd},
+    config::{self, OnRevocationGap},
     log_throttle::LogThrottle,
     metrics::Metrics,
     reason::GapReason,
@@ -32,6 +33,7 @@ use tokio::{
     task::yield_now,
     time::{Instant, Sleep, sleep_until},
 };
+use tracing::warn;
 
 /// Messages routed before requests, timers and replies get their turn again …
 const BURST: usize = 256;
@@ -63,6 +65,7 @@ pub(in crate::upstream) struct Actor<C: Connect> {
     phase: Phase<C::Link>,
     publisher: Publisher<C>,
     pauses: Pauses,
+    revocation_gap: RevocationGap,
     retry_refused: Instant,
     /// Channels that Redis refuses.
     refusals: LogThrottle,
@@ -110,6 +113,7 @@ impl<C: Connect> Actor<C> {
             phase: Phase::Waiting { until: now },
             publisher: Publisher::new(backoff(), settings.probe_timeout),
             pauses: Pauses::default(),
+            revocation_gap: RevocationGap::default(),
             retry_refused: now + REFUSED_RETRY,
             refusals: LogThrottle::default(),
             is_behind: false,
@@ -199,9 +203,6 @@ impl<C: Connect> Actor<C> {
         self.table.link_up();
         self.primary.linked();
         self.health.linked(now);
-        if self.settings.probe_channel.is_some() {
-            self.publisher.start(&self.connect, self.primary.target(), now);
-        }
     }
 
     /// The link, or the dial, is of no use any more. What was received before is delivered first.
@@ -235,6 +236,7 @@ impl<C: Connect> Actor<C> {
     }
 
     fn tell_lost(&mut self, gap: GapReason) {
+        self.revocation_gap.link_lost();
         let lost = self.table.link_lost(gap);
         for (channel, shards) in lost.unanswered {
             self.queues.tell(shards, &SubscriptionEvent::Rejected(channel, RejectedBy::LinkDown));
@@ -381,6 +383,10 @@ impl<C: Connect> Actor<C> {
     fn reconcile(&mut self, now: Instant) {
         let Phase::Linked(subscriber) = &mut self.phase else { return };
         let news = subscriber.talk.take_news();
+        if news {
+            self.control_answered();
+        }
+        let Phase::Linked(subscriber) = &mut self.phase else { return };
         if subscriber.talk.introduced() && (news || self.probe.due(now)) {
             self.begin_round(now);
             if let Phase::Linked(subscriber) = &mut self.phase
@@ -408,10 +414,33 @@ impl<C: Connect> Actor<C> {
         }
     }
 
+    /// Redis has answered for the control channel, if there is one.
+    fn control_answered(&mut self) {
+        let Phase::Linked(subscriber) = &self.phase else { return };
+        let refused = subscriber.talk.control_refused();
+        self.health.control(refused);
+        if self.settings.control_channel.is_none()
+            || !self.revocation_gap.answered(refused.is_some())
+        {
+            return;
+        }
+        self.health.metrics.upstream.revocation_gaps.inc();
+        warn!(
+            "the control channel was not subscribed for a while: revocations may have been missed"
+        );
+        if self.settings.on_revocation_gap == OnRevocationGap::Close {
+            self.queues.revoke(&Revoke::Everyone);
+        }
+    }
+
     fn begin_round(&mut self, now: Instant) {
         let Phase::Linked(subscriber) = &self.phase else { return };
         if subscriber.talk.introduced() {
             let with_canary = self.settings.probe_channel.is_some();
+            // Not before: a Redis that refuses the subscriber is spared the dial of the publisher.
+            if with_canary && self.publisher.is_off() {
+                self.publisher.start(&self.connect, self.primary.target(), now);
+            }
             self.probe.begin(with_canary && subscriber.talk.probe_refused().is_none(), now);
         }
     }

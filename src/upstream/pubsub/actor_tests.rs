@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::{
-    bus::{Event, ShardEnd, ShardId, SubscriptionEvents, queues_for_tests},
+    bus::{Event, Revoke, ShardEnd, ShardId, SubscriptionEvents, queues_for_tests},
     channel::ChannelName,
     upstream::{
         LinkStatus,
@@ -38,6 +38,7 @@ fn settings() -> config::Redis {
         probe_channel: Some("probe".to_owned()),
         linger: Duration::from_secs(1),
         control_channel: Some("control".to_owned()),
+        on_revocation_gap: OnRevocationGap::Warn,
         max_payload: 100.try_into().unwrap(),
         channel_prefix: "p:".to_owned(),
     }
@@ -113,9 +114,6 @@ impl Rig {
                     let payload = String::from_utf8_lossy(message.payload());
                     format!("{}={payload}", message.channel)
                 }
-                Some(Ok(Event::Control(message))) => {
-                    format!("control={}", String::from_utf8_lossy(message.payload()))
-                }
                 Some(Ok(Event::Lost(channels))) => {
                     let mut names: Vec<_> = channels.iter().map(ChannelName::as_str).collect();
                     names.sort_unstable();
@@ -124,11 +122,15 @@ impl Rig {
                 Some(Ok(Event::Gap(channel, reason))) => {
                     format!("gap {channel} {}", reason.label())
                 }
-                Some(Ok(Event::GapAll(reason))) => format!("gap all {}", reason.label()),
                 Some(Err(error)) => format!("{error}"),
                 None => return words,
             });
         }
+    }
+
+    /// What a shard was told to revoke.
+    fn revoked(&mut self, shard: ShardId) -> Vec<Revoke> {
+        std::iter::from_fn(|| self.shards[shard].revocations.try_recv().ok()).collect()
     }
 
     /// Lets everything that is ready happen.
@@ -191,13 +193,13 @@ async fn the_prefix_is_added_outside_and_invisible_inside() {
 #[tokio::test(start_paused = true)]
 async fn control_messages_go_to_every_shard_and_canaries_to_none() {
     let mut rig = Rig::up().await;
-    rig.redis.publish("p:control", "stop");
+    rig.redis.publish("p:control", r#"{"disconnect":{"user":42}}"#);
     rig.redis.publish("p:probe", "somebody else's canary");
     rig.settle().await;
-    assert_eq!(
-        (rig.ring(0), rig.ring(1)),
-        (vec!["control=stop".into()], vec!["control=stop".into()])
-    );
+    for shard in [0, 1] {
+        assert_eq!(rig.revoked(shard), [Revoke::User("42".into())]);
+        assert_eq!(rig.ring(shard), [] as [&str; 0]);
+    }
 }
 
 #[tokio::test(start_paused = true)]
@@ -438,15 +440,32 @@ async fn a_forbidden_probe_channel_is_not_ready_with_the_reason_until_it_is_allo
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_forbidden_control_channel_is_gone_without() {
+async fn a_link_lost_is_a_gap_of_revocations_that_is_counted_and_may_close_everybody() {
+    for (on_revocation_gap, revoked) in
+        [(OnRevocationGap::Warn, vec![]), (OnRevocationGap::Close, vec![Revoke::Everyone])]
+    {
+        let mut rig = Rig::start_with(config::Redis { on_revocation_gap, ..settings() }, |_| {});
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 0);
+        rig.redis.send(Sent::Ended(LinkError::Lost("reset".to_owned())));
+        rig.until_down().await;
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 1);
+        assert_eq!(rig.revoked(1), revoked);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_forbidden_control_channel_is_told_and_asked_for_again() {
     let mut rig = Rig::start(|server| server.forbidden.extend(["p:control".to_owned()]));
-    rig.until(|status| status.link == LinkStatus::Up).await;
+    let status = rig.until(|status| status.link == LinkStatus::Up).await;
+    assert!(status.control_refused.is_some());
     rig.joined(0, "a").await;
     rig.redis.lock().forbidden.clear();
-    tokio::time::sleep(Duration::from_secs(6)).await;
-    rig.redis.publish("p:control", "stop");
+    rig.until(|status| status.control_refused.is_none()).await;
+    rig.redis.publish("p:control", r#"{"jti":"a"}"#);
     rig.settle().await;
-    assert_eq!(rig.ring(0), ["control=stop"]);
+    assert_eq!(rig.revoked(0), [Revoke::Token("a".into())]);
     assert_eq!(rig.status.borrow().link, LinkStatus::Up);
 }
 

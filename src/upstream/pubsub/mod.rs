@@ -2,7 +2,8 @@
 //!
 //! One set for each node. Rooms: `actor` the task · `subscriber` one life of the connection that
 //! subscribes, `outstanding` its unanswered commands, `internal` our own channels on it · `table` who wants what · `probe` when is it alive ·
-//! `primary` which server it is · `pause` when it is not read.
+//! `primary` which server it is · `pause` when it is not read · `revocation_gap` whether revocations
+//! were missed.
 
 mod actor;
 mod internal;
@@ -10,6 +11,7 @@ mod outstanding;
 mod pause;
 mod primary;
 mod probe;
+mod revocation_gap;
 mod subscriber;
 mod table;
 

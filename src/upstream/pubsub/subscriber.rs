@@ -146,6 +146,11 @@ impl Talk {
         self.probe.refused()
     }
 
+    /// Why nobody can be revoked, if Redis refuses the control channel.
+    pub(super) fn control_refused(&self) -> Option<&str> {
+        self.control.refused()
+    }
+
     /// Asks once more for those of our own channels that were refused.
     pub(super) fn retry_own(&mut self) {
         self.probe.retry();

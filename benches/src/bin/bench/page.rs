@@ -30,7 +30,7 @@ const METHOD: &str = "
   `smaps_rollup`, without the kernel's socket buffers. Latency runs from a stamp in the payload, at a constant rate from when the message
   was due.
 - When Redis and the load generator fill their core while the server is partly idle, the row says so: then they limit the figure.
-- Sockway runs with its defaults, except `queue_bytes = \"16MiB\"`, so that large messages in flight fit; a bound costs no time.
+- Sockway runs with its defaults.
 - The peers do the same work with short configurations: [benches/peers](../benches/peers).
 
 `make bench ARGS='--scenario broadcast --sockets 5000 --size 1024 --pairs 9'` changes the parameters; `--help` lists them.

@@ -205,19 +205,13 @@ impl Redis {
 pub(crate) struct Settings {
     pub(crate) cores: Vec<usize>,
     pub(crate) ping_interval: &'static str,
-    pub(crate) queue_messages: u32,
     /// Of Sockway alone.
     pub(crate) tls: bool,
 }
 
 impl Settings {
     pub(crate) fn usual(place: &Place) -> Self {
-        Self {
-            cores: place.server_cores().to_vec(),
-            ping_interval: "25s",
-            queue_messages: 256,
-            tls: false,
-        }
+        Self { cores: place.server_cores().to_vec(), ping_interval: "25s", tls: false }
     }
 }
 
@@ -318,11 +312,11 @@ fn configuration(
         ("many", "/many", "\"bench:{query.c}\"".to_owned(), "none"),
         ("user", "/user", format!("\"bench:{{user}}\", \"{all}\""), "required"),
     ];
-    let (ping, queue) = (settings.ping_interval, settings.queue_messages);
+    let ping = settings.ping_interval;
     for (name, path, channels, auth) in endpoints {
         text += &format!(
             "[[endpoint]]\nname = \"{name}\"\npath = \"{path}\"\nchannels = [{channels}]\nauth = \"{auth}\"\n\
-             ping_interval = \"{ping}\"\nqueue_messages = {queue}\nqueue_bytes = \"16MiB\"\n"
+             ping_interval = \"{ping}\"\n"
         );
     }
     text

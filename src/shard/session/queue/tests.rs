@@ -1,8 +1,19 @@
 //! Order, bounds, and a gap in the place of what was dropped.
 
 use super::*;
-use crate::shard::fixture::{endpoint, message};
+use crate::{
+    metrics::Metrics,
+    shard::{
+        fixture::{self, endpoint},
+        memory::QueueMemory,
+    },
+};
 use std::num::NonZeroUsize;
+
+fn message(channel: &str, payload: &str) -> Rc<Queued> {
+    let memory = Rc::new(QueueMemory::new(Metrics::new(1, &[]).shard(0), usize::MAX));
+    Rc::new(Queued::new(fixture::message(channel, payload), memory))
+}
 
 const NOTICE: &str = r#"{"type":"gap"}"#;
 
@@ -31,12 +42,17 @@ fn drain(queue: &mut OutQueue) -> Vec<String> {
 #[test]
 fn a_queue_is_bounded_by_messages_and_by_bytes_but_an_empty_one_takes_any_message() {
     let by_messages = Endpoint { queue_messages: NonZeroUsize::new(2).unwrap(), ..endpoint() };
-    let by_bytes = Endpoint { queue_bytes: NonZeroUsize::new(10).unwrap(), ..endpoint() };
+    let by_bytes =
+        Endpoint { queue_bytes: NonZeroUsize::new(10 + 3 * OVERHEAD).unwrap(), ..endpoint() };
+    let tiny = Endpoint { queue_bytes: NonZeroUsize::MIN, ..endpoint() };
     let large = message("a", "larger than ten bytes");
-    assert!(OutQueue::new(Codec::WsRaw).fits(&large, &by_bytes));
+    assert!(OutQueue::new(Codec::WsRaw).fits(&large, &tiny));
     let queue = queue_of(&[("a", "1"), ("a", "2")], Codec::WsRaw);
     assert!(!queue.fits(&message("a", "3"), &by_messages));
-    assert!(queue.fits(&message("a", "3"), &by_bytes), "three frames of three bytes");
+    assert!(
+        queue.fits(&message("a", "3"), &by_bytes),
+        "three frames of three bytes and their overhead"
+    );
     assert!(!queue.fits(&message("a", "33333"), &by_bytes));
 }
 
@@ -93,6 +109,18 @@ fn a_partly_written_message_is_never_skipped_or_cleared() {
     assert_eq!(rest, b"irst");
     assert_eq!(queue.abandon(), 1, "nobody will get the rest of it");
     assert!(queue.is_empty());
+}
+
+#[test]
+fn a_message_of_which_the_transport_owes_a_byte_is_never_skipped_or_cleared() {
+    let mut queue = queue_of(&[("a", "first"), ("a", "second"), ("a", "third")], Codec::WsRaw);
+    queue.advance("??first".len(), |_, _| {});
+    queue.set_owed(true);
+    assert!(queue.skip_oldest());
+    assert!(!queue.skip_oldest(), "the second stays");
+    assert_eq!(queue.clear(), 0);
+    queue.set_owed(false);
+    assert_eq!(queue.clear(), 1);
 }
 
 #[test]
