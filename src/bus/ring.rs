@@ -53,11 +53,11 @@ pub struct RingReceiver(Arc<Ring>);
 #[derive(Debug)]
 struct Ring {
     limits: RingLimits,
-    state: Mutex<State>,
+    state: Mutex<RingState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
+struct RingState {
     events: VecDeque<Event>,
     bytes: usize,
     /// Dropped since the consumer was last told.
@@ -179,12 +179,12 @@ impl RingReceiver {
 
 impl Ring {
     /// Nothing that could panic runs under the lock, so a poisoned one is as good as any.
-    fn state(&self) -> MutexGuard<'_, State> {
+    fn state(&self) -> MutexGuard<'_, RingState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl RingState {
     fn push(&mut self, event: Event, limits: RingLimits) {
         self.bytes += event.bytes();
         self.events.push_back(event);

@@ -3,13 +3,15 @@
 #[path = "../../tests/it/rig/port.rs"]
 mod port;
 
+use crate::config;
 pub(super) use port::HeldPort;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Write},
-    os::unix::net::UnixStream,
-    path::PathBuf,
+    os::unix::net::{UnixListener, UnixStream},
+    path::{Path, PathBuf},
     process::{Child, Command as Process, Stdio},
+    thread,
     time::{Duration, Instant},
 };
 use tempfile::TempDir;
@@ -54,7 +56,7 @@ impl Server {
             let ended = self.child.try_wait().unwrap();
             assert!(ended.is_none(), "redis-server has ended: {}", self.log());
             assert!(Instant::now() < deadline, "redis-server does not answer: {}", self.log());
-            std::thread::sleep(Duration::from_millis(5));
+            thread::sleep(Duration::from_millis(5));
         }
     }
 
@@ -66,7 +68,7 @@ impl Server {
         self.directory.path().join("redis.sock")
     }
 
-    pub(super) fn directory(&self) -> &std::path::Path {
+    pub(super) fn directory(&self) -> &Path {
         self.directory.path()
     }
 
@@ -144,5 +146,54 @@ pub(super) fn read_reply(reader: &mut impl BufRead, reply: &mut Vec<String>) {
         }
         "*" => (0..rest.parse().unwrap()).for_each(|_| read_reply(reader, reply)),
         _ => reply.push(rest.to_owned()),
+    }
+}
+
+/// The configuration of a file, in which names of files are relative to this directory.
+pub(super) fn configured(directory: &Path, redis: &str) -> config::Redis {
+    let text = format!(
+        "[redis]\n{redis}\n[[endpoint]]\nname = \"a\"\npath = \"/a\"\nchannels = [\"a\"]\n\
+         auth = \"none\"\n"
+    );
+    let name = directory.join("sockway.toml");
+    let loaded = config::parse_with(&text, name.to_str().unwrap(), &|_| None);
+    loaded.unwrap_or_else(|error| panic!("{}", error.report())).config.redis
+}
+
+/// A server of few words: answers each command by what `answer` makes of its words.
+pub(super) fn fake(answer: impl Fn(&[String]) -> String + Send + 'static) -> (TempDir, PathBuf) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("fake.sock");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let mut reader = BufReader::new(stream.try_clone().unwrap());
+        loop {
+            let mut words = Vec::new();
+            if reader.fill_buf().is_ok_and(<[u8]>::is_empty) {
+                return;
+            }
+            read_reply(&mut reader, &mut words);
+            stream.write_all(answer(&words).as_bytes()).unwrap();
+        }
+    });
+    (directory, path)
+}
+
+/// An authority, and a server's and a client's certificate of it.
+pub(super) fn certify(directory: &Path) {
+    let openssl = |line: &str| {
+        let mut process = Process::new("openssl");
+        process.current_dir(directory).args(line.split(' ')).stderr(Stdio::null());
+        assert!(process.status().expect("openssl is installed").success(), "{line}");
+    };
+    let key = "-nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1";
+    openssl(&format!("req -x509 {key} -subj /CN=ca -keyout ca.key -out ca.pem"));
+    for name in ["server", "client"] {
+        openssl(&format!(
+            "req -x509 {key} -subj /CN={name} -keyout {name}.key -out {name}.pem -CA ca.pem \
+             -CAkey ca.key -addext subjectAltName=DNS:localhost -addext \
+             basicConstraints=critical,CA:FALSE"
+        ));
     }
 }

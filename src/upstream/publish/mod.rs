@@ -3,10 +3,14 @@
 //! It fails and is dialled again on its own; the connection that subscribes is none of its business.
 //! Redis may close it for idleness at any time, which is no failure: it is dialled again when there is
 //! something to publish, and what was under way just then is published once more.
+//!
+//! Rooms: `dial` and `commands`, the connection itself.
 
 mod commands;
+mod dial;
 
-pub(super) use commands::{CommandConnection, CommandDialler};
+pub(super) use commands::CommandConnection;
+pub(super) use dial::CommandDialler;
 
 use super::{
     backoff::Backoff,
@@ -29,7 +33,7 @@ pub(super) trait PublishConnection: Send + 'static {
 
 /// Publishes over a connection that is made and mended as needed.
 pub(super) struct Publisher<C: Connect> {
-    state: State<C::Publisher>,
+    state: PublisherState<C::Publisher>,
     target: Target,
     /// What is being published, or will be once there is a connection.
     order: Option<Order>,
@@ -47,7 +51,7 @@ struct Order {
     again: bool,
 }
 
-enum State<P> {
+enum PublisherState<P> {
     /// Not wanted.
     Off,
     Waiting {
@@ -90,18 +94,18 @@ pub(super) enum PublishOutcome {
 impl<C: Connect> Publisher<C> {
     pub(super) fn new(backoff: Backoff, timeout: Duration) -> Self {
         let target = Target::default();
-        Self { state: State::Off, target, order: None, backoff, timeout, failing: None }
+        Self { state: PublisherState::Off, target, order: None, backoff, timeout, failing: None }
     }
 
     /// Closes the connection and makes none until [`Publisher::start`].
     pub(super) fn stop(&mut self) {
-        self.state = State::Off;
+        self.state = PublisherState::Off;
         self.order = None;
     }
 
     /// Whether it is to make no connection.
     pub(super) fn is_off(&self) -> bool {
-        matches!(self.state, State::Off)
+        matches!(self.state, PublisherState::Off)
     }
 
     /// Dials this server now.
@@ -112,19 +116,22 @@ impl<C: Connect> Publisher<C> {
     }
 
     fn dial(&mut self, connect: &C, now: Instant) {
-        self.state = State::Dialling { dial: connect.publisher(&self.target), started: now };
+        self.state =
+            PublisherState::Dialling { dial: connect.publisher(&self.target), started: now };
     }
 
     /// Waits for what happens next. Cancel-safe.
     pub(super) async fn next(&mut self) -> PublishEvent<C::Publisher> {
         match &mut self.state {
-            State::Off | State::Waiting { .. } | State::Closed => pending().await,
-            State::Dialling { dial, .. } => PublishEvent::Dialled(dial.await),
-            State::Ready(connection) => {
+            PublisherState::Off | PublisherState::Waiting { .. } | PublisherState::Closed => {
+                pending().await
+            }
+            PublisherState::Dialling { dial, .. } => PublishEvent::Dialled(dial.await),
+            PublisherState::Ready(connection) => {
                 connection.closed().await;
                 PublishEvent::Closed
             }
-            State::Publishing { connection, reply, .. } => tokio::select! {
+            PublisherState::Publishing { connection, reply, .. } => tokio::select! {
                 biased;
                 reply = reply => PublishEvent::Published(reply),
                 () = connection.closed() => {
@@ -145,18 +152,18 @@ impl<C: Connect> Publisher<C> {
         match event {
             PublishEvent::Closed => {
                 debug!("Redis has closed the idle command connection");
-                self.state = State::Closed;
+                self.state = PublisherState::Closed;
                 PublishOutcome::Nothing
             }
             PublishEvent::Dialled(Ok(connection)) => {
-                self.state = State::Ready(connection);
+                self.state = PublisherState::Ready(connection);
                 self.send(now);
                 PublishOutcome::Connected
             }
             PublishEvent::Dialled(Err(error)) => self.fail("connection", &error, now),
             PublishEvent::Published(Ok(())) => {
-                if let State::Publishing { connection, .. } = self.take_state() {
-                    self.state = State::Ready(connection);
+                if let PublisherState::Publishing { connection, .. } = self.take_state() {
+                    self.state = PublisherState::Ready(connection);
                 }
                 (self.order, self.failing) = (None, None);
                 self.backoff.reset();
@@ -178,18 +185,19 @@ impl<C: Connect> Publisher<C> {
         }
     }
 
-    fn take_state(&mut self) -> State<C::Publisher> {
-        std::mem::replace(&mut self.state, State::Off)
+    fn take_state(&mut self) -> PublisherState<C::Publisher> {
+        std::mem::replace(&mut self.state, PublisherState::Off)
     }
 
     /// Drops the connection and plans the next dial.
     fn fail(&mut self, what: &str, error: &LinkError, now: Instant) -> PublishOutcome {
         let since = *self.failing.get_or_insert(now);
         let from = match self.take_state() {
-            State::Dialling { started, .. } => started,
+            PublisherState::Dialling { started, .. } => started,
             _ => now,
         };
-        self.state = State::Waiting { until: self.backoff.after(error, now - since, from) };
+        self.state =
+            PublisherState::Waiting { until: self.backoff.after(error, now - since, from) };
         self.order = None;
         debug!(%error, "Redis command connection: {what} failed");
         PublishOutcome::Failed(format!("cannot probe: {what} failed: {error}"))
@@ -198,8 +206,8 @@ impl<C: Connect> Publisher<C> {
     /// Does what time asks for: dials again, or gives a PUBLISH up.
     pub(super) fn tick(&mut self, connect: &C, now: Instant) -> PublishOutcome {
         match &self.state {
-            State::Waiting { until } if *until <= now => self.dial(connect, now),
-            State::Publishing { deadline, .. } if *deadline <= now => {
+            PublisherState::Waiting { until } if *until <= now => self.dial(connect, now),
+            PublisherState::Publishing { deadline, .. } if *deadline <= now => {
                 let error = LinkError::Lost(format!("no answer within {:?}", self.timeout));
                 return self.fail("PUBLISH", &error, now);
             }
@@ -211,15 +219,18 @@ impl<C: Connect> Publisher<C> {
     /// When [`Publisher::tick`] must be called next.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match &self.state {
-            State::Waiting { until } => Some(*until),
-            State::Publishing { deadline, .. } => Some(*deadline),
-            State::Off | State::Dialling { .. } | State::Ready(_) | State::Closed => None,
+            PublisherState::Waiting { until } => Some(*until),
+            PublisherState::Publishing { deadline, .. } => Some(*deadline),
+            PublisherState::Off
+            | PublisherState::Dialling { .. }
+            | PublisherState::Ready(_)
+            | PublisherState::Closed => None,
         }
     }
 
     /// Whether [`Publisher::publish`] may be called.
     pub(super) fn is_ready(&self) -> bool {
-        matches!(self.state, State::Ready(_) | State::Closed)
+        matches!(self.state, PublisherState::Ready(_) | PublisherState::Closed)
     }
 
     /// Publishes; only when [`Publisher::is_ready`].
@@ -232,16 +243,16 @@ impl<C: Connect> Publisher<C> {
     ) {
         self.order = Some(Order { channel, payload, again: false });
         match self.state {
-            State::Closed => self.dial(connect, now),
+            PublisherState::Closed => self.dial(connect, now),
             _ => self.send(now),
         }
     }
 
     fn send(&mut self, now: Instant) {
         self.state = match (self.take_state(), &self.order) {
-            (State::Ready(connection), Some(order)) => {
+            (PublisherState::Ready(connection), Some(order)) => {
                 let reply = connection.publish(&order.channel, &order.payload);
-                State::Publishing { connection, reply, deadline: now + self.timeout }
+                PublisherState::Publishing { connection, reply, deadline: now + self.timeout }
             }
             (state, _) => state,
         };

@@ -56,13 +56,13 @@ struct Entry {
     /// ends one linger early.
     left: u32,
     node: Node,
-    state: State,
+    state: ChannelState,
     /// Was subscribed on a link that is lost: messages may have been missed since.
     missed: Option<GapReason>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
+enum ChannelState {
     Queued,
     Asked,
     /// `leaving`: it stands in `lingering` or `to_unsubscribe`.
@@ -146,10 +146,10 @@ impl Table {
             None => Route::Unknown,
             Some((_, entry)) if entry.node != node => Route::Stale,
             Some((name, entry)) => match entry.state {
-                State::Subscribed { .. } => Route::To(name, entry.wanted),
+                ChannelState::Subscribed { .. } => Route::To(name, entry.wanted),
                 // Who joined since the UNSUBSCRIBE was sent has been told of nothing yet.
-                State::Releasing => Route::To(name, 0),
-                State::Queued | State::Asked | State::Refused => Route::Stale,
+                ChannelState::Releasing => Route::To(name, 0),
+                ChannelState::Queued | ChannelState::Asked | ChannelState::Refused => Route::Stale,
             },
         }
     }
@@ -162,10 +162,10 @@ impl Table {
         self.wanted += usize::from(entry.wanted == 0);
         entry.wanted |= 1 << shard;
         match entry.state {
-            State::Subscribed { .. } => Joined::Subscribed,
-            State::Refused => Joined::Refused,
+            ChannelState::Subscribed { .. } => Joined::Subscribed,
+            ChannelState::Refused => Joined::Refused,
             _ if self.queues.linked => Joined::Pending,
-            State::Queued | State::Asked | State::Releasing => Joined::NoLink,
+            ChannelState::Queued | ChannelState::Asked | ChannelState::Releasing => Joined::NoLink,
         }
     }
 
@@ -175,7 +175,7 @@ impl Table {
             wanted: 1 << shard,
             left: 0,
             node: ONLY_NODE,
-            state: State::Queued,
+            state: ChannelState::Queued,
             missed: None,
         };
         self.entries.insert(channel.clone(), entry);
@@ -197,12 +197,15 @@ impl Table {
         // Whoever joins from now on was not there and misses nothing.
         entry.missed = None;
         match entry.state {
-            State::Subscribed { .. } => self.start_linger(channel, now),
+            ChannelState::Subscribed { .. } => self.start_linger(channel, now),
             // Without a link nothing stands in a queue, so nothing has to look at the entry again.
             _ if !self.queues.linked => drop(self.entries.remove(channel)),
             // Queued, asked and releasing entries end where their command does. A refusal is
             // remembered for a while, so that joining again and again does not ask again and again.
-            State::Queued | State::Asked | State::Refused | State::Releasing => {}
+            ChannelState::Queued
+            | ChannelState::Asked
+            | ChannelState::Refused
+            | ChannelState::Releasing => {}
         }
     }
 
@@ -210,8 +213,8 @@ impl Table {
         let left = self.millis(now);
         let Some(entry) = self.entries.get_mut(channel) else { return };
         entry.left = left;
-        if entry.state != (State::Subscribed { leaving: true }) {
-            entry.state = State::Subscribed { leaving: true };
+        if entry.state != (ChannelState::Subscribed { leaving: true }) {
+            entry.state = ChannelState::Subscribed { leaving: true };
             self.lingering.push_back((now + self.linger, channel.clone()));
         }
     }
@@ -241,11 +244,11 @@ impl Table {
     fn is_over(&mut self, channel: &ChannelName, now: Instant) -> bool {
         let millis = self.millis(now);
         let Some(entry) = self.entries.get_mut(channel) else { return false };
-        if !matches!(entry.state, State::Subscribed { .. }) {
+        if !matches!(entry.state, ChannelState::Subscribed { .. }) {
             return false; // Redis has let go of it unasked.
         }
         if entry.wanted != 0 {
-            entry.state = State::Subscribed { leaving: false };
+            entry.state = ChannelState::Subscribed { leaving: false };
             return false;
         }
         let age = Duration::from_millis(millis.wrapping_sub(entry.left).into());
@@ -281,7 +284,7 @@ impl Table {
     /// Redis has confirmed a channel. `None`: it was not asked for.
     pub(super) fn confirm(&mut self, channel: &str, now: Instant) -> Option<Answered> {
         let (channel, entry) = self.asked(channel)?;
-        entry.state = State::Subscribed { leaving: false };
+        entry.state = ChannelState::Subscribed { leaving: false };
         let answered = Answered { channel, shards: entry.wanted, gap: entry.missed.take() };
         self.subscribed += 1;
         self.queues.suspects.remove(&answered.channel);
@@ -295,7 +298,7 @@ impl Table {
     /// refusal, since nobody knows when the channel will be back, and once more when it is.
     pub(super) fn refuse(&mut self, channel: &str) -> Option<Answered> {
         let (channel, entry) = self.asked(channel)?;
-        entry.state = State::Refused;
+        entry.state = ChannelState::Refused;
         let (shards, missed) = (entry.wanted, entry.missed);
         self.refused += 1;
         let is_new = self.queues.suspect(&channel);
@@ -306,7 +309,7 @@ impl Table {
         let (name, _) = self.entries.get_key_value(channel)?;
         let name = name.clone();
         let entry = self.entries.get_mut(channel)?;
-        (entry.state == State::Asked).then_some((name, entry))
+        (entry.state == ChannelState::Asked).then_some((name, entry))
     }
 
     /// Whether any refusal is remembered.
@@ -321,11 +324,11 @@ impl Table {
         }
         let queues = &mut self.queues;
         self.entries.retain(|channel, entry| {
-            if entry.state != State::Refused {
+            if entry.state != ChannelState::Refused {
                 return true;
             }
             if entry.wanted != 0 {
-                entry.state = State::Queued;
+                entry.state = ChannelState::Queued;
                 queues.subscribe(channel.clone());
             }
             entry.wanted != 0
@@ -343,7 +346,7 @@ impl Table {
                 continue;
             }
             let Some(entry) = self.entries.get_mut(&channel) else { continue };
-            entry.state = State::Releasing;
+            entry.state = ChannelState::Releasing;
             self.subscribed -= 1;
             batch.push(channel);
         }
@@ -357,8 +360,8 @@ impl Table {
         let (name, _) = self.entries.get_key_value(channel)?;
         let name = name.clone();
         let entry = self.entries.get_mut(channel)?;
-        let unasked = matches!(entry.state, State::Subscribed { .. });
-        if !unasked && entry.state != State::Releasing {
+        let unasked = matches!(entry.state, ChannelState::Subscribed { .. });
+        if !unasked && entry.state != ChannelState::Releasing {
             return None;
         }
         self.subscribed -= usize::from(unasked);
@@ -366,7 +369,7 @@ impl Table {
             self.entries.remove(&name);
             return None;
         }
-        entry.state = State::Queued;
+        entry.state = ChannelState::Queued;
         entry.missed = unasked.then_some(GapReason::RedisMoved);
         self.queues.subscribe(name.clone());
         unasked.then_some(name)
@@ -386,15 +389,15 @@ impl Table {
         (self.subscribed, self.refused) = (0, 0);
         let mut lost = LostChannels::default();
         self.entries.retain(|channel, entry| {
-            let before = std::mem::replace(&mut entry.state, State::Queued);
+            let before = std::mem::replace(&mut entry.state, ChannelState::Queued);
             match before {
                 _ if entry.wanted == 0 => return false,
-                State::Subscribed { .. } => {
+                ChannelState::Subscribed { .. } => {
                     entry.missed = Some(reason);
                     lost.confirmed.push(channel.clone());
                 }
-                State::Refused => {}
-                State::Queued | State::Asked | State::Releasing => {
+                ChannelState::Refused => {}
+                ChannelState::Queued | ChannelState::Asked | ChannelState::Releasing => {
                     lost.unanswered.push((channel.clone(), entry.wanted));
                 }
             }
@@ -445,7 +448,7 @@ fn take(
             entries.remove(&channel);
             continue;
         }
-        entry.state = State::Asked;
+        entry.state = ChannelState::Asked;
         batch.push(channel);
     }
     batch

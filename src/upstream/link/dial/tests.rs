@@ -5,31 +5,17 @@ use crate::{
     secret::Secret,
     upstream::{
         link::{Arrival, Command, Credentials, Link as _, Login, Role},
-        test_server::{HeldPort, Server, command, read_reply},
+        test_server::{HeldPort, Server, certify, command, configured, fake, read_reply},
     },
 };
 use std::{
     io::{BufReader, Write as _},
     net::{Ipv4Addr, TcpListener},
     os::unix::net::{UnixListener, UnixStream as Socket},
-    path::PathBuf,
-    process::{Command as Process, Stdio},
     thread,
 };
-use tempfile::TempDir;
 
 const PATIENCE: Duration = Duration::from_secs(30);
-
-/// The configuration of a file, in which names of files are relative to this directory.
-fn configured(directory: &Path, redis: &str) -> config::Redis {
-    let text = format!(
-        "[redis]\n{redis}\n[[endpoint]]\nname = \"a\"\npath = \"/a\"\nchannels = [\"a\"]\n\
-         auth = \"none\"\n"
-    );
-    let name = directory.join("sockway.toml");
-    let loaded = config::parse_with(&text, name.to_str().unwrap(), &|_| None);
-    loaded.unwrap_or_else(|error| panic!("{}", error.report())).config.redis
-}
 
 fn settings(socket: &Path) -> config::Redis {
     configured(Path::new(""), &format!("url = \"redis+unix://{}\"", socket.display()))
@@ -87,26 +73,6 @@ fn publish_numbers(socket: &Path, count: usize) -> thread::JoinHandle<()> {
 fn held() -> (u16, HeldPort) {
     let held = HeldPort::new().unwrap();
     (held.address().port(), held)
-}
-
-/// A server of few words: answers each command by what `answer` makes of its words.
-fn fake(answer: impl Fn(&[String]) -> String + Send + 'static) -> (TempDir, PathBuf) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("fake.sock");
-    let listener = UnixListener::bind(&path).unwrap();
-    thread::spawn(move || {
-        let (mut stream, _) = listener.accept().unwrap();
-        let mut reader = BufReader::new(stream.try_clone().unwrap());
-        loop {
-            let mut words = Vec::new();
-            if std::io::BufRead::fill_buf(&mut reader).is_ok_and(<[u8]>::is_empty) {
-                return;
-            }
-            read_reply(&mut reader, &mut words);
-            stream.write_all(answer(&words).as_bytes()).unwrap();
-        }
-    });
-    (directory, path)
 }
 
 #[tokio::test]
@@ -334,24 +300,6 @@ async fn tls_uses_ca_file_and_the_client_certificate() {
     let settings = with(whole);
     let dialler = Dialler::new(&settings, Credentials::new(&settings));
     dialler.follow("127.0.0.1".to_owned(), port).dial().await.expect("named localhost");
-}
-
-/// An authority, and a server's and a client's certificate of it.
-fn certify(directory: &Path) {
-    let openssl = |line: &str| {
-        let mut process = Process::new("openssl");
-        process.current_dir(directory).args(line.split(' ')).stderr(Stdio::null());
-        assert!(process.status().expect("openssl is installed").success(), "{line}");
-    };
-    let key = "-nodes -days 2 -newkey ec -pkeyopt ec_paramgen_curve:prime256v1";
-    openssl(&format!("req -x509 {key} -subj /CN=ca -keyout ca.key -out ca.pem"));
-    for name in ["server", "client"] {
-        openssl(&format!(
-            "req -x509 {key} -subj /CN={name} -keyout {name}.key -out {name}.pem -CA ca.pem \
-             -CAkey ca.key -addext subjectAltName=DNS:localhost -addext \
-             basicConstraints=critical,CA:FALSE"
-        ));
-    }
 }
 
 #[tokio::test]
