@@ -311,7 +311,11 @@ fn a_certificate_that_this_machine_does_not_trust_is_told_as_such() {
     let url = format!("wss://{}/ws/me", tls.address());
     let said = doctor(&settings(&plain), &["--url", &url]);
     assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
-    said.assert("fail", "url tls", &["ca used as end entity", "-> it is an authority's certificate"]);
+    said.assert(
+        "fail",
+        "url tls",
+        &["ca used as end entity", "-> it is an authority's certificate"],
+    );
 
     let redis = settings(&plain).set("redis.url", tls.url().replace("redis://", "rediss://"));
     let said = doctor(&redis, &[]);
