@@ -1,6 +1,6 @@
 //! The configuration in effect: every key with its value, defaults included, variables replaced.
 //!
-//! `check --print` shows it, secrets masked; a reload compares two of them ([`plan`](super::plan)).
+//! `check --print` shows it, secrets masked; a reload compares two of them (`plan`).
 //! What stands behind a mask, or in a file, is compared by its SHA-256, so that no second copy of a
 //! secret is kept and none can be printed.
 

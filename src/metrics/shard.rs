@@ -14,7 +14,7 @@ use std::{
 /// What one shard counts. Written only by that shard's thread.
 #[derive(Debug)]
 pub struct ShardMetrics {
-    /// Gaps that reached a session, by [`GapReason::index`].
+    /// Gaps that reached a session, by `GapReason::index`.
     pub gaps: [LocalCounter; GapReason::ALL.len()],
     /// Memory that the sessions' queues hold now, a message that many wait for once.
     pub queued_bytes: LocalGauge,
@@ -30,13 +30,13 @@ pub struct ShardMetrics {
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
     pub opened: LocalCounter,
-    /// By [`CloseReason::index`].
+    /// By `CloseReason::index`.
     pub closed: [LocalCounter; CloseReason::ALL.len()],
     /// Messages flushed to a socket, once for each socket.
     pub deliveries: LocalCounter,
     /// Bytes of those messages' frames.
     pub delivered_bytes: LocalCounter,
-    /// By [`MissedReason::index`].
+    /// By `MissedReason::index`.
     pub missed: [LocalCounter; MissedReason::ALL.len()],
 }
 

@@ -250,3 +250,6 @@ fn shown_kid(key: &RawValue) -> String {
         Err(_) => "no kid".to_owned(),
     }
 }
+
+#[cfg(test)]
+mod tests;

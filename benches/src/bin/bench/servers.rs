@@ -211,11 +211,7 @@ pub(crate) struct Settings {
 
 impl Settings {
     pub(crate) fn usual(place: &Place) -> Self {
-        Self {
-            cores: place.server_cores().to_vec(),
-            ping_interval: "25s",
-            tls: false,
-        }
+        Self { cores: place.server_cores().to_vec(), ping_interval: "25s", tls: false }
     }
 }
 
