@@ -10,15 +10,15 @@ pub(crate) mod fuzz;
 mod head;
 mod origin;
 mod pending_connection;
+mod refuse;
 mod upgrade;
 
 use super::{
-    admission::{AddressPermit, Admitted, Arrival, OverLimit, Permit, UserPermit},
+    admission::{AddressPermit, Admitted, Arrival, Permit, UserPermit},
     response,
     state::ServerState,
 };
 use crate::{
-    auth::Reject,
     endpoint::{EndpointName, Matched},
     identity::Identity,
     net::Transport,
@@ -27,21 +27,19 @@ use crate::{
     shard::{SessionSpec, Shard, Subscription},
 };
 use bytes::Bytes;
-use decide::Denied;
 use futures_util::FutureExt as _;
 use head::{Received, RequestHead};
 use hyper::Method;
 use pending_connection::PendingConnection;
 use std::{
     future::Future,
-    io,
     net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
 use tokio::time::{sleep_until, timeout_at};
-use tracing::{debug, error, warn};
+use tracing::{debug, error};
 use upgrade::Upgrade;
 
 /// How long a client over the limits may take to send its request.
@@ -135,31 +133,6 @@ impl Handshake {
                 drop(pending);
                 self.end_without_session(no_session, transport).await;
                 drop(connection);
-            }
-        }
-    }
-
-    /// Refuses a connection over the limits, by what is wrong with its request if anything is. Ends
-    /// without waiting for the client when others need the place.
-    async fn turn_away(mut self, mut transport: Transport, mut over_limit: OverLimit) {
-        let late = self.end(over_limit.refusal);
-        let end = async {
-            tokio::select! {
-                refusal = late => refusal,
-                () = over_limit.place.cut_off() => over_limit.refusal,
-            }
-        };
-        let refusal = match self.recognise(&mut transport, end).await {
-            Ok(_) => over_limit.refusal,
-            Err(NoSession::Refused(refusal)) => refusal,
-            Err(NoSession::Gone) => return,
-        };
-        if self.refuse(refusal, &mut transport).await.is_ok() {
-            tokio::select! {
-                biased;
-                // First: at once it discards what has come, or the kernel would reset the connection.
-                () = response::linger(transport) => {}
-                () = over_limit.place.cut_off() => {}
             }
         }
     }
@@ -263,50 +236,6 @@ impl Handshake {
         } else {
             debug!(session = %pending.id(), "the client closed before its 101");
         }
-    }
-
-    async fn end_without_session(&self, no_session: NoSession, mut transport: Transport) {
-        match no_session {
-            NoSession::Gone => debug!(endpoint = self.name(), "the client closed"),
-            NoSession::Refused(refusal) => {
-                if self.refuse(refusal, &mut transport).await.is_ok() {
-                    response::linger(transport).await;
-                }
-            }
-        }
-    }
-
-    /// Logs why a token or a request gives no channels: the client is told the code alone.
-    fn denied(&self, denied: Denied) -> Refusal {
-        let Denied { refusal, cause } = denied;
-        let Some(cause) = cause else { return refusal };
-        let endpoint = self.name().unwrap_or_default();
-        let before = self.state.causes.to_log(&format!("{endpoint} {cause}"), Instant::now());
-        if let Some(before) = before {
-            warn!(endpoint, code = refusal.label(), cause, before, "handshake refused");
-        }
-        refusal
-    }
-
-    /// Answers with a refusal and stops writing.
-    async fn refuse(&self, refusal: Refusal, transport: &mut Transport) -> io::Result<()> {
-        self.state.metrics.handshake_refused(refusal);
-        debug!(endpoint = self.name(), code = refusal.label(), "handshake refused");
-        let answer = self
-            .closing_answer(refusal)
-            .unwrap_or_else(|| response::refused(refusal, self.method.as_ref(), SystemTime::now()));
-        let written = response::write_last(transport, &answer).await;
-        self.answered();
-        written
-    }
-
-    /// The answer of `auth.reject = "close"`, where it applies.
-    fn closing_answer(&self, refusal: Refusal) -> Option<Vec<u8>> {
-        let Upgrade { accept_key, subprotocol } = self.upgrade.as_ref()?;
-        let applies = self.state.config.auth.reject == Reject::Close;
-        applies
-            .then(|| response::switching_and_closing(accept_key, *subprotocol, refusal))
-            .flatten()
     }
 
     fn answered(&self) {

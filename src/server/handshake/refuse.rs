@@ -1,0 +1,90 @@
+//! How a handshake ends without a session: its answer, what is logged, and the lingering close.
+
+use super::{Handshake, NoSession, decide::Denied, upgrade::Upgrade};
+use crate::{
+    auth::Reject,
+    net::Transport,
+    reason::Refusal,
+    server::{admission::OverLimit, response},
+};
+use std::{
+    io,
+    time::{Instant, SystemTime},
+};
+use tracing::{debug, warn};
+
+impl Handshake {
+    /// Refuses a connection over the limits, by what is wrong with its request if anything is. Ends
+    /// without waiting for the client when others need the place.
+    pub(super) async fn turn_away(mut self, mut transport: Transport, mut over_limit: OverLimit) {
+        let late = self.end(over_limit.refusal);
+        let end = async {
+            tokio::select! {
+                refusal = late => refusal,
+                () = over_limit.place.cut_off() => over_limit.refusal,
+            }
+        };
+        let refusal = match self.recognise(&mut transport, end).await {
+            Ok(_) => over_limit.refusal,
+            Err(NoSession::Refused(refusal)) => refusal,
+            Err(NoSession::Gone) => return,
+        };
+        if self.refuse(refusal, &mut transport).await.is_ok() {
+            tokio::select! {
+                biased;
+                // First: at once it discards what has come, or the kernel would reset the connection.
+                () = response::linger(transport) => {}
+                () = over_limit.place.cut_off() => {}
+            }
+        }
+    }
+
+    /// Answers a client that is still there, and ends the connection.
+    pub(super) async fn end_without_session(
+        &self,
+        no_session: NoSession,
+        mut transport: Transport,
+    ) {
+        match no_session {
+            NoSession::Gone => debug!(endpoint = self.name(), "the client closed"),
+            NoSession::Refused(refusal) => {
+                if self.refuse(refusal, &mut transport).await.is_ok() {
+                    response::linger(transport).await;
+                }
+            }
+        }
+    }
+
+    /// Logs why a token or a request gives no channels: the client is told the code alone.
+    pub(super) fn denied(&self, denied: Denied) -> Refusal {
+        let Denied { refusal, cause } = denied;
+        let Some(cause) = cause else { return refusal };
+        let endpoint = self.name().unwrap_or_default();
+        let before = self.state.causes.to_log(&format!("{endpoint} {cause}"), Instant::now());
+        if let Some(before) = before {
+            warn!(endpoint, code = refusal.label(), cause, before, "handshake refused");
+        }
+        refusal
+    }
+
+    /// Answers with a refusal and stops writing.
+    async fn refuse(&self, refusal: Refusal, transport: &mut Transport) -> io::Result<()> {
+        self.state.metrics.handshake_refused(refusal);
+        debug!(endpoint = self.name(), code = refusal.label(), "handshake refused");
+        let answer = self
+            .closing_answer(refusal)
+            .unwrap_or_else(|| response::refused(refusal, self.method.as_ref(), SystemTime::now()));
+        let written = response::write_last(transport, &answer).await;
+        self.answered();
+        written
+    }
+
+    /// The answer of `auth.reject = "close"`, where it applies.
+    fn closing_answer(&self, refusal: Refusal) -> Option<Vec<u8>> {
+        let Upgrade { accept_key, subprotocol } = self.upgrade.as_ref()?;
+        let applies = self.state.config.auth.reject == Reject::Close;
+        applies
+            .then(|| response::switching_and_closing(accept_key, *subprotocol, refusal))
+            .flatten()
+    }
+}
