@@ -26,7 +26,7 @@ use std::{
 /// The secret of [`CONFIGURATION`].
 const SECRET: &str = "0123456789abcdef0123456789abcdef";
 
-/// What requests, tokens and paths are held against: every source of tokens, every placeholder. The
+/// What requests, tokens and paths are checked against: every source of tokens, every placeholder. The
 /// static token is `test`.
 const CONFIGURATION: &str = r#"
 [server]

@@ -12,7 +12,7 @@ fn main() -> ExitCode {
     // are none to disable, nothing is lost.
     #[cfg(target_os = "linux")]
     let _ = rustix::thread::disable_transparent_huge_pages(true);
-    // First of all: whoever needs TLS later must find one provider, and the same one. It can only
+    // First of all: every later use of TLS must find one provider, and the same one. It can only
     // fail when there already is one.
     let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
     sockway::cli::main()

@@ -1,4 +1,4 @@
-//! Where the process is in its life. One `watch` channel carries it to whoever must know.
+//! Where the process is in its life. One `watch` channel carries it to every part that must know.
 
 /// The phases, in their order; a process never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]

@@ -26,7 +26,7 @@ pub(super) fn text(
     answer
 }
 
-/// JSON, with a line end for whoever reads it in a terminal.
+/// JSON, with a line end so that it reads well in a terminal.
 pub(super) fn json(status: StatusCode, body: &impl Serialize) -> AdminResponse {
     text(status, "application/json", line(body))
 }

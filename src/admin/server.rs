@@ -24,8 +24,8 @@ use tokio::{
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-/// Connections at once. For one more the oldest is cut, one that waits for a request first: whoever
-/// holds places and says nothing must not keep a health check out.
+/// Connections at once. For one more the oldest is cut, one that waits for a request first: a client
+/// that holds places and says nothing must not keep a health check out.
 pub(super) const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.

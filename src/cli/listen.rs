@@ -106,7 +106,7 @@ async fn print_all(socket: Socket) -> Result<(), Failure> {
             _ => Ok(()),
         };
         if printed.is_err() {
-            return Ok(()); // `sockway listen … | head`: whoever read has seen enough.
+            return Ok(()); // `sockway listen … | head`: the reader has ended.
         }
     }
 }

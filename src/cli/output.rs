@@ -6,7 +6,7 @@ use tokio::io::AsyncWriteExt;
 /// A line of results, on stdout.
 ///
 /// # Errors
-/// When stdout is closed: whoever asked has stopped reading.
+/// When stdout is closed: its reader has stopped reading.
 pub(super) fn line(text: impl AsRef<[u8]>) -> io::Result<()> {
     let mut stdout = io::stdout().lock();
     stdout.write_all(text.as_ref())?;

@@ -102,7 +102,7 @@ impl Endpoint {
     ) -> Result<Vec<String>, Unfilled> {
         let unfilled = |refusal, cause: &str| Unfilled::new(refusal, placeholder, cause);
         let missing = || unfilled(Refusal::ClaimMissing, "is missing");
-        let absent = || unfilled(Refusal::ValueNotAllowed, "is missing, or is there twice");
+        let absent = || unfilled(Refusal::ValueNotAllowed, "is missing, or a duplicate");
         let items = match placeholder {
             Placeholder::User => vec![values.identity.ok_or_else(missing)?.user.to_string()],
             Placeholder::Claim(name) => values
@@ -150,7 +150,7 @@ fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
     Some(list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1).map(str::to_owned).collect())
 }
 
-/// `None` also for a name that is there twice: this side could mean the first while a proxy before it
+/// `None` also for a duplicate name: this side could mean the first while a proxy before it
 /// checked the last.
 fn query_value(query: &str, name: &str) -> Option<String> {
     let mut values = query.split('&').filter_map(|pair| {

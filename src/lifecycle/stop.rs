@@ -30,7 +30,7 @@ pub enum StopOutcome {
 ///
 /// `closed` resolves when nothing is open any more; it learns from the phase when to close. It is
 /// polled from the start, so that what fails meanwhile is noticed. `shutdown.timeout` counts from
-/// this call, not from the closing: whoever sends SIGKILL counts from the signal too.
+/// this call, not from the closing: a supervisor that sends SIGKILL counts from the signal too.
 ///
 /// # Errors
 /// What `closed` fails with; the sequence ends there.

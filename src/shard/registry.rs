@@ -247,7 +247,7 @@ impl Registry {
 
     /// Ends the sessions that are revoked, and remembers the revocation for those that are about to open.
     pub(super) async fn revoke(self: &Rc<Self>, revoke: Revoke) {
-        // First: whoever opens while the others are visited is asked.
+        // First: a session that opens while the others are visited is checked.
         self.revocations.borrow_mut().remember(revoke.clone(), tokio::time::Instant::now());
         if revoke == Revoke::Everyone {
             tokio::task::spawn_local(Rc::clone(self).revoke_everyone());

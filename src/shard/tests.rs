@@ -426,7 +426,7 @@ fn what_does_not_fit_is_offered_to_the_socket_before_it_is_judged() {
 #[test]
 fn queues_that_hold_too_much_together_lose_the_fullest_and_a_shared_frame_counts_once() {
     run(async {
-        // Three frames of 400,000 bytes, whoever waits for them, and not five.
+        // Three frames of 400,000 bytes, however many wait for them, and not five.
         let mut rig = Rig::with_queue_memory(1_500_000);
         let stuck = rig.connect(endpoint()).await;
         let later = rig.connect(endpoint()).await;

@@ -123,7 +123,7 @@ impl PrivateRedis {
                 Ok(Some(_)) => return Err(self.last_words()),
                 Err(error) => return Err(error.to_string()),
             }
-            // Whoever answers on that port could be another Redis that was faster.
+            // The server that answers on that port could be another Redis that was faster.
             if answers_as(self.port, self.child.id()) {
                 self.drain_output();
                 return Ok(());

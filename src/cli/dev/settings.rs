@@ -30,7 +30,7 @@ impl Ports {
         Self { public: port(public, PORT), admin: port(admin, ADMIN_PORT) }
     }
 
-    /// Gives a usual port up to whoever has it. `false`: that was not why it could not be bound, or
+    /// Leaves a usual port to the program that has it. `false`: that was not why it could not be bound, or
     /// this very port was asked for.
     pub(super) fn give_way(&mut self, error: &BindError) -> bool {
         let (port, source) = match error {
@@ -126,7 +126,7 @@ mod tests {
     }
 
     #[test]
-    fn a_usual_port_that_is_taken_is_left_to_whoever_has_it() {
+    fn a_usual_port_that_is_taken_is_left_to_the_program_that_has_it() {
         let mut ports = Ports::of(None, None);
         assert!(ports.give_way(&public_port_fails(io::ErrorKind::AddrInUse)));
         assert_eq!(ports, Ports { public: Port::Any, admin: Port::Usual(ADMIN_PORT) });

@@ -5,7 +5,7 @@
 use super::report::{Report, count};
 use std::time::{Duration, SystemTime};
 
-/// Whoever renews certificates by a program has done so when this few days are left.
+/// A program that renews certificates has done so when this few days are left.
 const FEW_DAYS: u64 = 14;
 
 const SEQUENCE: u8 = 0x30;

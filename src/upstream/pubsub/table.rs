@@ -194,7 +194,7 @@ impl Table {
             return;
         }
         self.wanted -= 1;
-        // Whoever joins from now on was not there and misses nothing.
+        // A shard that joins from now on was not there and misses nothing.
         entry.missed = None;
         match entry.state {
             ChannelState::Subscribed { .. } => self.start_linger(channel, now),
