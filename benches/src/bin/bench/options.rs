@@ -36,6 +36,9 @@ pub(crate) struct Options {
     /// The `sockway` program. `limit` and `load` are next to this one.
     #[arg(long, default_value = "target/release/sockway")]
     pub(crate) sockway: PathBuf,
+    /// Another build of `sockway`, measured in turns with this one: what has a change cost or gained?
+    #[arg(long)]
+    pub(crate) before: Option<PathBuf>,
     /// Where the peers' configurations are, and where they are installed.
     #[arg(long, default_value = "benches/peers")]
     pub(crate) peers: PathBuf,

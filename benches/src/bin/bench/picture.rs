@@ -61,7 +61,7 @@ fn svg(rows: &[Row]) -> String {
 
 fn bar(kind: Kind, ratio: f64, y: f64) -> String {
     let class = match kind {
-        Kind::Sockway => "sockway",
+        Kind::Sockway | Kind::Before => "sockway",
         Kind::Node => "node",
         Kind::Limit | Kind::Nchan => "nchan",
     };

@@ -30,6 +30,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         what: "64 messages in flight to 10,000 users' own channels",
         run: unicast,
     },
+    Scenario { name: "flood", what: "256 messages in flight to one socket", run: flood },
     Scenario {
         name: "storm",
         what: "10,000 connections with a JWT and two channels each",
@@ -99,6 +100,14 @@ fn each<T>(
         }
     }
     Ok(figures)
+}
+
+/// One figure of each build of Sockway.
+fn of_each_build<T>(
+    place: &Place,
+    mut measure: impl FnMut(Kind) -> Outcome<T>,
+) -> Outcome<Vec<(Kind, Vec<T>)>> {
+    place.builds().into_iter().map(|kind| Ok((kind, vec![measure(kind)?]))).collect()
 }
 
 impl Place<'_> {
@@ -226,15 +235,29 @@ fn unicast(place: &Place) -> Outcome<Vec<Row>> {
     }])
 }
 
+/// One socket reads everything: what a message costs on its way from Redis, not what a socket costs.
+fn flood(place: &Place) -> Outcome<Vec<Row>> {
+    let mut benches = connected(place, &place.limit_and_builds(), 1, "/all")?;
+    let messages = place.messages(1e6);
+    let windows = in_turn(place, &mut benches, |bench| closed(bench, place, messages, 256, "all"))?;
+    Ok(vec![Row {
+        what: "256 messages in flight to one socket: server CPU a message".to_owned(),
+        unit: "µs",
+        target: Target::None,
+        figures: figures(&windows, |window| window.server_cpu_micros_per_delivery),
+        note: held_back(&windows),
+    }])
+}
+
 fn storm(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(10_000);
     // As configured here, no peer checks tokens; they would be measured doing less work.
-    let kinds = [Kind::Limit, Kind::Sockway];
-    let mut figures = kinds.map(|kind| (kind, Vec::new()));
+    let kinds = place.limit_and_builds();
+    let mut figures: Vec<_> = kinds.into_iter().map(|kind| (kind, Vec::new())).collect();
     for _ in 0..place.pairs() {
         for (kind, values) in &mut figures {
             let mut bench = Bench::start(place, *kind, &Settings::usual(place))?;
-            let path = if *kind == Kind::Sockway { "/user?token={token}" } else { "/both/{ids}" };
+            let path = if kind.is_sockway() { "/user?token={token}" } else { "/both/{ids}" };
             values.push(connect(&mut bench, sockets, path)?.server_cpu_micros_per_connection);
         }
     }
@@ -244,7 +267,7 @@ fn storm(place: &Place) -> Outcome<Vec<Row>> {
         ),
         unit: "µs",
         target: Target::RatioAtMost(2.5),
-        figures: figures.into(),
+        figures,
         note: "The limit checks no token.".to_owned(),
     }])
 }
@@ -252,7 +275,7 @@ fn storm(place: &Place) -> Outcome<Vec<Row>> {
 fn memory(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(10_000);
     let plain = each(place, |kind| memory_of(place, kind, sockets, false))?;
-    let tls = vec![(Kind::Sockway, vec![memory_of(place, Kind::Sockway, sockets, true)?])];
+    let tls = of_each_build(place, |kind| memory_of(place, kind, sockets, true))?;
     let row = |grown: &[(Kind, Vec<Grown>)], what: &str, most, of: fn(&Grown) -> f64, note| Row {
         what: format!("idle connection with its own channel and a common one, {what}: PSS"),
         unit: "bytes",
@@ -302,7 +325,7 @@ fn memory_of(place: &Place, kind: Kind, sockets: usize, tls: bool) -> Outcome<Gr
         |after: u64| after.saturating_sub(connected.memory_before.pss) as f64 / sockets as f64;
     closed(&mut bench, place, 100, 100, "all")?;
     // The other servers do not ping, or ignore the interval: a minute is enough.
-    let seconds = if kind == Kind::Sockway { seconds } else { seconds.min(60) };
+    let seconds = if kind.is_sockway() { seconds } else { seconds.min(60) };
     let idle = bench.window(&format!("idle --seconds {seconds}"))?;
     Ok(Grown { fresh: grown(connected.memory_after.pss), used: grown(idle.memory.pss) })
 }
@@ -333,24 +356,28 @@ fn recovery(place: &Place) -> Outcome<Vec<Row>> {
     const CHANNELS: usize = 20;
     let sockets = place.sockets(5_000);
     let channels = (sockets * CHANNELS) as u64;
-    let mut bench = Bench::start(place, Kind::Sockway, &Settings::usual(place))?;
     let line = format!("connect --sockets {sockets} --channels {CHANNELS} --path /many?c={{ids}}");
-    let _: Connected = bench.step(&line)?;
-    let mut seconds = Vec::new();
-    for _ in 0..place.pairs() {
-        let answered = bench.redis.restart()?;
-        // Its control and probe channels are subscribed to as well.
-        processes::wait_until("the channels do not come back", || {
-            bench.redis.channels().is_ok_and(|held| held >= channels)
-        })?;
-        seconds.push(answered.elapsed().as_secs_f64());
-        sleep(Duration::from_millis(500));
+    let mut figures = Vec::new();
+    for kind in place.builds() {
+        let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
+        let _: Connected = bench.step(&line)?;
+        let mut seconds = Vec::new();
+        for _ in 0..place.pairs() {
+            let answered = bench.redis.restart()?;
+            // Its control and probe channels are subscribed to as well.
+            processes::wait_until("the channels do not come back", || {
+                bench.redis.channels().is_ok_and(|held| held >= channels)
+            })?;
+            seconds.push(answered.elapsed().as_secs_f64());
+            sleep(Duration::from_millis(500));
+        }
+        figures.push((kind, seconds));
     }
     Ok(vec![Row {
         what: format!("{channels} channels of {sockets} sessions back after a Redis restart"),
         unit: "s",
         target: Target::AtMost(1.0),
-        figures: vec![(Kind::Sockway, seconds)],
+        figures,
         note: "From Redis's first answer until it counts all channels as subscribed again."
             .to_owned(),
     }])
@@ -359,7 +386,7 @@ fn recovery(place: &Place) -> Outcome<Vec<Row>> {
 fn growth(place: &Place) -> Outcome<Vec<Row>> {
     let many = place.sockets(15_000);
     let few = (many / 15).max(1);
-    let mut benches = connected(place, &[Kind::Limit, Kind::Sockway], few, "/all")?;
+    let mut benches = connected(place, &place.limit_and_builds(), few, "/all")?;
     let cost = |benches: &mut [Bench], sockets: usize| {
         let messages = place.messages(1e6 / sockets as f64).max(3);
         in_turn(place, benches, |bench| {
@@ -384,15 +411,21 @@ fn growth(place: &Place) -> Outcome<Vec<Row>> {
 
 fn idle(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(10_000);
-    let mut benches = connected(place, &[Kind::Sockway], sockets, "/both/{ids}")?;
-    // One whole interval of pings.
-    let window: Window = benches[0].step("idle --seconds 25")?;
+    let mut pings = 0;
+    let figures = of_each_build(place, |kind| {
+        let mut bench = Bench::start(place, kind, &Settings::usual(place))?;
+        connect(&mut bench, sockets, "/both/{ids}")?;
+        // One whole interval of pings.
+        let window: Window = bench.step("idle --seconds 25")?;
+        pings = window.pings;
+        Ok(window.shares.server * 100.0)
+    })?;
     Ok(vec![Row {
         what: format!("idle CPU of {sockets} connections, pings every 25 s"),
         unit: "% of a core",
         target: Target::AtMost(1.0),
-        figures: vec![(Kind::Sockway, vec![window.shares.server * 100.0])],
-        note: format!("{} pings were answered in 25 s.", window.pings),
+        figures,
+        note: format!("{pings} pings were answered in 25 s."),
     }])
 }
 
@@ -480,7 +513,7 @@ fn slow(place: &Place) -> Outcome<Vec<Row>> {
         let _: Connected =
             bench.step("connect --sockets 1 --path /all --slow-bytes-per-second 1000")?;
         let window = bench.window(&format!("open --rate 200 --seconds {seconds} --size 4096"))?;
-        if kind == Kind::Sockway {
+        if kind.is_sockway() {
             closed = bench.metric("sockway_sessions_closed_total", "slow_consumer")?;
         }
         Ok(window.longest_silence_millis)

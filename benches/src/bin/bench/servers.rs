@@ -21,6 +21,8 @@ const NCHAN: &str = "installed/nginx/usr/lib/nginx/modules/ngx_nchan_module.so";
 pub(crate) enum Kind {
     Limit,
     Sockway,
+    /// The build of Sockway that is compared with.
+    Before,
     Node,
     Nchan,
 }
@@ -30,10 +32,15 @@ impl Kind {
         matches!(self, Self::Node | Self::Nchan)
     }
 
+    pub(crate) fn is_sockway(self) -> bool {
+        matches!(self, Self::Sockway | Self::Before)
+    }
+
     pub(crate) fn name(self) -> &'static str {
         match self {
             Self::Limit => "limit",
             Self::Sockway => "Sockway",
+            Self::Before => "Sockway before",
             Self::Node => "Node ws + ioredis",
             Self::Nchan => "nginx + Nchan",
         }
@@ -85,9 +92,26 @@ impl<'a> Place<'a> {
         Ok(files)
     }
 
+    /// The program of this build of Sockway.
+    fn sockway(&self, kind: Kind) -> &Path {
+        let before = self.options.before.as_deref().filter(|_| kind == Kind::Before);
+        before.unwrap_or(&self.options.sockway)
+    }
+
+    /// Sockway, and the build that it is compared with.
+    pub(crate) fn builds(&self) -> Vec<Kind> {
+        let before = self.options.before.as_ref().map(|_| Kind::Before);
+        before.into_iter().chain([Kind::Sockway]).collect()
+    }
+
+    /// The limit and Sockway.
+    pub(crate) fn limit_and_builds(&self) -> Vec<Kind> {
+        std::iter::once(Kind::Limit).chain(self.builds()).collect()
+    }
+
     /// The limit and Sockway, and the peers that are installed.
     pub(crate) fn everybody(&self) -> Vec<Kind> {
-        let mut kinds = vec![Kind::Limit, Kind::Sockway];
+        let mut kinds = self.limit_and_builds();
         if !self.options.no_peers {
             let peers = [(Kind::Node, "installed/node_modules"), (Kind::Nchan, NCHAN)];
             let installed = |path: &str| self.options.peers.join(path).exists();
@@ -243,7 +267,7 @@ impl Server {
                 command.args(["--listen", &listen, "--redis", &redis_at]);
                 command
             }
-            Kind::Sockway => {
+            Kind::Sockway | Kind::Before => {
                 let admin = *admin.insert(ports[1].address());
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
                 let mut text = configuration(address, admin, redis.address, settings);
@@ -253,7 +277,7 @@ impl Server {
                         &format!("[server.tls]\ncert_file = {certificate:?}\nkey_file = {key:?}\n");
                 }
                 fs::write(&file, text)?;
-                let mut command = processes::command(&place.options.sockway.to_string_lossy());
+                let mut command = processes::command(&place.sockway(kind).to_string_lossy());
                 command.args(["serve", "--config", &file.to_string_lossy()]);
                 command
             }
