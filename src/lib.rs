@@ -15,6 +15,8 @@
 //! 9. `cli`: commands and exit statuses
 //! 10. `fuzz`: what fuzz targets do; only in tests and under a fuzzer
 //!
+//! `testing` is for tests alone, of any layer.
+//!
 //! A test (`tests/layers.rs`) checks every `crate::` path against this list. A folder whose `mod.rs`
 //! has such a list of its own is checked inside, too.
 
@@ -41,6 +43,8 @@ pub(crate) mod reason;
 pub(crate) mod secret;
 pub(crate) mod server;
 pub(crate) mod shard;
+#[cfg(test)]
+pub(crate) mod testing;
 pub(crate) mod upstream;
 pub(crate) mod wire;
 

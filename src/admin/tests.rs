@@ -3,11 +3,11 @@
 use super::{Admin, AdminContext, Turn, server::Running};
 use crate::{
     channel::ChannelName,
-    config,
     liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
     shard::{Busy, ShardCommand, ShardHandle},
+    testing,
     upstream::{LinkStatus, Status},
 };
 use serde_json::{Value, json};
@@ -50,7 +50,7 @@ impl Rig {
                 { name = "rooms", path = "/rooms", channels = ["rooms"], auth = "none" },
             ]
         "#;
-        let config = config::parse(text, "test").expect("a good configuration").config;
+        let config = testing::config(text);
         let endpoints: Vec<_> = config.endpoints.iter().map(|it| Arc::clone(&it.name)).collect();
         let down = LinkStatus::Down("connection refused".to_owned());
         let (upstream, status) = watch::channel(Status {

@@ -1,7 +1,7 @@
 //! The gateway as a whole: bound as a whole, ended as a whole, whatever part of it dies.
 
 use super::*;
-use crate::{config, shard::Shard};
+use crate::{shard::Shard, testing};
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream as StdStream,
@@ -24,8 +24,7 @@ impl Gateway {
             endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
         "#;
         let text = text.replace("SHARDS", &shards.to_string());
-        let loaded = config::parse(&text, "test").map_err(|error| error.report());
-        Self::bind(loaded.expect("a good configuration").config).expect("free ports")
+        Self::bind(testing::config(&text)).expect("free ports")
     }
 
     /// Has a shard's thread panic.

@@ -66,9 +66,8 @@ fn can_become(places: &[Place<'_>], channel: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::tests::endpoint;
     use super::*;
-    use crate::identity::Claims;
+    use crate::{identity::Claims, testing::endpoint_at};
     use serde_json::json;
 
     fn identity(claims: serde_json::Value) -> Identity {
@@ -85,7 +84,7 @@ mod tests {
     #[test]
     fn channels_are_still_given_while_the_token_has_the_values_that_made_them() {
         let templates = ["user:{user}", "tenant:{claim.t}", "g:{claim.g}:{path.room}{query.q}"];
-        let endpoint = endpoint("/ws/{room}", &templates);
+        let endpoint = endpoint_at("/ws/{room}", &templates);
         let channels = ["user:ann", "tenant:a", "g:x:lobby1", "g:y:lobby1"].map(ChannelName::new);
         for (claims, given) in [
             (json!({"t": "a", "g": ["x", "y"]}), true),

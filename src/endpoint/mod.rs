@@ -116,33 +116,3 @@ pub enum Inbound {
     Ignore,
     Close,
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    /// An endpoint with this path and these channels; all else as in the reference configuration.
-    pub(super) fn endpoint(path: &str, channels: &[&str]) -> Endpoint {
-        let size = |size| NonZeroUsize::new(size).unwrap();
-        let channels = channels.iter().map(|text| ChannelTemplate::parse(text).unwrap());
-        Endpoint {
-            name: Arc::from("test"),
-            path: RoutePath::parse(path).unwrap(),
-            channels: channels.collect(),
-            access: Access::Required,
-            format: Format::Raw,
-            queue_messages: size(16_384),
-            queue_bytes: size(4 << 20),
-            on_slow: OnSlow::Close,
-            on_gap: OnGap::Notice,
-            gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
-            ping_interval: Duration::from_secs(25),
-            ping_timeout: Duration::from_secs(20),
-            heartbeat: Some(Duration::from_secs(25)),
-            heartbeat_notice: None,
-            write_timeout: Duration::from_secs(10),
-            max_message: size(16 << 10),
-            inbound: Inbound::Ignore,
-        }
-    }
-}

@@ -43,10 +43,11 @@ impl Routes {
 
 #[cfg(test)]
 mod tests {
-    use super::{super::tests::endpoint, *};
+    use super::*;
+    use crate::testing::endpoint_at;
 
     fn routes(paths: &[&str]) -> Routes {
-        Routes::new(paths.iter().map(|path| Arc::new(endpoint(path, &["c"]))).collect())
+        Routes::new(paths.iter().map(|path| Arc::new(endpoint_at(path, &["c"]))).collect())
     }
 
     fn found(routes: &Routes, path: &str) -> Option<String> {

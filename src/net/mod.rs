@@ -9,6 +9,4 @@ mod tls;
 mod transport;
 
 pub use listener::{Accepted, Listener};
-#[cfg(test)]
-pub(crate) use tls::fixture;
 pub use transport::Transport;

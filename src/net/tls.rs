@@ -9,8 +9,6 @@
 //! records are still unsent the last byte is *owed*: it is reported only when the socket has taken
 //! everything. The session's queue thus stays busy, and its last item untouched, until then.
 
-#[cfg(test)]
-pub(crate) mod fixture;
 mod stream;
 #[cfg(test)]
 mod tests;

@@ -14,10 +14,10 @@
 
 mod accept;
 mod admission;
-#[cfg(test)]
-mod fixture;
 mod handshake;
 mod response;
+#[cfg(test)]
+mod rig;
 mod state;
 #[cfg(test)]
 mod tests;

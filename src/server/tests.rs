@@ -1,8 +1,8 @@
 //! The rules of the public port, tried from outside.
 
-use super::fixture::{Client, HttpAnswer, PATIENCE, Redis, Rig, TOKEN, auth, handshake, number};
+use super::rig::{Client, HttpAnswer, PATIENCE, Redis, Rig, configuration, handshake, number};
+use crate::testing::TOKEN;
 use crate::{
-    auth::Reject,
     bus::Request,
     channel::ChannelName,
     config::{ListenAddress, OriginRule},
@@ -304,7 +304,9 @@ async fn a_client_that_leaves_while_it_waits_is_not_waited_for() {
 
 #[tokio::test]
 async fn refusals_by_close_can_be_read_by_a_browser_and_never_subscribe() {
-    let rig = Rig::start(Redis::Confirms, |config| config.auth = auth(Reject::Close));
+    let rig = Rig::start(Redis::Confirms, |config| {
+        config.auth = configuration("reject = \"close\"").auth;
+    });
     let offer = "Sec-WebSocket-Protocol: bearer, wrong";
     for (target, header, frame) in [
         ("/ws", "X: y", &b"\x88\x0f\x0b\xb8token_missing"[..]),
@@ -326,7 +328,8 @@ async fn refusals_by_close_can_be_read_by_a_browser_and_never_subscribe() {
 
 #[tokio::test]
 async fn what_has_nothing_to_do_with_the_client_s_rights_stays_an_http_answer() {
-    let rig = Rig::start(Redis::IsDown, |config| config.auth = auth(Reject::Close));
+    let rig =
+        Rig::start(Redis::IsDown, |config| config.auth = configuration("reject = \"close\"").auth);
     assert_eq!(rig.code("/open/a", &[]).await, "redis_unavailable");
     assert_eq!(rig.code("/nowhere", &[]).await, "not_found");
 }

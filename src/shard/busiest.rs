@@ -72,7 +72,7 @@ impl Top {
 #[cfg(test)]
 mod tests {
     use super::{
-        super::fixture::{Rig, endpoint, run},
+        super::rig::{Rig, endpoint, run},
         *,
     };
     use std::time::{Duration, Instant};

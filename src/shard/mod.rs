@@ -19,8 +19,6 @@
 
 mod busiest;
 mod context;
-#[cfg(test)]
-mod fixture;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod hub;
@@ -31,6 +29,8 @@ mod progress_tests;
 mod registry;
 mod reload;
 mod revocations;
+#[cfg(test)]
+mod rig;
 mod session;
 mod subscription;
 mod task;

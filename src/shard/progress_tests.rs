@@ -1,6 +1,6 @@
 //! What counts as progress of a client: bytes that it has acknowledged, not room in our kernel's buffer.
 
-use super::fixture::{Rig, endpoint, identity, run};
+use super::rig::{Rig, endpoint, identity, run};
 use crate::{endpoint::Endpoint, net::Transport, reason::CloseReason};
 use std::time::Duration;
 use tokio::{

@@ -66,7 +66,7 @@ impl PacedClose {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config;
+    use crate::testing;
 
     /// An endpoint at this path; a static token, 64 times this digit, that stands for this user.
     fn config(path: &str, digit: char, user: &str) -> Config {
@@ -75,7 +75,7 @@ mod tests {
             "[[endpoint]]\nname = \"orders\"\npath = \"{path}\"\nchannels = [\"orders\"]\n\
              [[auth.token]]\nsha256 = \"{sha256}\"\nuser = \"{user}\""
         );
-        config::parse(&text, "test").expect("a good configuration").config
+        testing::config(&text)
     }
 
     #[test]

@@ -1,13 +1,11 @@
 //! Fan-out to a session under TLS, with every record that reaches its client counted.
 
-use super::fixture::{Rig, endpoint, identity, run, settle};
+use super::rig::{Rig, endpoint, identity, run, settle};
 use crate::{
     bus::Revoke,
     endpoint::Endpoint,
-    net::{
-        Transport,
-        fixture::{TlsEnds, tls_ends},
-    },
+    net::Transport,
+    testing::tls::{TlsEnds, tls_ends},
 };
 use rustls::{ClientConnection, version};
 use std::{io::Read, time::Duration};

@@ -1,10 +1,10 @@
 //! The rules of [`Tls`], over a socket in memory that takes as much as a test allows.
 
-use super::{
-    fixture::{TlsEnds, tls_ends},
-    *,
+use super::*;
+use crate::{
+    net::Transport,
+    testing::tls::{TlsEnds, tls_ends},
 };
-use crate::net::Transport;
 use rustls::{ClientConnection, SupportedProtocolVersion, version};
 use std::{future::poll_fn, pin::Pin, task::Poll};
 use tokio::{

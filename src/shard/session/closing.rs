@@ -191,7 +191,7 @@ mod tests {
     use crate::{
         bus::{Request, Revoke},
         channel::ChannelName,
-        shard::fixture::{Frame, Rig, close, endpoint, run},
+        shard::rig::{Frame, Rig, close, endpoint, run},
     };
     use tokio::time::Instant;
 

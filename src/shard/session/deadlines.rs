@@ -19,15 +19,6 @@ const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 /// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
 const PROGRESS_CHECKS: u8 = 4;
 
-/// What the latest check of a socket that takes nothing has found.
-#[derive(Debug, Default, Clone, Copy)]
-struct Progress {
-    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell.
-    outstanding: u32,
-    /// Checks since that number last changed.
-    silent: u8,
-}
-
 const UNKNOWN: u32 = u32::MAX;
 
 /// More than is ever outstanding, so that the first check finds another number.
@@ -45,7 +36,11 @@ pub(super) struct Deadlines {
     pub(super) seen: Cell<Tick>,
     /// The next check of a socket that takes nothing.
     pub(super) write: Cell<Tick>,
-    progress: Cell<Progress>,
+    /// Not a tick: the bytes that the client had not acknowledged at the latest of these checks;
+    /// [`UNKNOWN`] where the kernel does not tell.
+    outstanding: Cell<u32>,
+    /// Checks since that number last changed.
+    silent: Cell<u8>,
     drain: Cell<Tick>,
     expiry: Cell<Tick>,
     /// Not a tick: the second since 1970 at which the token is over; 0 is never.
@@ -89,7 +84,8 @@ impl Session {
     /// The socket has begun to take nothing. What is outstanding is asked at the next tick: until then
     /// most clients have read on.
     pub(super) fn watch_progress(&self) {
-        self.deadlines.progress.set(Progress { outstanding: NOT_ASKED, silent: 0 });
+        self.deadlines.outstanding.set(NOT_ASKED);
+        self.deadlines.silent.set(0);
         self.set_deadline(&self.deadlines.write, Duration::ZERO);
     }
 
@@ -97,9 +93,9 @@ impl Session {
     /// is acknowledged it has time, however long our kernel's buffer is full.
     fn check_progress(&self) {
         let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(UNKNOWN);
-        let Progress { outstanding: before, silent } = self.deadlines.progress.get();
-        let silent = if outstanding == before { silent + 1 } else { 0 };
-        self.deadlines.progress.set(Progress { outstanding, silent });
+        let before = self.deadlines.outstanding.replace(outstanding);
+        let silent = if outstanding == before { self.deadlines.silent.get() + 1 } else { 0 };
+        self.deadlines.silent.set(silent);
         self.deadlines.write.set(0);
         if silent >= PROGRESS_CHECKS {
             return self.end(CloseReason::WriteTimeout);

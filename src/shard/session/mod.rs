@@ -67,7 +67,8 @@ pub(super) struct Session {
     allowance_at: Cell<Tick>,
     opened: Tick,
     delivered: Cell<u64>,
-    missed: Cell<u64>,
+    /// For the log alone, so that four bytes are enough.
+    missed: Cell<u32>,
 }
 
 /// The token that a session lives by, which a refresh may change.

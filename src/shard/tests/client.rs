@@ -1,6 +1,6 @@
 //! What a client may send to its session, and what that does.
 
-use crate::shard::fixture::{Frame, Rig, bulky, close, endpoint, orders, run, settle, text};
+use crate::shard::rig::{Frame, Rig, bulky, close, endpoint, orders, run, settle, text};
 use crate::{
     bus::Request,
     endpoint::{Endpoint, Inbound},

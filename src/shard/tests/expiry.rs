@@ -3,7 +3,7 @@
 use crate::{
     identity::Identity,
     reason::CloseReason,
-    shard::fixture::{Frame, Rig, close, endpoint, identity, run},
+    shard::rig::{Frame, Rig, close, endpoint, identity, run},
 };
 use std::time::{Duration, SystemTime};
 use tokio::time::{Instant, sleep};

@@ -2,7 +2,7 @@
 
 use crate::{
     endpoint::{Endpoint, Format},
-    shard::fixture::{Client, Frame, Rig, bulky, endpoint, run, settle, text},
+    shard::rig::{Client, Frame, Rig, bulky, endpoint, run, settle, text},
     wire::HeartbeatNotice,
 };
 use std::time::Duration;

@@ -7,7 +7,7 @@ use crate::{
     reason::CloseReason,
     shard::{
         SessionSpec,
-        fixture::{Client, Frame, Rig, close, endpoint, identity, orders, run, spec, text},
+        rig::{Client, Frame, Rig, close, endpoint, identity, orders, run, spec, text},
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};

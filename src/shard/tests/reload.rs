@@ -1,14 +1,15 @@
 //! What a reload does to the sessions of a shard.
 
 use crate::{
-    config::{self, Config},
+    config::Config,
     endpoint::Endpoint,
     reason::CloseReason,
     shard::{
-        fixture::{Client, Frame, Rig, close, endpoint, run},
         reload::AT_ONCE,
+        rig::{Client, Frame, Rig, close, endpoint, run},
         wheel::TICK,
     },
+    testing,
 };
 use std::sync::Arc;
 use tokio::{task::spawn_local, time::Instant};
@@ -18,7 +19,7 @@ fn config(path: &str) -> Arc<Config> {
         "[[endpoint]]\nname = \"{}\"\npath = \"{path}\"\nchannels = [\"orders\"]\nauth = \"none\"",
         endpoint().name
     );
-    Arc::new(config::parse(&text, "test").expect("a good configuration").config)
+    Arc::new(testing::config(&text))
 }
 
 #[test]

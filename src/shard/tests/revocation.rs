@@ -5,7 +5,7 @@ use crate::{
     identity::Identity,
     reason::CloseReason,
     shard::SessionSpec,
-    shard::fixture::{
+    shard::rig::{
         Client, Rig, close, endpoint, identity, message, orders, run, settle, spec, text,
     },
 };

@@ -4,15 +4,15 @@ use super::*;
 use crate::{
     metrics::Metrics,
     shard::{
-        fixture::{self, endpoint},
         memory::QueueMemory,
+        rig::{self, endpoint},
     },
 };
 use std::num::NonZeroUsize;
 
 fn message(channel: &str, payload: &str) -> Rc<Queued> {
     let memory = Rc::new(QueueMemory::new(Metrics::new(1, &[]).shard(0), usize::MAX));
-    Rc::new(Queued::new(fixture::message(channel, payload), memory))
+    Rc::new(Queued::new(rig::message(channel, payload), memory))
 }
 
 const NOTICE: &str = r#"{"type":"gap"}"#;

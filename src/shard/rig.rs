@@ -1,6 +1,7 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
 use super::{SessionSpec, Shard, registry::Registry, subscription::PendingSession, thread};
+pub(super) use crate::testing::endpoint;
 use crate::{
     auth::{Auth, Reject},
     bus::{
@@ -8,18 +9,17 @@ use crate::{
         queues_for_tests,
     },
     channel::ChannelName,
-    endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
+    endpoint::Endpoint,
     identity::{Claims, Identity},
     liveness::Liveness,
     message::Message,
     metrics::{EndpointMetrics, Metrics},
     net::Transport,
     reason::CloseReason,
-    wire::{self, GapNotice},
+    wire,
 };
 use bytes::Bytes;
 use std::{
-    num::NonZeroUsize,
     rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
@@ -38,29 +38,6 @@ pub(super) fn run(test: impl Future<Output = ()>) {
         .build_local(LocalOptions::default())
         .unwrap()
         .block_on(test);
-}
-
-/// An endpoint as the defaults make it.
-pub(super) fn endpoint() -> Endpoint {
-    Endpoint {
-        name: "test".into(),
-        path: RoutePath::parse("/ws").unwrap(),
-        channels: vec![ChannelTemplate::parse("orders").unwrap()],
-        access: Access::Required,
-        format: Format::Raw,
-        queue_messages: NonZeroUsize::new(16_384).unwrap(),
-        queue_bytes: NonZeroUsize::new(4 << 20).unwrap(),
-        on_slow: OnSlow::Close,
-        on_gap: OnGap::Notice,
-        gap_notice: GapNotice::new(r#"{"type":"gap"}"#),
-        ping_interval: Duration::from_secs(25),
-        ping_timeout: Duration::from_secs(20),
-        heartbeat: Some(Duration::from_secs(25)),
-        heartbeat_notice: None,
-        write_timeout: Duration::from_secs(10),
-        max_message: NonZeroUsize::new(16 << 10).unwrap(),
-        inbound: Inbound::Ignore,
-    }
 }
 
 pub(super) fn message(channel: &str, payload: &str) -> Arc<Message> {

@@ -2,26 +2,22 @@
 
 use super::PublicServer;
 use crate::{
-    auth::{Auth, Reject, Source, StaticToken},
     bus::{
         Event, RejectedBy, Request, RingSender, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
         queues_for_tests,
     },
     channel::ChannelName,
-    config::{self, Config, ListenAddress, Server},
-    endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
-    identity::Claims,
+    config::Config,
     liveness::Liveness,
     metrics::Metrics,
     phase::Phase,
     shard::ShardThread,
-    wire::{self, GapNotice},
+    testing::{self, AUTH},
+    wire,
 };
-use aws_lc_rs::digest::{SHA256, digest};
 use std::{
     net::SocketAddr,
     num::NonZeroUsize,
-    path::PathBuf,
     sync::{Arc, Mutex},
     time::{Duration, Instant},
 };
@@ -32,10 +28,6 @@ use tokio::{
     task::JoinHandle,
     time::timeout,
 };
-use tracing::level_filters::LevelFilter;
-
-/// The token of user 42.
-pub(super) const TOKEN: &str = "canary-token-of-user-42";
 
 /// Longer than anything here takes; a test that waits this long has failed.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
@@ -61,9 +53,9 @@ pub(super) struct Rig {
 }
 
 impl Rig {
-    /// Starts with two endpoints: `/ws`, which needs a token, and `/open/{room}`, which does not.
+    /// Starts with [`configuration`], after a change.
     pub(super) fn start(redis: Redis, change: impl FnOnce(&mut Config)) -> Self {
-        let mut config = config();
+        let mut config = configuration("");
         change(&mut config);
         let names: Vec<_> = config.endpoints.iter().map(|e| Arc::clone(&e.name)).collect();
         let metrics = Arc::new(Metrics::new(1, &names));
@@ -239,91 +231,30 @@ pub(super) fn handshake(target: &str, headers: &[&str]) -> Vec<u8> {
     (request + "\r\n").into_bytes()
 }
 
-fn endpoint(name: &str, path: &str, channel: &str, access: Access) -> Arc<Endpoint> {
-    Arc::new(Endpoint {
-        name: name.into(),
-        path: RoutePath::parse(path).unwrap(),
-        channels: vec![ChannelTemplate::parse(channel).unwrap()],
-        access,
-        format: Format::Raw,
-        queue_messages: number(16_384),
-        queue_bytes: number(4 << 20),
-        on_slow: OnSlow::Close,
-        on_gap: OnGap::Notice,
-        gap_notice: GapNotice::new(""),
-        ping_interval: Duration::from_secs(25),
-        ping_timeout: Duration::from_secs(20),
-        heartbeat: Some(Duration::from_secs(25)),
-        heartbeat_notice: None,
-        write_timeout: Duration::from_secs(10),
-        max_message: number(16 << 10),
-        inbound: Inbound::Ignore,
-    })
-}
-
 pub(super) fn number(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 
-/// One static token, and refusals told in this way.
-pub(super) fn auth(reject: Reject) -> Arc<Auth> {
-    let hash = digest(&SHA256, TOKEN.as_bytes());
-    let token = StaticToken {
-        sha256: hash.as_ref().try_into().unwrap(),
-        user: "42".to_owned(),
-        claims: Claims::default(),
-    };
-    let sources = vec![Source::Query("token".to_owned()), Source::Header, Source::Subprotocol];
-    Arc::new(Auth::new(sources, reject, None, vec![token]))
-}
-
-fn config() -> Config {
-    Config {
-        server: Server {
-            listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
-            shards: number(1),
-            handshake_timeout: Duration::from_secs(10),
-            ring_bytes: number(64 << 20),
-            max_queue_memory: number(256 << 20),
-            max_connections: number(1000),
-            max_pending_handshakes: number(1000),
-            max_connections_per_ip: None,
-            max_sessions_per_user: None,
-            handshakes_per_second: None,
-            allowed_origins: Vec::new(),
-            trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],
-            tls: None,
-        },
-        admin: config::Admin { listen: "127.0.0.1:0".parse().unwrap(), allowed_hosts: Vec::new() },
-        redis: config::Redis {
-            address: config::RedisAddress::Unix(PathBuf::from("unused")),
-            database: 0,
-            username: None,
-            password: None,
-            tls: config::RedisTls::default(),
-            probe_interval: Duration::from_secs(5),
-            probe_timeout: Duration::from_secs(2),
-            reconnect_min: Duration::from_millis(100),
-            reconnect_max: Duration::from_secs(5),
-            probe_channel: None,
-            linger: Duration::from_secs(1),
-            control_channel: None,
-            on_revocation_gap: config::OnRevocationGap::Warn,
-            max_payload: number(8 << 20),
-            channel_prefix: String::new(),
-        },
-        auth: auth(Reject::Status),
-        endpoints: vec![
-            endpoint("notifications", "/ws", "user:{user}", Access::Required),
-            endpoint("rooms", "/open/{room}", "room:{path.room}", Access::None),
-        ],
-        log: config::Log { format: config::LogFormat::Text, level: LevelFilter::INFO },
-        reload: config::Reload { poll: None },
-        shutdown: config::Shutdown {
-            readiness_delay: Duration::ZERO,
-            spread: Duration::ZERO,
-            timeout: Duration::from_secs(20),
-        },
-        effective: config::Effective::default(),
-    }
+/// A configuration with two endpoints: `/ws`, which needs a token, and `/open/{room}`, which does not.
+pub(super) fn configuration(auth: &str) -> Config {
+    testing::config(&format!(
+        r#"
+[server]
+listen = "127.0.0.1:0"
+shards = 1
+trusted_proxies = ["127.0.0.0/8"]
+[auth]
+{auth}
+{AUTH}
+[[endpoint]]
+name = "notifications"
+path = "/ws"
+channels = ["user:{{user}}"]
+[[endpoint]]
+name = "rooms"
+path = "/open/{{room}}"
+channels = ["room:{{path.room}}"]
+auth = "none"
+"#
+    ))
 }

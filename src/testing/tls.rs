@@ -1,4 +1,4 @@
-//! For tests: both ends of TLS, with a certificate made for one test.
+//! Both ends of TLS, with a certificate made for one test.
 
 use rustls::{
     ClientConfig, ClientConnection, RootCertStore, ServerConfig, SupportedProtocolVersion,
