@@ -60,13 +60,13 @@ impl Event {
 #[derive(Debug)]
 pub struct RequestBatch {
     pub shard: ShardId,
-    /// Counts a shard's requests from 1. Upstream says with every event how far it has read.
+    /// The number of this batch of the shard, from 1. Upstream says with every event how far it has read.
     pub sequence: u64,
     /// In this order.
     pub requests: Vec<Request>,
 }
 
-/// A shard's first session of a channel came, or its last one left.
+/// What a shard asks for: its first session of a channel came, or its last one left.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Request {
     Subscribe(ChannelName),
@@ -76,7 +76,7 @@ pub enum Request {
 /// What upstream tells one shard.
 #[derive(Debug, Clone)]
 pub struct SubscriptionEvents {
-    /// The last request of this shard that these events know of. An event on a channel that was
+    /// The last batch of this shard that these events know of. An event on a channel that was
     /// left and joined again since then speaks of the past and must be ignored.
     pub read_up_to: u64,
     pub events: Vec<SubscriptionEvent>,

@@ -3,7 +3,7 @@
 /// The phases, in their order; a process never goes back.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Phase {
-    /// Serving. Readiness then depends on Redis alone.
+    /// Serving. Ready when Redis and the issuer's keys are, too.
     Running,
     /// Asked to stop: `readyz` is 503, new sockets are still accepted.
     Terminating,
@@ -19,8 +19,7 @@ impl Phase {
     pub const fn label(self) -> &'static str {
         match self {
             Self::Running => "running",
-            // The word that `/status` has always had for it.
-            Self::Terminating => "leaving",
+            Self::Terminating => "terminating",
             Self::Draining => "draining",
             Self::Stopped => "stopped",
         }

@@ -190,7 +190,7 @@ impl Refusal {
     }
 }
 
-/// Why messages may have been missed by every session of a channel, or of a shard.
+/// Why messages may have been missed: by one session, by all of a channel, or by all of a shard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum GapReason {
@@ -198,8 +198,6 @@ pub enum GapReason {
     RedisReconnected,
     /// The server is no longer the primary, and the subscription moved to the one that is.
     RedisMoved,
-    /// We took messages from the Redis client too slowly and it dropped some.
-    UpstreamLagged,
     /// A shard took messages from its ring too slowly and some were overwritten.
     ShardLagged,
     /// One message was larger than `redis.max_payload`.
@@ -231,11 +229,12 @@ impl GapReason {
     }
 }
 
-/// Why a message that had reached a session's queue was never delivered to it.
+/// Why a session did not get a message that was for it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case", const_into_str)]
 pub enum MissedReason {
-    /// The session fell too far behind and was closed (`on_slow = "close"`).
+    /// The session fell too far behind and was closed (`on_slow = "close"`), or was the furthest behind when
+    /// all queues together held too much.
     SlowConsumer,
     /// The oldest message made room (`on_slow = "skip"`).
     Skipped,

@@ -1,4 +1,4 @@
-//! Who may ask: by the name they call this port, by the page they come from, and by their address.
+//! Which requests the admin port answers: checks the `Host`, the `Origin` and the peer's address.
 //!
 //! Against web pages that the operator happens to look at. A page can make a browser send requests to
 //! this port, and with a name that its owner points here (DNS rebinding) it may read the answers too:

@@ -21,7 +21,7 @@ mod tests;
 
 pub use channels::Turn;
 pub use console::{Place, Playground, Stage};
-pub use server::Admin;
+pub use server::{Admin, MAX_CONNECTIONS};
 
 use crate::{
     config::Config, liveness::Liveness, metrics::Metrics, phase::Phase, shard::ShardHandle,

@@ -1,7 +1,8 @@
 //! Whether new clients should be sent here.
 //!
-//! Ready means: serving, able to verify tokens (the issuer's keys, where there is one, were fetched
-//! once), and the Redis subscription itself was proven alive by a probe a moment ago. The age of the
+//! Ready means: serving; able to verify tokens (the issuer's keys, where there is one, were fetched
+//! once); told of revocations (Redis accepts the control channel); and the Redis subscription itself was
+//! proven alive by a probe a moment ago. The age of the
 //! proof is checked here once more, so that a Redis side that is stuck, and so can no longer say that
 //! its link is down, is noticed too.
 

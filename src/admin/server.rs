@@ -26,7 +26,7 @@ use tracing::{debug, warn};
 
 /// Connections at once. For one more the oldest is cut, one that waits for a request first: a client
 /// that holds places and says nothing must not keep a health check out.
-pub(super) const MAX_CONNECTIONS: usize = 64;
+pub const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);

@@ -1,9 +1,10 @@
 //! Swaps the configuration of a running gateway.
 //!
-//! The order matters. The public port first: from then on every new connection is judged by the
-//! new configuration. The shards after it: each closes what the change concerns, and checks a session
-//! that opens later, by a handshake that began before, against the same configuration. The rest last:
-//! when the keys of a former issuer are given up, every shard has been told of the new one.
+//! The order matters. First what nobody sees yet: the series of new endpoints, the credentials of the next
+//! dial. Then the public port: from then on every new connection is checked against the new
+//! configuration. The shards after it: each closes what the change concerns, and checks a session that
+//! opens later, by a handshake that began before, against the same configuration. Last what follows the
+//! configuration by itself: when the keys of a former issuer are given up, every shard knows the new one.
 
 use super::open_files;
 use crate::{

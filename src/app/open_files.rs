@@ -1,12 +1,13 @@
 //! The open-files limit: every connection is an open file, so it bounds how many there can be.
 
+use crate::{admin, server};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use std::num::NonZeroUsize;
 use tracing::warn;
 
-/// Files that are open for other purposes: 64 answers to those over the limits, and as many for
-/// logs, Redis, the main and the admin thread, and who asks at the admin port.
-const RESERVE: u64 = 128;
+/// Files that are open for other purposes, at the most: the answers to connections over the limits, the admin
+/// port's connections, and 64 for Redis, the logs, the keys' fetches and the runtimes.
+const RESERVE: u64 = (server::MAX_REFUSALS + admin::MAX_CONNECTIONS + 64) as u64;
 
 /// Files that each shard's runtime keeps open.
 const RESERVE_PER_SHARD: u64 = 8;
@@ -68,7 +69,7 @@ mod tests {
     fn connections_are_lowered_to_what_the_limit_leaves_and_never_raised() {
         assert_eq!(fitting(100_000, None), 100_000);
         assert_eq!(fitting(100, Some(1_024)), 100);
-        assert_eq!(fitting(100_000, Some(1_024)), 1_024 - 128 - 16);
+        assert_eq!(fitting(100_000, Some(1_024)), 1_024 - 192 - 16);
         assert_eq!(fitting(100_000, Some(u64::MAX)), 100_000);
     }
 

@@ -115,7 +115,7 @@ impl Auth {
         let (Err(TokenError::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {
             return first;
         };
-        let fetch = keys.ask().unwrap_or(0);
+        let fetch = keys.request_fetch().unwrap_or(0);
         loop {
             let ended = keys.ended();
             match verify() {

@@ -28,11 +28,7 @@ pub(super) fn socket(text: &str) -> Result<SocketAddr, &'static str> {
 
 /// A host's name, as a `Host` header has it, without its port; in lower case.
 pub(super) fn host(text: &str) -> Result<String, &'static str> {
-    let is_label = |label: &str| {
-        !label.is_empty()
-            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
-    };
-    if text.split('.').all(is_label) {
+    if is_host_name(text) {
         Ok(text.to_ascii_lowercase())
     } else {
         Err("must be a host name such as \"sockway.internal\", without scheme and port")
@@ -138,11 +134,15 @@ pub(super) fn host_is_good(host: &str) -> bool {
         Some(bracketed) => {
             bracketed.strip_suffix(']').is_some_and(|it| it.parse::<Ipv6Addr>().is_ok())
         }
-        None => host.split('.').all(|label| {
-            !label.is_empty()
-                && label.chars().all(|c| c.is_ascii_alphanumeric() || c == '-' || c == '_')
-        }),
+        None => is_host_name(host),
     }
+}
+
+/// Whether this is one or more labels of a host's name and nothing else. An underscore is no letter of a
+/// host's name, but browsers take it.
+pub(super) fn is_host_name(text: &str) -> bool {
+    let is_letter = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
+    text.split('.').all(|label| !label.is_empty() && label.bytes().all(is_letter))
 }
 
 #[cfg(test)]

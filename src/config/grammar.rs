@@ -1,18 +1,15 @@
 //! The grammar of our own channels' names and of endpoints' names.
 
-/// Held by Redis for itself; fred drops their messages, so nothing would ever be heard on them.
-const RESERVED_BY_REDIS: [&str; 2] = ["__keyspace@", "__keyevent@"];
+use crate::endpoint::{RESERVED, is_channel_character};
 
-/// Text that may stand in a channel's name: one that Redis cannot take for a pattern, and that
-/// cannot break a log line.
+/// Text that may stand in a channel's name.
 pub(super) fn channel_text(text: &str) -> Result<(), String> {
-    let wrong = |c: &char| !c.is_ascii_graphic() || "*?[]\\".contains(*c);
-    if let Some(wrong) = text.chars().find(wrong) {
+    if let Some(wrong) = text.chars().find(|&c| !is_channel_character(c)) {
         return Err(format!(
             "must be printable ASCII without space and the pattern characters * ? [ ] \\; it has {wrong:?}"
         ));
     }
-    match RESERVED_BY_REDIS.iter().find(|reserved| text.starts_with(**reserved)) {
+    match RESERVED.iter().find(|reserved| text.starts_with(**reserved)) {
         Some(reserved) => {
             Err(format!("must not start with {reserved:?}: Redis keeps it for itself"))
         }

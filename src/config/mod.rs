@@ -100,17 +100,10 @@ impl OriginRule {
             Self::Below { scheme, suffix } => origin
                 .strip_prefix(scheme.as_str())
                 .and_then(|host| host.strip_suffix(suffix.as_str()))
-                .is_some_and(is_host_part),
+                // A character more, such as `#` or `@`, could end the host before this suffix.
+                .is_some_and(address::is_host_name),
         }
     }
-}
-
-/// Whether this is one or more labels of a host name and nothing else: a character more, such as
-/// `#` or `@`, could end the host before the suffix that was looked at.
-fn is_host_part(text: &str) -> bool {
-    text.split('.').all(|label| {
-        !label.is_empty() && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    })
 }
 
 /// `[admin]`: the private port.

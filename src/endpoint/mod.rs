@@ -13,7 +13,7 @@ mod template;
 pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder};
+pub use template::{ChannelTemplate, Placeholder, RESERVED, is_channel_character};
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;

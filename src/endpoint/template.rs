@@ -54,8 +54,9 @@ pub enum TemplateError {
     Ambiguous(Placeholder, Placeholder),
 }
 
-/// Channels that Redis itself publishes on; the Redis client never passes them on.
-pub(super) const RESERVED: [&str; 2] = ["__keyspace@", "__keyevent@"];
+/// How the channels begin on which Redis publishes its own events: they tell of other clients' keys, so
+/// nobody may subscribe to them.
+pub const RESERVED: [&str; 2] = ["__keyspace@", "__keyevent@"];
 
 impl ChannelTemplate {
     /// Reads a template.
@@ -214,9 +215,14 @@ fn parts(text: &str) -> Result<Vec<Part>, TemplateError> {
     if parts.is_empty() { Err(TemplateError::Empty) } else { Ok(parts) }
 }
 
+/// Whether it may stand in a channel's name as it is written: Redis cannot take it for a pattern, and it
+/// cannot break a log line.
+pub fn is_channel_character(c: char) -> bool {
+    c.is_ascii_graphic() && !matches!(c, '*' | '?' | '[' | ']' | '\\')
+}
+
 fn push_literal(parts: &mut Vec<Part>, text: &str) -> Result<(), TemplateError> {
-    let bad = |c: char| !c.is_ascii_graphic() || matches!(c, '*' | '?' | '[' | ']' | '\\');
-    if let Some(character) = text.chars().find(|&character| bad(character)) {
+    if let Some(character) = text.chars().find(|&character| !is_channel_character(character)) {
         return Err(TemplateError::Character(character));
     }
     if !text.is_empty() {

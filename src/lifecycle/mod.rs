@@ -1,4 +1,4 @@
-//! Reload, and from running to stopped: who may ask, in which order things end, and by when.
+//! How the process reloads its configuration, and how it stops.
 //!
 //! Promises: whatever asks for the stop (a signal, `POST /drain`, the caller of `Gateway::run`)
 //! starts the same sequence, once; it ends at `shutdown.timeout` whatever hangs; a second signal

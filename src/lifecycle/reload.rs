@@ -49,21 +49,21 @@ pub struct ReloadTask<A> {
     pub apply: A,
 }
 
-/// What the files say.
-type Reading = Result<config::Loaded, String>;
+/// What reading the files came to.
+type LoadResult = Result<config::Loaded, String>;
 
-/// The last thing that was seen and dealt with: a configuration, or why there was none.
-type Seen = Result<Config, String>;
+/// What the last reading came to that was dealt with: a configuration, or why there was none.
+type LastSeen = Result<Config, String>;
 
 impl<A: FnMut(Config) -> Result<Plan, ReloadRefused>> ReloadTask<A> {
     /// Reloads until dropped. `current` is the configuration in effect.
     pub async fn run(mut self, current: Config) {
         let mut poll = current.reload.poll;
-        let mut seen: Seen = Ok(current);
+        let mut seen: LastSeen = Ok(current);
         loop {
             let reading = tokio::select! {
                 () = self.asked.notified() => Some(read(&self.path).await),
-                () = next_look(poll) => look(&self.path, &seen).await,
+                () = next_look(poll) => read_when_settled(&self.path, &seen).await,
             };
             let Some(reading) = reading else { continue };
             seen = reading.as_ref().map(|it| it.config.clone()).map_err(Clone::clone);
@@ -74,9 +74,9 @@ impl<A: FnMut(Config) -> Result<Plan, ReloadRefused>> ReloadTask<A> {
     }
 
     /// Applies or refuses what was read. Gives `reload.poll` of a configuration that was applied.
-    fn reload(&mut self, reading: Reading) -> Option<Option<Duration>> {
+    fn reload(&mut self, reading: LoadResult) -> Option<Option<Duration>> {
         notify::reloading();
-        let applied = self.judge(reading);
+        let applied = self.apply(reading);
         if applied.is_some() {
             self.metrics.reloads_applied.inc();
         } else {
@@ -86,7 +86,7 @@ impl<A: FnMut(Config) -> Result<Plan, ReloadRefused>> ReloadTask<A> {
         applied
     }
 
-    fn judge(&mut self, reading: Reading) -> Option<Option<Duration>> {
+    fn apply(&mut self, reading: LoadResult) -> Option<Option<Duration>> {
         let loaded = match reading {
             Ok(loaded) => loaded,
             Err(report) => {
@@ -116,19 +116,19 @@ async fn next_look(poll: Option<Duration>) {
     }
 }
 
-/// What the files say, when it is something new and they have come to rest.
-async fn look(path: &Path, seen: &Seen) -> Option<Reading> {
+/// Reads the files once they say the same twice; `None` when that is nothing new.
+async fn read_when_settled(path: &Path, seen: &LastSeen) -> Option<LoadResult> {
     let first = read(path).await;
-    if says(&first, seen) {
+    if is_same(&first, seen) {
         return None;
     }
     sleep(SETTLE).await;
     let second = read(path).await;
-    let first: Seen = first.map(|it| it.config);
-    says(&second, &first).then_some(second)
+    let first: LastSeen = first.map(|it| it.config);
+    is_same(&second, &first).then_some(second)
 }
 
-fn says(reading: &Reading, seen: &Seen) -> bool {
+fn is_same(reading: &LoadResult, seen: &LastSeen) -> bool {
     match (reading, seen) {
         (Ok(reading), Ok(seen)) => config::plan(seen, &reading.config).is_empty(),
         (Err(reading), Err(seen)) => reading == seen,
@@ -137,7 +137,7 @@ fn says(reading: &Reading, seen: &Seen) -> bool {
 }
 
 /// Reads everything, on a thread where waiting for a disk holds up nobody.
-async fn read(path: &Path) -> Reading {
+async fn read(path: &Path) -> LoadResult {
     let file = path.to_owned();
     let reading = spawn_blocking(move || config::load(&file).map_err(|error| report(&error)));
     match timeout(LONGEST_READ, reading).await {

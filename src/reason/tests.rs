@@ -30,7 +30,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
     assert_labels(
         GapReason::ALL,
         GapReason::label,
-        "redis_reconnected redis_moved upstream_lagged shard_lagged payload_too_large slow_consumer",
+        "redis_reconnected redis_moved shard_lagged payload_too_large slow_consumer",
     );
     assert_labels(
         MissedReason::ALL,

@@ -63,7 +63,7 @@ async fn accept_all(
 }
 
 /// Whether only this one connection failed, before it was accepted; the next may be all right.
-fn is_the_client_s(error: &io::Error) -> bool {
+fn failed_alone(error: &io::Error) -> bool {
     use io::ErrorKind::{ConnectionAborted, ConnectionReset, Interrupted};
     matches!(error.kind(), ConnectionAborted | ConnectionReset | Interrupted)
 }
@@ -95,7 +95,7 @@ impl AcceptFailures {
     /// Counts it. Pauses, unless it was the one connection that failed.
     async fn handle(&mut self, error: &io::Error) {
         self.counter.inc();
-        if is_the_client_s(error) {
+        if failed_alone(error) {
             // Many of these must not keep this thread either.
             return consume_budget().await;
         }

@@ -22,6 +22,7 @@ mod state;
 #[cfg(test)]
 mod tests;
 
+pub use admission::MAX_REFUSALS;
 #[cfg(any(test, fuzzing))]
 pub(crate) use handshake::fuzz;
 pub use state::ServerHandle;

@@ -106,7 +106,7 @@ fn a_drain_returns_when_the_gateway_has_ended() {
 fn the_first_signal_waits_and_the_second_does_not_but_a_drain_is_no_signal() {
     let mut gateway = Gateway::start("50s");
     let _draining = gateway.ask(&["drain"]);
-    gateway.process.noted("it leaves", |line| line.contains("\"leaving\"").then_some(()));
+    gateway.process.noted("it leaves", |line| line.contains("\"terminating\"").then_some(()));
     gateway.process.signal(Signal::TERM);
     gateway.process.noted("the signal", |line| line.contains("SIGTERM").then_some(()));
     let mut ready = gateway.ask(&["health", "--ready"]);

@@ -148,7 +148,7 @@ fn a_drain_that_a_signal_ends_says_that_it_is_not_done() {
     let (_redis, gateway) = start(|settings| settings.set("shutdown.readiness_delay", "4s"));
     let admin = gateway.admin.to_string();
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
-    until("the drain has begun", || gateway.admin("/status").json()["phase"] == "leaving");
+    until("the drain has begun", || gateway.admin("/status").json()["phase"] == "terminating");
     drain.signal(Signal::TERM);
     assert_eq!(drain.exit_code(), 1);
     assert!(drain.stderr.text().contains("SIGTERM"), "{}", drain.stderr.text());
@@ -225,7 +225,7 @@ fn a_signal_after_a_drain_does_not_cut_it_short() {
     let mut client = gateway.open("/ws/rooms/1");
     let admin = gateway.admin.to_string();
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
-    until("it is leaving", || gateway.admin("/status").json()["phase"] == "leaving");
+    until("it is terminating", || gateway.admin("/status").json()["phase"] == "terminating");
     gateway.terminate();
     client.assert_closed(1012, "restarting");
     assert_eq!(drain.exit_code(), 0);

@@ -75,7 +75,7 @@ fn during_readiness_delay_it_is_not_ready_but_still_serves() {
         settings.set("shutdown.readiness_delay", "60s").set("shutdown.timeout", "120s")
     });
     gateway.terminate();
-    wait_phase(&gateway, "leaving");
+    wait_phase(&gateway, "terminating");
     let readiness = gateway.admin("/readyz");
     assert_eq!(readiness.status, 503);
     assert_eq!(gateway.admin("/livez").status, 200);

@@ -65,7 +65,7 @@ impl JwksRefresher {
             self.settle(fetched);
             tokio::select! {
                 () = sleep(self.pause()) => {}
-                () = self.keys.asked() => debug!("a token names a key that is not known"),
+                () = self.keys.next_request() => debug!("a token names a key that is not known"),
             }
         }
     }

@@ -28,8 +28,8 @@ pub struct KeySet {
     url: JwksUrl,
     algorithms: Vec<Algorithm>,
     fetches: watch::Sender<Fetches>,
-    asked: Mutex<Asked>,
-    ask: Notify,
+    requested: Mutex<Requested>,
+    granted: Notify,
 }
 
 /// What the fetches so far came to.
@@ -47,7 +47,7 @@ struct Fetches {
 }
 
 #[derive(Debug, Default)]
-struct Asked {
+struct Requested {
     at: Option<Instant>,
     /// The number of the fetch that was granted.
     fetch: u64,
@@ -74,7 +74,7 @@ pub struct Replaced {
 impl KeySet {
     pub(in crate::auth) fn new(url: JwksUrl, algorithms: Vec<Algorithm>) -> Self {
         let fetches = watch::Sender::new(Fetches::default());
-        Self { url, algorithms, fetches, asked: Mutex::default(), ask: Notify::new() }
+        Self { url, algorithms, fetches, requested: Mutex::default(), granted: Notify::new() }
     }
 
     /// Whether both come from the same place and are picked in the same way.
@@ -141,9 +141,9 @@ impl KeySet {
     }
 
     /// Waits until a fetch was granted that has not begun yet. Cancel-safe.
-    pub async fn asked(&self) {
+    pub async fn next_request(&self) {
         while self.lock().fetch <= self.fetches.borrow().began {
-            self.ask.notified().await;
+            self.granted.notified().await;
         }
     }
 
@@ -168,8 +168,8 @@ impl KeySet {
 
     /// Asks for a key that is not here. Returns the number of the fetch to wait for; `None` when no
     /// fetch is due that could bring it.
-    pub(in crate::auth) fn ask(&self) -> Option<u64> {
-        let mut asked = self.lock();
+    pub(in crate::auth) fn request_fetch(&self) -> Option<u64> {
+        let mut requested = self.lock();
         let (began, ended, empty) = {
             let fetches = self.fetches.borrow();
             if fetches.stopped {
@@ -181,15 +181,15 @@ impl KeySet {
             // The task tries again by itself, asked or not.
             return (began == 0 || began > ended).then_some(began.max(1));
         }
-        if asked.fetch > ended {
-            return Some(asked.fetch);
+        if requested.fetch > ended {
+            return Some(requested.fetch);
         }
-        if asked.at.is_some_and(|at| at.elapsed() < ASKED_APART) {
+        if requested.at.is_some_and(|at| at.elapsed() < ASKED_APART) {
             return None;
         }
-        *asked = Asked { at: Some(Instant::now()), fetch: began + 1 };
-        self.ask.notify_one();
-        Some(asked.fetch)
+        *requested = Requested { at: Some(Instant::now()), fetch: began + 1 };
+        self.granted.notify_one();
+        Some(requested.fetch)
     }
 
     /// Waits until more fetches have ended than these. Cancel-safe.
@@ -211,8 +211,8 @@ impl KeySet {
         fetches.keys.is_some() && fetches.failure.is_none()
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, Asked> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Requested> {
         // Nothing that holds it can panic half-way.
-        self.asked.lock().unwrap_or_else(PoisonError::into_inner)
+        self.requested.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

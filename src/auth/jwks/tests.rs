@@ -132,7 +132,7 @@ fn an_algorithm_that_is_not_configured_is_refused_whatever_the_issuer_publishes(
     let confused =
         token(header, r#"{"sub":"1"}"#, |message| hmac_sign(HMAC_SHA256, &public, message));
     assert_eq!(verify(&auth, &confused), Err(TokenError::Invalid));
-    assert_eq!(keys(&auth).ask(), Some(2), "none of them was worth a fetch");
+    assert_eq!(keys(&auth).request_fetch(), Some(2), "none of them was worth a fetch");
 }
 
 #[test]
@@ -216,7 +216,7 @@ async fn an_unknown_kid_asks_once_for_all_who_wait_and_at_most_every_thirty_seco
     let rotated = made_by(&other, ES256, r#""kid":"new""#);
     let made_up = made(ES256, r#""kid":"made up""#);
     let issuer = async {
-        keys(&auth).asked().await;
+        keys(&auth).next_request().await;
         publish(&auth, &[shared(ES256, r#""kid":"old""#), other.jwk(ES256, r#""kid":"new""#)]);
     };
     let (first, second, third, ()) = tokio::join!(
@@ -233,10 +233,10 @@ async fn an_unknown_kid_asks_once_for_all_who_wait_and_at_most_every_thirty_seco
         advance(ASKED_APART / 101).await;
         assert_eq!(auth.authenticate(&made_up).await, Err(TokenError::Invalid));
     }
-    assert!(timeout(Duration::ZERO, keys(&auth).asked()).await.is_err(), "asked too soon");
+    assert!(timeout(Duration::ZERO, keys(&auth).next_request()).await.is_err(), "asked too soon");
     advance(ASKED_APART).await;
-    assert_eq!(keys(&auth).ask(), Some(3));
-    assert!(timeout(Duration::ZERO, keys(&auth).asked()).await.is_ok());
+    assert_eq!(keys(&auth).request_fetch(), Some(3));
+    assert!(timeout(Duration::ZERO, keys(&auth).next_request()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
@@ -250,7 +250,7 @@ async fn while_the_issuer_is_down_known_keys_serve_and_unknown_ones_are_not_call
     }
     assert!(auth.authenticate(&made(ES256, r#""kid":"a""#)).await.is_ok());
     let down = async {
-        keys(&auth).asked().await;
+        keys(&auth).next_request().await;
         keys(&auth).begin();
         keys(&auth).fail("no answer".to_owned());
     };

@@ -76,6 +76,7 @@ fn origins_are_kept_as_browsers_send_them() {
     }
     let below = origin("https://*.example.com:8443").unwrap();
     assert!(below.allows("https://a.b.example.com:8443"));
+    assert!(below.allows("https://a_b.example.com:8443"), "allowed by its name, too");
     assert!(!below.allows("https://example.com:8443") && !below.allows("https://a.example.com"));
 }
 

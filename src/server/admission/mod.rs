@@ -16,6 +16,7 @@ mod tests;
 pub(super) use address::{AddressKey, reported};
 pub(super) use count::{KeyPermit, Permit};
 pub(super) use pending::PendingPlace;
+pub use refusals::MAX_REFUSALS;
 pub(super) use refusals::RefusalPlace;
 
 use crate::{config::Server, reason::Refusal};

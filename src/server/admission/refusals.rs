@@ -16,7 +16,7 @@ use std::{
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 /// Refusals over the limits at a time. The open-files limit keeps a descriptor for each.
-const MAX_REFUSALS: usize = 64;
+pub const MAX_REFUSALS: usize = 64;
 
 /// The places of refusals under way.
 #[derive(Clone)]

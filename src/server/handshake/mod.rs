@@ -1,8 +1,9 @@
 //! One handshake: from a connection to a session, or to a refusal.
 //!
 //! Runs as one task on the shard that will own the session. `handshake_timeout` bounds the whole:
-//! the request, the authentication and the subscription. The order of the checks is the order of
-//! the answers: where, how, from where, how many, who, what, and last whether Redis agrees.
+//! the request, the authentication and the subscription. The checks, the first of which to fail is the
+//! answer: path and method, upgrade headers, Origin, limits of the address, token, channels, limit of the
+//! user, and last the subscription.
 
 mod decide;
 #[cfg(any(test, fuzzing))]
