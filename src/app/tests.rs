@@ -123,7 +123,7 @@ async fn a_panic_in_one_connection_s_task_leaves_the_gateway_serving() {
     let shard = gateway.shards[0].handle();
     let stopper = gateway.stopper();
     let panics = async {
-        for _ in 0..10 {
+        for _ in 0..3 {
             let job = |shard: &Shard| shard.spawn(async { panic!("on purpose") });
             shard.tell(ShardCommand::Run(Box::new(job)));
         }

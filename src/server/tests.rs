@@ -219,7 +219,7 @@ async fn a_full_gateway_answers_503_until_there_is_room() {
 
 #[tokio::test]
 async fn a_flood_over_the_limit_is_answered_and_its_silent_clients_are_not_waited_for() {
-    const FLOOD: usize = 640;
+    const FLOOD: usize = 1_920;
     let rig = Rig::start(Redis::Confirms, |config| config.server.max_connections = number(1));
     let _only = held(&rig, "/open/a", &[]).await;
     let start = Instant::now();
@@ -234,8 +234,8 @@ async fn a_flood_over_the_limit_is_answered_and_its_silent_clients_are_not_waite
         assert_eq!((refused.status(), &*refused.code()), (503, "at_capacity"));
         assert_eq!(refused.header("retry-after"), Some("2"));
     }
-    // Sixty-four at a time, and a second for each, would be ten.
-    assert!(start.elapsed() < Duration::from_secs(8), "{:?}", start.elapsed());
+    // Sixty-four at a time, and a second for each, would be thirty; it takes one or two.
+    assert!(start.elapsed() < Duration::from_secs(20), "{:?}", start.elapsed());
     let line = format!("sockway_handshakes_refused_total{{reason=\"at_capacity\"}} {FLOOD}");
     rig.wait_for_metric(&line).await;
 }

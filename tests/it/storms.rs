@@ -226,7 +226,12 @@ fn a_gateway_that_stood_still_tells_what_redis_threw_away() {
         scene.sides[0].gateway.process.signal(Signal::CONT);
         scene.sides[0].gateway.wait_metric("sockway_redis_reconnects_total", 1.0);
     });
-    assert_eq!([scene.gaps(0), scene.gaps(1)], [ROOMS as u64, 0]);
+    // On a busy machine the other gateway may fall behind as well: what holds is one gap a room and loss.
+    for side in &scene.sides {
+        let losses = side.gateway.metrics().get("sockway_redis_reconnects_total");
+        assert_eq!(side.gaps() as f64, losses * ROOMS as f64);
+    }
+    assert!(scene.gaps(0) > 0);
 }
 
 #[test]
