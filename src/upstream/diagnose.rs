@@ -4,10 +4,10 @@
 //! unless the connection itself is gone. Subscribes, and publishes one canary; changes nothing else.
 
 use super::{
-    connect::{Connect, Connector},
-    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Reply},
-    publish::{CommandConnection, PublishConnection},
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    connector::Connector,
+    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Reply, Target},
+    publish::CommandConnection,
 };
 use crate::config;
 use std::{

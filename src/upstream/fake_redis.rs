@@ -1,10 +1,8 @@
 //! A Redis that does what a test tells it to, at the other end of the traits.
 
 use super::{
-    connect::Connect,
-    link::{Arrival, Command, Link, LinkError, Reply, Role},
-    publish::PublishConnection,
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    link::{Arrival, Command, Link, LinkError, Reply, Role, Target},
 };
 use std::{
     collections::{HashSet, VecDeque},

@@ -3,7 +3,7 @@
 //! An outage is all the time in which the subscription is not proven alive, from the start of the
 //! process on; the running one is counted once a second.
 
-use super::{LinkStatus, Status};
+use super::status::{LinkStatus, Status};
 use crate::metrics::Metrics;
 use std::{
     sync::Arc,

@@ -3,10 +3,12 @@
 //! Aborting fred's task drops its socket; nothing of a client outlives its connection. After a drop
 //! fred takes commands and never answers them, so the end of its task is watched.
 
-use super::PublishConnection;
 use crate::{
     error_chain::spell,
-    upstream::link::{LinkError, Login, Reply},
+    upstream::{
+        connect::PublishConnection,
+        link::{LinkError, Login, Reply},
+    },
 };
 use fred::{
     clients::Client,

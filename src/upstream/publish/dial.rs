@@ -219,7 +219,7 @@ fn is_hello_unknown(error: &str) -> bool {
 mod tests {
     use super::*;
     use crate::upstream::{
-        publish::PublishConnection as _,
+        connect::PublishConnection as _,
         test_server::{configured, fake},
     };
     use std::path::Path;

@@ -14,22 +14,12 @@ pub(super) use dial::CommandDialler;
 
 use super::{
     backoff::Backoff,
-    connect::Connect,
-    link::{LinkError, Reply},
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    link::{LinkError, Reply, Target},
 };
 use std::{future::pending, time::Duration};
 use tokio::time::Instant;
 use tracing::debug;
-
-/// A connection that publishes.
-pub(super) trait PublishConnection: Send + 'static {
-    /// Publishes; resolves when Redis has acknowledged it, not necessarily when the connection ends.
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()>;
-
-    /// Resolves when the connection is closed. Cancel-safe.
-    fn closed(&mut self) -> impl Future<Output = ()> + Send;
-}
 
 /// Publishes over a connection that is made and mended as needed.
 pub(super) struct Publisher<C: Connect> {

@@ -8,6 +8,7 @@ use super::{
     primary::Primary,
     probe::{Outcome, Probe},
     revocation_gap::RevocationGap,
+    router::Router,
     subscriber::{End, Subscriber, Work},
     table::{Joined, ONLY_NODE, Table},
 };
@@ -18,13 +19,13 @@ use crate::{
     metrics::Metrics,
     reason::GapReason,
     upstream::{
-        Status,
         backoff::Backoff,
         connect::Connect,
         health::Health,
         link::{Link, LinkError, Reply},
         publish::{PublishEvent, PublishOutcome, Publisher},
-        router::{Router, ShardQueues},
+        shard_queues::ShardQueues,
+        status::Status,
     },
 };
 use std::{future::pending, pin::Pin, sync::Arc, time::Duration};
@@ -512,5 +513,4 @@ impl<L: Link> Phase<L> {
 }
 
 #[cfg(test)]
-#[path = "actor_tests.rs"]
 mod tests;

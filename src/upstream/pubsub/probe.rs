@@ -14,7 +14,7 @@ use tokio::time::Instant;
 
 /// The rounds of one process.
 #[derive(Debug)]
-pub(in crate::upstream) struct Probe {
+pub(super) struct Probe {
     interval: Duration,
     timeout: Duration,
     /// Tells our canaries from those of other gateways on the same channel.
@@ -160,7 +160,7 @@ impl Probe {
     }
 
     /// Something came in on the probe channel; other gateways' canaries do too.
-    pub(in crate::upstream) fn arrived(&mut self, payload: &[u8]) {
+    pub(super) fn arrived(&mut self, payload: &[u8]) {
         if payload == self.payload().as_bytes()
             && let Some(round) = &mut self.running
             && round.canary != Canary::NotUsed

@@ -8,10 +8,11 @@
 //! asked alone from then on.
 
 use super::{
-    internal::InternalChannel,
+    internal_channel::InternalChannel,
     outstanding::{Kind, Outstanding},
     primary::Primary,
     probe::Probe,
+    router::{Router, Sinks},
     table::{Answered, Node, Table},
 };
 use crate::{
@@ -21,7 +22,7 @@ use crate::{
     log_throttle::LogThrottle,
     upstream::{
         link::{Arrival, Command, Link, LinkError},
-        router::{Router, ShardQueues, Sinks},
+        shard_queues::ShardQueues,
     },
 };
 use std::{collections::VecDeque, time::Duration};

@@ -8,23 +8,25 @@
 //! is *releasing* until the UNSUBSCRIBE is acknowledged, and gone. A channel lives on one node, and
 //! only what that node's link says of it counts.
 
-use crate::{bus::ShardId, channel::ChannelName, reason::GapReason, upstream::router::Shards};
+use crate::{
+    bus::ShardId, channel::ChannelName, reason::GapReason, upstream::shard_queues::Shards,
+};
 use hashbrown::{HashMap, HashSet};
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
 /// Number of a Redis server, from 0.
-pub(in crate::upstream) type Node = u16;
+pub(super) type Node = u16;
 
 /// The node of every channel: there is one server.
-pub(in crate::upstream) const ONLY_NODE: Node = 0;
+pub(super) const ONLY_NODE: Node = 0;
 
 /// Names that are remembered as refused. Beyond it they are all forgotten.
 const SUSPECTS: usize = 10_000;
 
 /// Everything upstream knows of channels.
 #[derive(Debug)]
-pub(in crate::upstream) struct Table {
+pub(super) struct Table {
     entries: HashMap<ChannelName, Entry, foldhash::fast::RandomState>,
     queues: Queues,
     linger: Duration,
@@ -88,7 +90,7 @@ pub(super) enum Joined {
 
 /// Where a message goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Route<'a> {
+pub(super) enum Route<'a> {
     /// To these shards, perhaps none. With the channel's own name.
     To(&'a ChannelName, Shards),
     /// Nowhere: its channel is not confirmed on the node that it comes from.
@@ -141,7 +143,7 @@ impl Table {
     }
 
     /// Where a message goes that came from `node`. The path of every message.
-    pub(in crate::upstream) fn route(&self, node: Node, channel: &str) -> Route<'_> {
+    pub(super) fn route(&self, node: Node, channel: &str) -> Route<'_> {
         match self.entries.get_key_value(channel) {
             None => Route::Unknown,
             Some((_, entry)) if entry.node != node => Route::Stale,
@@ -455,5 +457,4 @@ fn take(
 }
 
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

@@ -1,4 +1,4 @@
-//! Parses a message on `redis.control_channel`: whose sessions it revokes.
+//! Parses a message of `redis.control_channel`: whose sessions are revoked.
 
 use crate::{bus::Revoke, identity::text};
 use serde::Deserialize;
