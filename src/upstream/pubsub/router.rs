@@ -4,7 +4,7 @@
 
 use super::{
     probe::Probe,
-    table::{Node, Route, Table},
+    table::{NodeId, Route, Table},
 };
 use crate::{
     bus::Event,
@@ -37,7 +37,7 @@ pub(super) struct Router {
 
 /// Where the router puts things.
 pub(super) struct Sinks<'a> {
-    pub(super) node: Node,
+    pub(super) node: NodeId,
     pub(super) table: &'a Table,
     pub(super) queues: &'a mut ShardQueues,
     pub(super) probe: &'a mut Probe,

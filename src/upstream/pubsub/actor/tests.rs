@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    bus::{Event, Revoke, ShardEnd, ShardId, SubscriptionEvents, queues_for_tests},
+    bus::{
+        Event, RejectedBy, Request, Revoke, ShardEnd, ShardId, SubscriptionEvent,
+        SubscriptionEvents, queues_for_tests,
+    },
     channel::ChannelName,
     upstream::{
         fake_redis::{Fake, Sent, Server},

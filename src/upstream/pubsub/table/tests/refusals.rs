@@ -1,6 +1,7 @@
 //! Channels that Redis refuses.
 
 use super::*;
+use crate::upstream::pubsub::table::queues::SUSPECTS;
 
 #[test]
 fn a_refusal_is_remembered_and_asked_anew_only_while_wanted_and_alone() {
