@@ -3,7 +3,7 @@
 
 use super::{
     connect::Connect,
-    link::{Connection, Credentials, Dialler, Reply, Target},
+    link::{Connection, Credentials, DialSettings, Dialler, Reply, Target},
     publish::{CommandConnection, CommandDialler},
 };
 use crate::config;
@@ -16,8 +16,9 @@ pub(super) struct Connector {
 
 impl Connector {
     pub(super) fn new(settings: &config::Redis, credentials: Credentials) -> Self {
-        let commands = CommandDialler::new(settings, credentials.clone());
-        Self { links: Dialler::new(settings, credentials), commands }
+        let dial = DialSettings::new(settings, credentials);
+        let links = Dialler::new(dial.clone(), settings.max_payload.get());
+        Self { links, commands: CommandDialler::new(dial) }
     }
 }
 
@@ -26,16 +27,10 @@ impl Connect for Connector {
     type Publisher = CommandConnection;
 
     fn link(&self, target: &Target) -> Reply<Connection> {
-        match target {
-            Target::Configured => self.links.dial(),
-            Target::Named { host, port } => self.links.follow(host.clone(), *port).dial(),
-        }
+        self.links.dial(target)
     }
 
     fn publisher(&self, target: &Target) -> Reply<CommandConnection> {
-        match target {
-            Target::Configured => self.commands.dial(),
-            Target::Named { host, port } => self.commands.follow(host.clone(), *port).dial(),
-        }
+        self.commands.dial(target)
     }
 }

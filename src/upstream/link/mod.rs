@@ -7,32 +7,40 @@
 //!
 //! 0. `mod` `credentials` `cursor`: what is asked and what arrives; user and password, which may
 //!    change; the parts of RESP
-//! 1. `value` `skip` `mask` `addresses`: small answers; what is not kept; Redis's errors without
-//!    secrets; TCP to one of several addresses
+//! 1. `value` `skip` `redactor` `addresses` `dial_settings`: small answers; what is not kept; Redis's
+//!    errors without the password; names, and TCP to one of their addresses; what a dial needs to know
 //! 2. `resp`: bytes → events
 //! 3. `read_buffer`: what was received
-//! 4. `wire` `fuzz`: a stream with its read and write buffers; a fuzz target
+//! 4. `buffered_stream` `fuzz`: a stream with its read and write buffers; a fuzz target
 //! 5. `connection`: what was asked, and what came of it
 //! 6. `login`: HELLO, AUTH, SETNAME, SELECT, PING
 //! 7. `dial`: TCP, unix socket or TLS, then the login
 
 mod addresses;
+mod buffered_stream;
 mod connection;
 mod credentials;
 mod cursor;
 mod dial;
+mod dial_settings;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod login;
-mod mask;
 mod read_buffer;
+mod redactor;
 mod resp;
 mod skip;
 mod value;
-mod wire;
 
 pub use credentials::{Credentials, Login};
-pub(super) use {connection::Connection, dial::Dialler};
+pub(super) use {
+    addresses::{Turns, resolve},
+    connection::Connection,
+    dial::Dialler,
+    dial_settings::DialSettings,
+    login::is_hello_unknown,
+    redactor::Redactor,
+};
 
 use std::{fmt, future::Future, pin::Pin};
 

@@ -4,13 +4,13 @@
 //! Redis may close it for idleness at any time, which is no failure: it is dialled again when there is
 //! something to publish, and what was under way just then is published once more.
 //!
-//! Rooms: `dial` and `commands`, the connection itself.
+//! Here is the `Publisher`; `command_dialler` dials, `command_connection` is what it makes.
 
-mod commands;
-mod dial;
+mod command_connection;
+mod command_dialler;
 
-pub(super) use commands::CommandConnection;
-pub(super) use dial::CommandDialler;
+pub(super) use command_connection::CommandConnection;
+pub(super) use command_dialler::CommandDialler;
 
 use super::{
     backoff::Backoff,

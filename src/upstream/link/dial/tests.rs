@@ -2,6 +2,7 @@
 
 use super::*;
 use crate::{
+    config,
     secret::Secret,
     upstream::{
         link::{Arrival, Command, Credentials, Link as _, Login, Role},
@@ -10,7 +11,7 @@ use crate::{
 };
 use std::{
     io::{BufReader, Write as _},
-    net::{Ipv4Addr, TcpListener},
+    net::{Ipv4Addr, SocketAddr, TcpListener},
     os::unix::net::{UnixListener, UnixStream as Socket},
     thread,
 };
@@ -21,8 +22,13 @@ fn settings(socket: &Path) -> config::Redis {
     configured(Path::new(""), &format!("url = \"redis+unix://{}\"", socket.display()))
 }
 
+fn dialler(settings: &config::Redis) -> Dialler {
+    let max_payload = settings.max_payload.get();
+    Dialler::new(DialSettings::new(settings, Credentials::new(settings)), max_payload)
+}
+
 async fn dial(settings: &config::Redis) -> Result<Connection, LinkError> {
-    Dialler::new(settings, Credentials::new(settings)).dial().await
+    dialler(settings).dial(&Target::Configured).await
 }
 
 async fn dialled(settings: &config::Redis) -> Connection {
@@ -139,21 +145,24 @@ async fn any_password_logs_in_and_a_changed_one_is_used_by_the_next_dial() {
     let server = Server::start(&[]);
     let settings = settings(&server.socket());
     let credentials = Credentials::new(&settings);
-    let dialler = Dialler::new(&settings, credentials.clone());
+    let dialler = Dialler::new(DialSettings::new(&settings, credentials.clone()), 1_000);
     for password in ["plain", "a blank", "a\ttab", "a \"quote\" and 'another'", "\r\n$3\r\n\0ü %20"]
     {
         let reset = ["ACL", "SETUSER", "gateway", "reset", "on", "+@all", "&*"];
         server.call(&[&reset[..], &[&format!(">{password}")]].concat());
         // Still the password of the round before, or none at all.
         if credentials.current().password.is_some() {
-            let error = dialler.dial().await.err().expect("the old password");
+            let error = dialler.dial(&Target::Configured).await.err().expect("the old password");
             assert!(matches!(&error, LinkError::Answered(it) if it.starts_with("WRONGPASS")));
         }
         credentials.replace(Login {
             username: Some("gateway".to_owned()),
             password: Some(Secret::new(password.to_owned())),
         });
-        dialler.dial().await.unwrap_or_else(|error| panic!("{password:?}: {error}"));
+        dialler
+            .dial(&Target::Configured)
+            .await
+            .unwrap_or_else(|error| panic!("{password:?}: {error}"));
     }
 }
 
@@ -298,8 +307,9 @@ async fn tls_uses_ca_file_and_the_client_certificate() {
     }
     // What is followed to an address is still who the certificate says.
     let settings = with(whole);
-    let dialler = Dialler::new(&settings, Credentials::new(&settings));
-    dialler.follow("127.0.0.1".to_owned(), port).dial().await.expect("named localhost");
+    let dialler = dialler(&settings);
+    let named = Target::Named { host: "127.0.0.1".to_owned(), port };
+    dialler.dial(&named).await.expect("named localhost");
 }
 
 #[tokio::test]
@@ -314,12 +324,13 @@ async fn another_server_is_dialled_when_a_role_names_it() {
     ]);
     let url = format!("url = \"redis://127.0.0.1:{second}\"");
     let settings = configured(Path::new(""), &url);
-    let dialler = Dialler::new(&settings, Credentials::new(&settings));
-    let mut replica = dialler.dial().await.expect("a connection");
+    let dialler = dialler(&settings);
+    let mut replica = dialler.dial(&Target::Configured).await.expect("a connection");
     replica.send(Command::Role);
     let named = Role::Replica { host: "127.0.0.1".to_owned(), port: first };
     assert_eq!(next(&mut replica).await, format!("Role({named:?})"));
-    let mut primary = dialler.follow("127.0.0.1".to_owned(), first).dial().await.expect("one");
+    let named = Target::Named { host: "127.0.0.1".to_owned(), port: first };
+    let mut primary = dialler.dial(&named).await.expect("one");
     primary.send(Command::Role);
     assert_eq!(next(&mut primary).await, "Role(Primary)");
 }
@@ -353,10 +364,11 @@ async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
 #[test]
 fn each_dial_begins_with_another_address_however_they_are_listed() {
     let address = |n| SocketAddr::from((Ipv4Addr::new(10, 0, 0, n), 6379));
-    let first = |dial| {
-        let mut addresses = vec![address(1), address(2), address(3)];
+    let turns = Turns::default();
+    let first = |dial: usize| {
+        let mut addresses = vec![address(1), address(2), address(3), address(1)];
         addresses.rotate_left(dial % 3);
-        in_turn(&mut addresses, dial);
+        turns.order(&mut addresses);
         assert_eq!(addresses.len(), 3);
         addresses[0]
     };

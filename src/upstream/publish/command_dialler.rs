@@ -1,4 +1,4 @@
-//! Dials connections for commands, made of fred.
+//! Dials the connection for commands, which is made of fred.
 //!
 //! One fresh client for one address, without a reconnect policy: then fred's task ends with the
 //! connection, and we dial anew ourselves, with our own back-off. What else fred needs:
@@ -7,10 +7,12 @@
 //! - It tries the addresses of a name one after the other, within one limit. So each address gets a
 //!   client and its share of the time; the name is resolved for each dial.
 
-use super::commands::{CommandConnection, Mask, Place, resolve};
+use super::command_connection::{CommandConnection, Place};
 use crate::{
-    config::{self, RedisAddress, RedisTls},
-    upstream::link::{Credentials, LinkError, Login, Reply},
+    config::RedisAddress,
+    upstream::link::{
+        DialSettings, LinkError, Login, Redactor, Reply, Target, Turns, is_hello_unknown, resolve,
+    },
 };
 use fred::{
     clients::Client,
@@ -22,72 +24,22 @@ use fred::{
         },
     },
 };
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
-use tokio::{sync::OnceCell, task::spawn_blocking, time::timeout};
+use std::time::Duration;
+use tokio::time::timeout;
 
 /// fred makes nine queues of events a client. None is used.
 const EVENTS: usize = 16;
 
-/// The least time for a connection to be made, whatever `probe_timeout` says.
-const MIN_CONNECT: Duration = Duration::from_secs(2);
-
-/// Authentication and introduction may take so many times as long as the connection itself: they
-/// need several round trips, and a Redis that hangs answers the dial that is under way the moment
-/// it wakes up.
-const SETUP_FACTOR: u32 = 5;
-
-/// Dials one server. Clones share the login and whose turn it is among its addresses.
+/// Dials the connection for commands.
 #[derive(Clone)]
 pub(in crate::upstream) struct CommandDialler {
-    address: RedisAddress,
-    /// `None`: plain TCP, or a unix socket.
-    tls: Option<Arc<Tls>>,
-    credentials: Credentials,
-    database: u8,
-    /// For the connection; the rest may take [`SETUP_FACTOR`] times that.
-    limit: Duration,
-    /// Dials so far: each begins with another address of the name.
-    dials: Arc<AtomicUsize>,
-}
-
-struct Tls {
-    settings: RedisTls,
-    /// The name in the server's certificate: the configured host, whatever address is dialled.
-    host: String,
-    /// Made by the first dial: the system's roots are some hundred files.
-    connector: OnceCell<TlsConnector>,
+    settings: DialSettings,
+    turns: Turns,
 }
 
 impl CommandDialler {
-    pub(in crate::upstream) fn new(settings: &config::Redis, credentials: Credentials) -> Self {
-        let tls = match &settings.address {
-            RedisAddress::Tcp { host, tls: true, .. } => Some(Arc::new(Tls {
-                settings: settings.tls.clone(),
-                host: host.clone(),
-                connector: OnceCell::new(),
-            })),
-            RedisAddress::Tcp { .. } | RedisAddress::Unix(_) => None,
-        };
-        Self {
-            address: settings.address.clone(),
-            tls,
-            credentials,
-            database: settings.database,
-            limit: settings.probe_timeout.max(MIN_CONNECT),
-            dials: Arc::default(),
-        }
-    }
-
-    /// Dials another server in the same way: the primary that a replica has named.
-    pub(in crate::upstream) fn follow(&self, host: String, port: u16) -> Self {
-        let address = RedisAddress::Tcp { host, port, tls: self.tls.is_some() };
-        Self { address, dials: Arc::default(), ..self.clone() }
+    pub(in crate::upstream) fn new(settings: DialSettings) -> Self {
+        Self { settings, turns: Turns::default() }
     }
 
     /// Dials. The connection is logged in.
@@ -96,36 +48,31 @@ impl CommandDialler {
     /// - [`LinkError::Unreachable`]: no connection was made.
     /// - [`LinkError::Lost`]: TLS failed, Redis hung up, or did not answer in time.
     /// - [`LinkError::Answered`]: Redis refuses the login.
-    pub(in crate::upstream) fn dial(&self) -> Reply<CommandConnection> {
-        let dialler = self.clone();
+    pub(in crate::upstream) fn dial(&self, target: &Target) -> Reply<CommandConnection> {
+        let (dialler, address) = (self.clone(), self.settings.address(target));
         Box::pin(async move {
-            match &dialler.address {
+            match address {
                 RedisAddress::Unix(path) => {
-                    let server = ServerConfig::Unix { path: path.clone() };
-                    dialler.connect(server, dialler.limit).await
+                    let server = ServerConfig::Unix { path };
+                    dialler.connect(server, dialler.settings.connect_limit).await
                 }
-                RedisAddress::Tcp { host, port, .. } => dialler.by_name(host, *port).await,
+                RedisAddress::Tcp { host, port, .. } => dialler.by_name(&host, port).await,
             }
         })
     }
 
     /// Tries each address of a name, within its share of the time.
     async fn by_name(&self, host: &str, port: u16) -> Result<CommandConnection, LinkError> {
-        let unknown = |why| LinkError::Unreachable(format!("cannot resolve {host}: {why}"));
-        let late = |_| unknown(format!("no answer within {:?}", self.limit));
-        let mut addresses = timeout(self.limit, resolve(host, port)).await.map_err(late)?;
-        if addresses.is_empty() {
-            return Err(unknown("it has no address".to_owned()));
-        }
-        let count = addresses.len();
-        addresses.rotate_left(self.dials.fetch_add(1, Ordering::Relaxed) % count);
-        let share = self.limit / u32::try_from(count).unwrap_or(u32::MAX);
+        let limit = self.settings.connect_limit;
+        let mut addresses = resolve(host, port, limit).await?;
+        self.turns.order(&mut addresses);
+        let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
         let mut failures = Vec::new();
         for address in addresses {
             let server = Server {
                 host: address.ip().to_string().into(),
                 port,
-                tls_server_name: self.tls.as_ref().map(|tls| tls.host.as_str().into()),
+                tls_server_name: self.settings.tls.as_ref().map(|tls| tls.host.as_str().into()),
             };
             match self.connect(ServerConfig::Centralized { server }, share).await {
                 Ok(mut connection) => {
@@ -145,7 +92,7 @@ impl CommandDialler {
         server: ServerConfig,
         limit: Duration,
     ) -> Result<CommandConnection, LinkError> {
-        let login = self.credentials.current();
+        let login = self.settings.credentials.current();
         if login.password.is_some() {
             return self.make(server, limit, login, RespVersion::RESP2).await;
         }
@@ -164,11 +111,11 @@ impl CommandDialler {
         login: Login,
         version: RespVersion,
     ) -> Result<CommandConnection, LinkError> {
-        let tls = match &self.tls {
-            Some(tls) => Some(tls.connector().await?.into()),
+        let tls = match &self.settings.tls {
+            Some(tls) => Some(TlsConnector::Rustls(tls.connector().await?).into()),
             None => None,
         };
-        let setup = self.limit * SETUP_FACTOR;
+        let setup = self.settings.setup_limit;
         let connection = ConnectionConfig {
             connection_timeout: limit,
             internal_command_timeout: setup,
@@ -182,7 +129,7 @@ impl CommandDialler {
             username: login.username.clone(),
             password: login.password.as_ref().map(|secret| secret.expose().to_owned()),
             // Not asked for when it is the default, so that the smallest ACL needs no SELECT.
-            database: Some(self.database).filter(|&database| database != 0),
+            database: Some(self.settings.database).filter(|&database| database != 0),
             tls,
             ..Config::default()
         };
@@ -191,28 +138,10 @@ impl CommandDialler {
             ..PerformanceConfig::default()
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
-        let mask = Mask::new(login);
+        let redactor = Redactor::new(login.password);
         let late = |_| LinkError::Unreachable(format!("no connection within {limit:?}"));
-        timeout(limit + setup, CommandConnection::make(client, mask)).await.map_err(late)?
+        timeout(limit + setup, CommandConnection::make(client, redactor)).await.map_err(late)?
     }
-}
-
-impl Tls {
-    async fn connector(&self) -> Result<TlsConnector, LinkError> {
-        let make = || async {
-            let settings = self.settings.clone();
-            // Not on this thread, for its many files.
-            let config = spawn_blocking(move || settings.client_config()).await;
-            let config = config.map_err(|error| LinkError::Lost(error.to_string()))?;
-            let config = config.map_err(LinkError::Lost)?;
-            Ok(TlsConnector::Rustls(tokio_rustls::TlsConnector::from(config)))
-        };
-        self.connector.get_or_try_init(make).await.cloned()
-    }
-}
-
-fn is_hello_unknown(error: &str) -> bool {
-    ["ERR unknown command", "NOPROTO", "NOPERM"].iter().any(|start| error.starts_with(start))
 }
 
 #[cfg(test)]
@@ -220,6 +149,7 @@ mod tests {
     use super::*;
     use crate::upstream::{
         connect::PublishConnection as _,
+        link::Credentials,
         test_server::{configured, fake},
     };
     use std::path::Path;
@@ -233,8 +163,10 @@ mod tests {
         });
         let url = format!("url = \"redis+unix://{}\"\npassword = \"a b\"", path.display());
         let settings = configured(Path::new(""), &url);
-        let dialler = CommandDialler::new(&settings, Credentials::new(&settings));
-        let connection = dialler.dial().await.map_err(|error| error.to_string()).unwrap();
+        let dialler =
+            CommandDialler::new(DialSettings::new(&settings, Credentials::new(&settings)));
+        let connection =
+            dialler.dial(&Target::Configured).await.map_err(|error| error.to_string()).unwrap();
         connection.publish("a", "hello").await.unwrap();
     }
 }
