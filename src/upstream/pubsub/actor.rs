@@ -141,9 +141,7 @@ impl<C: Connect> Actor<C> {
     fn handle(&mut self, event: ActorEvent<C>) {
         let now = Instant::now();
         match event {
-            ActorEvent::Requests(batch) => {
-                batch.iter().for_each(|batch| self.node.request(batch, now))
-            }
+            ActorEvent::Requests(batch) => batch.iter().for_each(|it| self.node.request(it, now)),
             ActorEvent::Dialled(Ok(link)) => self.linked(link, now),
             ActorEvent::Dialled(Err(error)) => self.give_up(&End::Lost(error), now),
             ActorEvent::Publisher(event) => self.publish_event(event, now),

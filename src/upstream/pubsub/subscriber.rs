@@ -149,8 +149,12 @@ impl Talk {
 
     /// When the next batch may go out, if one is waiting for that.
     pub(super) fn pace(&self, table: &Table) -> Option<Instant> {
-        let any = table.subscribes() || table.unsubscribes();
-        (any && self.outstanding.len() < ALONE_IN_FLIGHT).then_some(self.not_before)
+        let limit = match () {
+            () if table.has_batches() => IN_FLIGHT,
+            () if table.subscribes() => ALONE_IN_FLIGHT,
+            () => 0,
+        };
+        (self.outstanding.len() < limit).then_some(self.not_before)
     }
 
     // ---- what is asked ----
@@ -181,8 +185,7 @@ impl Talk {
 
     /// Sessions' channels, unless the last batch has only just gone out.
     fn send_batches(&mut self, link: &mut impl Link, node: &mut Node, now: Instant) {
-        let any = node.table.subscribes() || node.table.unsubscribes();
-        if !any || now < self.not_before {
+        if !(node.table.has_batches() || node.table.subscribes()) || now < self.not_before {
             return;
         }
         self.not_before = now + PACE;

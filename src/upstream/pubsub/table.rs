@@ -200,9 +200,9 @@ impl Table {
         !self.queues.to_subscribe.is_empty() || !self.queues.alone.is_empty()
     }
 
-    /// Whether there is anything to unsubscribe.
-    pub(super) fn unsubscribes(&self) -> bool {
-        !self.queues.to_unsubscribe.is_empty()
+    /// Whether there is anything that may go out together: all but what is asked alone.
+    pub(super) fn has_batches(&self) -> bool {
+        !self.queues.to_subscribe.is_empty() || !self.queues.to_unsubscribe.is_empty()
     }
 
     /// Takes up to `limit` channels for one SUBSCRIBE. Each must come back by [`Table::confirm`]

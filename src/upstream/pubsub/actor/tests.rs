@@ -138,6 +138,19 @@ impl Rig {
         }
     }
 
+    /// Waits until a channel is asked for on a second link.
+    async fn until_asked_again(&self, channel: &str) {
+        let asked = async {
+            while self.redis.subscribes().iter().flatten().filter(|name| *name == channel).count()
+                < 2
+            {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        timeout(PATIENCE, asked).await.expect("in time");
+        self.settle().await;
+    }
+
     /// What a shard was told to revoke.
     fn revoked(&mut self, shard: ShardId) -> Vec<Revoke> {
         std::iter::from_fn(|| self.shards[shard].revocations.try_recv().ok()).collect()

@@ -87,6 +87,9 @@ impl Table {
         self.subscribed -= usize::from(unasked);
         if entry.wanted == 0 {
             self.entries.remove(&name);
+            if unasked {
+                self.end_linger(&name);
+            }
             return None;
         }
         entry.state = ChannelState::Queued;

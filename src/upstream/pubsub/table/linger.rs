@@ -16,6 +16,13 @@ impl Table {
         }
     }
 
+    /// Takes a channel out of the queues that lead to its UNSUBSCRIBE. Looks through them whole: only
+    /// a server that lets go of channels by itself is the cause.
+    pub(super) fn end_linger(&mut self, channel: &ChannelName) {
+        self.lingering.retain(|(_, lingering)| lingering != channel);
+        self.queues.to_unsubscribe.retain(|queued| queued != channel);
+    }
+
     fn millis(&self, now: Instant) -> u32 {
         (now - self.epoch).as_millis() as u32
     }

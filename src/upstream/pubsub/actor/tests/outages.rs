@@ -21,12 +21,16 @@ async fn after_an_outage_the_gap_stands_at_the_confirmation_before_the_first_new
     rig.redis.publish("p:a", "before");
     // Redis sends this one right behind the acknowledgement.
     rig.redis.lock().publish_on_subscribe = Some(("p:a".to_owned(), "early".to_owned()));
+    rig.redis.lock().latency = Duration::from_millis(100);
     rig.redis.drop_link();
     assert_eq!(rig.subscription_events(0).await.events, [lost(&["a"])]);
-    assert_eq!(rig.ring(0), ["a=before", "lost a"], "no gap is told before Redis has confirmed");
+    assert_eq!(rig.ring(0), ["a=before", "lost a"], "no gap is told when the link is lost");
+    rig.until_asked_again("p:a").await;
+    assert_eq!(rig.ring(0), [] as [&str; 0], "no gap is told before Redis has confirmed");
     assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
     rig.redis.publish("p:a", "after");
-    rig.settle().await;
+    // Behind the answers to the probe.
+    tokio::time::sleep(Duration::from_millis(200)).await;
     assert_eq!(rig.ring(0), ["gap a redis_reconnected", "a=early", "a=after"]);
     assert_eq!(rig.ring(1), ["lost a"]);
     assert_eq!(rig.subscription_events(1).await.events, [lost(&["a"])]);

@@ -77,6 +77,29 @@ async fn a_channel_that_is_refused_again_and_again_delays_nobody() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn many_channels_that_are_refused_again_delay_nobody_who_asks_right_behind_them() {
+    const BAD: usize = 200;
+    let bad = |n: usize| format!("bad{n}");
+    let mut rig =
+        Rig::start(|server| server.forbidden.extend((0..BAD).map(|n| format!("p:{}", bad(n)))));
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    let all =
+        |request: fn(ChannelName) -> Request| (0..BAD).map(|n| request(name(&bad(n)))).collect();
+    rig.request(0, all(Request::Subscribe)).await;
+    rig.request(0, all(Request::Unsubscribe)).await;
+    // Long enough for the refusals to be forgotten.
+    tokio::time::sleep(Duration::from_secs(21)).await;
+    rig.redis.lock().latency = Duration::from_secs(1);
+    rig.request(0, all(Request::Subscribe)).await;
+    rig.join(1, "good").await;
+    rig.settle().await;
+    let asked = rig.redis.subscribes();
+    assert_eq!(asked.last().unwrap(), &["p:good"]);
+    let is_alone = |batch: &Vec<String>| batch.len() == 1 && batch[0].starts_with("p:bad");
+    assert!(asked.iter().rev().skip(1).take(32).all(is_alone), "{asked:?}");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_channel_refused_after_an_outage_is_told_as_a_gap_once_and_again_when_it_is_back() {
     let mut rig = Rig::up().await;
     rig.joined(0, "a").await;

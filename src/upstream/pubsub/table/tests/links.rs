@@ -71,6 +71,20 @@ fn a_channel_that_redis_lets_go_of_unasked_is_lost_and_asked_for_again() {
 }
 
 #[test]
+fn a_channel_let_go_of_while_it_lingers_is_forgotten_by_the_queues_too() {
+    for expired in [false, true] {
+        let (mut table, now) = subscribed();
+        table.leave(0, &name("a"), now);
+        if expired {
+            table.expire(now + LINGER);
+        }
+        assert_eq!(table.released("a"), None);
+        assert_eq!((table.entries.len(), table.next_expiry()), (0, None));
+        assert!(!table.has_batches());
+    }
+}
+
+#[test]
 fn a_lost_link_forgets_what_nobody_wants() {
     let (mut table, now) = subscribed();
     table.leave(0, &name("a"), now);
