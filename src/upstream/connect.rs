@@ -1,7 +1,6 @@
-//! What is needed of the two connections to Redis, as traits: tests put a Redis of their own behind
-//! them.
+//! Traits of the two connections to Redis, so that tests can put a fake Redis behind them.
 
-use super::link::{Link, Reply, Target};
+use super::link::{Link, Pending, Target};
 
 /// Makes connections. Each is authenticated when its dial succeeds.
 pub(super) trait Connect: Send + 'static {
@@ -9,16 +8,16 @@ pub(super) trait Connect: Send + 'static {
     type Publisher: PublishConnection;
 
     /// Dials the connection that subscribes.
-    fn link(&self, target: &Target) -> Reply<Self::Link>;
+    fn link(&self, target: &Target) -> Pending<Self::Link>;
 
     /// Dials the connection for every other command.
-    fn publisher(&self, target: &Target) -> Reply<Self::Publisher>;
+    fn publisher(&self, target: &Target) -> Pending<Self::Publisher>;
 }
 
 /// A connection that publishes.
 pub(super) trait PublishConnection: Send + 'static {
     /// Publishes; resolves when Redis has acknowledged it, not necessarily when the connection ends.
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()>;
+    fn publish(&self, channel: &str, payload: &str) -> Pending<()>;
 
     /// Resolves when the connection is closed. Cancel-safe.
     fn closed(&mut self) -> impl Future<Output = ()> + Send;

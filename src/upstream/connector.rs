@@ -3,7 +3,7 @@
 
 use super::{
     connect::Connect,
-    link::{Connection, Credentials, DialSettings, Dialler, Reply, Target},
+    link::{Connection, Credentials, DialSettings, Dialler, Pending, Target},
     publish::{CommandConnection, CommandDialler},
 };
 use crate::config;
@@ -26,11 +26,11 @@ impl Connect for Connector {
     type Link = Connection;
     type Publisher = CommandConnection;
 
-    fn link(&self, target: &Target) -> Reply<Connection> {
+    fn link(&self, target: &Target) -> Pending<Connection> {
         self.links.dial(target)
     }
 
-    fn publisher(&self, target: &Target) -> Reply<CommandConnection> {
+    fn publisher(&self, target: &Target) -> Pending<CommandConnection> {
         self.commands.dial(target)
     }
 }

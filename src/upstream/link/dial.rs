@@ -1,7 +1,7 @@
 //! Dials our own connection to a Redis server: TCP, unix socket or TLS, then the login.
 
 use super::{
-    LinkError, Reply, Target,
+    LinkError, Pending, Target,
     addresses::{self, Turns},
     buffered_stream::{BufferedStream, Stream, lost},
     connection::Connection,
@@ -38,7 +38,7 @@ impl Dialler {
     /// - [`LinkError::Unreachable`]: no connection was made.
     /// - [`LinkError::Lost`]: TLS failed, Redis hung up, or did not answer in time.
     /// - [`LinkError::Answered`]: Redis refuses the login, or is of no use now.
-    pub(in crate::upstream) fn dial(&self, target: &Target) -> Reply<Connection> {
+    pub(in crate::upstream) fn dial(&self, target: &Target) -> Pending<Connection> {
         let (dialler, address) = (self.clone(), self.settings.address(target));
         Box::pin(async move {
             match address {

@@ -44,8 +44,8 @@ pub(super) use {
 
 use std::{fmt, future::Future, pin::Pin};
 
-/// What a dial or a publish will have led to.
-pub(super) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send>>;
+/// A dial or a command that is under way.
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send>>;
 
 /// One connection that subscribes.
 ///

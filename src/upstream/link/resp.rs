@@ -3,7 +3,7 @@
 //! Pure: it looks at the bytes received so far and finds the first event in them, or says how many
 //! bytes it needs before another look is worth while. Names and payloads are ranges of these bytes,
 //! so that nothing is copied and the caller may go on reading. Whatever a server sends, nothing is
-//! allocated but the small values of [`Value`], within the bounds below.
+//! allocated but the small values of [`Value`], within the bounds here and in `cursor`.
 
 use super::{
     cursor::{Cursor, Stop},

@@ -1,4 +1,4 @@
-//! Skipping of values as they arrive, of any size, without keeping any of their bytes.
+//! Skips values of any size as they arrive, without keeping any of their bytes.
 
 use super::cursor::{Cursor, Stop};
 

@@ -1,4 +1,4 @@
-//! Small values that Redis answers: of HELLO, ROLE, PING, and errors.
+//! Small values in Redis's answers: to HELLO, ROLE and PING, and errors.
 
 use super::cursor::{Cursor, Stop};
 

@@ -7,7 +7,7 @@ use crate::{
     error_chain::spell,
     upstream::{
         connect::PublishConnection,
-        link::{LinkError, Redactor, Reply, resolve},
+        link::{LinkError, Pending, Redactor, resolve},
     },
 };
 use fred::{
@@ -73,7 +73,7 @@ impl CommandConnection {
         &self,
         command: &'static str,
         arguments: &[&str],
-    ) -> Reply<T> {
+    ) -> Pending<T> {
         let (client, redactor) = (self.client.clone(), self.redactor.clone());
         let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
         Box::pin(async move {
@@ -84,7 +84,7 @@ impl CommandConnection {
 }
 
 impl PublishConnection for CommandConnection {
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()> {
+    fn publish(&self, channel: &str, payload: &str) -> Pending<()> {
         let (client, redactor, place) =
             (self.client.clone(), self.redactor.clone(), self.place.clone());
         let (channel, payload) = (channel.to_owned(), payload.to_owned());

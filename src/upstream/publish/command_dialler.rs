@@ -11,7 +11,7 @@ use super::command_connection::{CommandConnection, Place};
 use crate::{
     config::RedisAddress,
     upstream::link::{
-        DialSettings, LinkError, Login, Redactor, Reply, Target, Turns, is_hello_unknown, resolve,
+        DialSettings, LinkError, Login, Pending, Redactor, Target, Turns, is_hello_unknown, resolve,
     },
 };
 use fred::{
@@ -48,7 +48,7 @@ impl CommandDialler {
     /// - [`LinkError::Unreachable`]: no connection was made.
     /// - [`LinkError::Lost`]: TLS failed, Redis hung up, or did not answer in time.
     /// - [`LinkError::Answered`]: Redis refuses the login.
-    pub(in crate::upstream) fn dial(&self, target: &Target) -> Reply<CommandConnection> {
+    pub(in crate::upstream) fn dial(&self, target: &Target) -> Pending<CommandConnection> {
         let (dialler, address) = (self.clone(), self.settings.address(target));
         Box::pin(async move {
             match address {

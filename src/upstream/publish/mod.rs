@@ -1,6 +1,6 @@
 //! The connection for every command but SUBSCRIBE: it publishes the canaries.
 //!
-//! It fails and is dialled again on its own; the connection that subscribes is none of its business.
+//! It fails and is dialled again on its own; it knows nothing of the connection that subscribes.
 //! Redis may close it for idleness at any time, which is no failure: it is dialled again when there is
 //! something to publish, and what was under way just then is published once more.
 //!
@@ -15,7 +15,7 @@ pub(super) use command_dialler::CommandDialler;
 use super::{
     backoff::Backoff,
     connect::{Connect, PublishConnection},
-    link::{LinkError, Reply, Target},
+    link::{LinkError, Pending, Target},
 };
 use std::{future::pending, time::Duration};
 use tokio::time::Instant;
@@ -48,7 +48,7 @@ enum PublisherState<P> {
         until: Instant,
     },
     Dialling {
-        dial: Reply<P>,
+        dial: Pending<P>,
         started: Instant,
     },
     Ready(P),
@@ -56,7 +56,7 @@ enum PublisherState<P> {
     Closed,
     Publishing {
         connection: P,
-        reply: Reply<()>,
+        reply: Pending<()>,
         deadline: Instant,
     },
 }

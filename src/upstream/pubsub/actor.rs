@@ -18,7 +18,7 @@ use crate::{
         backoff::Backoff,
         connect::Connect,
         health::Health,
-        link::{Link, LinkError, Reply},
+        link::{Link, LinkError, Pending},
         publish::{PublishEvent, PublishOutcome, Publisher},
         shard_queues::ShardQueues,
         status::Status,
@@ -60,7 +60,7 @@ pub(in crate::upstream) struct Actor<C: Connect> {
 
 enum Phase<L> {
     Waiting { until: Instant },
-    Dialling { dial: Reply<L>, started: Instant },
+    Dialling { dial: Pending<L>, started: Instant },
     Linked(Box<Subscriber<L>>),
 }
 
@@ -183,30 +183,30 @@ impl<C: Connect> Actor<C> {
         }
         if was_paused {
             // Nothing could be heard meanwhile.
-            subscriber.talk.outstanding.heard(now);
+            subscriber.commands.outstanding.heard(now);
         }
     }
 
     fn reconcile(&mut self, now: Instant) {
         let Phase::Linked(subscriber) = &mut self.phase else { return };
-        let news = subscriber.talk.take_news();
-        if news {
+        let changed = subscriber.commands.take_changed();
+        if changed {
             self.control_answered();
         }
         let Phase::Linked(subscriber) = &mut self.phase else { return };
-        if subscriber.talk.introduced() && (news || self.node.probe.due(now)) {
+        if subscriber.commands.own_answered() && (changed || self.node.probe.due(now)) {
             self.begin_round(now);
             if let Phase::Linked(subscriber) = &mut self.phase
-                && !news
+                && !changed
             {
-                subscriber.talk.retry_own();
+                subscriber.commands.retry_own();
             }
         }
-        self.judge(now);
+        self.conclude_round(now);
         self.release_canary(now);
         let Phase::Linked(subscriber) = &mut self.phase else { return };
         subscriber.send_next(&mut self.node, now);
-        if subscriber.talk.settled(&self.node.table) {
+        if subscriber.commands.settled(&self.node.table) {
             self.health.all_subscribed(now);
         }
     }
@@ -214,7 +214,7 @@ impl<C: Connect> Actor<C> {
     /// Redis has answered for the control channel, if there is one.
     fn control_answered(&mut self) {
         let Phase::Linked(subscriber) = &self.phase else { return };
-        let refused = subscriber.talk.control_refused();
+        let refused = subscriber.commands.control_refused();
         self.health.control(refused);
         if self.settings.control_channel.is_none()
             || !self.revocation_gap.answered(refused.is_some())
@@ -237,10 +237,10 @@ impl<C: Connect> Actor<C> {
             Phase::Waiting { until } => Some(*until),
             Phase::Dialling { .. } => None,
             Phase::Linked(subscriber) => {
-                let talk = &subscriber.talk;
-                let probe = self.node.probe.deadline().filter(|_| talk.introduced());
-                let dead = talk.outstanding.deadline().filter(|_| !self.pauses.is_paused());
-                [dead, probe, talk.pace(&self.node.table)].into_iter().flatten().min()
+                let commands = &subscriber.commands;
+                let probe = self.node.probe.deadline().filter(|_| commands.own_answered());
+                let dead = commands.outstanding.deadline().filter(|_| !self.pauses.is_paused());
+                [dead, probe, commands.pace(&self.node.table)].into_iter().flatten().min()
             }
         };
         let refused = self.node.table.has_refused().then_some(self.retry_refused);

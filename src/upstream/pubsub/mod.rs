@@ -8,8 +8,8 @@
 //!    what; is the subscription alive; which server it is; unanswered commands; channels of our own;
 //!    when it is not read; whether revocations were missed
 //! 1. `router`: from what arrives into the shards' rings
-//! 2. `node`: what is known of the node, whatever connection there is to it
-//! 3. `subscriber`: one life of the connection that subscribes
+//! 2. `node`: what is known of the node, from one connection to the next
+//! 3. `subscriber`: the connection that subscribes
 //! 4. `actor`: the task
 //! 5. `mod`: what is seen from outside
 

@@ -1,4 +1,4 @@
-//! What is known of one node, whatever connection there is to it at the moment.
+//! What is known of one node, from one connection to the next.
 //!
 //! Requests of shards, answers of Redis and the loss of a link all change it here, and what they mean
 //! for the shards is queued. It sends nothing to Redis.

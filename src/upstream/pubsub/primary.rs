@@ -1,4 +1,4 @@
-//! Which server is dialled: the configured one, or the primary that it names when it is none any more.
+//! Which server is dialled: the configured one, or the primary that it names once it is demoted.
 //!
 //! ROLE is asked with every probe. A server that was the primary and is a replica now has been
 //! demoted; what backends publish goes elsewhere, and it says where. That address is dialled; when it

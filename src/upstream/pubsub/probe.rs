@@ -1,4 +1,4 @@
-//! When is the subscription proven alive, and when is it dead?
+//! Decides when the subscription is proven alive, and when it is dead.
 //!
 //! A round is a PING on the subscriber connection and, with a probe channel, a canary: published
 //! over the command connection, it must come back on the subscriber. Both done: proven.

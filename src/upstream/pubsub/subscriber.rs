@@ -1,5 +1,4 @@
-//! One life of the connection that subscribes: what it is told, in which order, and what its answers
-//! change.
+//! The connection that subscribes, from its dial to its end: sends commands, handles their answers.
 //!
 //! Commands are pipelined. Each channel is acknowledged by its name, and its gap is marked in the rings
 //! at that very place: after the confirmation, so that nothing published later can be missed, and
@@ -36,14 +35,14 @@ const ALONE_IN_FLIGHT: usize = 32;
 /// goes at once.
 const PACE: Duration = Duration::from_millis(1);
 
-/// The connection, and the talk on it.
+/// The connection, and the commands on it.
 pub(super) struct Subscriber<L> {
     pub(super) link: L,
-    pub(super) talk: Talk,
+    pub(super) commands: Commands,
 }
 
 /// What was asked on the connection, and what is to be asked next.
-pub(super) struct Talk {
+pub(super) struct Commands {
     pub(super) outstanding: Outstanding,
     /// Parts of a batch that was refused: one of their channels, or more, is not allowed.
     halves: VecDeque<Vec<Box<str>>>,
@@ -52,7 +51,7 @@ pub(super) struct Talk {
     probe: InternalChannel,
     control: InternalChannel,
     /// Our own channels were answered, for the first time or otherwise than before.
-    news: bool,
+    own_changed: bool,
     /// What Redis complains of in its answers to PING.
     warning: Option<LinkError>,
 }
@@ -70,57 +69,57 @@ impl<L: Link> Subscriber<L> {
         let own = |channel: &Option<String>| {
             InternalChannel::new(channel.as_deref().map(|name| router.redis_name(name)))
         };
-        let talk = Talk {
+        let commands = Commands {
             outstanding: Outstanding::new(settings.probe_timeout, now),
             halves: VecDeque::new(),
             not_before: now,
             probe: own(&settings.probe_channel),
             control: own(&settings.control_channel),
-            news: settings.probe_channel.is_none() && settings.control_channel.is_none(),
+            own_changed: settings.probe_channel.is_none() && settings.control_channel.is_none(),
             warning: None,
         };
-        Self { link, talk }
+        Self { link, commands }
     }
 
     /// Takes in one arrival, if there is any. `None`: there is not.
     ///
     /// # Errors
     /// When the link must be given up.
-    pub(super) fn take_next(&mut self, node: &mut Node, now: Instant) -> Option<Result<(), End>> {
+    pub(super) fn handle_next(&mut self, node: &mut Node, now: Instant) -> Option<Result<(), End>> {
         let arrival = self.link.try_next()?;
-        Some(self.talk.handle(arrival, node, now))
+        Some(self.commands.handle(arrival, node, now))
     }
 
     /// Whether the link must be given up. Take in everything that has arrived before you ask.
     pub(super) fn is_dead(&mut self, now: Instant) -> bool {
-        if !self.talk.outstanding.is_late(now) {
+        if !self.commands.outstanding.is_late(now) {
             return false;
         }
-        self.talk.outstanding.received(self.link.received(), now);
-        self.talk.outstanding.is_dead(now)
+        self.commands.outstanding.received(self.link.received(), now);
+        self.commands.outstanding.is_dead(now)
     }
 
     /// Sends what is due, as far as the socket takes it.
     pub(super) fn send_next(&mut self, node: &mut Node, now: Instant) {
-        let before = self.talk.outstanding.len();
-        self.talk.send_own(&mut self.link, node, now);
-        self.talk.send_batches(&mut self.link, node, now);
-        if self.talk.outstanding.len() != before {
+        let before = self.commands.outstanding.len();
+        self.commands.send_own(&mut self.link, node, now);
+        self.commands.send_batches(&mut self.link, node, now);
+        if self.commands.outstanding.len() != before {
             self.link.flush();
         }
     }
 }
 
-impl Talk {
+impl Commands {
     /// Whether our own channels are answered, so that probing makes sense.
-    pub(super) fn introduced(&self) -> bool {
+    pub(super) fn own_answered(&self) -> bool {
         self.probe.is_settled() && self.control.is_settled()
     }
 
     /// Whether our own channels were answered since this was last asked, so that probing makes sense
     /// again.
-    pub(super) fn take_news(&mut self) -> bool {
-        self.introduced() && std::mem::take(&mut self.news)
+    pub(super) fn take_changed(&mut self) -> bool {
+        self.own_answered() && std::mem::take(&mut self.own_changed)
     }
 
     /// Why there are no canaries, if Redis refuses the probe channel.
@@ -141,7 +140,7 @@ impl Talk {
 
     /// Whether everything wanted has been asked for and answered.
     pub(super) fn settled(&self, table: &Table) -> bool {
-        self.introduced()
+        self.own_answered()
             && self.halves.is_empty()
             && !table.subscribes()
             && !self.outstanding.any_subscribe()
@@ -232,7 +231,7 @@ impl Talk {
             }
             Arrival::Pong { warning } => {
                 self.outstanding.answered(Kind::Ping);
-                self.heed(warning);
+                self.log_warning(warning);
                 node.probe.ping_answered();
             }
             Arrival::Role(role) => {
@@ -248,8 +247,8 @@ impl Talk {
 
     fn confirmed(&mut self, channel: &[u8], node: &mut Node, now: Instant) {
         if let Some(own) = self.own(channel) {
-            let news = own.confirm();
-            self.news |= news;
+            let changed = own.confirm();
+            self.own_changed |= changed;
         } else {
             node.confirmed(channel, now);
         }
@@ -282,15 +281,15 @@ impl Talk {
 
     fn refused(&mut self, channel: &str, why: String, node: &mut Node, now: Instant) {
         if let Some(own) = self.own(channel.as_bytes()) {
-            let news = own.refuse(why);
-            self.news |= news;
+            let changed = own.refuse(why);
+            self.own_changed |= changed;
         } else {
             node.refused(channel, &why, now);
         }
     }
 
     /// Logs what Redis complains of, once.
-    fn heed(&mut self, warning: Option<LinkError>) {
+    fn log_warning(&mut self, warning: Option<LinkError>) {
         if let Some(reason) = &warning
             && self.warning.as_ref() != Some(reason)
         {

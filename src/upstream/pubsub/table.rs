@@ -133,7 +133,7 @@ impl Table {
             Some((_, entry)) if entry.node != node => Route::Stale,
             Some((name, entry)) => match entry.state {
                 ChannelState::Subscribed { .. } => Route::To(name, entry.wanted),
-                // Who joined since the UNSUBSCRIBE was sent has been told of nothing yet.
+                // A shard that joined since the UNSUBSCRIBE was sent has been told nothing yet.
                 ChannelState::Releasing => Route::To(name, 0),
                 ChannelState::Queued | ChannelState::Asked | ChannelState::Refused => Route::Stale,
             },

@@ -1,4 +1,4 @@
-//! Dials to real `redis-server` children, and to servers that are less than that.
+//! Dials to real `redis-server` children, and to fake ones that lack something.
 
 use super::*;
 use crate::{
@@ -300,12 +300,12 @@ async fn tls_uses_ca_file_and_the_client_certificate() {
     let whole = "ca_file = \"ca.pem\"\ncert_file = \"client.pem\"\nkey_file = \"client.key\"";
     let mut connection = dialled(&with(whole)).await;
     assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
-    // Redis asks for a certificate; nobody vouches for Redis's own.
+    // Redis asks for a certificate; the authority of its own is not known.
     for tls in ["ca_file = \"ca.pem\"", "cert_file = \"client.pem\"\nkey_file = \"client.key\""] {
         let error = failure(&with(tls)).await;
         assert!(matches!(error, LinkError::Lost(_)), "{tls}: {error:?}");
     }
-    // What is followed to an address is still who the certificate says.
+    // The certificate of a server named by an address is checked against the configured host.
     let settings = with(whole);
     let dialler = dialler(&settings);
     let named = Target::Named { host: "127.0.0.1".to_owned(), port };

@@ -32,13 +32,15 @@ impl<C: Connect> Actor<C> {
 
     pub(super) fn begin_round(&mut self, now: Instant) {
         let Phase::Linked(subscriber) = &self.phase else { return };
-        if subscriber.talk.introduced() {
+        if subscriber.commands.own_answered() {
             let with_canary = self.settings.probe_channel.is_some();
             // Not before: a Redis that refuses the subscriber is spared the dial of the publisher.
             if with_canary && self.publisher.is_off() {
                 self.publisher.start(&self.connect, self.node.primary.target(), now);
             }
-            self.node.probe.begin(with_canary && subscriber.talk.probe_refused().is_none(), now);
+            self.node
+                .probe
+                .begin(with_canary && subscriber.commands.probe_refused().is_none(), now);
         }
     }
 
@@ -51,11 +53,11 @@ impl<C: Connect> Actor<C> {
         }
     }
 
-    /// Believes or disbelieves the link, when a round is over.
-    pub(super) fn judge(&mut self, now: Instant) {
+    /// Says that the link is up, or gives it up, when a round is over.
+    pub(super) fn conclude_round(&mut self, now: Instant) {
         let Some(outcome) = self.node.probe.check(now) else { return };
         let Phase::Linked(subscriber) = &self.phase else { return };
-        match (outcome, subscriber.talk.probe_refused()) {
+        match (outcome, subscriber.commands.probe_refused()) {
             (Outcome::Dead, _) => {
                 let text = "what is published on the probe channel does not come back";
                 self.give_up(&End::Lost(LinkError::Lost(text.to_owned())), now);

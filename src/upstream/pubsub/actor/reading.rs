@@ -85,8 +85,8 @@ impl<C: Connect> Actor<C> {
         let mut end = None;
         self.is_behind = true;
         for _ in 0..BURST {
-            match subscriber.take_next(&mut self.node, now) {
-                Some(Ok(())) => subscriber.talk.outstanding.heard(now),
+            match subscriber.handle_next(&mut self.node, now) {
+                Some(Ok(())) => subscriber.commands.outstanding.heard(now),
                 Some(Err(why)) => {
                     end = Some(why);
                     break;
@@ -114,7 +114,7 @@ impl<C: Connect> Actor<C> {
             return Some(end);
         }
         let Phase::Linked(subscriber) = &mut self.phase else { return None };
-        let why = format!("no answer within {:?}", subscriber.talk.outstanding.timeout());
+        let why = format!("no answer within {:?}", subscriber.commands.outstanding.timeout());
         subscriber.is_dead(now).then_some(End::Lost(LinkError::Lost(why)))
     }
 

@@ -11,7 +11,7 @@ async fn without_a_link_a_join_is_refused_at_once_and_stays_wanted() {
     assert_eq!(rig.subscription_events(0).await.events, [refused]);
     rig.redis.lock().down = None;
     assert_eq!(rig.subscription_events(0).await.events, [SubscriptionEvent::Confirmed(name("a"))]);
-    assert_eq!(rig.ring(0), [] as [&str; 0], "it was never held, so nothing was missed");
+    assert_eq!(rig.ring(0), [] as [&str; 0], "it was never subscribed, so nothing was missed");
 }
 
 #[tokio::test(start_paused = true)]
@@ -39,7 +39,7 @@ async fn after_an_outage_the_gap_stands_at_the_confirmation_before_the_first_new
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_was_asked_for_when_the_link_broke_is_refused_and_held_later_without_a_gap() {
+async fn what_was_asked_for_when_the_link_broke_is_refused_and_subscribed_later_without_a_gap() {
     let mut rig = Rig::up().await;
     rig.redis.lock().mute = true;
     rig.join(0, "a").await;

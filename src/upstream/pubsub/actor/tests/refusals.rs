@@ -8,11 +8,11 @@ async fn one_bad_channel_among_many_refuses_only_itself() {
     let mut rig = Rig::start(|server| server.forbidden.extend(bad));
     rig.until(|status| status.link == LinkStatus::Up).await;
     rig.request(0, (0..1_000).map(|n| Request::Subscribe(name(&n.to_string()))).collect()).await;
-    let (mut held, mut refused) = (0, Vec::new());
-    while held + refused.len() < 1_000 {
+    let (mut confirmed, mut refused) = (0, Vec::new());
+    while confirmed + refused.len() < 1_000 {
         for subscription_event in rig.subscription_events(0).await.events {
             match subscription_event {
-                SubscriptionEvent::Confirmed(_) => held += 1,
+                SubscriptionEvent::Confirmed(_) => confirmed += 1,
                 SubscriptionEvent::Rejected(channel, RejectedBy::Redis) => {
                     refused.push(channel.to_string());
                 }
@@ -41,7 +41,7 @@ async fn the_halves_of_a_refused_batch_are_asked_side_by_side() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_refused_channel_is_held_once_redis_allows_it() {
+async fn a_refused_channel_is_subscribed_once_redis_allows_it() {
     let mut rig = Rig::start(|server| server.forbidden.extend(["p:a".to_owned()]));
     rig.until(|status| status.link == LinkStatus::Up).await;
     rig.join(0, "a").await;

@@ -146,7 +146,7 @@ impl Run {
         }
     }
 
-    /// None is asked for that is not wanted, or twice; and alone who was refused before.
+    /// None is asked for that is not wanted, or twice; and alone what was refused before.
     fn asks(&mut self, batch: &[ChannelName], count: usize, alone: bool) {
         assert!(batch.len() <= count);
         for channel in batch {
