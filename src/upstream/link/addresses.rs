@@ -107,3 +107,6 @@ fn failure(address: SocketAddr, error: &io::Error, addresses: usize) -> String {
     let text = words(error);
     if addresses > 1 { format!("{address}: {text}") } else { text }
 }
+
+#[cfg(test)]
+mod tests;
