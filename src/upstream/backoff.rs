@@ -1,7 +1,6 @@
-//! How long to wait before the next dial. It is jittered always, so that many gateways never dial in
-//! step, and it never gives up.
+//! How long to wait before the next dial.
 //!
-//! Two manners, because two things are at stake:
+//! Always jittered, so that many gateways never dial in step; it never gives up. Two manners, because two things are at stake:
 //! - *Nobody answers.* A dial costs Redis nothing, so there is one about every `reconnect_min`, and
 //!   about every half second once Redis has been away for half a minute. A Redis that comes back is
 //!   found within a tenth of a second, or half of one.

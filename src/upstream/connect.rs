@@ -1,12 +1,6 @@
-//! Makes the two connections to a Redis server: our own link for what is subscribed, and one for every
-//! other command.
+//! Traits of the two connections to Redis, so that tests can put a fake Redis behind them.
 
-use super::{
-    link::{Connection, Credentials, Dialler, Link, Reply},
-    publish::{CommandConnection, CommandDialler, PublishConnection},
-    pubsub::Target,
-};
-use crate::config;
+use super::link::{Link, Pending, Target};
 
 /// Makes connections. Each is authenticated when its dial succeeds.
 pub(super) trait Connect: Send + 'static {
@@ -14,40 +8,17 @@ pub(super) trait Connect: Send + 'static {
     type Publisher: PublishConnection;
 
     /// Dials the connection that subscribes.
-    fn link(&self, target: &Target) -> Reply<Self::Link>;
+    fn link(&self, target: &Target) -> Pending<Self::Link>;
 
     /// Dials the connection for every other command.
-    fn publisher(&self, target: &Target) -> Reply<Self::Publisher>;
+    fn publisher(&self, target: &Target) -> Pending<Self::Publisher>;
 }
 
-/// Dials as the configuration says, with the login of the moment.
-pub(super) struct Connector {
-    links: Dialler,
-    commands: CommandDialler,
-}
+/// A connection that publishes.
+pub(super) trait PublishConnection: Send + 'static {
+    /// Publishes; resolves when Redis has acknowledged it, not necessarily when the connection ends.
+    fn publish(&self, channel: &str, payload: &str) -> Pending<()>;
 
-impl Connector {
-    pub(super) fn new(settings: &config::Redis, credentials: Credentials) -> Self {
-        let commands = CommandDialler::new(settings, credentials.clone());
-        Self { links: Dialler::new(settings, credentials), commands }
-    }
-}
-
-impl Connect for Connector {
-    type Link = Connection;
-    type Publisher = CommandConnection;
-
-    fn link(&self, target: &Target) -> Reply<Connection> {
-        match target {
-            Target::Configured => self.links.dial(),
-            Target::Named { host, port } => self.links.follow(host.clone(), *port).dial(),
-        }
-    }
-
-    fn publisher(&self, target: &Target) -> Reply<CommandConnection> {
-        match target {
-            Target::Configured => self.commands.dial(),
-            Target::Named { host, port } => self.commands.follow(host.clone(), *port).dial(),
-        }
-    }
+    /// Resolves when the connection is closed. Cancel-safe.
+    fn closed(&mut self) -> impl Future<Output = ()> + Send;
 }

@@ -4,10 +4,10 @@
 //! unless the connection itself is gone. Subscribes, and publishes one canary; changes nothing else.
 
 use super::{
-    connect::{Connect, Connector},
-    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Reply},
-    publish::{CommandConnection, PublishConnection},
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    connector::Connector,
+    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Pending, Target},
+    publish::CommandConnection,
 };
 use crate::config;
 use std::{
@@ -122,7 +122,7 @@ impl RedisDiagnostics {
         timeout(patience, answer).await.map_err(|_| no_answer(patience))?
     }
 
-    async fn in_time<T>(&self, reply: Reply<T>) -> Result<T, LinkError> {
+    async fn in_time<T>(&self, reply: Pending<T>) -> Result<T, LinkError> {
         timeout(self.patience, reply).await.map_err(|_| no_answer(self.patience))?
     }
 }

@@ -1,10 +1,8 @@
-//! A Redis that does what a test tells it to, at the other end of the traits.
+//! A fake Redis behind the traits of `connect`: it does what a test tells it to.
 
 use super::{
-    connect::Connect,
-    link::{Arrival, Command, Link, LinkError, Reply, Role},
-    publish::PublishConnection,
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    link::{Arrival, Command, Link, LinkError, Pending, Role, Target},
 };
 use std::{
     collections::{HashSet, VecDeque},
@@ -188,7 +186,7 @@ impl Connect for Fake {
     type Link = FakeLink;
     type Publisher = FakePublisher;
 
-    fn link(&self, target: &Target) -> Reply<FakeLink> {
+    fn link(&self, target: &Target) -> Pending<FakeLink> {
         let mut server = self.lock();
         server.dials.push(Instant::now());
         server.targets.push(target.clone());
@@ -205,7 +203,7 @@ impl Connect for Fake {
         Box::pin(async { result })
     }
 
-    fn publisher(&self, target: &Target) -> Reply<FakePublisher> {
+    fn publisher(&self, target: &Target) -> Pending<FakePublisher> {
         let mut server = self.lock();
         server.publisher_targets.push(target.clone());
         let (number, closed) = (server.publisher_targets.len(), server.closed.subscribe());
@@ -274,7 +272,7 @@ pub(super) struct FakePublisher {
 }
 
 impl PublishConnection for FakePublisher {
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()> {
+    fn publish(&self, channel: &str, payload: &str) -> Pending<()> {
         let mut server = self.fake.lock();
         let fails = server.publish_fails_once.take().or_else(|| server.publish_fails.clone());
         let result = fails.map_or(Ok(()), Err);

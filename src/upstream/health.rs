@@ -1,9 +1,9 @@
-//! What upstream says of itself: the status, the metrics, one log line per outage begin and end.
+//! Reports whether the link is up: status, metrics, one log line as an outage begins and ends.
 //!
 //! An outage is all the time in which the subscription is not proven alive, from the start of the
 //! process on; the running one is counted once a second.
 
-use super::{LinkStatus, Status};
+use super::status::{LinkStatus, Status};
 use crate::metrics::Metrics;
 use std::{
     sync::Arc,

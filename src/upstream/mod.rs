@@ -1,18 +1,25 @@
-//! The Redis side: what shards want is made true, and what Redis sends is routed to their rings.
+//! The Redis side: subscribes to what shards want, and routes what Redis sends into their rings.
 //!
 //! One task for each node; there is one. Promises: it never waits for a shard, but stops reading for a
 //! moment when one falls far behind; whatever may have been lost is marked in the rings, exactly where
 //! the loss ended; and it says that it is up only while a probe has proven that what is published
 //! arrives. It never gives up on Redis.
 //!
-//! Rooms: `pubsub` what is subscribed on a node · `link` our own connection that subscribes ·
-//! `publish` the connection for every other command · `connect` makes both · `router` from what
-//! arrives into the rings · `control` what a revocation says · `health` status, metrics, log · `backoff` · `diagnose` what `sockway doctor`
-//! asks.
+//! The layers inside, each of which may use only those above it in this list:
+//!
+//! 0. `link` `shard_queues` `status` `control_message`: our own connection that subscribes; the queues
+//!    to the shards; what others may know; whose sessions a control message revokes
+//! 1. `connect` `backoff` `health`: what is needed of connections; when to dial again; status,
+//!    metrics and log
+//! 2. `publish`: the connection for every other command
+//! 3. `connector` `pubsub`: makes both connections; what is subscribed on a node, and its one task
+//! 4. `mod`: the Redis side as the rest of the program sees it
+//! 5. `diagnose`: what `sockway doctor` asks
 
 mod backoff;
 mod connect;
-mod control;
+mod connector;
+mod control_message;
 mod diagnose;
 #[cfg(test)]
 mod fake_redis;
@@ -22,7 +29,8 @@ mod publish;
 mod pubsub;
 #[cfg(test)]
 mod redis_tests;
-mod router;
+mod shard_queues;
+mod status;
 #[cfg(test)]
 mod test_server;
 
@@ -30,40 +38,18 @@ pub use diagnose::RedisDiagnostics;
 #[cfg(any(test, fuzzing))]
 pub(crate) use link::fuzz;
 pub use link::{Credentials, LinkError, Login};
+pub use status::{LinkStatus, Status};
 
 use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};
-use connect::Connector;
+use connector::Connector;
 use pubsub::Actor;
-use std::{fmt, sync::Arc, time::Instant};
+use std::{fmt, sync::Arc};
 use tokio::sync::watch;
 
 /// The Redis side of a gateway.
 pub struct Upstream {
     actor: Actor<Connector>,
     credentials: Credentials,
-}
-
-/// What upstream knows of its link, for `readyz`, `/status` and the metrics.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Status {
-    pub link: LinkStatus,
-    /// When a probe last proved the subscription alive.
-    pub verified: Option<Instant>,
-    /// Channels that some session wants.
-    pub wanted: usize,
-    /// Channels that Redis has confirmed.
-    pub subscribed: usize,
-    /// Why Redis refuses the control channel, in its words, if it does.
-    pub control_refused: Option<String>,
-}
-
-/// The state of the link.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum LinkStatus {
-    /// Connected, and the last probe proved the subscription alive.
-    Up,
-    /// Not proven alive, with the reason in words (never a secret).
-    Down(String),
 }
 
 impl Upstream {

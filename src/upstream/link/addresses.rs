@@ -1,16 +1,56 @@
-//! A TCP connection to one of several addresses of a name.
+//! The addresses of a name, and a TCP connection to one of them.
 
 use super::LinkError;
 use crate::error_chain::words;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
-use std::{io, net::SocketAddr, time::Duration};
+use std::{
+    io,
+    net::SocketAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
 use tokio::{
-    net::TcpStream,
+    net::{TcpStream, lookup_host},
     time::{Instant, sleep_until, timeout},
 };
 
 /// How long an address is tried alone.
 const HEAD_START: Duration = Duration::from_millis(250);
+
+/// Resolves a name: one address or more, in any order, some perhaps twice.
+///
+/// # Errors
+/// [`LinkError::Unreachable`] when there is no address, or no answer within `limit`.
+pub(in crate::upstream) async fn resolve(
+    host: &str,
+    port: u16,
+    limit: Duration,
+) -> Result<Vec<SocketAddr>, LinkError> {
+    let unknown = |why| LinkError::Unreachable(format!("cannot resolve {host}: {why}"));
+    let found = timeout(limit, lookup_host((host, port))).await;
+    let found = found.map_err(|_| unknown(format!("no answer within {limit:?}")))?;
+    let addresses: Vec<_> = found.map_err(|error| unknown(words(&error)))?.collect();
+    if addresses.is_empty() { Err(unknown("it has no address".to_owned())) } else { Ok(addresses) }
+}
+
+/// Whose turn it is among the addresses of a name: each dial begins with another one. Clones share
+/// it.
+#[derive(Debug, Clone, Default)]
+pub(in crate::upstream) struct Turns(Arc<AtomicUsize>);
+
+impl Turns {
+    /// Puts the addresses into the order of the next dial, each once.
+    pub(in crate::upstream) fn order(&self, addresses: &mut Vec<SocketAddr>) {
+        // Sorted, for a resolver that turns them too would undo it.
+        addresses.sort_unstable();
+        addresses.dedup();
+        let (turn, count) = (self.0.fetch_add(1, Ordering::Relaxed), addresses.len());
+        addresses.rotate_left(turn % count.max(1));
+    }
+}
 
 /// Connects to the first address that answers, within `limit`. The next address is tried after a head
 /// start, or at once when one fails: a dead address costs at most the head start, and all are tried.
@@ -67,3 +107,6 @@ fn failure(address: SocketAddr, error: &io::Error, addresses: usize) -> String {
     let text = words(error);
     if addresses > 1 { format!("{address}: {text}") } else { text }
 }
+
+#[cfg(test)]
+mod tests;

@@ -6,10 +6,10 @@
 
 use super::{
     Arrival, Command, Link, LinkError, Role,
-    mask::Mask,
+    buffered_stream::{BufferedStream, not_resp},
+    redactor::Redactor,
     resp::{Event, Scope},
     value::Value,
-    wire::{Wire, not_resp},
 };
 use std::{
     collections::VecDeque,
@@ -19,8 +19,8 @@ use std::{
 
 /// An authenticated connection that has answered a PING. Dropping it closes it.
 pub(in crate::upstream) struct Connection {
-    wire: Wire,
-    mask: Mask,
+    stream: BufferedStream,
+    redactor: Redactor,
     asked: VecDeque<Asked>,
     /// Found, and not taken yet.
     next: Option<Found>,
@@ -41,9 +41,9 @@ enum Found {
 }
 
 impl Connection {
-    /// Takes over a wire that has been logged in and has nothing to be answered.
-    pub(super) fn new(wire: Wire, mask: Mask) -> Self {
-        Self { wire, mask, asked: VecDeque::new(), next: None, ended: false }
+    /// Takes over a stream that has been logged in and has nothing to be answered.
+    pub(super) fn new(stream: BufferedStream, redactor: Redactor) -> Self {
+        Self { stream, redactor, asked: VecDeque::new(), next: None, ended: false }
     }
 
     /// Finds what arrived next; at its end, never.
@@ -52,10 +52,10 @@ impl Connection {
             if self.ended {
                 return Poll::Pending;
             }
-            match self.wire.received.next() {
+            match self.stream.received.next() {
                 Ok(Some(event)) => self.handle(event),
                 Ok(None) => {
-                    if let Err(error) = ready!(self.wire.poll_read(context)) {
+                    if let Err(error) = ready!(self.stream.poll_read(context)) {
                         self.end(error);
                     }
                 }
@@ -84,7 +84,7 @@ impl Connection {
         let (channels, channel) = match (&mut asked.command, event) {
             (Command::Subscribe(channels), Event::Confirmed(Scope::Channel, channel))
             | (Command::Unsubscribe(channels), Event::Released(Scope::Channel, channel)) => {
-                (channels, self.wire.received.bytes(channel.clone()))
+                (channels, self.stream.received.bytes(channel.clone()))
             }
             _ => return,
         };
@@ -102,19 +102,19 @@ impl Connection {
         let Some(Asked { mut command, done }) = self.asked.pop_front() else {
             return self.end(match value {
                 // "max number of clients reached", for one.
-                Value::Error(text) => self.mask.answered(&text),
+                Value::Error(text) => self.redactor.answered(&text),
                 _ => LinkError::Lost("Redis answers what was not asked".to_owned()),
             });
         };
         let arrival = match (&mut command, value) {
-            (Command::Ping, value) => match pong(value, &self.mask) {
+            (Command::Ping, value) => match pong(value, &self.redactor) {
                 Ok(warning) => Arrival::Pong { warning },
                 Err(error) => return self.end(error),
             },
             (Command::Role, value) => Arrival::Role(role(&value)),
             (Command::Subscribe(channels) | Command::Unsubscribe(channels), Value::Error(text)) => {
                 channels.drain(..done);
-                Arrival::Rejected(command, self.mask.refused(&text))
+                Arrival::Rejected(command, self.redactor.refused(&text))
             }
             _ => {
                 let error = "Redis's answers are out of order".to_owned();
@@ -131,7 +131,7 @@ impl Connection {
 
     /// Borrows a message where it lies.
     fn arrival(&self, found: Found) -> Arrival<'_> {
-        let bytes = |range| self.wire.received.bytes(range);
+        let bytes = |range| self.stream.received.bytes(range);
         match found {
             Found::Other(arrival) => arrival,
             Found::Push(Event::Message { channel, pattern, payload }) => Arrival::Message {
@@ -156,27 +156,27 @@ impl Connection {
 impl Link for Connection {
     fn send(&mut self, command: Command) {
         match &command {
-            Command::Ping => self.wire.queue(&[b"PING"]),
-            Command::Role => self.wire.queue(&[b"ROLE"]),
+            Command::Ping => self.stream.queue(&[b"PING"]),
+            Command::Role => self.stream.queue(&[b"ROLE"]),
             // Without a name, UNSUBSCRIBE would mean all.
             Command::Subscribe(channels) | Command::Unsubscribe(channels)
                 if channels.is_empty() =>
             {
                 return;
             }
-            Command::Subscribe(channels) => self.wire.queue_names(b"SUBSCRIBE", channels),
-            Command::Unsubscribe(channels) => self.wire.queue_names(b"UNSUBSCRIBE", channels),
+            Command::Subscribe(channels) => self.stream.queue_names(b"SUBSCRIBE", channels),
+            Command::Unsubscribe(channels) => self.stream.queue_names(b"UNSUBSCRIBE", channels),
         }
         self.asked.push_back(Asked { command, done: 0 });
     }
 
     fn flush(&mut self) {
-        self.wire.write(&mut Context::from_waker(Waker::noop()));
+        self.stream.write(&mut Context::from_waker(Waker::noop()));
     }
 
     async fn ready(&mut self) {
         poll_fn(|context| {
-            self.wire.write(context);
+            self.stream.write(context);
             self.poll_next(context)
         })
         .await;
@@ -189,7 +189,7 @@ impl Link for Connection {
     }
 
     fn received(&self) -> u64 {
-        self.wire.total()
+        self.stream.total()
     }
 }
 
@@ -198,12 +198,12 @@ impl Link for Connection {
 ///
 /// # Errors
 /// When nothing can be received here: a replica without its primary, no login.
-pub(super) fn pong(answer: Value, mask: &Mask) -> Result<Option<LinkError>, LinkError> {
+pub(super) fn pong(answer: Value, redactor: &Redactor) -> Result<Option<LinkError>, LinkError> {
     const USELESS: [&str; 3] = ["MASTERDOWN", "NOAUTH", "DENIED"];
     match answer {
         Value::Error(text) => {
             let useless = USELESS.iter().any(|code| text.starts_with(code));
-            let error = mask.answered(&text);
+            let error = redactor.answered(&text);
             if useless { Err(error) } else { Ok(Some(error)) }
         }
         _ => Ok(None),

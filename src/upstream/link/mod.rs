@@ -3,32 +3,49 @@
 //! A link is dialled once and never mends itself: when it ends, the actor drops it and dials anew,
 //! so that start-up and recovery are one code path. Dropping a link closes its connection.
 //!
-//! Rooms: `resp` bytes → events, `value` small answers, `skip` what is not kept · `read_buffer` what was
-//! received · `wire` a stream with its read and write buffers · `connection` the queue of what was
-//! asked · `dial` TCP (`addresses`), unix socket or TLS, then `login`: HELLO, AUTH, SETNAME, SELECT,
-//! PING · `credentials` user and password, which may change · `mask` Redis's errors without secrets.
+//! The layers inside, each of which may use only those above it in this list:
+//!
+//! 0. `mod` `credentials` `cursor`: what is asked and what arrives; user and password, which may
+//!    change; the parts of RESP
+//! 1. `value` `skip` `redactor` `addresses` `dial_settings`: small answers; what is not kept; Redis's
+//!    errors without the password; names, and TCP to one of their addresses; what a dial needs to know
+//! 2. `resp`: bytes → events
+//! 3. `read_buffer`: what was received
+//! 4. `buffered_stream` `fuzz`: a stream with its read and write buffers; a fuzz target
+//! 5. `connection`: what was asked, and what came of it
+//! 6. `login`: HELLO, AUTH, SETNAME, SELECT, PING
+//! 7. `dial`: TCP, unix socket or TLS, then the login
 
 mod addresses;
+mod buffered_stream;
 mod connection;
 mod credentials;
+mod cursor;
 mod dial;
+mod dial_settings;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod login;
-mod mask;
 mod read_buffer;
+mod redactor;
 mod resp;
 mod skip;
 mod value;
-mod wire;
 
 pub use credentials::{Credentials, Login};
-pub(super) use {connection::Connection, dial::Dialler};
+pub(super) use {
+    addresses::{Turns, resolve},
+    connection::Connection,
+    dial::Dialler,
+    dial_settings::DialSettings,
+    login::is_hello_unknown,
+    redactor::Redactor,
+};
 
-use std::{future::Future, pin::Pin};
+use std::{fmt, future::Future, pin::Pin};
 
-/// What a dial or a publish will have led to.
-pub(super) type Reply<T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send>>;
+/// A dial or a command that is under way.
+pub(super) type Pending<T> = Pin<Box<dyn Future<Output = Result<T, LinkError>> + Send>>;
 
 /// One connection that subscribes.
 ///
@@ -108,6 +125,25 @@ pub(super) enum Role {
     },
     /// ROLE is not allowed, or its answer was not understood: nothing is concluded from it.
     Unknown,
+}
+
+/// The server to dial.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) enum Target {
+    #[default]
+    Configured,
+    /// The primary, as a replica has named it.
+    Named { host: String, port: u16 },
+}
+
+impl fmt::Display for Target {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Configured => f.write_str("the configured server"),
+            Self::Named { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
+            Self::Named { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
 }
 
 /// Why a dial or a command failed. The texts never hold a secret, so they stand in for a `source`,

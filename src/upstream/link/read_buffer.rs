@@ -4,7 +4,8 @@
 //! demands; it shrinks again behind a large one. What is above the cap never gets into it whole.
 
 use super::{
-    resp::{self, Event, Stop},
+    cursor::Stop,
+    resp::{self, Event},
     skip::Skip,
 };
 use std::ops::Range;

@@ -1,6 +1,6 @@
-//! Skipping of values as they arrive, of any size, without keeping any of their bytes.
+//! Skips values of any size as they arrive, without keeping any of their bytes.
 
-use super::resp::{Cursor, Stop};
+use super::cursor::{Cursor, Stop};
 
 /// How deep the values that are skipped may stand within one another.
 const DEEPEST: usize = 16;

@@ -1,6 +1,6 @@
-//! Small values that Redis answers: of HELLO, ROLE, PING, and errors.
+//! Small values in Redis's answers: to HELLO, ROLE and PING, and errors.
 
-use super::resp::{Cursor, Stop};
+use super::cursor::{Cursor, Stop};
 
 /// The largest answer, in bytes on the wire.
 const LARGEST_REPLY: usize = 1 << 20;

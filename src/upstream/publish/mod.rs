@@ -1,35 +1,25 @@
 //! The connection for every command but SUBSCRIBE: it publishes the canaries.
 //!
-//! It fails and is dialled again on its own; the connection that subscribes is none of its business.
+//! It fails and is dialled again on its own; it knows nothing of the connection that subscribes.
 //! Redis may close it for idleness at any time, which is no failure: it is dialled again when there is
 //! something to publish, and what was under way just then is published once more.
 //!
-//! Rooms: `dial` and `commands`, the connection itself.
+//! Here is the `Publisher`; `command_dialler` dials, `command_connection` is what it makes.
 
-mod commands;
-mod dial;
+mod command_connection;
+mod command_dialler;
 
-pub(super) use commands::CommandConnection;
-pub(super) use dial::CommandDialler;
+pub(super) use command_connection::CommandConnection;
+pub(super) use command_dialler::CommandDialler;
 
 use super::{
     backoff::Backoff,
-    connect::Connect,
-    link::{LinkError, Reply},
-    pubsub::Target,
+    connect::{Connect, PublishConnection},
+    link::{LinkError, Pending, Target},
 };
 use std::{future::pending, time::Duration};
 use tokio::time::Instant;
 use tracing::debug;
-
-/// A connection that publishes.
-pub(super) trait PublishConnection: Send + 'static {
-    /// Publishes; resolves when Redis has acknowledged it, not necessarily when the connection ends.
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()>;
-
-    /// Resolves when the connection is closed. Cancel-safe.
-    fn closed(&mut self) -> impl Future<Output = ()> + Send;
-}
 
 /// Publishes over a connection that is made and mended as needed.
 pub(super) struct Publisher<C: Connect> {
@@ -58,7 +48,7 @@ enum PublisherState<P> {
         until: Instant,
     },
     Dialling {
-        dial: Reply<P>,
+        dial: Pending<P>,
         started: Instant,
     },
     Ready(P),
@@ -66,7 +56,7 @@ enum PublisherState<P> {
     Closed,
     Publishing {
         connection: P,
-        reply: Reply<()>,
+        reply: Pending<()>,
         deadline: Instant,
     },
 }

@@ -1,21 +1,28 @@
-//! Publish and subscribe: what shards want is made true on one node, and what it sends is routed.
+//! Publish and subscribe on one node: subscribes to what shards want, and routes what it sends.
 //!
-//! One set for each node. Rooms: `actor` the task · `subscriber` one life of the connection that
-//! subscribes, `outstanding` its unanswered commands, `internal` our own channels on it · `table` who wants what · `probe` when is it alive ·
-//! `primary` which server it is · `pause` when it is not read · `revocation_gap` whether revocations
-//! were missed.
+//! One set of these for each node.
+//!
+//! The layers inside, each of which may use only those above it in this list:
+//!
+//! 0. `table` `probe` `primary` `outstanding` `internal_channel` `pause` `revocation_gap`: who wants
+//!    what; is the subscription alive; which server it is; unanswered commands; channels of our own;
+//!    when it is not read; whether revocations were missed
+//! 1. `router`: from what arrives into the shards' rings
+//! 2. `node`: what is known of the node, from one connection to the next
+//! 3. `subscriber`: the connection that subscribes
+//! 4. `actor`: the task
+//! 5. `mod`: what is seen from outside
 
 mod actor;
-mod internal;
+mod internal_channel;
+mod node;
 mod outstanding;
 mod pause;
 mod primary;
 mod probe;
 mod revocation_gap;
+mod router;
 mod subscriber;
 mod table;
 
 pub(super) use actor::Actor;
-pub(super) use primary::Target;
-pub(super) use probe::Probe;
-pub(super) use table::{Node, Route, Table};

@@ -1,4 +1,4 @@
-//! Commands that are not answered yet, and how long that may last. Pure: it reads no clock.
+//! Commands that are not answered yet, and how long an answer may take. Pure: it reads no clock.
 
 use crate::upstream::link::Command;
 use std::{collections::VecDeque, time::Duration};

@@ -1,4 +1,4 @@
-//! When a node is not read, because a shard has fallen behind.
+//! Stops reading from a node for a moment when a shard has fallen behind.
 //!
 //! While a ring is three quarters full, reading stops: what Redis sends then waits in the socket and
 //! in Redis's own buffer. For [`MOST`] at most in any [`WINDOW`]: a shard that is slow all the time must

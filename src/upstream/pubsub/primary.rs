@@ -1,4 +1,4 @@
-//! Which server is dialled: the configured one, or the primary that it names when it is none any more.
+//! Which server is dialled: the configured one, or the primary that it names once it is demoted.
 //!
 //! ROLE is asked with every probe. A server that was the primary and is a replica now has been
 //! demoted; what backends publish goes elsewhere, and it says where. That address is dialled; when it
@@ -7,18 +7,11 @@
 //!
 //! Pure: it sends nothing.
 
-use crate::{config::RedisAddress, upstream::link::Role};
-use std::fmt;
+use crate::{
+    config::RedisAddress,
+    upstream::link::{Role, Target},
+};
 use tracing::warn;
-
-/// The server to dial.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(in crate::upstream) enum Target {
-    #[default]
-    Configured,
-    /// The primary, as a replica has named it.
-    Named { host: String, port: u16 },
-}
 
 /// What is known of the primary.
 #[derive(Debug)]
@@ -78,16 +71,6 @@ impl Primary {
     /// The dial has failed, or the link was lost without a word of another primary.
     pub(super) fn lost(&mut self) {
         self.target = Target::Configured;
-    }
-}
-
-impl fmt::Display for Target {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Configured => f.write_str("the configured server"),
-            Self::Named { host, port } if host.contains(':') => write!(f, "[{host}]:{port}"),
-            Self::Named { host, port } => write!(f, "{host}:{port}"),
-        }
     }
 }
 

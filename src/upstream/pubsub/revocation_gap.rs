@@ -1,4 +1,4 @@
-//! Whether revocations may have been missed: the control channel was not subscribed for a while.
+//! Notices when revocations may have been missed: the control channel was not subscribed for a while.
 
 /// Over all links of a node.
 #[derive(Debug, Default, PartialEq, Eq)]

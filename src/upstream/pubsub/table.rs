@@ -8,24 +8,32 @@
 //! is *releasing* until the UNSUBSCRIBE is acknowledged, and gone. A channel lives on one node, and
 //! only what that node's link says of it counts.
 
-use crate::{bus::ShardId, channel::ChannelName, reason::GapReason, upstream::router::Shards};
-use hashbrown::{HashMap, HashSet};
+use crate::{
+    bus::ShardId, channel::ChannelName, reason::GapReason, upstream::shard_queues::Shards,
+};
+use hashbrown::HashMap;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 
+mod answers;
+mod linger;
+mod queues;
+
+pub(super) use answers::Answered;
+use queues::{Queues, take};
+
 /// Number of a Redis server, from 0.
-pub(in crate::upstream) type Node = u16;
+pub(super) type NodeId = u16;
 
 /// The node of every channel: there is one server.
-pub(in crate::upstream) const ONLY_NODE: Node = 0;
+pub(super) const ONLY_NODE: NodeId = 0;
 
-/// Names that are remembered as refused. Beyond it they are all forgotten.
-const SUSPECTS: usize = 10_000;
+type Entries = HashMap<ChannelName, Entry, foldhash::fast::RandomState>;
 
 /// Everything upstream knows of channels.
 #[derive(Debug)]
-pub(in crate::upstream) struct Table {
-    entries: HashMap<ChannelName, Entry, foldhash::fast::RandomState>,
+pub(super) struct Table {
+    entries: Entries,
     queues: Queues,
     linger: Duration,
     /// `Entry::left` counts from here.
@@ -37,25 +45,13 @@ pub(in crate::upstream) struct Table {
     refused: usize,
 }
 
-/// What a node is to be asked.
-#[derive(Debug, Default)]
-struct Queues {
-    linked: bool,
-    to_subscribe: VecDeque<ChannelName>,
-    /// Those to subscribe that were refused before: each in a command of its own.
-    alone: VecDeque<ChannelName>,
-    to_unsubscribe: VecDeque<ChannelName>,
-    /// Refused once, and not confirmed since.
-    suspects: HashSet<ChannelName, foldhash::fast::RandomState>,
-}
-
 #[derive(Debug)]
 struct Entry {
     wanted: Shards,
     /// Milliseconds from `Table::epoch` to the last leave; wraps after seven weeks, which at worst
     /// ends one linger early.
     left: u32,
-    node: Node,
+    node: NodeId,
     state: ChannelState,
     /// Was subscribed on a link that is lost: messages may have been missed since.
     missed: Option<GapReason>,
@@ -88,23 +84,13 @@ pub(super) enum Joined {
 
 /// Where a message goes.
 #[derive(Debug, PartialEq, Eq)]
-pub(in crate::upstream) enum Route<'a> {
+pub(super) enum Route<'a> {
     /// To these shards, perhaps none. With the channel's own name.
     To(&'a ChannelName, Shards),
     /// Nowhere: its channel is not confirmed on the node that it comes from.
     Stale,
     /// It is no session's channel.
     Unknown,
-}
-
-/// What an answer of Redis means for the shards.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) struct Answered {
-    pub(super) channel: ChannelName,
-    /// Who is to be told.
-    pub(super) shards: Shards,
-    /// Why messages may have been missed until now.
-    pub(super) gap: Option<GapReason>,
 }
 
 /// What a lost link leaves behind.
@@ -141,13 +127,13 @@ impl Table {
     }
 
     /// Where a message goes that came from `node`. The path of every message.
-    pub(in crate::upstream) fn route(&self, node: Node, channel: &str) -> Route<'_> {
+    pub(super) fn route(&self, node: NodeId, channel: &str) -> Route<'_> {
         match self.entries.get_key_value(channel) {
             None => Route::Unknown,
             Some((_, entry)) if entry.node != node => Route::Stale,
             Some((name, entry)) => match entry.state {
                 ChannelState::Subscribed { .. } => Route::To(name, entry.wanted),
-                // Who joined since the UNSUBSCRIBE was sent has been told of nothing yet.
+                // A shard that joined since the UNSUBSCRIBE was sent has been told nothing yet.
                 ChannelState::Releasing => Route::To(name, 0),
                 ChannelState::Queued | ChannelState::Asked | ChannelState::Refused => Route::Stale,
             },
@@ -209,64 +195,14 @@ impl Table {
         }
     }
 
-    fn start_linger(&mut self, channel: &ChannelName, now: Instant) {
-        let left = self.millis(now);
-        let Some(entry) = self.entries.get_mut(channel) else { return };
-        entry.left = left;
-        if entry.state != (ChannelState::Subscribed { leaving: true }) {
-            entry.state = ChannelState::Subscribed { leaving: true };
-            self.lingering.push_back((now + self.linger, channel.clone()));
-        }
-    }
-
-    fn millis(&self, now: Instant) -> u32 {
-        (now - self.epoch).as_millis() as u32
-    }
-
-    /// When [`Table::expire`] has something to do next.
-    pub(super) fn next_expiry(&self) -> Option<Instant> {
-        self.lingering.front().map(|(at, _)| *at)
-    }
-
-    /// Moves the channels whose linger is over to those to unsubscribe. A channel that was wanted
-    /// again in between starts its linger anew, so it may linger up to twice as long.
-    pub(super) fn expire(&mut self, now: Instant) {
-        while self.lingering.front().is_some_and(|(at, _)| *at <= now) {
-            let Some((_, channel)) = self.lingering.pop_front() else { return };
-            if self.is_over(&channel, now) {
-                self.queues.to_unsubscribe.push_back(channel);
-            }
-        }
-    }
-
-    /// Whether nobody wants the channel any more and its linger is over. If not, it goes back to
-    /// where it belongs.
-    fn is_over(&mut self, channel: &ChannelName, now: Instant) -> bool {
-        let millis = self.millis(now);
-        let Some(entry) = self.entries.get_mut(channel) else { return false };
-        if !matches!(entry.state, ChannelState::Subscribed { .. }) {
-            return false; // Redis has let go of it unasked.
-        }
-        if entry.wanted != 0 {
-            entry.state = ChannelState::Subscribed { leaving: false };
-            return false;
-        }
-        let age = Duration::from_millis(millis.wrapping_sub(entry.left).into());
-        if age < self.linger {
-            self.lingering.push_back((now + (self.linger - age), channel.clone()));
-            return false;
-        }
-        true
-    }
-
     /// Whether there is anything to subscribe.
     pub(super) fn subscribes(&self) -> bool {
         !self.queues.to_subscribe.is_empty() || !self.queues.alone.is_empty()
     }
 
-    /// Whether there is anything to unsubscribe.
-    pub(super) fn unsubscribes(&self) -> bool {
-        !self.queues.to_unsubscribe.is_empty()
+    /// Whether there is anything that may go out together: all but what is asked alone.
+    pub(super) fn has_batches(&self) -> bool {
+        !self.queues.to_subscribe.is_empty() || !self.queues.to_unsubscribe.is_empty()
     }
 
     /// Takes up to `limit` channels for one SUBSCRIBE. Each must come back by [`Table::confirm`]
@@ -279,100 +215,6 @@ impl Table {
     /// refused again then delays nobody else's.
     pub(super) fn take_alone(&mut self, limit: usize) -> Vec<ChannelName> {
         take(&mut self.queues.alone, &mut self.entries, limit)
-    }
-
-    /// Redis has confirmed a channel. `None`: it was not asked for.
-    pub(super) fn confirm(&mut self, channel: &str, now: Instant) -> Option<Answered> {
-        let (channel, entry) = self.asked(channel)?;
-        entry.state = ChannelState::Subscribed { leaving: false };
-        let answered = Answered { channel, shards: entry.wanted, gap: entry.missed.take() };
-        self.subscribed += 1;
-        self.queues.suspects.remove(&answered.channel);
-        if answered.shards == 0 {
-            self.start_linger(&answered.channel, now);
-        }
-        Some(answered)
-    }
-
-    /// Redis has refused a channel. `None`: it was not asked for. A gap is told at the first
-    /// refusal, since nobody knows when the channel will be back, and once more when it is.
-    pub(super) fn refuse(&mut self, channel: &str) -> Option<Answered> {
-        let (channel, entry) = self.asked(channel)?;
-        entry.state = ChannelState::Refused;
-        let (shards, missed) = (entry.wanted, entry.missed);
-        self.refused += 1;
-        let is_new = self.queues.suspect(&channel);
-        Some(Answered { channel, shards, gap: missed.filter(|_| is_new) })
-    }
-
-    fn asked(&mut self, channel: &str) -> Option<(ChannelName, &mut Entry)> {
-        let (name, _) = self.entries.get_key_value(channel)?;
-        let name = name.clone();
-        let entry = self.entries.get_mut(channel)?;
-        (entry.state == ChannelState::Asked).then_some((name, entry))
-    }
-
-    /// Whether any refusal is remembered.
-    pub(super) fn has_refused(&self) -> bool {
-        self.refused != 0
-    }
-
-    /// Queues the refused channels that somebody wants once more, and lets the others go.
-    pub(super) fn retry_refused(&mut self) {
-        if std::mem::take(&mut self.refused) == 0 {
-            return;
-        }
-        let queues = &mut self.queues;
-        self.entries.retain(|channel, entry| {
-            if entry.state != ChannelState::Refused {
-                return true;
-            }
-            if entry.wanted != 0 {
-                entry.state = ChannelState::Queued;
-                queues.subscribe(channel.clone());
-            }
-            entry.wanted != 0
-        });
-    }
-
-    /// Takes up to `limit` channels for an UNSUBSCRIBE. Each must come back by
-    /// [`Table::released`], unless the link is lost.
-    pub(super) fn take_unsubscribes(&mut self, limit: usize, now: Instant) -> Vec<ChannelName> {
-        let mut batch = Vec::with_capacity(limit.min(self.queues.to_unsubscribe.len()));
-        while batch.len() < limit {
-            let Some(channel) = self.queues.to_unsubscribe.pop_front() else { break };
-            // Somebody may have come, or come and gone, since it was put here.
-            if !self.is_over(&channel, now) {
-                continue;
-            }
-            let Some(entry) = self.entries.get_mut(&channel) else { continue };
-            entry.state = ChannelState::Releasing;
-            self.subscribed -= 1;
-            batch.push(channel);
-        }
-        batch
-    }
-
-    /// Redis has let go of a channel. Whoever joined meanwhile was not told anything yet, so for
-    /// him it is a first subscription, without a gap. Returns the channel where nobody had asked
-    /// for that: it is lost, and will be asked for again.
-    pub(super) fn released(&mut self, channel: &str) -> Option<ChannelName> {
-        let (name, _) = self.entries.get_key_value(channel)?;
-        let name = name.clone();
-        let entry = self.entries.get_mut(channel)?;
-        let unasked = matches!(entry.state, ChannelState::Subscribed { .. });
-        if !unasked && entry.state != ChannelState::Releasing {
-            return None;
-        }
-        self.subscribed -= usize::from(unasked);
-        if entry.wanted == 0 {
-            self.entries.remove(&name);
-            return None;
-        }
-        entry.state = ChannelState::Queued;
-        entry.missed = unasked.then_some(GapReason::RedisMoved);
-        self.queues.subscribe(name.clone());
-        unasked.then_some(name)
     }
 
     /// There is a link: everything wanted is to be subscribed.
@@ -407,53 +249,5 @@ impl Table {
     }
 }
 
-impl Queues {
-    fn subscribe(&mut self, channel: ChannelName) {
-        if self.suspects.contains(&channel) {
-            self.alone.push_back(channel);
-        } else {
-            self.to_subscribe.push_back(channel);
-        }
-    }
-
-    /// Remembers a refusal. `false`: it was known.
-    fn suspect(&mut self, channel: &ChannelName) -> bool {
-        if self.suspects.len() >= SUSPECTS {
-            self.suspects.clear();
-        }
-        self.suspects.insert(channel.clone())
-    }
-
-    fn clear(&mut self) {
-        self.linked = false;
-        self.to_subscribe.clear();
-        self.alone.clear();
-        self.to_unsubscribe.clear();
-    }
-}
-
-type Entries = HashMap<ChannelName, Entry, foldhash::fast::RandomState>;
-
-/// Takes channels that somebody still wants out of a queue, to be asked for.
-fn take(
-    queue: &mut VecDeque<ChannelName>,
-    entries: &mut Entries,
-    limit: usize,
-) -> Vec<ChannelName> {
-    let mut batch = Vec::with_capacity(limit.min(queue.len()));
-    while batch.len() < limit {
-        let Some(channel) = queue.pop_front() else { break };
-        let Some(entry) = entries.get_mut(&channel) else { continue };
-        if entry.wanted == 0 {
-            entries.remove(&channel);
-            continue;
-        }
-        entry.state = ChannelState::Asked;
-        batch.push(channel);
-    }
-    batch
-}
-
 #[cfg(test)]
-#[path = "table_tests.rs"]
 mod tests;

@@ -98,3 +98,52 @@ async fn it_is_subscribed_again_soon_after_redis_answers() {
         assert!(median < Duration::from_millis(250), "{median:?} after {outage} s");
     }
 }
+
+#[tokio::test]
+async fn a_burst_arrives_whole_and_in_order() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    let messages: Vec<_> = (0..10_000).map(|n: u32| n.to_string()).collect();
+    let burst: Vec<_> = messages.iter().flat_map(|n| command(&["PUBLISH", "a", n])).collect();
+    let mut stream = UnixStream::connect(server.socket()).unwrap();
+    stream.write_all(&burst).unwrap();
+    for n in &messages {
+        assert_eq!(rig.event().await, format!("a={n}"));
+    }
+    assert_eq!(rig.metrics.upstream.messages.get(), 10_000);
+}
+
+#[tokio::test]
+async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
+    // Else Redis would end a subscriber that is so far behind, which is another matter.
+    let server = Server::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
+    let mut rig = Rig::start(config::Redis {
+        probe_interval: Duration::from_millis(200),
+        probe_timeout: Duration::from_millis(500),
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    rig.joined("a").await;
+    let socket = server.socket();
+    let flood = std::thread::spawn(move || {
+        let burst = command(&["PUBLISH", "a", "0123456789abcdef"]).repeat(1_000);
+        let mut stream = UnixStream::connect(socket).unwrap();
+        let mut replies = BufReader::new(stream.try_clone().unwrap());
+        for _ in 0..100 {
+            stream.write_all(&burst).unwrap();
+            (0..1_000).for_each(|_| read_reply(&mut replies, &mut Vec::new()));
+        }
+    });
+    for channel in numbered(10) {
+        rig.join(std::slice::from_ref(&channel)).await;
+        let event = rig.subscription_event(1).await;
+        let link = rig.status.borrow().link.clone();
+        assert_eq!(event, [SubscriptionEvent::Confirmed(name(&channel))], "{link:?}");
+    }
+    let messages = rig.metrics.upstream.messages.clone();
+    eventually("all of the flood has arrived", || messages.get() == 100_000).await;
+    assert!(flood.is_finished());
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+}

@@ -11,7 +11,7 @@ const MAX_PAYLOAD: usize = 1_000;
 /// A connection, and the server's end of it.
 fn pair() -> (Connection, DuplexStream) {
     let (ours, theirs) = duplex(256 << 10);
-    (Connection::new(Wire::new(ours, MAX_PAYLOAD), Mask::default()), theirs)
+    (Connection::new(BufferedStream::new(ours, MAX_PAYLOAD), Redactor::default()), theirs)
 }
 
 /// What arrives next, as it shows itself.
@@ -239,7 +239,8 @@ async fn what_ready_has_found_stays_when_the_waiting_is_given_up() {
 async fn many_commands_are_written_while_their_answers_are_read() {
     // Both ends would wait for each other for ever if only one thing were done at a time.
     let (ours, mut server) = duplex(64);
-    let mut connection = Connection::new(Wire::new(ours, MAX_PAYLOAD), Mask::default());
+    let mut connection =
+        Connection::new(BufferedStream::new(ours, MAX_PAYLOAD), Redactor::default());
     let echo = tokio::spawn(async move {
         for n in 0..2_000 {
             let command = format!("*2\r\n$9\r\nSUBSCRIBE\r\n$4\r\n{n:04}\r\n");

@@ -1,7 +1,8 @@
-//! Dials to real `redis-server` children, and to servers that are less than that.
+//! Dials to real `redis-server` children, and to fake ones that lack something.
 
 use super::*;
 use crate::{
+    config,
     secret::Secret,
     upstream::{
         link::{Arrival, Command, Credentials, Link as _, Login, Role},
@@ -10,10 +11,11 @@ use crate::{
 };
 use std::{
     io::{BufReader, Write as _},
-    net::{Ipv4Addr, TcpListener},
     os::unix::net::{UnixListener, UnixStream as Socket},
     thread,
 };
+
+mod login;
 
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -21,8 +23,13 @@ fn settings(socket: &Path) -> config::Redis {
     configured(Path::new(""), &format!("url = \"redis+unix://{}\"", socket.display()))
 }
 
+fn dialler(settings: &config::Redis) -> Dialler {
+    let max_payload = settings.max_payload.get();
+    Dialler::new(DialSettings::new(settings, Credentials::new(settings)), max_payload)
+}
+
 async fn dial(settings: &config::Redis) -> Result<Connection, LinkError> {
-    Dialler::new(settings, Credentials::new(settings)).dial().await
+    dialler(settings).dial(&Target::Configured).await
 }
 
 async fn dialled(settings: &config::Redis) -> Connection {
@@ -135,29 +142,6 @@ async fn a_reader_that_redis_cuts_off_gets_what_was_sent_and_then_the_reason() {
 }
 
 #[tokio::test]
-async fn any_password_logs_in_and_a_changed_one_is_used_by_the_next_dial() {
-    let server = Server::start(&[]);
-    let settings = settings(&server.socket());
-    let credentials = Credentials::new(&settings);
-    let dialler = Dialler::new(&settings, credentials.clone());
-    for password in ["plain", "a blank", "a\ttab", "a \"quote\" and 'another'", "\r\n$3\r\n\0ü %20"]
-    {
-        let reset = ["ACL", "SETUSER", "gateway", "reset", "on", "+@all", "&*"];
-        server.call(&[&reset[..], &[&format!(">{password}")]].concat());
-        // Still the password of the round before, or none at all.
-        if credentials.current().password.is_some() {
-            let error = dialler.dial().await.err().expect("the old password");
-            assert!(matches!(&error, LinkError::Answered(it) if it.starts_with("WRONGPASS")));
-        }
-        credentials.replace(Login {
-            username: Some("gateway".to_owned()),
-            password: Some(Secret::new(password.to_owned())),
-        });
-        dialler.dial().await.unwrap_or_else(|error| panic!("{password:?}: {error}"));
-    }
-}
-
-#[tokio::test]
 async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
     let server = Server::start(&[]);
     let rule = "ACL SETUSER gateway on >x resetchannels &mine:* -@all +subscribe";
@@ -176,65 +160,6 @@ async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
     assert_eq!(next(&mut connection).await, "+mine:2");
     assert!(next(&mut connection).await.starts_with("Pong { warning: Some(Answered(\"NOPERM"));
     assert_eq!(next(&mut connection).await, "Role(Unknown)");
-}
-
-#[tokio::test]
-async fn a_server_without_hello_is_logged_in_to_by_resp2() {
-    let server = Server::start(&["--rename-command", "HELLO", "", "--requirepass", "a b"]);
-    let password = |it| {
-        let url = format!("redis+unix://{}?db=1", server.socket().display());
-        configured(Path::new(""), &format!("url = {url:?}\npassword = {it:?}"))
-    };
-    let mut connection = dialled(&password("a b")).await;
-    assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
-    connection.send(Command::Ping);
-    assert_eq!(next(&mut connection).await, "Pong { warning: None }");
-    connection.send(Command::Role);
-    assert_eq!(next(&mut connection).await, "Role(Unknown)");
-    let mut publisher = Socket::connect(server.socket()).unwrap();
-    publisher
-        .write_all(&[command(&["AUTH", "a b"]), command(&["PUBLISH", "a", "x"])].concat())
-        .unwrap();
-    assert_eq!(next(&mut connection).await, "a=x");
-
-    let refused = failure(&password("wrong")).await;
-    assert!(
-        matches!(&refused, LinkError::Answered(it) if it.starts_with("WRONGPASS")),
-        "{refused}"
-    );
-}
-
-#[tokio::test]
-async fn a_login_that_is_refused_says_why_and_never_the_password() {
-    let server = Server::start(&["--requirepass", "x"]);
-    let refused = failure(&settings(&server.socket())).await;
-    assert!(matches!(&refused, LinkError::Answered(it) if it.starts_with("NOAUTH")), "{refused}");
-    let (_directory, path) = fake(|words| format!("-ERR what is {}\r\n", words.join(" ")));
-    let url = format!("url = \"redis+unix://me:hunter2@{}\"", path.display());
-    let refused = failure(&configured(Path::new(""), &url)).await;
-    let expected = "Redis answers: ERR what is HELLO 3 AUTH me *** SETNAME sockway";
-    assert_eq!(refused.to_string(), expected);
-}
-
-#[tokio::test]
-async fn a_redis_that_loads_or_cannot_save_is_a_redis() {
-    for (error, good) in [("LOADING", true), ("MISCONF", true), ("MASTERDOWN", false)] {
-        let (_directory, path) = fake(move |words| match words[0].as_str() {
-            "HELLO" => "%1\r\n+server\r\n+redis\r\n".to_owned(),
-            "PING" => format!("-{error} of it\r\n"),
-            _ => ">3\r\n$9\r\nsubscribe\r\n$1\r\na\r\n:1\r\n".to_owned(),
-        });
-        match dial(&settings(&path)).await {
-            Ok(mut connection) => {
-                assert!(good, "{error}");
-                assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
-            }
-            Err(refused) => {
-                assert!(!good, "{error}");
-                assert_eq!(refused, LinkError::Answered(format!("{error} of it")));
-            }
-        }
-    }
 }
 
 #[tokio::test]
@@ -291,15 +216,16 @@ async fn tls_uses_ca_file_and_the_client_certificate() {
     let whole = "ca_file = \"ca.pem\"\ncert_file = \"client.pem\"\nkey_file = \"client.key\"";
     let mut connection = dialled(&with(whole)).await;
     assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
-    // Redis asks for a certificate; nobody vouches for Redis's own.
+    // Redis asks for a certificate; the authority of its own is not known.
     for tls in ["ca_file = \"ca.pem\"", "cert_file = \"client.pem\"\nkey_file = \"client.key\""] {
         let error = failure(&with(tls)).await;
         assert!(matches!(error, LinkError::Lost(_)), "{tls}: {error:?}");
     }
-    // What is followed to an address is still who the certificate says.
+    // The certificate of a server named by an address is checked against the configured host.
     let settings = with(whole);
-    let dialler = Dialler::new(&settings, Credentials::new(&settings));
-    dialler.follow("127.0.0.1".to_owned(), port).dial().await.expect("named localhost");
+    let dialler = dialler(&settings);
+    let named = Target::Named { host: "127.0.0.1".to_owned(), port };
+    dialler.dial(&named).await.expect("named localhost");
 }
 
 #[tokio::test]
@@ -314,51 +240,13 @@ async fn another_server_is_dialled_when_a_role_names_it() {
     ]);
     let url = format!("url = \"redis://127.0.0.1:{second}\"");
     let settings = configured(Path::new(""), &url);
-    let dialler = Dialler::new(&settings, Credentials::new(&settings));
-    let mut replica = dialler.dial().await.expect("a connection");
+    let dialler = dialler(&settings);
+    let mut replica = dialler.dial(&Target::Configured).await.expect("a connection");
     replica.send(Command::Role);
     let named = Role::Replica { host: "127.0.0.1".to_owned(), port: first };
     assert_eq!(next(&mut replica).await, format!("Role({named:?})"));
-    let mut primary = dialler.follow("127.0.0.1".to_owned(), first).dial().await.expect("one");
+    let named = Target::Named { host: "127.0.0.1".to_owned(), port: first };
+    let mut primary = dialler.dial(&named).await.expect("one");
     primary.send(Command::Role);
     assert_eq!(next(&mut primary).await, "Role(Primary)");
-}
-
-#[tokio::test]
-async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
-    let listening = TcpListener::bind("127.0.0.1:0").unwrap();
-    let good = listening.local_addr().unwrap();
-    let refusing = SocketAddr::from((Ipv4Addr::new(127, 0, 0, 2), good.port()));
-    // A queue that is full answers nobody.
-    let silent = TcpListener::bind("127.0.0.3:0").unwrap();
-    rustix::net::listen(&silent, 0).unwrap();
-    let silent_address = silent.local_addr().unwrap();
-    let mut waiting = Vec::new();
-    let full = || std::net::TcpStream::connect_timeout(&silent_address, Duration::from_millis(50));
-    while let Ok(stream) = full() {
-        waiting.push(stream);
-    }
-    let limit = Duration::from_secs(2);
-    for addresses in [[refusing, silent_address, good], [silent_address, refusing, good]] {
-        let started = Instant::now();
-        let stream = addresses::connect(&addresses, limit).await.expect("the good one");
-        assert_eq!(stream.peer_addr().unwrap(), good);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
-    }
-    let error = addresses::connect(&[refusing, silent_address], limit).await.unwrap_err();
-    let text = format!("{refusing}: Connection refused; no connection within 2s");
-    assert_eq!(error, LinkError::Unreachable(text));
-}
-
-#[test]
-fn each_dial_begins_with_another_address_however_they_are_listed() {
-    let address = |n| SocketAddr::from((Ipv4Addr::new(10, 0, 0, n), 6379));
-    let first = |dial| {
-        let mut addresses = vec![address(1), address(2), address(3)];
-        addresses.rotate_left(dial % 3);
-        in_turn(&mut addresses, dial);
-        assert_eq!(addresses.len(), 3);
-        addresses[0]
-    };
-    assert_eq!([0, 1, 2, 3].map(first), [1, 2, 3, 1].map(address));
 }

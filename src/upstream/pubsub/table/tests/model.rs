@@ -55,8 +55,12 @@ struct Model {
     subscribed: BTreeSet<String>,
     refused: BTreeSet<String>,
     releasing: BTreeSet<String>,
-    /// Was confirmed, is lost, and whoever wanted it has not been told of the gap.
-    missed: BTreeSet<String>,
+    /// Refused, and not confirmed since.
+    suspects: BTreeSet<String>,
+    /// Was confirmed, is lost, and those who want it have not been told of the gap.
+    missed: BTreeMap<String, GapReason>,
+    /// Since when nobody wants what is subscribed.
+    left: BTreeMap<String, Instant>,
 }
 
 struct Run {
@@ -81,11 +85,11 @@ impl Run {
             Step::Leave(shard, channel) => self.leave(shard, &text(channel)),
             Step::TakeSubscribes(count) => {
                 let batch = self.table.take_subscribes(count);
-                self.asks(&batch, count);
+                self.asks(&batch, count, false);
             }
             Step::TakeAlone(count) => {
                 let batch = self.table.take_alone(count);
-                self.asks(&batch, count);
+                self.asks(&batch, count, true);
             }
             Step::TakeUnsubscribes(count) => self.unsubscribes(count),
             Step::Confirm(channel) => self.confirm(&text(channel)),
@@ -113,6 +117,7 @@ impl Run {
         let joined = self.table.join(shard, &name(channel));
         let model = &mut self.model;
         model.wanted.entry(channel.to_owned()).or_default().insert(shard);
+        model.left.remove(channel);
         let expected = match () {
             () if model.subscribed.contains(channel) => Joined::Subscribed,
             () if model.refused.contains(channel) => Joined::Refused,
@@ -129,17 +134,27 @@ impl Run {
         if shards.is_empty() {
             self.model.wanted.remove(channel);
             self.model.missed.remove(channel);
+            self.left(channel);
         }
     }
 
-    /// None is asked for that is not wanted, or twice.
-    fn asks(&mut self, batch: &[ChannelName], count: usize) {
+    /// The linger of a channel begins, if nobody wants it.
+    fn left(&mut self, channel: &str) {
+        let Model { wanted, subscribed, left, .. } = &mut self.model;
+        if subscribed.contains(channel) && !wanted.contains_key(channel) {
+            left.insert(channel.to_owned(), self.now);
+        }
+    }
+
+    /// None is asked for that is not wanted, or twice; and alone what was refused before.
+    fn asks(&mut self, batch: &[ChannelName], count: usize, alone: bool) {
         assert!(batch.len() <= count);
         for channel in batch {
             let model = &mut self.model;
             assert!(model.linked && model.wanted.contains_key(channel.as_str()), "{channel}");
             let busy = [&model.subscribed, &model.refused, &model.releasing];
             assert!(!busy.iter().any(|set| set.contains(channel.as_str())), "{channel}");
+            assert_eq!(model.suspects.contains(channel.as_str()), alone, "{channel}");
             assert!(model.asked.insert(channel.to_string()), "{channel} is in flight twice");
         }
     }
@@ -150,6 +165,8 @@ impl Run {
         for channel in batch {
             assert!(!self.model.wanted.contains_key(channel.as_str()), "{channel} is wanted");
             assert!(self.model.subscribed.remove(channel.as_str()), "{channel}");
+            let left = self.model.left.remove(channel.as_str());
+            assert!(left.is_some_and(|left| self.now - left >= LINGER), "{channel} lingers");
             self.model.releasing.insert(channel.to_string());
         }
     }
@@ -163,8 +180,10 @@ impl Run {
         assert_eq!(answered.is_some(), self.model.asked.remove(channel), "{channel}");
         let Some(answered) = answered else { return };
         assert_eq!(answered.shards, self.shards(channel));
-        assert_eq!(answered.gap.is_some(), self.model.missed.remove(channel), "{channel}");
+        assert_eq!(answered.gap, self.model.missed.remove(channel), "{channel}");
+        self.model.suspects.remove(channel);
         self.model.subscribed.insert(channel.to_owned());
+        self.left(channel);
     }
 
     fn refuse(&mut self, channel: &str) {
@@ -172,7 +191,10 @@ impl Run {
         assert_eq!(answered.is_some(), self.model.asked.remove(channel), "{channel}");
         if let Some(answered) = answered {
             assert_eq!(answered.shards, self.shards(channel));
-            assert!(answered.gap.is_none() || self.model.missed.contains(channel));
+            // Told at the first refusal, and again at the confirmation only.
+            let is_new = self.model.suspects.insert(channel.to_owned());
+            let gap = self.model.missed.get(channel).copied().filter(|_| is_new);
+            assert_eq!(answered.gap, gap, "{channel}");
             self.model.refused.insert(channel.to_owned());
         }
     }
@@ -187,8 +209,9 @@ impl Run {
         if self.model.subscribed.remove(channel) {
             let wanted = self.model.wanted.contains_key(channel);
             assert_eq!(self.table.released(channel).is_some(), wanted, "{channel}");
+            self.model.left.remove(channel);
             if wanted {
-                self.model.missed.insert(channel.to_owned());
+                self.model.missed.insert(channel.to_owned(), GapReason::RedisMoved);
             }
         }
     }
@@ -209,14 +232,17 @@ impl Run {
         let told: BTreeSet<_> =
             lost.unanswered.iter().map(|(channel, _)| channel.to_string()).collect();
         assert_eq!(told, unanswered);
-        self.model.missed.extend(confirmed);
-        let Model { asked, subscribed, refused, releasing, .. } = &mut self.model;
+        let lost = confirmed.into_iter().map(|channel| (channel, RECONNECTED));
+        let Model { asked, subscribed, refused, releasing, missed, left, .. } = &mut self.model;
+        missed.extend(lost);
+        left.clear();
         [asked, subscribed, refused, releasing].into_iter().for_each(BTreeSet::clear);
     }
 
     fn check(&self) {
         assert_eq!(self.table.wanted(), self.model.wanted.len());
         assert_eq!(self.table.subscribed(), self.model.subscribed.len());
+        self.check_queues();
         for channel in (0..CHANNELS).map(text) {
             let shards = self.shards(&channel);
             match self.table.route(ONLY_NODE, &channel) {
@@ -230,6 +256,16 @@ impl Run {
                     assert!(!self.model.subscribed.contains(&channel), "{channel}");
                 }
             }
+        }
+    }
+
+    /// A name stands in each queue once at most, so that the table bounds them.
+    fn check_queues(&self) {
+        let Table { queues, lingering, .. } = &self.table;
+        let lingering = lingering.iter().map(|(_, channel)| channel.clone()).collect();
+        for queue in [&queues.to_subscribe, &queues.alone, &queues.to_unsubscribe, &lingering] {
+            let names: BTreeSet<_> = queue.iter().collect();
+            assert_eq!(names.len(), queue.len(), "{queue:?}");
         }
     }
 

@@ -1,150 +1,20 @@
-//! What arrives from Redis, and where it goes: the path of every message, into the shards' rings.
+//! The queues to the shards: rings of messages and gaps, subscription events, revocations.
 //!
-//! Never waits; allocates nothing but the message and its frame. What a burst brings is staged, and
-//! goes into each ring under one lock.
+//! Never waits. What a burst brings is staged, and goes into each ring under one lock.
 
-use super::{
-    control,
-    pubsub::{Node, Probe, Route, Table},
-};
 use crate::{
     bus::{
         Event, Fill, RequestBatch, Revoke, RingSender, ShardId, SubscriptionEvent,
         SubscriptionEvents, UpstreamEnd,
     },
     channel::ChannelName,
-    config,
-    log_throttle::LogThrottle,
-    metrics::UpstreamMetrics,
     reason::GapReason,
-    wire,
 };
-use std::{sync::Arc, time::Instant};
+use std::sync::Arc;
 use tokio::sync::mpsc;
-use tracing::{debug, warn};
 
 /// A set of shards: bit `n` is shard `n`.
 pub(super) type Shards = u64;
-
-/// The channels that are not for sessions, and what is counted.
-#[derive(Debug)]
-pub(super) struct Router {
-    prefix: String,
-    probe: Option<String>,
-    control: Option<String>,
-    /// Control messages that are larger than `redis.max_payload`.
-    oversized: LogThrottle,
-    /// Control messages that mean nothing.
-    meaningless: LogThrottle,
-    received: Instant,
-    /// Since the last [`Router::count`].
-    messages: u64,
-    bytes: u64,
-    stale: u64,
-}
-
-/// Where the router puts things.
-pub(super) struct Sinks<'a> {
-    pub(super) node: Node,
-    pub(super) table: &'a Table,
-    pub(super) queues: &'a mut ShardQueues,
-    pub(super) probe: &'a mut Probe,
-}
-
-impl Router {
-    pub(super) fn new(settings: &config::Redis) -> Self {
-        Self {
-            prefix: settings.channel_prefix.clone(),
-            probe: settings.probe_channel.clone(),
-            control: settings.control_channel.clone(),
-            oversized: LogThrottle::default(),
-            meaningless: LogThrottle::default(),
-            received: Instant::now(),
-            messages: 0,
-            bytes: 0,
-            stale: 0,
-        }
-    }
-
-    /// The channel as Redis knows it.
-    pub(super) fn redis_name(&self, channel: &str) -> Box<str> {
-        [&self.prefix, channel].concat().into()
-    }
-
-    /// The channel as sessions know it. `None`: it is not ours.
-    pub(super) fn own_name<'a>(&self, channel: &'a [u8]) -> Option<&'a str> {
-        std::str::from_utf8(channel.strip_prefix(self.prefix.as_bytes())?).ok()
-    }
-
-    /// Looks at the clock, once for a whole burst of messages.
-    pub(super) fn start_burst(&mut self) {
-        self.received = Instant::now();
-    }
-
-    /// Adds the burst to the metrics.
-    pub(super) fn count(&mut self, metrics: &UpstreamMetrics) {
-        metrics.messages.inc_by(std::mem::take(&mut self.messages));
-        metrics.message_bytes.inc_by(std::mem::take(&mut self.bytes));
-        metrics.stale_messages.inc_by(std::mem::take(&mut self.stale));
-    }
-
-    /// Routes one message. `channel` is as Redis knows it.
-    pub(super) fn message(&mut self, channel: &[u8], payload: &[u8], to: &mut Sinks<'_>) {
-        let Some(channel) = self.own_name(channel) else { return };
-        match to.table.route(to.node, channel) {
-            Route::To(name, shards) => {
-                self.arrived(payload.len() as u64);
-                // Without shards it lingers; nobody is there to miss anything.
-                if shards != 0 {
-                    let message = wire::message(name.clone(), payload, self.received);
-                    to.queues.send(shards, Event::Message(Arc::new(message)));
-                }
-            }
-            Route::Stale => self.stale += 1,
-            Route::Unknown if self.probe.as_deref() == Some(channel) => to.probe.arrived(payload),
-            Route::Unknown if self.control.as_deref() == Some(channel) => {
-                self.arrived(payload.len() as u64);
-                self.control(payload, to.queues);
-            }
-            Route::Unknown => {}
-        }
-    }
-
-    /// Takes a message of the control channel.
-    fn control(&mut self, payload: &[u8], queues: &ShardQueues) {
-        if let Some(revoke) = control::parse(payload) {
-            queues.revoke(&revoke);
-        } else if let Some(before) = self.meaningless.to_log(self.received) {
-            warn!(before, "a message on the control channel means nothing; it was ignored");
-        }
-    }
-
-    /// Tells of a message that was too large to be received.
-    pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64, to: &mut Sinks<'_>) {
-        let Some(channel) = self.own_name(channel) else { return };
-        match to.table.route(to.node, channel) {
-            Route::To(name, shards) => {
-                self.arrived(bytes);
-                debug!(channel, bytes, "message is larger than redis.max_payload");
-                to.queues.gap(shards, name.clone(), GapReason::PayloadTooLarge);
-            }
-            Route::Stale => self.stale += 1,
-            Route::Unknown => {
-                if self.control.as_deref() == Some(channel) {
-                    self.arrived(bytes);
-                    if let Some(before) = self.oversized.to_log(self.received) {
-                        warn!(bytes, before, "control message is larger than redis.max_payload");
-                    }
-                }
-            }
-        }
-    }
-
-    fn arrived(&mut self, bytes: u64) {
-        self.messages += 1;
-        self.bytes += bytes;
-    }
-}
 
 /// Upstream's ends of the shards' rings and queues of subscription events, by shard number.
 #[derive(Debug)]

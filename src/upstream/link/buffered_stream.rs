@@ -31,7 +31,7 @@ pub(super) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
 
 /// A connected stream. Dropping it closes the connection.
-pub(super) struct Wire {
+pub(super) struct BufferedStream {
     stream: Box<dyn Stream>,
     pub(super) received: ReadBuffer,
     queued: Vec<u8>,
@@ -47,7 +47,7 @@ pub(super) struct Wire {
     write_error: Option<LinkError>,
 }
 
-impl Wire {
+impl BufferedStream {
     /// Messages of more than `max_payload` bytes will be skipped.
     pub(super) fn new(stream: impl Stream + 'static, max_payload: usize) -> Self {
         Self {

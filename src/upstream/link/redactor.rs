@@ -1,19 +1,20 @@
-//! Redis's error texts, without secrets.
+//! Takes the password out of Redis's error texts.
 
 use super::LinkError;
 use crate::secret::Secret;
+use std::sync::Arc;
 
 /// Of an error text, so many characters are shown.
 const LONGEST_TEXT: usize = 500;
 
-/// Takes the password out of what Redis says. Some servers repeat a HELLO that they do not know, the
+/// Shows what Redis says without the password. Some servers repeat a HELLO that they do not know, the
 /// password included.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Mask(Option<Secret>);
+pub(in crate::upstream) struct Redactor(Option<Arc<Secret>>);
 
-impl Mask {
-    pub(super) fn new(password: Option<Secret>) -> Self {
-        Self(password.filter(|password| !password.expose().is_empty()))
+impl Redactor {
+    pub(in crate::upstream) fn new(password: Option<Secret>) -> Self {
+        Self(password.filter(|password| !password.expose().is_empty()).map(Arc::new))
     }
 
     /// An error that concerns the whole connection.
@@ -34,7 +35,8 @@ impl Mask {
         }
     }
 
-    fn text(&self, text: &str) -> String {
+    /// One line, of bounded length.
+    pub(in crate::upstream) fn text(&self, text: &str) -> String {
         let text = text.split(", with args beginning with").next().unwrap_or_default();
         let text = match &self.0 {
             Some(secret) => mask(text, secret.expose()),
@@ -55,8 +57,8 @@ mod tests {
     use super::*;
 
     fn shown(password: &str, text: &str) -> String {
-        let mask = Mask::new(Some(Secret::new(password.to_owned())));
-        mask.answered(text).to_string()
+        let redactor = Redactor::new(Some(Secret::new(password.to_owned())));
+        redactor.answered(text).to_string()
     }
 
     #[test]
@@ -79,7 +81,8 @@ mod tests {
 
     #[test]
     fn only_what_is_said_of_a_channel_refuses_a_channel() {
-        let refused = |text| matches!(Mask::default().refused(text), LinkError::ChannelRefused(_));
+        let refused =
+            |text| matches!(Redactor::default().refused(text), LinkError::ChannelRefused(_));
         // 7.2 and later; 6.0 to 7.0.
         assert!(refused("NOPERM User me has no permissions to access the 'secret' channel"));
         assert!(refused(

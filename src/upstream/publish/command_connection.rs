@@ -1,12 +1,14 @@
-//! A connection for commands, made of fred.
+//! The connection for commands, made of fred.
 //!
 //! Aborting fred's task drops its socket; nothing of a client outlives its connection. After a drop
 //! fred takes commands and never answers them, so the end of its task is watched.
 
-use super::PublishConnection;
 use crate::{
     error_chain::spell,
-    upstream::link::{LinkError, Login, Reply},
+    upstream::{
+        connect::PublishConnection,
+        link::{LinkError, Pending, Redactor, resolve},
+    },
 };
 use fred::{
     clients::Client,
@@ -14,8 +16,7 @@ use fred::{
     interfaces::{ClientInterface, ClientLike, PubsubInterface},
     types::{ClusterHash, CustomCommand, FromValue},
 };
-use std::{net::SocketAddr, sync::Arc, time::Duration};
-use tokio::{net::lookup_host, time::timeout};
+use std::{net::SocketAddr, time::Duration};
 use tokio_util::task::AbortOnDropHandle;
 
 /// How long a PUBLISH waits to know where its name leads now.
@@ -36,7 +37,7 @@ const UNREACHABLE: [&str; 7] = [
 pub(in crate::upstream) struct CommandConnection {
     client: Client,
     task: AbortOnDropHandle<Result<(), Error>>,
-    mask: Mask,
+    redactor: Redactor,
     /// Where its name led; `None` where there is no name.
     pub(super) place: Option<Place>,
 }
@@ -49,26 +50,22 @@ pub(super) struct Place {
     pub(super) address: SocketAddr,
 }
 
-/// Takes the password out of what Redis says.
-#[derive(Clone, Default)]
-pub(super) struct Mask(Option<Arc<Login>>);
-
 impl CommandConnection {
     /// Has a client connect and log in.
     ///
     /// # Errors
     /// As [`CommandDialler::dial`](super::CommandDialler::dial).
-    pub(super) async fn make(client: Client, mask: Mask) -> Result<Self, LinkError> {
+    pub(super) async fn make(client: Client, redactor: Redactor) -> Result<Self, LinkError> {
         let mut task = AbortOnDropHandle::new(client.connect());
         let connected = tokio::select! {
             biased;
             ended = &mut task => Err(why(ended)),
             connected = client.wait_for_connect() => connected,
         };
-        connected.map_err(|error| mask.error(&error))?;
+        connected.map_err(|error| in_words(&error, &redactor))?;
         // For those who look at CLIENT LIST. An ACL may forbid it, and that is no harm.
         let _: Result<(), Error> = client.client_setname(env!("CARGO_PKG_NAME")).await;
-        Ok(Self { client, task, mask, place: None })
+        Ok(Self { client, task, redactor, place: None })
     }
 
     /// Any other command.
@@ -76,19 +73,20 @@ impl CommandConnection {
         &self,
         command: &'static str,
         arguments: &[&str],
-    ) -> Reply<T> {
-        let (client, mask) = (self.client.clone(), self.mask.clone());
+    ) -> Pending<T> {
+        let (client, redactor) = (self.client.clone(), self.redactor.clone());
         let arguments: Vec<_> = arguments.iter().map(|&word| word.to_owned()).collect();
         Box::pin(async move {
             let command = CustomCommand::new_static(command, ClusterHash::Random, false);
-            client.custom(command, arguments).await.map_err(|error| mask.error(&error))
+            client.custom(command, arguments).await.map_err(|error| in_words(&error, &redactor))
         })
     }
 }
 
 impl PublishConnection for CommandConnection {
-    fn publish(&self, channel: &str, payload: &str) -> Reply<()> {
-        let (client, mask, place) = (self.client.clone(), self.mask.clone(), self.place.clone());
+    fn publish(&self, channel: &str, payload: &str) -> Pending<()> {
+        let (client, redactor, place) =
+            (self.client.clone(), self.redactor.clone(), self.place.clone());
         let (channel, payload) = (channel.to_owned(), payload.to_owned());
         Box::pin(async move {
             if let Some(place) = place
@@ -97,7 +95,10 @@ impl PublishConnection for CommandConnection {
                 let text = format!("{} leads elsewhere now", place.host);
                 return Err(LinkError::Lost(text));
             }
-            client.publish::<(), _, _>(channel, payload).await.map_err(|error| mask.error(&error))
+            client
+                .publish::<(), _, _>(channel, payload)
+                .await
+                .map_err(|error| in_words(&error, &redactor))
         })
     }
 
@@ -116,9 +117,8 @@ impl Place {
             return false;
         }
         // A resolver that says nothing says nothing about Redis.
-        let found = timeout(RESOLVE_PATIENCE, resolve(&self.host, self.port)).await;
-        let addresses = found.unwrap_or_default();
-        !addresses.is_empty() && !addresses.contains(&self.address)
+        let found = resolve(&self.host, self.port, RESOLVE_PATIENCE).await;
+        found.is_ok_and(|addresses| !addresses.contains(&self.address))
     }
 }
 
@@ -131,33 +131,18 @@ fn why(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Error {
     }
 }
 
-impl Mask {
-    pub(super) fn new(login: Login) -> Self {
-        Self(Some(Arc::new(login)))
-    }
-
-    /// Puts one of fred's errors into our words, without secrets.
-    fn error(&self, error: &Error) -> LinkError {
-        let text = self.text(error.details());
-        match error.kind() {
-            ErrorKind::Timeout => LinkError::Unreachable(text),
-            ErrorKind::IO if UNREACHABLE.iter().any(|kind| text.contains(kind)) => {
-                LinkError::Unreachable(system_text(&text))
-            }
-            ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Tls => {
-                LinkError::Lost(system_text(&text))
-            }
-            _ => LinkError::Answered(text),
+/// Puts one of fred's errors into our words, without secrets.
+fn in_words(error: &Error, redactor: &Redactor) -> LinkError {
+    let text = redactor.text(error.details());
+    match error.kind() {
+        ErrorKind::Timeout => LinkError::Unreachable(text),
+        ErrorKind::IO if UNREACHABLE.iter().any(|kind| text.contains(kind)) => {
+            LinkError::Unreachable(system_text(&text))
         }
-    }
-
-    fn text(&self, text: &str) -> String {
-        let text = text.split(", with args beginning with").next().unwrap_or_default();
-        let password = self.0.as_ref().and_then(|login| login.password.as_ref());
-        match password {
-            Some(secret) if !secret.expose().is_empty() => text.replace(secret.expose(), "***"),
-            _ => text.to_owned(),
+        ErrorKind::IO | ErrorKind::Canceled | ErrorKind::Routing | ErrorKind::Tls => {
+            LinkError::Lost(system_text(&text))
         }
+        _ => LinkError::Answered(text),
     }
 }
 
@@ -173,16 +158,6 @@ fn system_text(text: &str) -> String {
     }
 }
 
-/// The addresses of a name, each once; none where it cannot be resolved.
-pub(super) async fn resolve(host: &str, port: u16) -> Vec<SocketAddr> {
-    let mut addresses: Vec<_> =
-        lookup_host((host, port)).await.map(Iterator::collect).unwrap_or_default();
-    // Sorted, for a resolver that turns them too would undo the turns of our own.
-    addresses.sort_unstable();
-    addresses.dedup();
-    addresses
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -191,12 +166,12 @@ mod tests {
     #[test]
     fn a_password_never_leaves_in_an_error() {
         let password = Some(Secret::new("hunter2".to_owned()));
-        let mask = Mask::new(Login { username: None, password });
+        let redactor = Redactor::new(password);
         for text in [
             "ERR unknown command 'AUTH', with args beginning with: 'default' 'hunter2'",
             "ERR bad hunter2 here",
         ] {
-            let error = mask.error(&Error::new(ErrorKind::Unknown, text));
+            let error = in_words(&Error::new(ErrorKind::Unknown, text), &redactor);
             assert!(!error.to_string().contains("hunter2"), "{error}");
         }
     }

@@ -1,4 +1,4 @@
-//! A channel of our own, the probe's or the control channel: subscribed right after connecting, in a
+//! One of our own channels, for probing or for control: subscribed right after connecting, in a
 //! command of its own.
 
 use tracing::warn;
@@ -53,21 +53,21 @@ impl InternalChannel {
         }
     }
 
-    /// Redis has confirmed it. Returns whether that is news.
+    /// Redis has confirmed it. Returns whether that is another answer than before.
     pub(super) fn confirm(&mut self) -> bool {
         self.state = InternalState::Subscribed;
         self.was_refused.replace(false) != Some(false)
     }
 
-    /// Redis refuses it. Returns whether that is news.
+    /// Redis refuses it. Returns whether that is another answer than before.
     pub(super) fn refuse(&mut self, reason: String) -> bool {
-        let news = self.was_refused.replace(true) != Some(true);
-        if news {
+        let changed = self.was_refused.replace(true) != Some(true);
+        if changed {
             let channel = self.name.as_deref();
             warn!(channel, reason, "Redis refuses a channel of our own");
         }
         self.state = InternalState::Refused(reason);
-        news
+        changed
     }
 
     /// Asks for it once more if it was refused.

@@ -1,4 +1,4 @@
-//! Parses a message on `redis.control_channel`: whose sessions it revokes.
+//! Parses a message of `redis.control_channel`: whose sessions are revoked.
 
 use crate::{bus::Revoke, identity::text};
 use serde::Deserialize;
@@ -9,20 +9,20 @@ use serde_json::Value;
 pub(super) fn parse(payload: &[u8]) -> Option<Revoke> {
     #[derive(Deserialize)]
     struct Control {
-        disconnect: Option<Who>,
+        disconnect: Option<Disconnect>,
         jti: Option<Value>,
     }
     #[derive(Deserialize)]
     #[serde(deny_unknown_fields)]
-    struct Who {
+    struct Disconnect {
         user: Option<Value>,
         jti: Option<Value>,
     }
     match serde_json::from_slice(payload).ok()? {
-        Control { disconnect: Some(Who { user: Some(user), jti: None }), jti: None } => {
+        Control { disconnect: Some(Disconnect { user: Some(user), jti: None }), jti: None } => {
             Some(Revoke::User(text(&user)?.into()))
         }
-        Control { disconnect: Some(Who { user: None, jti: Some(jti) }), jti: None }
+        Control { disconnect: Some(Disconnect { user: None, jti: Some(jti) }), jti: None }
         | Control { disconnect: None, jti: Some(jti) } => Some(Revoke::Token(text(&jti)?.into())),
         Control { .. } => None,
     }

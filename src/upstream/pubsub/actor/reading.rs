@@ -1,0 +1,127 @@
+//! Reads the link in bursts, and gives it up when it has ended or is dead.
+
+use super::{Actor, Phase};
+use crate::{
+    reason::GapReason,
+    upstream::{
+        connect::Connect,
+        link::LinkError,
+        pubsub::subscriber::{End, Subscriber},
+    },
+};
+use tokio::time::Instant;
+
+/// Messages routed before requests, timers and replies get their turn again …
+const BURST: usize = 256;
+
+/// … or so many bytes of them: a ring's last quarter must have room for a burst.
+const BURST_BYTES: usize = 256 * 1024;
+
+/// Bursts that are still routed when a link is given up.
+const LAST_BURSTS: usize = 64;
+
+impl<C: Connect> Actor<C> {
+    pub(super) fn linked(&mut self, link: C::Link, now: Instant) {
+        let subscriber = Subscriber::new(link, &self.settings, &self.node.router, now);
+        self.phase = Phase::Linked(Box::new(subscriber));
+        self.node.table.link_up();
+        self.node.primary.linked();
+        self.health.linked(now);
+    }
+
+    /// The link, or the dial, is of no use any more. What was received before is delivered first.
+    pub(super) fn give_up(&mut self, end: &End, now: Instant) {
+        self.drain(now);
+        let (gap, error) = match end {
+            End::Lost(error) => {
+                self.node.primary.lost();
+                (GapReason::RedisReconnected, error.clone())
+            }
+            // The same patience as with a server that hangs up: two may name each other.
+            End::Moved(why) => (GapReason::RedisMoved, LinkError::Lost(why.clone())),
+        };
+        self.health.down(&error.to_string(), now);
+        // A dial that took long has waited already: a Redis that hung is dialled at once.
+        let from = match &self.phase {
+            Phase::Dialling { started, .. } => *started,
+            Phase::Waiting { .. } | Phase::Linked(_) => now,
+        };
+        let until = self.backoff.after(&error, self.health.away(now), from);
+        let was_linked = matches!(
+            std::mem::replace(&mut self.phase, Phase::Waiting { until }),
+            Phase::Linked(_)
+        );
+        self.publisher.stop();
+        self.node.probe.link_lost();
+        self.pauses.end(now);
+        if was_linked {
+            self.revocation_gap.link_lost();
+            self.node.link_lost(gap);
+        }
+    }
+
+    pub(super) fn arrived(&mut self, now: Instant) {
+        if let Some(end) = self.burst(now) {
+            self.give_up(&end, now);
+        }
+    }
+
+    /// Routes what has arrived already.
+    fn drain(&mut self, now: Instant) {
+        for _ in 0..LAST_BURSTS {
+            self.is_behind = false;
+            if self.burst(now).is_some() || !self.is_behind {
+                break;
+            }
+            self.node.queues.flush();
+        }
+        self.is_behind = false;
+    }
+
+    /// Takes in one burst of what has arrived; hands back why the link must be given up, if so.
+    fn burst(&mut self, now: Instant) -> Option<End> {
+        let Phase::Linked(subscriber) = &mut self.phase else { return None };
+        self.node.router.start_burst();
+        let mut end = None;
+        self.is_behind = true;
+        for _ in 0..BURST {
+            match subscriber.handle_next(&mut self.node, now) {
+                Some(Ok(())) => subscriber.commands.outstanding.heard(now),
+                Some(Err(why)) => {
+                    end = Some(why);
+                    break;
+                }
+                None => {
+                    self.is_behind = false;
+                    break;
+                }
+            }
+            if self.node.queues.staged() > BURST_BYTES {
+                break;
+            }
+        }
+        self.node.router.count(&self.health.metrics.upstream);
+        end
+    }
+
+    /// Why the link must be given up, if it must.
+    pub(super) fn dead(&mut self, now: Instant) -> Option<End> {
+        if self.pauses.is_paused() || !self.is_dead(now) {
+            return None;
+        }
+        // Messages that came meanwhile prove it alive all the same.
+        if let Some(end) = self.burst(now) {
+            return Some(end);
+        }
+        let Phase::Linked(subscriber) = &mut self.phase else { return None };
+        let why = format!("no answer within {:?}", subscriber.commands.outstanding.timeout());
+        subscriber.is_dead(now).then_some(End::Lost(LinkError::Lost(why)))
+    }
+
+    fn is_dead(&mut self, now: Instant) -> bool {
+        match &mut self.phase {
+            Phase::Linked(subscriber) => subscriber.is_dead(now),
+            Phase::Waiting { .. } | Phase::Dialling { .. } => false,
+        }
+    }
+}

@@ -1,0 +1,64 @@
+//! A primary that is demoted is left for the one it names.
+
+use super::*;
+
+fn replica() -> Role {
+    Role::Replica { host: "10.0.0.2".to_owned(), port: 6380 }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_demoted_primary_is_left_for_the_one_it_names_by_both_connections_and_a_gap_is_told() {
+    let mut rig = Rig::up().await;
+    rig.joined(0, "a").await;
+    rig.redis.lock().role = replica();
+    let reason = rig.until_down().await;
+    assert!(reason.contains("no longer the primary; it names 10.0.0.2:6380"), "{reason}");
+    rig.redis.lock().role = Role::Primary;
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    let named = Target::Named { host: "10.0.0.2".to_owned(), port: 6380 };
+    assert_eq!(rig.redis.lock().targets, [Target::Configured, named.clone()]);
+    assert_eq!(rig.redis.lock().publisher_targets, [Target::Configured, named]);
+    rig.settle().await;
+    assert_eq!(rig.ring(0), ["lost a", "gap a redis_moved"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_configured_server_is_dialled_again_when_the_named_one_is_lost() {
+    let mut rig = Rig::up().await;
+    rig.redis.lock().role = replica();
+    rig.until_down().await;
+    rig.redis.lock().role = Role::Primary;
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    rig.redis.drop_link();
+    rig.until_down().await;
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    assert_eq!(rig.redis.lock().targets.last(), Some(&Target::Configured));
+}
+
+#[tokio::test(start_paused = true)]
+async fn two_replicas_that_name_each_other_are_not_dialled_without_end() {
+    let mut rig = Rig::up().await;
+    rig.redis.lock().role = replica();
+    rig.until_down().await;
+    let before = rig.redis.lock().dials.len();
+    tokio::time::sleep(Duration::from_secs(10)).await;
+    let dials = rig.redis.lock().dials.len() - before;
+    assert!((3..=10).contains(&dials), "{dials} dials");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_role_that_is_not_told_is_not_asked_again_and_harms_nothing() {
+    let mut rig = Rig::start(|server| server.role = Role::Unknown);
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.redis.count(&Command::Role), 1);
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_replica_from_the_start_is_wanted_so() {
+    let mut rig = Rig::start(|server| server.role = replica());
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    tokio::time::sleep(Duration::from_secs(60)).await;
+    assert_eq!(rig.redis.lock().dials.len(), 1);
+}

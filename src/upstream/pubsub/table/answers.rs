@@ -1,0 +1,100 @@
+//! What Redis answers about channels: confirmed, refused, released.
+
+use super::{ChannelState, Entry, Table};
+use crate::{channel::ChannelName, reason::GapReason, upstream::shard_queues::Shards};
+use tokio::time::Instant;
+
+/// What an answer of Redis means for the shards.
+#[derive(Debug, PartialEq, Eq)]
+pub(in crate::upstream::pubsub) struct Answered {
+    pub(in crate::upstream::pubsub) channel: ChannelName,
+    /// Who is to be told.
+    pub(in crate::upstream::pubsub) shards: Shards,
+    /// Why messages may have been missed until now.
+    pub(in crate::upstream::pubsub) gap: Option<GapReason>,
+}
+
+impl Table {
+    /// Redis has confirmed a channel. `None`: it was not asked for.
+    pub(in crate::upstream::pubsub) fn confirm(
+        &mut self,
+        channel: &str,
+        now: Instant,
+    ) -> Option<Answered> {
+        let (channel, entry) = self.asked(channel)?;
+        entry.state = ChannelState::Subscribed { leaving: false };
+        let answered = Answered { channel, shards: entry.wanted, gap: entry.missed.take() };
+        self.subscribed += 1;
+        self.queues.suspects.remove(&answered.channel);
+        if answered.shards == 0 {
+            self.start_linger(&answered.channel, now);
+        }
+        Some(answered)
+    }
+
+    /// Redis has refused a channel. `None`: it was not asked for. A gap is told at the first
+    /// refusal, since nobody knows when the channel will be back, and once more when it is.
+    pub(in crate::upstream::pubsub) fn refuse(&mut self, channel: &str) -> Option<Answered> {
+        let (channel, entry) = self.asked(channel)?;
+        entry.state = ChannelState::Refused;
+        let (shards, missed) = (entry.wanted, entry.missed);
+        self.refused += 1;
+        let is_new = self.queues.suspect(&channel);
+        Some(Answered { channel, shards, gap: missed.filter(|_| is_new) })
+    }
+
+    fn asked(&mut self, channel: &str) -> Option<(ChannelName, &mut Entry)> {
+        let (name, _) = self.entries.get_key_value(channel)?;
+        let name = name.clone();
+        let entry = self.entries.get_mut(channel)?;
+        (entry.state == ChannelState::Asked).then_some((name, entry))
+    }
+
+    /// Whether any refusal is remembered.
+    pub(in crate::upstream::pubsub) fn has_refused(&self) -> bool {
+        self.refused != 0
+    }
+
+    /// Queues the refused channels that somebody wants once more, and lets the others go.
+    pub(in crate::upstream::pubsub) fn retry_refused(&mut self) {
+        if std::mem::take(&mut self.refused) == 0 {
+            return;
+        }
+        let queues = &mut self.queues;
+        self.entries.retain(|channel, entry| {
+            if entry.state != ChannelState::Refused {
+                return true;
+            }
+            if entry.wanted != 0 {
+                entry.state = ChannelState::Queued;
+                queues.subscribe(channel.clone());
+            }
+            entry.wanted != 0
+        });
+    }
+
+    /// Redis has let go of a channel. A shard that joined meanwhile was not told anything yet, so
+    /// for it this is a first subscription, without a gap. Returns the channel where nobody had
+    /// asked for that: it is lost, and will be asked for again.
+    pub(in crate::upstream::pubsub) fn released(&mut self, channel: &str) -> Option<ChannelName> {
+        let (name, _) = self.entries.get_key_value(channel)?;
+        let name = name.clone();
+        let entry = self.entries.get_mut(channel)?;
+        let unasked = matches!(entry.state, ChannelState::Subscribed { .. });
+        if !unasked && entry.state != ChannelState::Releasing {
+            return None;
+        }
+        self.subscribed -= usize::from(unasked);
+        if entry.wanted == 0 {
+            self.entries.remove(&name);
+            if unasked {
+                self.end_linger(&name);
+            }
+            return None;
+        }
+        entry.state = ChannelState::Queued;
+        entry.missed = unasked.then_some(GapReason::RedisMoved);
+        self.queues.subscribe(name.clone());
+        unasked.then_some(name)
+    }
+}
