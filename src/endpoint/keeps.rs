@@ -79,6 +79,7 @@ mod tests {
             token_id: None,
             static_token: None,
             expires: None,
+            fingerprint: None,
         }
     }
 

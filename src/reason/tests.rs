@@ -38,6 +38,11 @@ fn labels_are_what_alerts_and_clients_select_on() {
         "slow_consumer skipped replaced session_ended",
     );
     assert_labels(
+        RefreshResult::ALL,
+        RefreshResult::label,
+        "accepted unchanged superseded rejected key_unknown",
+    );
+    assert_labels(
         NotReadyReason::VARIANTS,
         NotReadyReason::label,
         "draining starting redis_link_down redis_proof_expired keys_unavailable control_refused",
@@ -53,6 +58,7 @@ fn every_word_stands_at_its_index() {
     check(Refusal::ALL, Refusal::index);
     check(GapReason::ALL, GapReason::index);
     check(MissedReason::ALL, MissedReason::index);
+    check(RefreshResult::ALL, RefreshResult::index);
 }
 
 #[test]

@@ -178,6 +178,7 @@ pub(super) fn identity() -> Identity {
         token_id: None,
         static_token: None,
         expires: None,
+        fingerprint: None,
     }
 }
 

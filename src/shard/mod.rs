@@ -11,11 +11,12 @@
 //! 1. `context` `reload`: what sessions share; which of them a new configuration closes
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
-//! 4. `task` `busiest`: what waits for a session's socket; the channels with the most sessions
-//! 5. `subscription`: from channels to a running session
-//! 6. `mod`: what other threads and other tasks hold of a shard
-//! 7. `thread`: its thread and its own tasks
-//! 8. `fuzz`: a fuzz target; only in tests and under a fuzzer
+//! 4. `refresh` `busiest`: a client's newer tokens; the channels with the most sessions
+//! 5. `task`: what waits for a session's socket
+//! 6. `subscription`: from channels to a running session
+//! 7. `mod`: what other threads and other tasks hold of a shard
+//! 8. `thread`: its thread and its own tasks
+//! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
 mod busiest;
 mod context;
@@ -28,6 +29,7 @@ mod inbound;
 mod memory;
 #[cfg(test)]
 mod progress_tests;
+mod refresh;
 mod registry;
 mod reload;
 mod revocations;

@@ -46,11 +46,11 @@ pub(super) struct Deadlines {
     /// The next check of a socket that takes nothing.
     pub(super) write: Cell<Tick>,
     progress: Cell<Progress>,
-    drain: Cell<Tick>,
     expiry: Cell<Tick>,
     /// Not a tick: the second since 1970 at which the token is over; 0 is never.
     token_over: Cell<u32>,
-    pub(super) close: Cell<Tick>,
+    /// While the session is open: when a drain closes it. Then: when its socket is dropped.
+    pub(super) end: Cell<Tick>,
 }
 
 impl Session {
@@ -68,7 +68,8 @@ impl Session {
         }
         deadlines.due.set(0);
         let is_due = |deadline: &Cell<Tick>| deadline.get() != 0 && deadline.get() <= now;
-        if is_due(&deadlines.close) {
+        let is_open = self.stage.get() == Stage::Open;
+        if !is_open && is_due(&deadlines.end) {
             self.abort();
         } else if is_due(&deadlines.write) {
             self.check_progress();
@@ -76,7 +77,7 @@ impl Session {
             self.end(CloseReason::PingTimeout);
         } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
             self.end(CloseReason::TokenExpired);
-        } else if is_due(&deadlines.drain) {
+        } else if is_open && is_due(&deadlines.end) {
             self.end(CloseReason::Restarting);
         } else {
             self.keep_alive(now);
@@ -108,31 +109,32 @@ impl Session {
         self.set_deadline(&self.deadlines.write, interval);
     }
 
-    /// Whether the moment of its closing with 1012 is set.
+    /// Whether the moment of its closing with 1012 is set, or it is closing already.
     pub(in crate::shard) fn is_draining(&self) -> bool {
-        self.deadlines.drain.get() != 0
+        self.deadlines.end.get() != 0
     }
 
     /// Closes the session with 1012 this much later.
     pub(in crate::shard) fn drain_after(&self, delay: Duration) {
-        self.set_deadline(&self.deadlines.drain, delay);
+        self.set_deadline(&self.deadlines.end, delay);
     }
 
     /// A newer token takes the place of the one that the session lives by, unless it would shorten
-    /// the session's life: then nothing changes.
-    pub(in crate::shard) fn lengthen(&self, newer: Identity) {
+    /// the session's life: then nothing changes. `true`: it has taken its place.
+    pub(in crate::shard) fn lengthen(&self, newer: Identity) -> bool {
         let before = self.deadlines.token_over.get();
         match newer.expires {
-            _ if before == 0 => return,
+            _ if before == 0 => return false,
             None => {
                 self.deadlines.expiry.set(0);
                 self.deadlines.token_over.set(0);
             }
-            Some(expires) if unix_second(expires) < before => return,
+            Some(expires) if unix_second(expires) < before => return false,
             Some(expires) => self.expire_at(expires),
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
         *self.token.borrow_mut() = Token::new(Some(newer), self.auth());
+        true
     }
 
     pub(super) fn expire_at(&self, expires: SystemTime) {
@@ -176,7 +178,7 @@ fn jitter(left: Duration) -> Duration {
 impl Deadlines {
     /// Forgets all deadlines; the place in the wheel stays.
     pub(super) fn clear(&self) {
-        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
         all.iter().for_each(|at| at.set(0));
         self.token_over.set(0);
     }
@@ -184,7 +186,7 @@ impl Deadlines {
     /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
     /// is taken already.
     fn schedule(&self, key: u32, heartbeat: Option<Tick>, wheel: &mut Wheel) {
-        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
         let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
         let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {

@@ -19,8 +19,15 @@ use super::{
     wheel::Tick,
 };
 use crate::{
-    auth::Auth, channel::ChannelName, config::Config, endpoint::Endpoint, identity::Identity,
-    metrics::EndpointMetrics, net::Transport, reason::CloseReason, wire::Codec,
+    auth::Auth,
+    channel::ChannelName,
+    config::Config,
+    endpoint::Endpoint,
+    identity::{Identity, TokenFingerprint},
+    metrics::EndpointMetrics,
+    net::Transport,
+    reason::CloseReason,
+    wire::Codec,
 };
 use deadlines::Deadlines;
 use queue::OutQueue;
@@ -78,6 +85,7 @@ pub(super) struct Token {
     pub(super) sha256: Option<Arc<[u8; 32]>>,
     /// What it was verified by.
     pub(super) auth: Arc<Auth>,
+    fingerprint: Option<TokenFingerprint>,
 }
 
 /// What a session is made of, besides its channels and its transport.
@@ -211,7 +219,13 @@ impl Session {
 
 impl Token {
     fn new(identity: Option<Identity>, auth: Arc<Auth>) -> Self {
+        let fingerprint = identity.as_ref().and_then(|it| it.fingerprint);
         let (id, sha256) = identity.map(|it| (it.token_id, it.static_token)).unzip();
-        Self { id: id.flatten(), sha256: sha256.flatten(), auth }
+        Self { id: id.flatten(), sha256: sha256.flatten(), auth, fingerprint }
+    }
+
+    /// Whether it is this very token.
+    pub(super) fn is(&self, token: &str) -> bool {
+        self.fingerprint == Some(TokenFingerprint::of(token))
     }
 }
