@@ -138,7 +138,7 @@ impl Rig {
         let shard = self.shard.clone();
         let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
         let confirm = async {
-            if self.shard.registry.hub.borrow().members("orders").is_empty() {
+            if self.shard.registry.hub.borrow().members("orders").len() == 0 {
                 self.requested().await;
                 self.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("orders")));
             }

@@ -3,13 +3,13 @@
 //! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
 //! subscription events. It knows sessions only by their keys.
 
+use super::members::Members;
 use crate::{
     bus::{RejectedBy, Request, SubscriptionEvent, SubscriptionEvents},
     channel::ChannelName,
     reason::Refusal,
 };
 use hashbrown::{HashMap, hash_map::Entry};
-use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
 /// See the module.
@@ -30,8 +30,8 @@ struct Channel {
     interrupted: bool,
     /// Places taken in this channel, those of sessions included. At 0 it is given up.
     places: u32,
-    /// Keys of the sessions that messages go to. Up to four need no memory of their own.
-    members: SmallVec<[u32; 4]>,
+    /// Keys of the sessions that messages go to.
+    members: Members,
 }
 
 /// What upstream has said of a channel.
@@ -66,7 +66,7 @@ impl Hub {
                     confirmation: Confirmation::Awaited(Box::new(awaited)),
                     interrupted: false,
                     places: 1,
-                    members: SmallVec::new(),
+                    members: Members::NONE,
                 });
                 self.requests.push(Request::Subscribe(name.clone()));
             }
@@ -178,23 +178,21 @@ impl Hub {
     /// Lets messages of a channel go to a session, which has a place in it already.
     pub(super) fn add_member(&mut self, name: &ChannelName, key: u32) {
         if let Some(channel) = self.channels.get_mut(name) {
-            channel.members.push(key);
+            channel.members.insert(key);
         }
     }
 
     /// Takes a session out of a channel and gives its place back.
     pub(super) fn remove_member(&mut self, name: &ChannelName, key: u32) {
-        if let Some(channel) = self.channels.get_mut(name)
-            && let Some(at) = channel.members.iter().position(|&member| member == key)
-        {
-            channel.members.swap_remove(at);
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.members.remove(key);
         }
         self.release(name);
     }
 
     /// The sessions that a channel's messages go to.
-    pub(super) fn members(&self, name: &str) -> &[u32] {
-        self.channels.get(name).map_or(&[], |channel| &channel.members)
+    pub(super) fn members(&self, name: &str) -> &Members {
+        self.channels.get(name).map_or(&Members::NONE, |channel| &channel.members)
     }
 
     /// What upstream must be asked next, with its number; `None` when nothing changed.
@@ -216,6 +214,12 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Often there is one for each session.
+    #[test]
+    fn a_channel_is_no_larger_than_it_was() {
+        assert!(size_of::<Channel>() <= 48, "{}", size_of::<Channel>());
+    }
 
     #[test]
     fn a_handshake_waits_once_however_often_it_is_polled() {

@@ -6,9 +6,9 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `hub` `revocations` `inbound` `memory`: deadlines; channels and who is in each; who was
-//!    sent away a moment ago; a client's frames; what all queues hold
-//! 1. `context` `reload`: what sessions share; which of them a new configuration closes
+//! 0. `wheel` `members` `revocations` `inbound` `memory`: deadlines; who is in a channel; who was sent
+//!    away a moment ago; a client's frames; what all queues hold
+//! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
 //! 4. `refresh` `busiest`: a client's newer tokens; the channels with the most sessions
@@ -26,6 +26,7 @@ mod fixture;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+mod members;
 mod memory;
 #[cfg(test)]
 mod progress_tests;

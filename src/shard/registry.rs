@@ -6,6 +6,7 @@
 use super::{
     context::Context,
     hub::Hub,
+    members::Members,
     memory::Queued,
     reload::PacedClose,
     revocations::Revocations,
@@ -192,9 +193,13 @@ impl Registry {
         });
     }
 
-    fn queue_for(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+    fn queue_for(&self, to: &Members, dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
         let sessions = self.sessions.borrow();
-        dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
+        to.for_each(|key| {
+            if put(&sessions[key as usize]) {
+                dirty.push(key);
+            }
+        });
     }
 
     /// Every session may have missed messages of every channel.
