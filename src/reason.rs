@@ -34,6 +34,8 @@ pub enum CloseReason {
     SlowConsumer,
     Gap,
     Reconfigured,
+    /// Redis no longer permits the gateway one of the session's channels.
+    ChannelRefused,
 }
 
 impl CloseReason {
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::SlowConsumer => 4008,
             Self::Gap => 4009,
             Self::Reconfigured => 4010,
+            Self::ChannelRefused => 4012,
         })
     }
 }

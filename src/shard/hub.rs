@@ -51,6 +51,12 @@ struct Awaited {
     waiting: Vec<Waker>,
 }
 
+impl Channel {
+    fn is_refused(&self) -> bool {
+        matches!(self.confirmation, Confirmation::Rejected(RejectedBy::Redis))
+    }
+}
+
 impl Hub {
     pub(super) fn new() -> Self {
         Self { channels: HashMap::default(), requests: Vec::new(), sequence: 1 }
@@ -112,8 +118,13 @@ impl Hub {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes upstream's subscription events and wakes the handshakes that waited for them.
-    pub(super) fn apply(&mut self, SubscriptionEvents { read_up_to, events }: SubscriptionEvents) {
+    /// Takes upstream's subscription events and wakes the handshakes that waited for them. Returns the
+    /// channels that Redis has taken away from sessions.
+    pub(super) fn apply(
+        &mut self,
+        SubscriptionEvents { read_up_to, events }: SubscriptionEvents,
+    ) -> Vec<ChannelName> {
+        let mut taken_away = Vec::new();
         for event in events {
             match event {
                 SubscriptionEvent::Confirmed(name) => {
@@ -121,10 +132,19 @@ impl Hub {
                 }
                 SubscriptionEvent::Rejected(name, by) => {
                     self.settle(&name, Confirmation::Rejected(by), read_up_to);
+                    if self.is_refused(&name) && self.members(&name).len() > 0 {
+                        taken_away.push(name);
+                    }
                 }
                 SubscriptionEvent::Lost(names) => self.lost(&names),
             }
         }
+        taken_away
+    }
+
+    /// Whether Redis refuses this channel: no session can have it now.
+    pub(super) fn is_refused(&self, name: &str) -> bool {
+        self.channels.get(name).is_some_and(Channel::is_refused)
     }
 
     fn settle(&mut self, name: &ChannelName, event: Confirmation, read_up_to: u64) {
@@ -136,6 +156,8 @@ impl Hub {
         if let Confirmation::Awaited(awaited) = std::mem::replace(confirmation, event) {
             awaited.waiting.into_iter().for_each(Waker::wake);
         }
+        // Of a refused channel no gap is told, so that nobody may wait for its end.
+        channel.interrupted &= !channel.is_refused();
     }
 
     /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
@@ -153,7 +175,7 @@ impl Hub {
     pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
         for name in names {
             if let Some(channel) = self.channels.get_mut(name) {
-                channel.interrupted = true;
+                channel.interrupted = !channel.is_refused();
             }
         }
     }

@@ -14,7 +14,7 @@ use super::{
     wheel::TICK,
 };
 use crate::{
-    bus::{Event, Revoke, ShardId},
+    bus::{Event, Revoke, ShardId, SubscriptionEvents},
     channel::ChannelName,
     config::Config,
     message::Message,
@@ -128,6 +128,12 @@ impl Registry {
         if self.is_revoked(&session, began) {
             session.end(CloseReason::Revoked);
         }
+        // Redis may have taken a channel away since it was confirmed.
+        let hub = self.hub.borrow();
+        if session.channels.iter().any(|channel| hub.is_refused(channel)) {
+            session.end(CloseReason::ChannelRefused);
+        }
+        drop(hub);
         // Its handshake may have begun before the latest reload.
         if let Some(config) = self.context.config() {
             session.recheck(&config);
@@ -159,6 +165,29 @@ impl Registry {
     pub(super) fn hub_changed(&self) {
         if self.hub.borrow().has_requests() {
             self.requests_waiting.notify_one();
+        }
+    }
+
+    /// Takes upstream's subscription events, and ends the sessions of channels that Redis has taken away.
+    pub(super) fn take_subscription_events(self: &Rc<Self>, events: SubscriptionEvents) {
+        let taken_away = self.hub.borrow_mut().apply(events);
+        for channel in taken_away {
+            tokio::task::spawn_local(Rc::clone(self).end_members(channel));
+        }
+    }
+
+    async fn end_members(self: Rc<Self>, channel: ChannelName) {
+        let mut keys = Vec::new();
+        self.hub.borrow().members(&channel).for_each(|key| keys.push(key));
+        for some in keys.chunks(FLUSHES_AT_ONCE) {
+            for &key in some {
+                let session = self.sessions.borrow().get(key as usize).cloned();
+                // A key may have a new owner by now.
+                if let Some(session) = session.filter(|one| one.channels.contains(&channel)) {
+                    session.end(CloseReason::ChannelRefused);
+                }
+            }
+            tokio::task::yield_now().await;
         }
     }
 

@@ -187,7 +187,7 @@ async fn take_subscription_events(
     mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
 ) {
     while let Some(events) = inbox.recv().await {
-        registry.hub.borrow_mut().apply(events);
+        registry.take_subscription_events(events);
     }
 }
 

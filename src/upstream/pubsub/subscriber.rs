@@ -310,7 +310,6 @@ impl Talk {
             if let Some(before) = work.refusals.to_log(work.now.into_std()) {
                 warn!(channel, reason = why, before, "Redis refuses a channel");
             }
-            work.tell_gap(&answered);
             let event = SubscriptionEvent::Rejected(answered.channel, RejectedBy::Redis);
             work.queues.tell(answered.shards, &event);
         }

@@ -172,7 +172,8 @@ impl Run {
         assert_eq!(answered.is_some(), self.model.asked.remove(channel), "{channel}");
         if let Some(answered) = answered {
             assert_eq!(answered.shards, self.shards(channel));
-            assert!(answered.gap.is_none() || self.model.missed.contains(channel));
+            assert_eq!(answered.gap, None, "{channel}");
+            self.model.missed.remove(channel);
             self.model.refused.insert(channel.to_owned());
         }
     }
