@@ -2,8 +2,9 @@
 //!
 //! The order matters. The public port first: from then on every new connection is judged by the
 //! new configuration. The shards after it: each closes what the change concerns, and checks a session
-//! that opens later, by a handshake that began before, against the same configuration. The rest last:
-//! when the keys of a former issuer are given up, every shard has been told of the new one.
+//! that opens later, by a handshake that began before, against the same configuration. Which came first is
+//! told by the configuration's generation, so that a session of a new one, on a shard that has not been
+//! told yet, is not checked against the old one. The rest last: when the keys of a former issuer are given up, every shard has been told of the new one.
 
 use super::open_files;
 use crate::{
@@ -43,6 +44,7 @@ impl LiveConfig {
         if !plan.restart.is_empty() {
             return Err(ReloadRefused::NeedsRestart(plan.restart));
         }
+        config.generation = self.config.borrow().generation + 1;
         config.auth = config.auth.with_keys_of(&self.config.borrow().auth);
         let config = Arc::new(config);
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();

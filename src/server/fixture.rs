@@ -325,5 +325,6 @@ fn config() -> Config {
             timeout: Duration::from_secs(20),
         },
         effective: config::Effective::default(),
+        generation: 0,
     }
 }

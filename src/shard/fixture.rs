@@ -8,6 +8,7 @@ use crate::{
         queues_for_tests,
     },
     channel::ChannelName,
+    config::{self, Config},
     endpoint::{Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, RoutePath},
     identity::{Claims, Identity},
     liveness::Liveness,
@@ -63,6 +64,16 @@ pub(super) fn endpoint() -> Endpoint {
     }
 }
 
+/// The configuration of this generation, whose endpoint is at this path.
+pub(super) fn config(generation: u64, path: &str) -> Arc<Config> {
+    let text = format!(
+        "[[endpoint]]\nname = \"{}\"\npath = \"{path}\"\nchannels = [\"orders\"]\nauth = \"none\"",
+        endpoint().name
+    );
+    let config = config::parse(&text, "test").expect("a good configuration").config;
+    Arc::new(Config { generation, ..config })
+}
+
 pub(super) fn message(channel: &str, payload: &str) -> Arc<Message> {
     Arc::new(wire::message(ChannelName::new(channel), payload.as_bytes(), Instant::now()))
 }
@@ -107,6 +118,17 @@ impl Rig {
 
     pub(super) fn event(&self, event: Event) {
         self.upstream.rings[0].send(event);
+    }
+
+    /// Opens this many sessions in `orders` whose 101 is not out yet.
+    pub(super) async fn open_many(&mut self, sessions: usize) -> Vec<PendingSession<()>> {
+        let mut pending = Vec::with_capacity(sessions);
+        let _first = self.connect(endpoint()).await;
+        for _ in 0..sessions {
+            let subscription = self.shard.subscribe(vec![orders()]).await.unwrap();
+            pending.push(subscription.open(spec(endpoint(), identity()), ()));
+        }
+        pending
     }
 
     pub(super) fn revoke(&self, revoke: Revoke) {
@@ -188,6 +210,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
         began: tokio::time::Instant::now(),
+        generation: 0,
     }
 }
 

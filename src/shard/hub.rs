@@ -18,6 +18,8 @@ pub(super) struct Hub {
     channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
     /// Requests that upstream has not been sent yet.
     requests: Vec<Request>,
+    /// Counts from 1 the times that all gaps were told at once: what was lost before is not any more.
+    epoch: u32,
     /// The number that the next batch of requests will have.
     sequence: u64,
 }
@@ -26,8 +28,8 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Channel {
     confirmation: Confirmation,
-    /// Lost, in the order of the ring, and its gap not told yet.
-    interrupted: bool,
+    /// [`Hub::epoch`] when it was lost, in the order of the ring; 0: its gap was told.
+    interrupted: u32,
     /// Places taken in this channel, those of sessions included. At 0 it is given up.
     places: u32,
     /// Keys of the sessions that messages go to.
@@ -59,7 +61,7 @@ impl Channel {
 
 impl Hub {
     pub(super) fn new() -> Self {
-        Self { channels: HashMap::default(), requests: Vec::new(), sequence: 1 }
+        Self { channels: HashMap::default(), requests: Vec::new(), epoch: 1, sequence: 1 }
     }
 
     /// Takes a place in a channel. The first one asks upstream for it.
@@ -70,7 +72,7 @@ impl Hub {
                 let awaited = Awaited { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
                     confirmation: Confirmation::Awaited(Box::new(awaited)),
-                    interrupted: false,
+                    interrupted: 0,
                     places: 1,
                     members: Members::NONE,
                 });
@@ -157,7 +159,9 @@ impl Hub {
             awaited.waiting.into_iter().for_each(Waker::wake);
         }
         // Of a refused channel no gap is told, so that nobody may wait for its end.
-        channel.interrupted &= !channel.is_refused();
+        if channel.is_refused() {
+            channel.interrupted = 0;
+        }
     }
 
     /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
@@ -174,8 +178,10 @@ impl Hub {
     /// The ring says that these channels miss messages from here on.
     pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
         for name in names {
-            if let Some(channel) = self.channels.get_mut(name) {
-                channel.interrupted = !channel.is_refused();
+            if let Some(channel) = self.channels.get_mut(name)
+                && !channel.is_refused()
+            {
+                channel.interrupted = self.epoch;
             }
         }
     }
@@ -183,18 +189,20 @@ impl Hub {
     /// The ring says that a channel's gap ends here.
     pub(super) fn resume(&mut self, name: &str) {
         if let Some(channel) = self.channels.get_mut(name) {
-            channel.interrupted = false;
+            channel.interrupted = 0;
         }
     }
 
     /// All gaps are told at once.
     pub(super) fn resume_all(&mut self) {
-        self.channels.values_mut().for_each(|channel| channel.interrupted = false);
+        self.epoch += 1;
     }
 
     /// Whether any of these channels has a gap that has not ended yet.
     pub(super) fn is_interrupted(&self, names: &[ChannelName]) -> bool {
-        names.iter().any(|name| self.channels.get(name).is_some_and(|it| it.interrupted))
+        names
+            .iter()
+            .any(|name| self.channels.get(name).is_some_and(|it| it.interrupted == self.epoch))
     }
 
     /// Lets messages of a channel go to a session, which has a place in it already.

@@ -144,7 +144,7 @@ async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
     loop {
         match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
             Ok(()) => fan_out(&registry, &events, &mut dirty).await,
-            Err(RingError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
+            Err(RingError::Lagged(lost)) => lagged(&registry, lost, &mut dirty).await,
             Err(RingError::Closed) => return,
         }
         registry.flush(&mut dirty).await;
@@ -173,13 +173,13 @@ async fn fan_out(registry: &Registry, events: &[Event], dirty: &mut Vec<u32>) {
     }
 }
 
-fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
+async fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
     tracing::warn!(
         shard = registry.id,
         lost,
         "the shard fell behind its ring: a gap for its sessions"
     );
-    registry.gap_all(GapReason::ShardLagged, dirty);
+    registry.gap_all(GapReason::ShardLagged, dirty).await;
 }
 
 async fn take_subscription_events(

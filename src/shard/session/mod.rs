@@ -97,6 +97,8 @@ pub struct SessionSpec {
     pub auth: Arc<Auth>,
     /// When its handshake began: a revocation that came later concerns it.
     pub began: tokio::time::Instant,
+    /// Of the configuration that its handshake followed: a reload that came later concerns it.
+    pub generation: u64,
 }
 
 /// A session's name: random, so that it says nothing and cannot be guessed.
@@ -122,7 +124,7 @@ impl Session {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Self {
-        let SessionSpec { endpoint, identity, auth, began: _ } = spec;
+        let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
         let opened = context.now();

@@ -118,3 +118,23 @@ fn a_ring_that_overran_leaves_no_session_waiting_for_a_notice() {
         assert_eq!(client.next().await, text(r#"{"type":"gap"}"#));
     });
 }
+
+#[test]
+fn other_tasks_have_their_turn_while_all_sessions_are_told_that_the_ring_overran() {
+    run(async {
+        let mut rig = Rig::new();
+        let pending = rig.open_many(5_000).await;
+        settle().await;
+        for _ in 0..20_000 {
+            rig.event(Event::Message(message("nobody's", "")));
+        }
+        let told = || rig.shard.metrics().gaps[GapReason::ShardLagged.index()].load();
+        let mut partly = 0;
+        while told() < 5_000 {
+            partly += u32::from(told() > 0);
+            tokio::task::yield_now().await;
+        }
+        assert!(partly > 1, "{partly} turns for others");
+        drop(pending);
+    });
+}
