@@ -6,8 +6,8 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `members` `revocations` `inbound` `memory`: deadlines; who is in a channel; who was sent
-//!    away a moment ago; a client's frames; what all queues hold
+//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory`: deadlines; who is in a channel; who
+//!    came a moment ago; who was sent away a moment ago; a client's frames; what all queues hold
 //! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
@@ -28,6 +28,7 @@ mod hub;
 mod inbound;
 mod members;
 mod memory;
+mod newcomers;
 #[cfg(test)]
 mod progress_tests;
 mod refresh;

@@ -12,13 +12,14 @@ use super::{
     hub::Hub,
     members::Members,
     memory::Queued,
+    newcomers::Newcomers,
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionSpec},
     wheel::TICK,
 };
 use crate::{
-    bus::{Event, ShardId, SubscriptionEvents},
+    bus::{Event, RingPosition, ShardId, SubscriptionEvents},
     channel::ChannelName,
     message::Message,
     metrics::ShardMetrics,
@@ -26,7 +27,7 @@ use crate::{
 };
 use slab::Slab;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     cmp::Reverse,
     ops::Deref,
     rc::Rc,
@@ -55,6 +56,9 @@ pub(super) struct Registry {
     /// The sessions that the latest reload still has to close.
     paced_close: RefCell<PacedClose>,
     revocations: RefCell<Revocations>,
+    /// Of the shard's ring. Empty before its tasks run.
+    pub(super) ring: OnceCell<RingPosition>,
+    pub(super) newcomers: RefCell<Newcomers>,
 }
 
 /// A session's entry in the registry. Dropping it ends the session and removes it.
@@ -100,6 +104,8 @@ impl Registry {
             newest_generation: Cell::new(0),
             paced_close: RefCell::default(),
             revocations: RefCell::default(),
+            ring: OnceCell::new(),
+            newcomers: RefCell::default(),
         }
     }
 
@@ -118,6 +124,8 @@ impl Registry {
         if self.draining.get() {
             session.drain_after(TICK);
         }
+        let sent = self.ring.get().map_or(0, RingPosition::sent);
+        self.newcomers.borrow_mut().insert(session.key, sent);
         let mut hub = self.hub.borrow_mut();
         session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
         drop(hub);
@@ -151,6 +159,7 @@ impl Registry {
         session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));
         drop(hub);
         self.sessions.borrow_mut().remove(session.key as usize);
+        self.newcomers.borrow_mut().remove(session.key);
         self.hub_changed();
         self.ended.notify_one();
     }
@@ -170,13 +179,13 @@ impl Registry {
         }
     }
 
-    /// Puts what came through the ring into the queues of the sessions concerned, and their keys into
-    /// `dirty`.
-    pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
+    /// Puts what came through the ring, as its event `at`, into the queues of the sessions concerned, and
+    /// their keys into `dirty`.
+    pub(super) fn fan_out(&self, at: u64, event: &Event, dirty: &mut Vec<u32>) {
         match event {
             Event::Message(message) => self.deliver(message, dirty),
             Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
-            Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
+            Event::Gap(channel, reason) => self.gap(at, channel, *reason, dirty),
         }
     }
 
@@ -188,16 +197,16 @@ impl Registry {
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
     /// notices name no channel is told once, when the last of its channels is back.
-    fn gap(&self, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
+    fn gap(&self, at: u64, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
         if reason.is_of_link() {
             self.hub.borrow_mut().resume(channel);
         }
-        let hub = self.hub.borrow();
+        let (hub, newcomers) = (self.hub.borrow(), self.newcomers.borrow());
         self.queue_for(hub.members(channel), dirty, |one| {
             let waits = reason.is_of_link()
                 && !one.codec().gap_names_channel()
                 && hub.is_interrupted(&one.channels);
-            !waits && one.gap(channel, reason)
+            !waits && newcomers.concerns(at, one.key) && one.gap(channel, reason)
         });
     }
 
@@ -210,11 +219,12 @@ impl Registry {
         });
     }
 
-    /// Every session may have missed messages of every channel.
-    pub(super) async fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+    /// Every session may have missed messages of every channel, up to the ring's event `at`.
+    pub(super) async fn gap_all(&self, at: u64, reason: GapReason, dirty: &mut Vec<u32>) {
         self.hub.borrow_mut().resume_all();
         let tell = |session: &Session| {
-            for channel in &session.channels {
+            let concerned = self.newcomers.borrow().concerns(at, session.key);
+            for channel in session.channels.iter().filter(|_| concerned) {
                 if session.gap(channel, reason) {
                     dirty.push(session.key);
                 }
