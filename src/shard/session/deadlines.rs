@@ -19,10 +19,11 @@ const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 /// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
 const PROGRESS_CHECKS: u8 = 4;
 
-/// What the latest check of a socket that takes nothing has found.
+/// What the latest check of a socket has found: of one that takes nothing, or one that owes a pong.
 #[derive(Debug, Default, Clone, Copy)]
 struct Progress {
-    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell.
+    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell. While a
+    /// pong is awaited, what was written since is added; 0: the ping had nothing before it.
     outstanding: u32,
     /// Checks since that number last changed.
     silent: u8,
@@ -74,7 +75,7 @@ impl Session {
         } else if is_due(&deadlines.write) {
             self.check_progress();
         } else if is_due(&deadlines.pong) {
-            self.end(CloseReason::PingTimeout);
+            self.check_pong();
         } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
             self.end(CloseReason::TokenExpired);
         } else if is_open && is_due(&deadlines.end) {
@@ -91,7 +92,37 @@ impl Session {
     /// most clients have read on.
     pub(super) fn watch_progress(&self) {
         self.deadlines.progress.set(Progress { outstanding: NOT_ASKED, silent: 0 });
+        self.deadlines.pong.set(0);
         self.set_deadline(&self.deadlines.write, Duration::ZERO);
+    }
+
+    /// A pong is awaited from now on. Behind much that the client has still to take it may be long on its
+    /// way, so what is before it is noted.
+    pub(super) fn await_pong(&self) {
+        let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(0);
+        self.deadlines.progress.set(Progress { outstanding, silent: 0 });
+        self.set_deadline(&self.deadlines.pong, self.endpoint.ping_timeout);
+    }
+
+    /// Ends the session whose pong has not come, unless the ping had to wait and its client has
+    /// acknowledged something since: the next ping asks again.
+    fn check_pong(&self) {
+        self.deadlines.pong.set(0);
+        let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(0);
+        if outstanding >= self.deadlines.progress.get().outstanding {
+            self.end(CloseReason::PingTimeout);
+        }
+    }
+
+    /// So much was written.
+    pub(super) fn note_written(&self, bytes: usize) {
+        self.deadlines.write.set(0);
+        let progress = self.deadlines.progress.get();
+        if self.deadlines.pong.get() != 0 && progress.outstanding != 0 {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let outstanding = progress.outstanding.saturating_add(bytes);
+            self.deadlines.progress.set(Progress { outstanding, ..progress });
+        }
     }
 
     /// Ends the session when its client has acknowledged nothing for `write_timeout`. While something
