@@ -7,7 +7,7 @@
 
 mod ring;
 
-pub use ring::{Fill, RingError, RingLimits, RingReceiver, RingSender, ring};
+pub use ring::{Fill, RingError, RingLimits, RingPosition, RingReceiver, RingSender, ring};
 
 use crate::{channel::ChannelName, message::Message, reason::GapReason};
 use std::{num::NonZeroUsize, sync::Arc};

@@ -134,8 +134,14 @@ pub fn path(data: &[u8]) {
     let Some(found) = Routes::new(vec![Arc::new(endpoint)]).find(line()) else { return };
     let (query, user) = (line(), line());
     let claims = Claims::from_iter([("tenant", user)]);
-    let identity =
-        Identity { user: user.into(), claims, token_id: None, static_token: None, expires: None };
+    let identity = Identity {
+        user: user.into(),
+        claims,
+        token_id: None,
+        static_token: None,
+        expires: None,
+        fingerprint: None,
+    };
     let values = Values { identity: Some(&identity), path: &found.parameters, query };
     let channels = found.endpoint.channels_for(&values).unwrap_or_default();
     assert!(channels.len() <= 32, "{} channels", channels.len());

@@ -1,5 +1,5 @@
 //! The closed vocabularies: why a handshake was refused, why a session was closed, why messages were
-//! missed, what a gap came from, why the gateway is not ready.
+//! missed, what a gap came from, what came of a new token, why the gateway is not ready.
 //!
 //! Labels are stable: metrics, log fields, problem bodies and close frames all use these words, and
 //! alerts select on them, so a rename is a breaking change. They are made from the names of the variants;
@@ -34,6 +34,8 @@ pub enum CloseReason {
     SlowConsumer,
     Gap,
     Reconfigured,
+    /// Redis no longer permits the gateway one of the session's channels.
+    ChannelRefused,
 }
 
 impl CloseReason {
@@ -71,6 +73,7 @@ impl CloseReason {
             Self::SlowConsumer => 4008,
             Self::Gap => 4009,
             Self::Reconfigured => 4010,
+            Self::ChannelRefused => 4012,
         })
     }
 }
@@ -249,6 +252,39 @@ impl MissedReason {
     pub const ALL: &'static [Self] = Self::VARIANTS;
 
     /// Position in [`MissedReason::ALL`], for tables of counters.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Metric label.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.into_str()
+    }
+}
+
+/// What came of a `refresh` frame.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum RefreshResult {
+    /// The session lives by the new token now.
+    Accepted,
+    /// It is the token that the session lives by, or good for no longer than that.
+    Unchanged,
+    /// A newer one took its place before it was verified.
+    Superseded,
+    /// It ended the session.
+    Rejected,
+    /// The issuer's keys could not be fetched; the session lives by its former token.
+    KeyUnknown,
+}
+
+impl RefreshResult {
+    /// Every word, each at its [`RefreshResult::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Position in [`RefreshResult::ALL`], for tables of counters.
     #[must_use]
     pub const fn index(self) -> usize {
         self as usize

@@ -3,7 +3,9 @@
 //! The order matters. First what nobody sees yet: the series of new endpoints, the credentials of the next
 //! dial. Then the public port: from then on every new connection is checked against the new
 //! configuration. The shards after it: each closes what the change concerns, and checks a session that
-//! opens later, by a handshake that began before, against the same configuration. Last what follows the
+//! opens later, by a handshake that began before, against the same configuration. Which came first is told
+//! by the configuration's generation, so that a session of a new one, on a shard that has not been told yet,
+//! is not checked against the old one. Last what follows the
 //! configuration by itself: when the keys of a former issuer are given up, every shard knows the new one.
 
 use super::open_files;
@@ -44,6 +46,7 @@ impl LiveConfig {
         if !plan.restart.is_empty() {
             return Err(ReloadRefused::NeedsRestart(plan.restart));
         }
+        config.generation = self.config.borrow().generation + 1;
         config.auth = config.auth.with_keys_of(&self.config.borrow().auth);
         let config = Arc::new(config);
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();

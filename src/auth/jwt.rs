@@ -145,6 +145,7 @@ impl JwtVerifier {
             token_id,
             static_token: None,
             expires: Some(expires),
+            fingerprint: None,
         })
     }
 }

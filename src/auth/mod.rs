@@ -25,7 +25,7 @@ pub use keys::{KeyError, KeyKind, KeySource};
 pub use mint::{MintError, mint};
 pub use tokens::StaticToken;
 
-use crate::identity::Identity;
+use crate::identity::{Identity, TokenFingerprint};
 use std::{sync::Arc, time::SystemTime};
 
 /// `[auth]`, checked: where tokens are looked for, what makes one valid, how a refusal is told.
@@ -135,10 +135,12 @@ impl Auth {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err(TokenError::Invalid);
         }
-        match (self.tokens.find(token), &self.jwt) {
+        let verified = match (self.tokens.find(token), &self.jwt) {
             (Some(identity), _) => Ok(identity),
             (None, Some(jwt)) => jwt.verify(token, now),
             (None, None) => Err(TokenError::Invalid),
-        }
+        };
+        let fingerprint = Some(TokenFingerprint::of(token));
+        verified.map(|identity| Identity { fingerprint, ..identity })
     }
 }

@@ -46,6 +46,7 @@ impl StaticToken {
             token_id: None,
             static_token: Some(Arc::new(self.sha256)),
             expires: None,
+            fingerprint: None,
         }
     }
 }

@@ -48,7 +48,14 @@ pub struct RingSender(Arc<Ring>);
 
 /// The shard's end.
 #[derive(Debug)]
-pub struct RingReceiver(Arc<Ring>);
+pub struct RingReceiver {
+    ring: Arc<Ring>,
+    taken: u64,
+}
+
+/// Tells how much has been sent to a ring. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct RingPosition(Arc<Ring>);
 
 #[derive(Debug)]
 struct Ring {
@@ -60,6 +67,7 @@ struct Ring {
 struct RingState {
     events: VecDeque<Event>,
     bytes: usize,
+    sent: u64,
     /// Dropped since the consumer was last told.
     lost: u64,
     /// The consumer, while it waits.
@@ -72,7 +80,7 @@ struct RingState {
 #[must_use]
 pub fn ring(limits: RingLimits) -> (RingSender, RingReceiver) {
     let ring = Arc::new(Ring { limits, state: Mutex::default() });
-    (RingSender(Arc::clone(&ring)), RingReceiver(ring))
+    (RingSender(Arc::clone(&ring)), RingReceiver { ring, taken: 0 })
 }
 
 impl RingSender {
@@ -114,7 +122,27 @@ impl RingSender {
     }
 }
 
+impl RingPosition {
+    /// Events that were ever sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.0.state().sent
+    }
+}
+
 impl RingReceiver {
+    /// How much is sent, to be asked while this end waits for it.
+    #[must_use]
+    pub fn position(&self) -> RingPosition {
+        RingPosition(Arc::clone(&self.ring))
+    }
+
+    /// Events that were ever taken out, those included that were dropped.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        self.taken
+    }
+
     /// Waits for events and takes up to `limit` of them, the oldest first. Cancel-safe.
     ///
     /// # Errors
@@ -134,10 +162,13 @@ impl RingReceiver {
         limit: usize,
         context: &Context<'_>,
     ) -> Poll<Result<(), RingError>> {
-        let mut state = self.0.state();
+        let mut state = self.ring.state();
         match std::mem::take(&mut state.lost) {
             0 => {}
-            lost => return Poll::Ready(Err(RingError::Lagged(lost))),
+            lost => {
+                self.taken += lost;
+                return Poll::Ready(Err(RingError::Lagged(lost)));
+            }
         }
         if state.events.is_empty() {
             if state.sender_gone {
@@ -150,6 +181,7 @@ impl RingReceiver {
         events.extend(state.events.drain(..count));
         let taken = events[events.len() - count..].iter().map(Event::bytes).sum::<usize>();
         state.bytes -= taken;
+        self.taken += count as u64;
         Poll::Ready(Ok(()))
     }
 
@@ -187,6 +219,7 @@ impl Ring {
 impl RingState {
     fn push(&mut self, event: Event, limits: RingLimits) {
         self.bytes += event.bytes();
+        self.sent += 1;
         self.events.push_back(event);
         while self.events.len() > 1
             && (self.events.len() > limits.events.get() || self.bytes > limits.bytes.get())
@@ -210,7 +243,7 @@ impl Drop for RingSender {
 
 impl Drop for RingReceiver {
     fn drop(&mut self) {
-        let mut state = self.0.state();
+        let mut state = self.ring.state();
         state.receiver_gone = true;
         state.bytes = 0;
         let events = std::mem::take(&mut state.events);

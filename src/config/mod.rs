@@ -49,6 +49,8 @@ pub struct Config {
     pub shutdown: Shutdown,
     /// What all of this was read from; a reload compares it.
     pub effective: Effective,
+    /// How many configurations were in effect before it in this process. Part of no file.
+    pub generation: u64,
 }
 
 /// `[server]`: the public port.

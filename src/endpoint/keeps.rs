@@ -78,6 +78,7 @@ mod tests {
             token_id: None,
             static_token: None,
             expires: None,
+            fingerprint: None,
         }
     }
 

@@ -1,7 +1,7 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
 use super::local_counter::{HistogramTotal, LocalCounter, LocalGauge, LocalHistogram};
-use crate::reason::{CloseReason, GapReason, MissedReason};
+use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult};
 use prometheus::{
     core::{Collector, Desc},
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
@@ -16,6 +16,8 @@ use std::{
 pub struct ShardMetrics {
     /// Gaps that reached a session, by `GapReason::index`.
     pub gaps: [LocalCounter; GapReason::ALL.len()],
+    /// `refresh` frames, by `RefreshResult::index`.
+    pub refreshes: [LocalCounter; RefreshResult::ALL.len()],
     /// Memory that the sessions' queues hold now, a message that many wait for once.
     pub queued_bytes: LocalGauge,
     /// Out of Redis → flushed to the socket.
@@ -105,6 +107,7 @@ impl ShardMetrics {
     pub(super) fn new() -> Self {
         Self {
             gaps: Default::default(),
+            refreshes: Default::default(),
             queued_bytes: LocalGauge::default(),
             delivery_seconds: LocalHistogram::new(DELIVERY),
             handshake_seconds: LocalHistogram::new(HANDSHAKE),
@@ -141,6 +144,7 @@ pub(super) struct ShardCollector {
     delivered_bytes: Desc,
     missed: Desc,
     gaps: Desc,
+    refreshes: Desc,
     queued_bytes: Desc,
     delivery_seconds: Desc,
     handshake_seconds: Desc,
@@ -181,6 +185,11 @@ impl ShardCollector {
                 "gaps_total",
                 "Gaps that reached a session: messages may have been missed there.",
                 &["reason"],
+            )?,
+            refreshes: desc(
+                "refreshes_total",
+                "New tokens that clients sent within their sessions, by what came of them.",
+                &["result"],
             )?,
             queued_bytes: desc(
                 "queued_bytes",
@@ -236,6 +245,7 @@ impl Collector for ShardCollector {
             &self.delivered_bytes,
             &self.missed,
             &self.gaps,
+            &self.refreshes,
             &self.queued_bytes,
             &self.delivery_seconds,
             &self.handshake_seconds,
@@ -278,6 +288,14 @@ impl Collector for ShardCollector {
                 sample(MetricType::COUNTER, &[("reason", reason.label())], total)
             })
             .collect();
+        let refreshes = RefreshResult::ALL
+            .iter()
+            .map(|result| {
+                let count = |shard: &Arc<ShardMetrics>| shard.refreshes[result.index()].load();
+                let total = self.shards.iter().map(count).sum();
+                sample(MetricType::COUNTER, &[("result", result.label())], total)
+            })
+            .collect();
         let queued = self.shards.iter().map(|shard| shard.queued_bytes.load()).sum();
 
         vec![
@@ -290,6 +308,7 @@ impl Collector for ShardCollector {
             per_reason(&self.closed, &closed, |one, at| &one.closed[at]),
             per_reason(&self.missed, &missed, |one, at| &one.missed[at]),
             family(&self.gaps, MetricType::COUNTER, gaps),
+            family(&self.refreshes, MetricType::COUNTER, refreshes),
             family(
                 &self.queued_bytes,
                 MetricType::GAUGE,

@@ -1,7 +1,7 @@
 //! `/metrics` as a whole: what must be there from the start, and what a label may say.
 
 use super::Metrics;
-use crate::reason::{CloseReason, GapReason, MissedReason, Refusal};
+use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, Refusal};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -24,6 +24,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_delivery_seconds_count", &[], 1),
         ("sockway_missed_messages_total", &["endpoint", "reason"], 2 * MissedReason::ALL.len()),
         ("sockway_gaps_total", &["reason"], GapReason::ALL.len()),
+        ("sockway_refreshes_total", &["result"], RefreshResult::ALL.len()),
         ("sockway_queued_bytes", &[], 1),
         ("sockway_channels", &["state"], 2),
         ("sockway_redis_up", &[], 1),
@@ -151,13 +152,18 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
         .chain(GapReason::ALL.iter().map(|reason| reason.label()))
         .chain(MissedReason::ALL.iter().map(|reason| reason.label()))
         .collect();
+    let results: BTreeSet<_> = RefreshResult::ALL
+        .iter()
+        .map(|result| result.label())
+        .chain(["applied", "refused", "fetched", "failed"])
+        .collect();
     for sample in samples(&fresh()) {
         for (label, value) in &sample.labels {
             let closed = match label.as_str() {
                 "endpoint" => ["notifications", "rooms"].contains(&value.as_str()),
                 "reason" => reasons.contains(value.as_str()),
                 "state" => ["wanted", "subscribed"].contains(&value.as_str()),
-                "result" => ["applied", "refused", "fetched", "failed"].contains(&value.as_str()),
+                "result" => results.contains(value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
                 _ => false,

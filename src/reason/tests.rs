@@ -16,7 +16,8 @@ fn labels_are_what_alerts_and_clients_select_on() {
         CloseReason::label,
         "bye peer_gone unexpected_message protocol_error invalid_utf8 rate_limited \
          message_too_big internal_error restarting token_missing token_invalid token_expired \
-         revoked forbidden ping_timeout write_timeout slow_consumer gap reconfigured",
+         revoked forbidden ping_timeout write_timeout slow_consumer gap reconfigured \
+         channel_refused",
     );
     assert_labels(
         Refusal::ALL,
@@ -38,6 +39,11 @@ fn labels_are_what_alerts_and_clients_select_on() {
         "slow_consumer skipped replaced session_ended",
     );
     assert_labels(
+        RefreshResult::ALL,
+        RefreshResult::label,
+        "accepted unchanged superseded rejected key_unknown",
+    );
+    assert_labels(
         NotReadyReason::VARIANTS,
         NotReadyReason::label,
         "draining starting redis_link_down redis_proof_expired keys_unavailable control_refused",
@@ -53,6 +59,7 @@ fn every_word_stands_at_its_index() {
     check(Refusal::ALL, Refusal::index);
     check(GapReason::ALL, GapReason::index);
     check(MissedReason::ALL, MissedReason::index);
+    check(RefreshResult::ALL, RefreshResult::index);
 }
 
 #[test]

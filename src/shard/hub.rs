@@ -3,13 +3,13 @@
 //! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
 //! subscription events. It knows sessions only by their keys.
 
+use super::members::Members;
 use crate::{
     bus::{RejectedBy, Request, SubscriptionEvent, SubscriptionEvents},
     channel::ChannelName,
     reason::Refusal,
 };
 use hashbrown::{HashMap, hash_map::Entry};
-use smallvec::SmallVec;
 use std::task::{Context, Poll, Waker};
 
 /// See the module.
@@ -18,6 +18,8 @@ pub(super) struct Hub {
     channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
     /// Requests that upstream has not been sent yet.
     requests: Vec<Request>,
+    /// Counts from 1 the times that all gaps were told at once: what was lost before is not any more.
+    epoch: u32,
     /// The number that the next batch of requests will have.
     sequence: u64,
 }
@@ -26,12 +28,12 @@ pub(super) struct Hub {
 #[derive(Debug)]
 struct Channel {
     confirmation: Confirmation,
-    /// Lost, in the order of the ring, and its gap not told yet.
-    interrupted: bool,
+    /// [`Hub::epoch`] when it was lost, in the order of the ring; 0: its gap was told.
+    interrupted: u32,
     /// Places taken in this channel, those of sessions included. At 0 it is given up.
     places: u32,
-    /// Keys of the sessions that messages go to. Up to four need no memory of their own.
-    members: SmallVec<[u32; 4]>,
+    /// Keys of the sessions that messages go to.
+    members: Members,
 }
 
 /// What upstream has said of a channel.
@@ -51,9 +53,15 @@ struct Awaited {
     waiting: Vec<Waker>,
 }
 
+impl Channel {
+    fn is_refused(&self) -> bool {
+        matches!(self.confirmation, Confirmation::Rejected(RejectedBy::Redis))
+    }
+}
+
 impl Hub {
     pub(super) fn new() -> Self {
-        Self { channels: HashMap::default(), requests: Vec::new(), sequence: 1 }
+        Self { channels: HashMap::default(), requests: Vec::new(), epoch: 1, sequence: 1 }
     }
 
     /// Takes a place in a channel. The first one asks upstream for it.
@@ -64,9 +72,9 @@ impl Hub {
                 let awaited = Awaited { sequence: self.sequence, waiting: Vec::new() };
                 vacant.insert(Channel {
                     confirmation: Confirmation::Awaited(Box::new(awaited)),
-                    interrupted: false,
+                    interrupted: 0,
                     places: 1,
-                    members: SmallVec::new(),
+                    members: Members::NONE,
                 });
                 self.requests.push(Request::Subscribe(name.clone()));
             }
@@ -112,8 +120,13 @@ impl Hub {
         Poll::Ready(Ok(()))
     }
 
-    /// Takes upstream's subscription events and wakes the handshakes that waited for them.
-    pub(super) fn apply(&mut self, SubscriptionEvents { read_up_to, events }: SubscriptionEvents) {
+    /// Takes upstream's subscription events and wakes the handshakes that waited for them. Returns the
+    /// channels that Redis has taken away from sessions.
+    pub(super) fn apply(
+        &mut self,
+        SubscriptionEvents { read_up_to, events }: SubscriptionEvents,
+    ) -> Vec<ChannelName> {
+        let mut taken_away = Vec::new();
         for event in events {
             match event {
                 SubscriptionEvent::Confirmed(name) => {
@@ -121,10 +134,19 @@ impl Hub {
                 }
                 SubscriptionEvent::Rejected(name, by) => {
                     self.settle(&name, Confirmation::Rejected(by), read_up_to);
+                    if self.is_refused(&name) && self.members(&name).len() > 0 {
+                        taken_away.push(name);
+                    }
                 }
                 SubscriptionEvent::Lost(names) => self.lost(&names),
             }
         }
+        taken_away
+    }
+
+    /// Whether Redis refuses this channel: no session can have it now.
+    pub(super) fn is_refused(&self, name: &str) -> bool {
+        self.channels.get(name).is_some_and(Channel::is_refused)
     }
 
     fn settle(&mut self, name: &ChannelName, event: Confirmation, read_up_to: u64) {
@@ -135,6 +157,10 @@ impl Hub {
         }
         if let Confirmation::Awaited(awaited) = std::mem::replace(confirmation, event) {
             awaited.waiting.into_iter().for_each(Waker::wake);
+        }
+        // Of a refused channel no gap is told, so that nobody may wait for its end.
+        if channel.is_refused() {
+            channel.interrupted = 0;
         }
     }
 
@@ -152,8 +178,10 @@ impl Hub {
     /// The ring says that these channels miss messages from here on.
     pub(super) fn interrupt(&mut self, names: &[ChannelName]) {
         for name in names {
-            if let Some(channel) = self.channels.get_mut(name) {
-                channel.interrupted = true;
+            if let Some(channel) = self.channels.get_mut(name)
+                && !channel.is_refused()
+            {
+                channel.interrupted = self.epoch;
             }
         }
     }
@@ -161,40 +189,40 @@ impl Hub {
     /// The ring says that a channel's gap ends here.
     pub(super) fn resume(&mut self, name: &str) {
         if let Some(channel) = self.channels.get_mut(name) {
-            channel.interrupted = false;
+            channel.interrupted = 0;
         }
     }
 
     /// All gaps are told at once.
     pub(super) fn resume_all(&mut self) {
-        self.channels.values_mut().for_each(|channel| channel.interrupted = false);
+        self.epoch += 1;
     }
 
     /// Whether any of these channels has a gap that has not ended yet.
     pub(super) fn is_interrupted(&self, names: &[ChannelName]) -> bool {
-        names.iter().any(|name| self.channels.get(name).is_some_and(|it| it.interrupted))
+        names
+            .iter()
+            .any(|name| self.channels.get(name).is_some_and(|it| it.interrupted == self.epoch))
     }
 
     /// Lets messages of a channel go to a session, which has a place in it already.
     pub(super) fn add_member(&mut self, name: &ChannelName, key: u32) {
         if let Some(channel) = self.channels.get_mut(name) {
-            channel.members.push(key);
+            channel.members.insert(key);
         }
     }
 
     /// Takes a session out of a channel and gives its place back.
     pub(super) fn remove_member(&mut self, name: &ChannelName, key: u32) {
-        if let Some(channel) = self.channels.get_mut(name)
-            && let Some(at) = channel.members.iter().position(|&member| member == key)
-        {
-            channel.members.swap_remove(at);
+        if let Some(channel) = self.channels.get_mut(name) {
+            channel.members.remove(key);
         }
         self.release(name);
     }
 
     /// The sessions that a channel's messages go to.
-    pub(super) fn members(&self, name: &str) -> &[u32] {
-        self.channels.get(name).map_or(&[], |channel| &channel.members)
+    pub(super) fn members(&self, name: &str) -> &Members {
+        self.channels.get(name).map_or(&Members::NONE, |channel| &channel.members)
     }
 
     /// What upstream must be asked next, with its number; `None` when nothing changed.
@@ -216,6 +244,12 @@ impl Hub {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// Often there is one for each session.
+    #[test]
+    fn a_channel_is_no_larger_than_it_was() {
+        assert!(size_of::<Channel>() <= 48, "{}", size_of::<Channel>());
+    }
 
     #[test]
     fn a_handshake_waits_once_however_often_it_is_polled() {

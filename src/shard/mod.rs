@@ -6,16 +6,17 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `hub` `revocations` `inbound` `memory`: deadlines; channels and who is in each; who was
-//!    sent away a moment ago; a client's frames; what all queues hold
-//! 1. `context` `reload`: what sessions share; which of them a new configuration closes
+//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory`: deadlines; who is in a channel; who
+//!    came a moment ago; who was sent away a moment ago; a client's frames; what all queues hold
+//! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
-//! 4. `task` `busiest`: what waits for a session's socket; the channels with the most sessions
-//! 5. `subscription`: from channels to a running session
-//! 6. `mod`: what other threads and other tasks hold of a shard
-//! 7. `thread`: its thread and its own tasks
-//! 8. `fuzz`: a fuzz target; only in tests and under a fuzzer
+//! 4. `refresh` `busiest`: a client's newer tokens; the channels with the most sessions
+//! 5. `task`: what waits for a session's socket
+//! 6. `subscription`: from channels to a running session
+//! 7. `mod`: what other threads and other tasks hold of a shard
+//! 8. `thread`: its thread and its own tasks
+//! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
 mod busiest;
 mod context;
@@ -23,9 +24,12 @@ mod context;
 pub(crate) mod fuzz;
 mod hub;
 mod inbound;
+mod members;
 mod memory;
+mod newcomers;
 #[cfg(test)]
 mod progress_tests;
+mod refresh;
 mod registry;
 mod reload;
 mod revocations;

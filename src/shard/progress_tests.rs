@@ -47,6 +47,36 @@ async fn reads_slowly((transport, mut client): Ends<impl AsyncReadExt + Unpin>) 
     assert_eq!(rig.metrics().closed[CloseReason::WriteTimeout.index()].load(), 0);
 }
 
+/// A client that takes longer for what is before a ping than it has for the pong stays.
+async fn reads_towards_a_ping((transport, mut client): Ends<impl AsyncReadExt + Unpin>) {
+    let mut rig = Rig::new();
+    rig.start(transport, endpoint(), identity()).await;
+    // The kernel takes it at once, so that a ping is written behind it; and more comes than is read.
+    rig.publish("orders", &"x".repeat(80_000));
+    for second in 0..60 {
+        sleep(Duration::from_secs(1)).await;
+        rig.publish("orders", &"x".repeat(4_000));
+        let read = client.read(&mut [0; 3_000]).await.unwrap();
+        assert_ne!(read, 0, "hung up after {second} s");
+    }
+    let timeouts = rig.metrics().closed[CloseReason::PingTimeout.index()].load();
+    assert_eq!((rig.metrics().open(), timeouts), (1, 0));
+}
+
+/// A client that takes nothing any more is closed, though what it is sent fits into the kernel's buffer.
+async fn hangs_with_little_unread((transport, _client): Ends<impl AsyncReadExt>) {
+    let mut rig = Rig::new();
+    rig.start(transport, endpoint(), identity()).await;
+    let began = Instant::now();
+    while rig.metrics().open() == 1 {
+        rig.publish("orders", "more");
+        sleep(Duration::from_secs(1)).await;
+        let longest = endpoint().ping_interval + endpoint().ping_timeout + Duration::from_secs(3);
+        assert!(began.elapsed() < longest, "not closed");
+    }
+    assert_eq!(rig.metrics().closed[CloseReason::PingTimeout.index()].load(), 1);
+}
+
 /// A client that reads nothing is closed, not much later than `write_timeout` says.
 async fn reads_nothing((transport, _client): Ends<impl AsyncReadExt>) {
     let mut rig = Rig::new();
@@ -83,4 +113,15 @@ fn a_client_that_reads_nothing_is_closed_after_write_timeout() {
 #[test]
 fn a_client_on_a_unix_socket_that_reads_nothing_is_closed_after_write_timeout() {
     run(async { reads_nothing(unix()).await });
+}
+
+#[test]
+fn a_ping_behind_much_that_a_slow_client_reads_all_the_time_does_not_close_it() {
+    run(async { reads_towards_a_ping(tcp().await).await });
+    run(async { reads_towards_a_ping(unix()).await });
+}
+
+#[test]
+fn a_client_that_hangs_is_closed_by_the_ping_timeout_though_messages_go_on() {
+    run(async { hangs_with_little_unread(unix()).await });
 }

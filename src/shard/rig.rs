@@ -9,6 +9,7 @@ use crate::{
         queues_for_tests,
     },
     channel::ChannelName,
+    config::Config,
     endpoint::Endpoint,
     identity::{Claims, Identity},
     liveness::Liveness,
@@ -16,7 +17,7 @@ use crate::{
     metrics::{EndpointMetrics, Metrics},
     net::Transport,
     reason::CloseReason,
-    wire,
+    testing, wire,
 };
 use bytes::Bytes;
 use std::{
@@ -38,6 +39,15 @@ pub(super) fn run(test: impl Future<Output = ()>) {
         .build_local(LocalOptions::default())
         .unwrap()
         .block_on(test);
+}
+
+/// The configuration of this generation, whose endpoint is at this path.
+pub(super) fn config(generation: u64, path: &str) -> Arc<Config> {
+    let text = format!(
+        "[[endpoint]]\nname = \"{}\"\npath = \"{path}\"\nchannels = [\"orders\"]\nauth = \"none\"",
+        endpoint().name
+    );
+    Arc::new(Config { generation, ..testing::config(&text) })
 }
 
 pub(super) fn message(channel: &str, payload: &str) -> Arc<Message> {
@@ -86,6 +96,17 @@ impl Rig {
         self.upstream.rings[0].send(event);
     }
 
+    /// Opens this many sessions in `orders` whose 101 is not out yet.
+    pub(super) async fn open_many(&mut self, sessions: usize) -> Vec<PendingSession<()>> {
+        let mut pending = Vec::with_capacity(sessions);
+        let _first = self.connect(endpoint()).await;
+        for _ in 0..sessions {
+            let subscription = self.shard.subscribe(vec![orders()]).await.unwrap();
+            pending.push(subscription.open(spec(endpoint(), identity()), ()));
+        }
+        pending
+    }
+
     pub(super) fn revoke(&self, revoke: Revoke) {
         self.upstream.revocations[0].send(revoke).unwrap();
     }
@@ -115,7 +136,7 @@ impl Rig {
         let shard = self.shard.clone();
         let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
         let confirm = async {
-            if self.shard.registry.hub.borrow().members("orders").is_empty() {
+            if self.shard.registry.hub.borrow().members("orders").len() == 0 {
                 self.requested().await;
                 self.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new("orders")));
             }
@@ -155,6 +176,7 @@ pub(super) fn identity() -> Identity {
         token_id: None,
         static_token: None,
         expires: None,
+        fingerprint: None,
     }
 }
 
@@ -164,6 +186,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
         began: tokio::time::Instant::now(),
+        generation: 0,
     }
 }
 

@@ -2,25 +2,22 @@
 //!
 //! It owns the session's entry in the registry, so the session is removed however the task ends, by a
 //! panic too. Small on purpose, since there is one for each connection: four words and the permit. What
-//! the words point to exists only while a client's frame is incomplete or its new token waits for a key.
+//! the words point to exists only while a client's frame is incomplete or its new token is verified.
 
 use super::{
     inbound::{Input, Parser},
+    refresh::Refreshes,
     registry::Registered,
-    session::{Session, Stage},
+    session::Stage,
 };
-use crate::{
-    auth::TokenError, endpoint::Inbound, identity::Identity, reason::CloseReason, wire::ClientFrame,
-};
+use crate::{endpoint::Inbound, reason::CloseReason, wire::ClientFrame};
 use std::{
     io,
     pin::Pin,
     rc::Rc,
-    sync::Arc,
-    task::{Context, Poll, ready},
-    time::{Instant, SystemTime},
+    task::{Context, Poll},
+    time::Instant,
 };
-use tracing::debug;
 use tungstenite::Message;
 
 /// Runs a session over its transport, and removes it from the registry when dropped.
@@ -28,18 +25,15 @@ pub(super) struct SessionTask<P> {
     session: Registered,
     /// Only while a client's frame or fragmented message is incomplete.
     parser: Option<Box<Parser>>,
-    /// Only while the key of a client's new token is being fetched. A newer token takes its place.
-    refreshing: Option<Box<Refreshing>>,
+    /// Only while a newer token of the client is to be verified, and for a moment after that.
+    refreshes: Option<Box<Refreshes>>,
     /// Gives back what admission counted, after the session is removed.
     _permit: P,
 }
 
-/// Boxed once more where it is kept, so that the task has one word for it instead of two.
-type Refreshing = Pin<Box<dyn Future<Output = Result<Identity, TokenError>>>>;
-
 impl<P> SessionTask<P> {
     pub(super) fn new(session: Registered, permit: P) -> Self {
-        Self { session, parser: None, refreshing: None, _permit: permit }
+        Self { session, parser: None, refreshes: None, _permit: permit }
     }
 
     /// Takes what the client sent behind its request, before the first read.
@@ -107,7 +101,7 @@ impl<P> SessionTask<P> {
         }
         match self.session.codec().client_frame(message) {
             Some(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
-                self.refresh(token);
+                self.refreshes.get_or_insert_default().offer(&self.session, token);
             }
             _ => self.on_unexpected(),
         }
@@ -119,60 +113,17 @@ impl<P> SessionTask<P> {
         }
     }
 
-    /// A newer token of the same user lengthens the session's life.
-    fn refresh(&mut self, token: String) {
-        match self.session.auth().verify(&token, SystemTime::now()) {
-            Err(TokenError::KeyUnknown) => {
-                let session = Rc::clone(&self.session);
-                self.refreshing = Some(Box::new(Box::pin(verify_with_latest(session, token))));
-            }
-            verified => self.refreshed(verified),
-        }
-    }
-
-    /// `Pending`: nothing has come of a refresh that waits for a key, or none does.
-    fn poll_refresh(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(refreshing) = &mut self.refreshing else { return Poll::Pending };
-        let verified = ready!(Pin::new(refreshing).poll(cx));
-        self.refreshing = None;
-        if self.session.stage() == Stage::Open {
-            self.refreshed(verified);
+    /// `Pending`: nothing has come of a newer token, or there is none.
+    fn poll_refreshes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some(refreshes) = &mut self.refreshes else { return Poll::Pending };
+        if self.session.stage() == Stage::Open && refreshes.poll(&self.session, cx).is_ready() {
             self.session.flush(Instant::now());
+            return Poll::Ready(());
         }
-        Poll::Ready(())
-    }
-
-    fn refreshed(&self, verified: Result<Identity, TokenError>) {
-        let session = &self.session;
-        match verified {
-            Ok(identity) if Some(&identity.user) != session.user.as_ref() => {
-                session.end(CloseReason::Forbidden);
-            }
-            // What a session hears, its token must give, and this is the one that it lives by now.
-            Ok(identity) if !session.endpoint.still_gives(&identity, &session.channels) => {
-                session.end(CloseReason::Reconfigured);
-            }
-            Ok(identity) => {
-                session.lengthen(identity);
-                session.recheck_revocations();
-            }
-            Err(TokenError::Expired) => session.end(CloseReason::TokenExpired),
-            Err(TokenError::Invalid) => session.end(CloseReason::TokenInvalid),
-            // It cannot be known now whether the new token is good, and the former one still is.
-            Err(TokenError::KeyUnknown) => debug!(session = %session.id, "a refresh had no key"),
+        if self.session.stage() != Stage::Open || refreshes.is_idle() {
+            self.refreshes = None;
         }
-    }
-}
-
-/// Verifies a token whose key may have to be fetched first; again when a reload came meanwhile, by
-/// what counts since then.
-async fn verify_with_latest(session: Rc<Session>, token: String) -> Result<Identity, TokenError> {
-    loop {
-        let auth = session.auth();
-        let verified = auth.authenticate(&token).await;
-        if Arc::ptr_eq(&auth, &session.auth()) {
-            return verified;
-        }
+        Poll::Pending
     }
 }
 
@@ -187,7 +138,7 @@ impl<P: Unpin> Future for SessionTask<P> {
             }
             let wrote = task.poll_write(cx).is_ready();
             let read = task.poll_read(cx).is_ready();
-            let refreshed = task.poll_refresh(cx).is_ready();
+            let refreshed = task.poll_refreshes(cx).is_ready();
             if !wrote && !read && !refreshed && task.session.stage() != Stage::Over {
                 task.session.set_waker(cx.waker());
                 return Poll::Pending;

@@ -7,6 +7,7 @@ mod heartbeat;
 mod refresh;
 mod reload;
 mod revocation;
+mod taken_away;
 
 use super::{
     rig::{

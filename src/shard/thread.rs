@@ -131,6 +131,8 @@ fn run(
 /// Spawns the tasks that serve a shard's queues and its wheel. None ends while the other ends live.
 pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLife) -> JoinSet<()> {
     let mut tasks = JoinSet::new();
+    let first = registry.ring.set(end.ring.position());
+    debug_assert!(first.is_ok(), "a shard has one ring");
     tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
     tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
@@ -143,10 +145,13 @@ async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
     let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
     loop {
         match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
-            Ok(()) => fan_out(&registry, &events, &mut dirty).await,
-            Err(RingError::Lagged(lost)) => lagged(&registry, lost, &mut dirty),
+            Ok(()) => fan_out(&registry, ring.taken(), &events, &mut dirty).await,
+            Err(RingError::Lagged(lost)) => {
+                lagged(&registry, ring.taken(), lost, &mut dirty).await;
+            }
             Err(RingError::Closed) => return,
         }
+        registry.newcomers.borrow_mut().pass(ring.taken());
         registry.flush(&mut dirty).await;
         registry.bound_memory();
         if events.len() == EVENTS_AT_ONCE {
@@ -159,27 +164,27 @@ async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
 
 /// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
 /// and sessions whose sockets have taken something write on, before the queues are judged.
-async fn fan_out(registry: &Registry, events: &[Event], dirty: &mut Vec<u32>) {
+async fn fan_out(registry: &Registry, taken: u64, events: &[Event], dirty: &mut Vec<u32>) {
     let mut bytes = 0;
-    for event in events {
+    for (at, event) in (taken - events.len() as u64..).zip(events) {
         if bytes >= BYTES_AT_ONCE {
             registry.flush(dirty).await;
             registry.bound_memory();
             yield_now().await;
             bytes = 0;
         }
-        registry.fan_out(event, dirty);
+        registry.fan_out(at, event, dirty);
         bytes += event.bytes();
     }
 }
 
-fn lagged(registry: &Registry, lost: u64, dirty: &mut Vec<u32>) {
+async fn lagged(registry: &Registry, taken: u64, lost: u64, dirty: &mut Vec<u32>) {
     tracing::warn!(
         shard = registry.id,
         lost,
         "the shard fell behind its ring: a gap for its sessions"
     );
-    registry.gap_all(GapReason::ShardLagged, dirty);
+    registry.gap_all(taken - 1, GapReason::ShardLagged, dirty).await;
 }
 
 async fn take_subscription_events(
@@ -187,7 +192,7 @@ async fn take_subscription_events(
     mut inbox: mpsc::UnboundedReceiver<SubscriptionEvents>,
 ) {
     while let Some(events) = inbox.recv().await {
-        registry.hub.borrow_mut().apply(events);
+        registry.take_subscription_events(events);
     }
 }
 

@@ -67,6 +67,28 @@ fn a_channel_that_redis_refuses_is_503_for_its_sessions_and_nobody_else() {
 }
 
 #[test]
+fn a_channel_that_redis_takes_away_closes_its_sessions_once_and_tells_no_gap_of_it() {
+    let redis = Redis::start();
+    set_user(&redis, &[&["on", ">right"], &RIGHTS[..], &["&denied:*"]].concat());
+    let (gateway, _file) = start(&redis, "right");
+    gateway.wait_ready();
+    let mut neighbour = gateway.open("/ws/allowed/1");
+    let mut clients = [gateway.open("/ws/denied/1"), gateway.open("/ws/denied/2")];
+    // Redis itself ends a connection that has a channel which its user may not have any more.
+    set_user(&redis, &RIGHTS);
+    for client in &mut clients {
+        client.assert_closed(4012, "channel_refused");
+    }
+    assert_eq!(neighbour.text(), r#"{"type":"gap"}"#);
+    redis.publish("allowed:1", "still here");
+    assert_eq!(neighbour.text(), "still here");
+    gateway.send(&Request::upgrade("/ws/denied/1")).assert_refused(503, "channel_refused");
+    let closed = r#"sockway_sessions_closed_total{endpoint="denied",reason="channel_refused"}"#;
+    assert_eq!(gateway.metrics().get(closed), 2.0);
+    assert_eq!(gateway.metrics().sum("sockway_gaps_total"), 1.0, "of the neighbour alone");
+}
+
+#[test]
 fn allowed_and_refused_channels_that_come_at_once_do_not_hurt_each_other() {
     let redis = Redis::start();
     set_user(&redis, &[&["on", ">right"], &RIGHTS[..]].concat());

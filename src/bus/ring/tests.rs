@@ -29,6 +29,19 @@ fn drain(receiver: &mut RingReceiver) -> Vec<String> {
 }
 
 #[test]
+fn what_was_dropped_counts_as_taken_out_so_that_both_ends_count_alike() {
+    let (sender, mut receiver) = ring(limits(8, 1 << 20));
+    let position = receiver.position();
+    send(&sender, 0..3);
+    assert_eq!((position.sent(), receiver.taken()), (3, 0));
+    drain(&mut receiver);
+    send(&sender, 3..20);
+    assert_eq!((position.sent(), receiver.taken()), (20, 3));
+    drain(&mut receiver);
+    assert_eq!(receiver.taken(), 20);
+}
+
+#[test]
 fn events_come_out_in_their_order_and_the_batch_keeps_its_room() {
     let (sender, mut receiver) = ring(limits(8, 1 << 20));
     let mut batch: Vec<_> = (0..3).map(|n| event(&n.to_string())).collect();

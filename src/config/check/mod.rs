@@ -42,6 +42,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         reload: reload?,
         shutdown: shutdown?,
         effective: Effective::default(),
+        generation: 0,
     })
 }
 

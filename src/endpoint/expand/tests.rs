@@ -14,6 +14,7 @@ fn identity(user: &str, claims: Value) -> Identity {
         token_id: None,
         static_token: None,
         expires: None,
+        fingerprint: None,
     }
 }
 

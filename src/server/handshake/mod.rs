@@ -224,9 +224,10 @@ impl Handshake {
         let Granted { matched, identity, subscription, user } = granted;
         let Upgrade { accept_key, subprotocol } =
             self.upgrade.take().expect("what is granted was recognised before");
-        let auth = Arc::clone(&self.state.config.auth);
+        let config = &self.state.config;
+        let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
-        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began };
+        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began, generation };
         let pending = subscription.open(spec, (connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;

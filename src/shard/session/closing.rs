@@ -53,14 +53,14 @@ impl Session {
         }
         self.stage.set(Stage::AwaitingClose);
         let wait = if reason == CloseReason::PingTimeout { SHORT_WAIT } else { CLOSE_WAIT };
-        self.set_deadline(&self.deadlines.close, wait);
+        self.set_deadline(&self.deadlines.end, wait);
         self.wake();
     }
 
     /// What the client sends is thrown away from now on, and it has little time left.
     fn discard(&self) {
         self.stage.set(Stage::Discarding);
-        self.set_deadline(&self.deadlines.close, SHORT_WAIT);
+        self.set_deadline(&self.deadlines.end, SHORT_WAIT);
         self.wake();
     }
 
@@ -69,7 +69,7 @@ impl Session {
         if self.stage.get() == Stage::Open {
             self.close_reason.set(Some(CloseReason::Bye));
             self.deadlines.clear();
-            self.set_deadline(&self.deadlines.close, CLOSE_WAIT);
+            self.set_deadline(&self.deadlines.end, CLOSE_WAIT);
         }
         self.stage.set(Stage::Flushing);
     }

@@ -19,6 +19,19 @@ const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 /// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
 const PROGRESS_CHECKS: u8 = 4;
 
+/// The last part of a `ping_timeout`, in which a client whose pong is late must acknowledge something.
+const PONG_CHECK: u32 = 4;
+
+/// What the latest check of a socket has found: of one that takes nothing, or one whose pong is late.
+#[derive(Debug, Default, Clone, Copy)]
+struct Progress {
+    /// Bytes that the client had not acknowledged; [`UNKNOWN`] where the kernel does not tell. While a
+    /// pong is late, what was written since is added.
+    outstanding: u32,
+    /// Checks since that number last changed. Of a pong: whether there was one.
+    silent: u8,
+}
+
 const UNKNOWN: u32 = u32::MAX;
 
 /// More than is ever outstanding, so that the first check finds another number.
@@ -36,16 +49,12 @@ pub(super) struct Deadlines {
     pub(super) seen: Cell<Tick>,
     /// The next check of a socket that takes nothing.
     pub(super) write: Cell<Tick>,
-    /// Not a tick: the bytes that the client had not acknowledged at the latest of these checks;
-    /// [`UNKNOWN`] where the kernel does not tell.
-    outstanding: Cell<u32>,
-    /// Checks since that number last changed.
-    silent: Cell<u8>,
-    drain: Cell<Tick>,
+    progress: Cell<Progress>,
     expiry: Cell<Tick>,
     /// Not a tick: the second since 1970 at which the token is over; 0 is never.
     token_over: Cell<u32>,
-    pub(super) close: Cell<Tick>,
+    /// While the session is open: when a drain closes it. Then: when its socket is dropped.
+    pub(super) end: Cell<Tick>,
 }
 
 impl Session {
@@ -63,15 +72,16 @@ impl Session {
         }
         deadlines.due.set(0);
         let is_due = |deadline: &Cell<Tick>| deadline.get() != 0 && deadline.get() <= now;
-        if is_due(&deadlines.close) {
+        let is_open = self.stage.get() == Stage::Open;
+        if !is_open && is_due(&deadlines.end) {
             self.abort();
         } else if is_due(&deadlines.write) {
             self.check_progress();
         } else if is_due(&deadlines.pong) {
-            self.end(CloseReason::PingTimeout);
+            self.check_pong();
         } else if is_due(&deadlines.expiry) || self.outlives_its_token() {
             self.end(CloseReason::TokenExpired);
-        } else if is_due(&deadlines.drain) {
+        } else if is_open && is_due(&deadlines.end) {
             self.end(CloseReason::Restarting);
         } else {
             self.keep_alive(now);
@@ -84,18 +94,52 @@ impl Session {
     /// The socket has begun to take nothing. What is outstanding is asked at the next tick: until then
     /// most clients have read on.
     pub(super) fn watch_progress(&self) {
-        self.deadlines.outstanding.set(NOT_ASKED);
-        self.deadlines.silent.set(0);
+        self.deadlines.progress.set(Progress { outstanding: NOT_ASKED, silent: 0 });
+        self.deadlines.pong.set(0);
         self.set_deadline(&self.deadlines.write, Duration::ZERO);
+    }
+
+    /// A pong is awaited from now on.
+    pub(super) fn await_pong(&self) {
+        self.deadlines.progress.set(Progress::default());
+        let timeout = self.endpoint.ping_timeout;
+        self.set_deadline(&self.deadlines.pong, timeout - timeout / PONG_CHECK);
+    }
+
+    /// Ends the session whose pong has not come in time, unless its client has acknowledged something
+    /// since the check before that: then the ping may be behind much that it has still to read, and the
+    /// next one asks again. Clients that answer are never checked, so an idle one costs nothing more.
+    fn check_pong(&self) {
+        self.deadlines.pong.set(0);
+        let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(0);
+        let Progress { outstanding: before, silent } = self.deadlines.progress.get();
+        if silent == 0 {
+            self.deadlines.progress.set(Progress { outstanding, silent: 1 });
+            let rest = self.endpoint.ping_timeout / PONG_CHECK;
+            self.set_deadline(&self.deadlines.pong, rest);
+        } else if outstanding >= before {
+            self.end(CloseReason::PingTimeout);
+        }
+    }
+
+    /// So much was written.
+    pub(super) fn note_written(&self, bytes: usize) {
+        self.deadlines.write.set(0);
+        let progress = self.deadlines.progress.get();
+        if self.deadlines.pong.get() != 0 && progress.outstanding != 0 {
+            let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
+            let outstanding = progress.outstanding.saturating_add(bytes);
+            self.deadlines.progress.set(Progress { outstanding, ..progress });
+        }
     }
 
     /// Ends the session when its client has acknowledged nothing for `write_timeout`. While something
     /// is acknowledged it has time, however long our kernel's buffer is full.
     fn check_progress(&self) {
         let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(UNKNOWN);
-        let before = self.deadlines.outstanding.replace(outstanding);
-        let silent = if outstanding == before { self.deadlines.silent.get() + 1 } else { 0 };
-        self.deadlines.silent.set(silent);
+        let Progress { outstanding: before, silent } = self.deadlines.progress.get();
+        let silent = if outstanding == before { silent + 1 } else { 0 };
+        self.deadlines.progress.set(Progress { outstanding, silent });
         self.deadlines.write.set(0);
         if silent >= PROGRESS_CHECKS {
             return self.end(CloseReason::WriteTimeout);
@@ -104,31 +148,33 @@ impl Session {
         self.set_deadline(&self.deadlines.write, interval);
     }
 
-    /// Whether the moment of its closing with 1012 is set.
+    /// Whether the moment of its closing with 1012 is set, or it is closing already.
     pub(in crate::shard) fn is_draining(&self) -> bool {
-        self.deadlines.drain.get() != 0
+        self.deadlines.end.get() != 0
     }
 
     /// Closes the session with 1012 this much later.
     pub(in crate::shard) fn drain_after(&self, delay: Duration) {
-        self.set_deadline(&self.deadlines.drain, delay);
+        self.set_deadline(&self.deadlines.end, delay);
     }
 
     /// A newer token takes the place of the one that the session lives by, unless it would shorten
-    /// the session's life: then nothing changes.
-    pub(in crate::shard) fn lengthen(&self, newer: Identity) {
+    /// the session's life: then nothing changes. `true`: it has taken its place.
+    pub(in crate::shard) fn lengthen(&self, newer: Identity) -> bool {
         let before = self.deadlines.token_over.get();
         match newer.expires {
-            _ if before == 0 => return,
+            _ if before == 0 => return false,
             None => {
                 self.deadlines.expiry.set(0);
                 self.deadlines.token_over.set(0);
             }
-            Some(expires) if unix_second(expires) < before => return,
+            Some(expires) if unix_second(expires) < before => return false,
             Some(expires) => self.expire_at(expires),
         }
         // Revoking the former token must not end what now lives by this one, nor the other way.
+        self.fingerprint.set(newer.fingerprint);
         *self.token.borrow_mut() = Token::new(Some(newer), self.auth());
+        true
     }
 
     pub(super) fn expire_at(&self, expires: SystemTime) {
@@ -172,7 +218,7 @@ fn jitter(left: Duration) -> Duration {
 impl Deadlines {
     /// Forgets all deadlines; the place in the wheel stays.
     pub(super) fn clear(&self) {
-        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
         all.iter().for_each(|at| at.set(0));
         self.token_over.set(0);
     }
@@ -180,7 +226,7 @@ impl Deadlines {
     /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
     /// is taken already.
     fn schedule(&self, key: u32, heartbeat: Option<Tick>, wheel: &mut Wheel) {
-        let all = [&self.ping, &self.pong, &self.write, &self.drain, &self.expiry, &self.close];
+        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
         let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
         let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {

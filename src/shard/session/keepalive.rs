@@ -71,7 +71,7 @@ impl Session {
 
     fn queue_ping(&self) {
         if self.deadlines.pong.get() == 0 {
-            self.set_deadline(&self.deadlines.pong, self.endpoint.ping_timeout);
+            self.await_pong();
         }
         self.push_frame(self.codec().ping());
     }

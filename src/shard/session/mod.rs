@@ -19,8 +19,15 @@ use super::{
     wheel::Tick,
 };
 use crate::{
-    auth::Auth, channel::ChannelName, config::Config, endpoint::Endpoint, identity::Identity,
-    metrics::EndpointMetrics, net::Transport, reason::CloseReason, wire::Codec,
+    auth::Auth,
+    channel::ChannelName,
+    config::Config,
+    endpoint::Endpoint,
+    identity::{Identity, TokenFingerprint},
+    metrics::EndpointMetrics,
+    net::Transport,
+    reason::CloseReason,
+    wire::Codec,
 };
 use deadlines::Deadlines;
 use queue::OutQueue;
@@ -43,6 +50,8 @@ pub(super) struct Session {
     pub(super) channels: Box<[ChannelName]>,
     pub(super) user: Option<Arc<str>>,
     pub(super) token: RefCell<Token>,
+    /// Of that token.
+    fingerprint: Cell<Option<TokenFingerprint>>,
     /// Empty until the 101 is out; messages queue up meanwhile.
     pub(super) transport: OnceCell<Transport>,
     queue: RefCell<OutQueue>,
@@ -90,6 +99,8 @@ pub struct SessionSpec {
     pub auth: Arc<Auth>,
     /// When its handshake began: a revocation that came later concerns it.
     pub began: tokio::time::Instant,
+    /// Of the configuration that its handshake followed: a reload that came later concerns it.
+    pub generation: u64,
 }
 
 /// A session's name: random, so that it says nothing and cannot be guessed.
@@ -115,7 +126,7 @@ impl Session {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Self {
-        let SessionSpec { endpoint, identity, auth, began: _ } = spec;
+        let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
         let opened = context.now();
@@ -127,6 +138,7 @@ impl Session {
             metrics,
             channels,
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
+            fingerprint: Cell::new(identity.as_ref().and_then(|identity| identity.fingerprint)),
             token: RefCell::new(Token::new(identity, auth)),
             transport: OnceCell::new(),
             queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
@@ -187,6 +199,11 @@ impl Session {
         if let Some(reason) = self.close_reason_under(config) {
             self.end(reason);
         }
+    }
+
+    /// Whether it lives by this very token.
+    pub(super) fn lives_by(&self, token: &str) -> bool {
+        self.fingerprint.get() == Some(TokenFingerprint::of(token))
     }
 
     /// What its next token is verified by: the latest keys, not those it opened with.

@@ -133,7 +133,7 @@ impl Session {
         self.metrics.deliveries.add(messages);
         self.metrics.delivered_bytes.add(bytes);
         self.delivered.set(self.delivered.get() + messages);
-        self.deadlines.write.set(0);
+        self.note_written(written);
         if seen {
             self.put_heartbeat_off();
         }

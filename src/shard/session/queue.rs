@@ -42,10 +42,24 @@ pub(super) struct OutQueue {
 #[derive(Debug)]
 enum Item {
     Message(Rc<Queued>),
-    /// Encoded only when its turn comes, so that further losses at the same place can still be added.
-    Gap(Box<Gap>),
+    Gap(Box<PendingGap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
     Frame(Box<Bytes>),
+}
+
+/// A gap that has not been told, so that further losses at the same place are still added to it.
+#[derive(Debug)]
+struct PendingGap {
+    gap: Gap,
+    /// Made when its turn comes, and again when something was added since.
+    frame: Option<Bytes>,
+}
+
+impl Item {
+    fn gap(channel: ChannelName, reason: GapReason, missed: Option<u64>) -> Self {
+        let gap = Gap { channel, reason, missed };
+        Self::Gap(Box::new(PendingGap { gap, frame: None }))
+    }
 }
 
 impl OutQueue {
@@ -107,8 +121,7 @@ impl OutQueue {
     pub(super) fn push_gap(&mut self, channel: &ChannelName, reason: GapReason) {
         let end = self.items.len();
         if self.gap_before(end, channel, reason).is_none() {
-            let gap = Gap { channel: channel.clone(), reason, missed: None };
-            self.items.push(Item::Gap(Box::new(gap)));
+            self.items.push(Item::gap(channel.clone(), reason, None));
         }
     }
 
@@ -170,8 +183,8 @@ impl OutQueue {
         write: impl FnOnce(&[IoSlice<'_>]) -> R,
     ) -> R {
         for item in self.items.iter_mut().take(MAX_SLICES) {
-            if let Item::Gap(gap) = item {
-                *item = Item::Frame(Box::new(self.codec.gap(gap, notice)));
+            if let Item::Gap(pending) = item {
+                pending.frame.get_or_insert_with(|| self.codec.gap(&pending.gap, notice));
             }
         }
         let frames = self.items.iter().map_while(|item| item.frame(self.codec));
@@ -208,7 +221,10 @@ impl OutQueue {
                     delivered(&message, len);
                 }
                 Some(Item::Frame(frame)) => seen |= frame::is_data(&frame),
-                Some(Item::Gap(_)) | None => {}
+                Some(Item::Gap(pending)) => {
+                    seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
+                }
+                None => {}
             }
         }
         self.written = written;
@@ -245,29 +261,32 @@ impl OutQueue {
                 true
             }
             None => {
-                let gap = Gap { channel, reason: GapReason::SlowConsumer, missed: Some(1) };
-                self.items[at] = Item::Gap(Box::new(gap));
+                self.items[at] = Item::gap(channel, GapReason::SlowConsumer, Some(1));
                 false
             }
         }
     }
 
-    /// A gap directly before `at`, with other gaps at most between, that tells what a new one would.
+    /// A gap directly before `at`, with other gaps at most between, that tells what a new one would and
+    /// of which nothing is written.
     fn gap_before(
         &mut self,
         at: usize,
         channel: &ChannelName,
         reason: GapReason,
     ) -> Option<&mut Gap> {
-        let found = (0..at)
+        let found = (self.movable().start..at)
             .rev()
             .map_while(|at| match &self.items[at] {
-                Item::Gap(gap) => Some((at, self.codec.gap_includes(gap, channel, reason))),
+                Item::Gap(it) => Some((at, self.codec.gap_includes(&it.gap, channel, reason))),
                 Item::Message(_) | Item::Frame(_) => None,
             })
             .find_map(|(at, included)| included.then_some(at))?;
         match &mut self.items[found] {
-            Item::Gap(gap) => Some(gap),
+            Item::Gap(pending) => {
+                pending.frame = None;
+                Some(&mut pending.gap)
+            }
             Item::Message(_) | Item::Frame(_) => None,
         }
     }
@@ -291,7 +310,7 @@ impl Item {
         match self {
             Self::Message(message) => Some(codec.message(message)),
             Self::Frame(frame) => Some(frame),
-            Self::Gap(_) => None,
+            Self::Gap(pending) => pending.frame.as_deref(),
         }
     }
 }

@@ -118,3 +118,55 @@ fn a_ring_that_overran_leaves_no_session_waiting_for_a_notice() {
         assert_eq!(client.next().await, text(r#"{"type":"gap"}"#));
     });
 }
+
+#[test]
+fn other_tasks_have_their_turn_while_all_sessions_are_told_that_the_ring_overran() {
+    run(async {
+        let mut rig = Rig::new();
+        let pending = rig.open_many(5_000).await;
+        settle().await;
+        for _ in 0..20_000 {
+            rig.event(Event::Message(message("nobody's", "")));
+        }
+        let told = || rig.shard.metrics().gaps[GapReason::ShardLagged.index()].load();
+        let mut partly = 0;
+        while told() < 5_000 {
+            partly += u32::from(told() > 0);
+            tokio::task::yield_now().await;
+        }
+        assert!(partly > 1, "{partly} turns for others");
+        drop(pending);
+    });
+}
+
+#[test]
+fn a_session_is_not_told_a_gap_that_was_in_the_ring_before_it_opened() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut early = rig.connect(endpoint()).await;
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        rig.event(Event::Gap(orders(), RECONNECTED));
+        let mut late = Client::start(subscription.open(spec(endpoint(), identity()), ()));
+        rig.publish("orders", "1");
+        assert_eq!(late.next().await, text("1"), "not before");
+        assert_eq!(early.next().await, text(r#"{"type":"gap"}"#));
+        rig.event(Event::Gap(orders(), RECONNECTED));
+        assert_eq!(late.next().await, text(r#"{"type":"gap"}"#), "what comes later is told");
+    });
+}
+
+#[test]
+fn a_session_that_opens_behind_a_ring_that_overran_is_not_told_of_it() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut early = rig.connect(endpoint()).await;
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        for _ in 0..20_000 {
+            rig.event(Event::Message(message("nobody's", "")));
+        }
+        let mut late = Client::start(subscription.open(spec(endpoint(), identity()), ()));
+        rig.publish("orders", "1");
+        assert_eq!(late.next().await, text("1"));
+        assert_eq!(early.next().await, text(r#"{"type":"gap"}"#));
+    });
+}

@@ -3,15 +3,17 @@
 use crate::{
     auth::{Auth, Reject, StaticToken},
     endpoint::{ChannelTemplate, Endpoint, Format},
-    identity::{Claims, Identity},
-    reason::CloseReason,
+    identity::{Claims, Identity, TokenFingerprint},
+    reason::{CloseReason, RefreshResult},
     shard::{
         SessionSpec,
-        rig::{Client, Frame, Rig, close, endpoint, identity, orders, run, spec, text},
+        refresh::PAUSE,
+        rig::{Client, Frame, Rig, close, endpoint, identity, orders, run, settle, spec, text},
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
 use std::sync::Arc;
+use tokio::time::Instant;
 
 /// An endpoint whose only channel is `orders` for a token of the tenant `orders`.
 fn by_tenant() -> Endpoint {
@@ -32,7 +34,8 @@ fn auth(tenants: &[&str]) -> Arc<Auth> {
 async fn open(rig: &mut Rig) -> Client {
     let claims = Claims::from_iter([("tenant", "orders")]);
     let expires = Some(std::time::SystemTime::now() + std::time::Duration::from_secs(600));
-    let spec = spec(by_tenant(), Identity { claims, expires, ..identity() });
+    let fingerprint = Some(TokenFingerprint::of("opened with"));
+    let spec = spec(by_tenant(), Identity { claims, expires, fingerprint, ..identity() });
     let spec = SessionSpec { auth: auth(&["orders", "other"]), ..spec };
     let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
     let mut client = Client::start(subscription.open(spec, ()));
@@ -40,9 +43,26 @@ async fn open(rig: &mut Rig) -> Client {
     client
 }
 
+fn frame(token: &str) -> String {
+    format!(r#"{{"type":"refresh","token":"{token}"}}"#)
+}
+
 async fn refresh(client: &mut Client, token: &str) {
-    let frame = format!(r#"{{"type":"refresh","token":"{token}"}}"#);
-    client.send(0x81, frame.as_bytes()).await;
+    client.send(0x81, frame(token).as_bytes()).await;
+}
+
+/// Sends a refresh for each of these tokens in one piece.
+async fn refresh_at_once(client: &mut Client, tokens: impl IntoIterator<Item = &str>) {
+    let mut bytes = Vec::new();
+    for frame in tokens.into_iter().map(frame) {
+        bytes.extend([0x81, 0x80 | u8::try_from(frame.len()).unwrap(), 0, 0, 0, 0]);
+        bytes.extend(frame.as_bytes());
+    }
+    client.send_bytes(&bytes).await;
+}
+
+fn counted(rig: &Rig, result: RefreshResult) -> u64 {
+    rig.shard.metrics().refreshes[result.index()].load()
 }
 
 #[test]
@@ -57,5 +77,57 @@ fn a_newer_token_that_no_longer_gives_the_channels_ends_the_session() {
         rig.publish("orders", "1");
         let message = text(r#"{"type":"message","channel":"orders","data":1}"#);
         assert_eq!(same.next().await, message);
+    });
+}
+
+#[test]
+fn of_many_tokens_in_one_read_only_the_last_is_verified() {
+    run(async {
+        let mut rig = Rig::new();
+        let _other = rig.connect(endpoint()).await;
+        let mut client = open(&mut rig).await;
+        let wrong = ["none", "other", "none"].repeat(30);
+        refresh_at_once(&mut client, wrong.into_iter().chain(["orders"])).await;
+        settle().await;
+        assert_eq!(counted(&rig, RefreshResult::Accepted), 1);
+        assert_eq!(counted(&rig, RefreshResult::Superseded), 90);
+        assert_eq!(counted(&rig, RefreshResult::Rejected), 0);
+    });
+}
+
+#[test]
+fn between_two_verifications_is_a_pause_and_the_latest_token_is_not_lost_in_it() {
+    run(async {
+        let mut rig = Rig::new();
+        let _other = rig.connect(endpoint()).await;
+        let mut client = open(&mut rig).await;
+        let began = Instant::now();
+        refresh(&mut client, "orders").await;
+        settle().await;
+        assert_eq!(counted(&rig, RefreshResult::Accepted), 1, "the first waits for nothing");
+        refresh(&mut client, "none").await;
+        settle().await;
+        refresh(&mut client, "other").await;
+        assert_eq!(client.next().await, close(CloseReason::Reconfigured), "the latest of two");
+        assert!(began.elapsed() >= PAUSE, "{:?}", began.elapsed());
+        assert_eq!(counted(&rig, RefreshResult::Superseded), 1);
+    });
+}
+
+#[test]
+fn the_token_that_a_session_lives_by_is_not_verified_again_and_takes_no_ones_place() {
+    run(async {
+        let mut rig = Rig::new();
+        let _other = rig.connect(endpoint()).await;
+        let mut client = open(&mut rig).await;
+        // It would not verify any more.
+        refresh(&mut client, "opened with").await;
+        refresh_at_once(&mut client, ["orders", "opened with"]).await;
+        settle().await;
+        assert_eq!(counted(&rig, RefreshResult::Unchanged), 2);
+        assert_eq!(counted(&rig, RefreshResult::Accepted), 1);
+        refresh(&mut client, "orders").await;
+        settle().await;
+        assert_eq!(counted(&rig, RefreshResult::Unchanged), 3, "at once, in the pause");
     });
 }

@@ -5,29 +5,23 @@ use crate::{
     endpoint::Endpoint,
     reason::CloseReason,
     shard::{
+        SessionSpec,
         reload::AT_ONCE,
-        rig::{Client, Frame, Rig, close, endpoint, run},
+        rig::{
+            Client, Frame, Rig, close, config, endpoint, identity, orders, run, settle, spec, text,
+        },
         wheel::TICK,
     },
-    testing,
 };
 use std::sync::Arc;
 use tokio::{task::spawn_local, time::Instant};
-
-fn config(path: &str) -> Arc<Config> {
-    let text = format!(
-        "[[endpoint]]\nname = \"{}\"\npath = \"{path}\"\nchannels = [\"orders\"]\nauth = \"none\"",
-        endpoint().name
-    );
-    Arc::new(testing::config(&text))
-}
 
 #[test]
 fn a_session_whose_handshake_began_before_a_reload_is_checked_against_it() {
     run(async {
         let mut rig = Rig::new();
-        let same = config("/same");
-        rig.shard.registry.reload(config("/elsewhere"));
+        let same = config(2, "/same");
+        rig.shard.registry.reload(config(1, "/elsewhere"));
         let mut late = rig.connect(endpoint()).await;
         assert_eq!(late.next().await, close(CloseReason::Reconfigured));
 
@@ -50,9 +44,9 @@ async fn hundred(rig: &mut Rig, config: &Config) -> Vec<Client> {
 fn many_sessions_that_a_reload_concerns_are_closed_a_few_at_a_time() {
     run(async {
         let mut rig = Rig::new();
-        let clients = hundred(&mut rig, &config("/old")).await;
+        let clients = hundred(&mut rig, &config(0, "/old")).await;
         let began = Instant::now();
-        rig.shard.registry.reload(config("/new"));
+        rig.shard.registry.reload(config(1, "/new"));
         let mut ends = Vec::new();
         for mut client in clients {
             ends.push(spawn_local(async move {
@@ -72,10 +66,10 @@ fn many_sessions_that_a_reload_concerns_are_closed_a_few_at_a_time() {
 fn sessions_not_closed_yet_stay_when_the_next_reload_takes_it_back() {
     run(async {
         let mut rig = Rig::new();
-        let old = config("/old");
-        let clients = hundred(&mut rig, &old).await;
-        rig.shard.registry.reload(config("/new"));
-        rig.shard.registry.reload(old);
+        let clients = hundred(&mut rig, &config(0, "/old")).await;
+        rig.shard.registry.reload(config(1, "/new"));
+        settle().await;
+        rig.shard.registry.reload(config(2, "/old"));
         rig.publish("orders", "still here");
         let mut kept = 0;
         for mut client in clients {
@@ -90,4 +84,24 @@ fn sessions_not_closed_yet_stay_when_the_next_reload_takes_it_back() {
 
 fn endpoint_of(config: &Config) -> Endpoint {
     Endpoint::clone(&config.endpoints[0])
+}
+
+#[test]
+fn a_session_of_a_later_configuration_than_its_shard_knows_is_not_checked_against_former_ones() {
+    run(async {
+        let mut rig = Rig::new();
+        let _other = rig.connect(endpoint()).await;
+        rig.shard.registry.reload(config(1, "/first"));
+        let latest = config(3, "/third");
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let spec = SessionSpec { generation: 3, ..spec(endpoint_of(&latest), identity()) };
+        let mut client = Client::start(subscription.open(spec, ()));
+        settle().await;
+        rig.shard.registry.reload(config(2, "/second"));
+        settle().await;
+        rig.shard.registry.reload(latest);
+        settle().await;
+        rig.publish("orders", "still here");
+        assert_eq!(client.next().await, text("still here"));
+    });
 }

@@ -99,7 +99,6 @@ impl Node {
         if let Some(before) = self.refusals.to_log(now.into_std()) {
             warn!(channel, reason, before, "Redis refuses a channel");
         }
-        self.tell_gap(&answered);
         let event = SubscriptionEvent::Rejected(answered.channel, RejectedBy::Redis);
         self.queues.tell(answered.shards, &event);
     }

@@ -143,6 +143,42 @@ fn gaps_at_the_same_place_are_one_notice_and_a_message_between_keeps_them_apart(
 }
 
 #[test]
+fn a_notice_that_a_blocked_write_was_offered_takes_in_further_losses() {
+    let blocked = |queue: &mut OutQueue| queue.write_with(&GapNotice::new(NOTICE), |_| ());
+    let mut queue = queue_of(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4")], Codec::WsRaw);
+    for _ in 0..3 {
+        assert!(queue.skip_oldest());
+        blocked(&mut queue);
+    }
+    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected);
+    blocked(&mut queue);
+    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected);
+    assert_eq!(drain(&mut queue), [NOTICE, "4", NOTICE]);
+
+    let mut queue = queue_of(&[("a", "1"), ("a", "2"), ("a", "3")], Codec::WsJson);
+    for _ in 0..2 {
+        assert!(queue.skip_oldest());
+        blocked(&mut queue);
+    }
+    let notice = r#"{"type":"gap","channel":"a","reason":"slow_consumer","missed":2}"#;
+    assert_eq!(drain(&mut queue)[0], notice);
+}
+
+#[test]
+fn a_notice_that_is_partly_written_stays_as_it_is() {
+    let mut queue = queue_of(&[("a", "1"), ("a", "2"), ("a", "3")], Codec::WsJson);
+    assert!(queue.skip_oldest());
+    let notice = GapNotice::new(NOTICE);
+    let mut told = queue.write_with(&notice, |slices| slices.concat_bytes()[..9].to_vec());
+    queue.advance(9, |_, _| {});
+    assert!(queue.skip_oldest());
+    told.extend(queue.write_with(&notice, |slices| slices.concat_bytes()));
+    let told = String::from_utf8_lossy(&told).into_owned();
+    assert_eq!(told.matches(r#""missed":1}"#).count(), 2, "{told}");
+    assert!(told.ends_with(r#""data":3}"#), "{told}");
+}
+
+#[test]
 fn more_items_than_one_write_takes_all_go_out_in_order() {
     let payloads: Vec<String> = (0..200).map(|n| n.to_string()).collect();
     let messages: Vec<_> = payloads.iter().map(|payload| ("a", payload.as_str())).collect();

@@ -32,15 +32,16 @@ impl Table {
         Some(answered)
     }
 
-    /// Redis has refused a channel. `None`: it was not asked for. A gap is told at the first
-    /// refusal, since nobody knows when the channel will be back, and once more when it is.
+    /// Redis has refused a channel. `None`: it was not asked for. Its sessions are closed,
+    /// so that no gap is told of it, neither now nor when it is back.
     pub(in crate::upstream::pubsub) fn refuse(&mut self, channel: &str) -> Option<Answered> {
         let (channel, entry) = self.asked(channel)?;
         entry.state = ChannelState::Refused;
-        let (shards, missed) = (entry.wanted, entry.missed);
+        entry.missed = None;
+        let shards = entry.wanted;
         self.refused += 1;
-        let is_new = self.queues.suspect(&channel);
-        Some(Answered { channel, shards, gap: missed.filter(|_| is_new) })
+        self.queues.suspect(&channel);
+        Some(Answered { channel, shards, gap: None })
     }
 
     fn asked(&mut self, channel: &str) -> Option<(ChannelName, &mut Entry)> {

@@ -29,12 +29,12 @@ impl Queues {
         }
     }
 
-    /// Remembers a refusal. `false`: it was known.
-    pub(super) fn suspect(&mut self, channel: &ChannelName) -> bool {
+    /// Remembers a refusal.
+    pub(super) fn suspect(&mut self, channel: &ChannelName) {
         if self.suspects.len() >= SUSPECTS {
             self.suspects.clear();
         }
-        self.suspects.insert(channel.clone())
+        self.suspects.insert(channel.clone());
     }
 
     pub(super) fn clear(&mut self) {

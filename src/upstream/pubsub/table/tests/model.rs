@@ -191,10 +191,9 @@ impl Run {
         assert_eq!(answered.is_some(), self.model.asked.remove(channel), "{channel}");
         if let Some(answered) = answered {
             assert_eq!(answered.shards, self.shards(channel));
-            // Told at the first refusal, and again at the confirmation only.
-            let is_new = self.model.suspects.insert(channel.to_owned());
-            let gap = self.model.missed.get(channel).copied().filter(|_| is_new);
-            assert_eq!(answered.gap, gap, "{channel}");
+            self.model.suspects.insert(channel.to_owned());
+            assert_eq!(answered.gap, None, "{channel}");
+            self.model.missed.remove(channel);
             self.model.refused.insert(channel.to_owned());
         }
     }

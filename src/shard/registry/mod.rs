@@ -3,43 +3,38 @@
 //! Only ever on the shard's thread, in short borrows that never cross an `.await`. A session does
 //! not know the registry: its task owns the [`Registered`] entry and removes it by dropping that.
 
+mod reload;
+mod revoke;
+mod walk;
+
 use super::{
     context::Context,
     hub::Hub,
+    members::Members,
     memory::Queued,
+    newcomers::Newcomers,
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionSpec},
     wheel::TICK,
 };
 use crate::{
-    bus::{Event, Revoke, ShardId},
+    bus::{Event, RingPosition, ShardId, SubscriptionEvents},
     channel::ChannelName,
-    config::Config,
     message::Message,
     metrics::ShardMetrics,
     reason::{CloseReason, GapReason},
 };
 use slab::Slab;
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     cmp::Reverse,
     ops::Deref,
     rc::Rc,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 use tokio::sync::Notify;
-
-/// How long a walk over all sessions may hold the thread before other tasks have their turn. More is a
-/// delay that clients notice, less makes the walk itself dearer.
-const SLICE: Duration = Duration::from_millis(1);
-
-/// How long a handshake may take before the shard has been told its configuration.
-const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
-
-/// Sessions visited between two looks at the clock.
-const VISITS: usize = 16;
 
 /// Sessions flushed between two chances for other tasks.
 const FLUSHES_AT_ONCE: usize = 64;
@@ -56,9 +51,14 @@ pub(super) struct Registry {
     /// Handshakes and the like: what [`Shard::spawn`](super::Shard::spawn) runs.
     tasks: Cell<usize>,
     draining: Cell<bool>,
+    /// Of the configurations that reloads brought, and that sessions opened under.
+    newest_generation: Cell<u64>,
     /// The sessions that the latest reload still has to close.
     paced_close: RefCell<PacedClose>,
     revocations: RefCell<Revocations>,
+    /// Of the shard's ring. Empty before its tasks run.
+    pub(super) ring: OnceCell<RingPosition>,
+    pub(super) newcomers: RefCell<Newcomers>,
 }
 
 /// A session's entry in the registry. Dropping it ends the session and removes it.
@@ -101,8 +101,11 @@ impl Registry {
             ended: Notify::new(),
             tasks: Cell::new(0),
             draining: Cell::new(false),
+            newest_generation: Cell::new(0),
             paced_close: RefCell::default(),
             revocations: RefCell::default(),
+            ring: OnceCell::new(),
+            newcomers: RefCell::default(),
         }
     }
 
@@ -116,21 +119,27 @@ impl Registry {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Registered {
-        let began = spec.began;
+        let (began, generation) = (spec.began, spec.generation);
         let session = self.make_session(channels, spec);
         if self.draining.get() {
             session.drain_after(TICK);
         }
+        let sent = self.ring.get().map_or(0, RingPosition::sent);
+        self.newcomers.borrow_mut().insert(session.key, sent);
         let mut hub = self.hub.borrow_mut();
         session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
         drop(hub);
         if self.is_revoked(&session, began) {
             session.end(CloseReason::Revoked);
         }
-        // Its handshake may have begun before the latest reload.
-        if let Some(config) = self.context.config() {
-            session.recheck(&config);
+        // Redis may have taken a channel away since it was confirmed.
+        let hub = self.hub.borrow();
+        if session.channels.iter().any(|channel| hub.is_refused(channel)) {
+            session.end(CloseReason::ChannelRefused);
         }
+        drop(hub);
+        // Its handshake may have begun before the latest reload.
+        self.recheck_generation(&session, generation);
         Registered { registry: Rc::clone(self), session }
     }
 
@@ -150,6 +159,7 @@ impl Registry {
         session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));
         drop(hub);
         self.sessions.borrow_mut().remove(session.key as usize);
+        self.newcomers.borrow_mut().remove(session.key);
         self.hub_changed();
         self.ended.notify_one();
     }
@@ -161,13 +171,21 @@ impl Registry {
         }
     }
 
-    /// Puts what came through the ring into the queues of the sessions concerned, and their keys into
-    /// `dirty`.
-    pub(super) fn fan_out(&self, event: &Event, dirty: &mut Vec<u32>) {
+    /// Takes upstream's subscription events, and ends the sessions of channels that Redis has taken away.
+    pub(super) fn take_subscription_events(self: &Rc<Self>, events: SubscriptionEvents) {
+        let taken_away = self.hub.borrow_mut().apply(events);
+        for channel in taken_away {
+            tokio::task::spawn_local(Rc::clone(self).end_members(channel));
+        }
+    }
+
+    /// Puts what came through the ring, as its event `at`, into the queues of the sessions concerned, and
+    /// their keys into `dirty`.
+    pub(super) fn fan_out(&self, at: u64, event: &Event, dirty: &mut Vec<u32>) {
         match event {
             Event::Message(message) => self.deliver(message, dirty),
             Event::Lost(channels) => self.hub.borrow_mut().interrupt(channels),
-            Event::Gap(channel, reason) => self.gap(channel, *reason, dirty),
+            Event::Gap(channel, reason) => self.gap(at, channel, *reason, dirty),
         }
     }
 
@@ -179,34 +197,40 @@ impl Registry {
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
     /// notices name no channel is told once, when the last of its channels is back.
-    fn gap(&self, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
+    fn gap(&self, at: u64, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
         if reason.is_of_link() {
             self.hub.borrow_mut().resume(channel);
         }
-        let hub = self.hub.borrow();
+        let (hub, newcomers) = (self.hub.borrow(), self.newcomers.borrow());
         self.queue_for(hub.members(channel), dirty, |one| {
             let waits = reason.is_of_link()
                 && !one.codec().gap_names_channel()
                 && hub.is_interrupted(&one.channels);
-            !waits && one.gap(channel, reason)
+            !waits && newcomers.concerns(at, one.key) && one.gap(channel, reason)
         });
     }
 
-    fn queue_for(&self, keys: &[u32], dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+    fn queue_for(&self, to: &Members, dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
         let sessions = self.sessions.borrow();
-        dirty.extend(keys.iter().filter(|&&key| put(&sessions[key as usize])));
+        to.for_each(|key| {
+            if put(&sessions[key as usize]) {
+                dirty.push(key);
+            }
+        });
     }
 
-    /// Every session may have missed messages of every channel.
-    pub(super) fn gap_all(&self, reason: GapReason, dirty: &mut Vec<u32>) {
+    /// Every session may have missed messages of every channel, up to the ring's event `at`.
+    pub(super) async fn gap_all(&self, at: u64, reason: GapReason, dirty: &mut Vec<u32>) {
         self.hub.borrow_mut().resume_all();
-        for (_, session) in self.sessions.borrow().iter() {
-            for channel in &session.channels {
+        let tell = |session: &Session| {
+            let concerned = self.newcomers.borrow().concerns(at, session.key);
+            for channel in session.channels.iter().filter(|_| concerned) {
                 if session.gap(channel, reason) {
                     dirty.push(session.key);
                 }
             }
-        }
+        };
+        self.visit_sessions(tell).await;
     }
 
     /// Flushes every dirty session once, yielding to other tasks now and then.
@@ -245,65 +269,6 @@ impl Registry {
         }
     }
 
-    /// Ends the sessions that are revoked, and remembers the revocation for those that are about to open.
-    pub(super) async fn revoke(self: &Rc<Self>, revoke: Revoke) {
-        // First: a session that opens while the others are visited is checked.
-        self.revocations.borrow_mut().remember(revoke.clone(), tokio::time::Instant::now());
-        if revoke == Revoke::Everyone {
-            tokio::task::spawn_local(Rc::clone(self).revoke_everyone());
-            return;
-        }
-        let close = |session: &Session| {
-            let is_revoked = match &revoke {
-                Revoke::Everyone => false,
-                Revoke::User(user) => session.user.as_ref() == Some(user),
-                Revoke::Token(id) => session.token.borrow().id.as_ref() == Some(id),
-            };
-            if is_revoked {
-                session.end(CloseReason::Revoked);
-            }
-        };
-        self.visit_sessions(close).await;
-    }
-
-    /// Ends every session that has an identity, a few with each tick, all within `shutdown.spread`.
-    async fn revoke_everyone(self: Rc<Self>) {
-        let spread = self.context.config().map_or(Duration::ZERO, |config| config.shutdown.spread);
-        let mut all = Vec::new();
-        let note = |session: &Session| {
-            if session.user.is_some() {
-                all.push((session.key, session.id));
-            }
-        };
-        self.visit_sessions(note).await;
-        fastrand::shuffle(&mut all);
-        let ticks = usize::try_from(spread.as_millis() / TICK.as_millis()).unwrap_or(1).max(1);
-        for some in all.chunks(all.len().div_ceil(ticks).max(1)) {
-            for &(key, id) in some {
-                let session = self.sessions.borrow().get(key as usize).cloned();
-                // A key may have a new owner by now.
-                if let Some(session) = session.filter(|session| session.id == id) {
-                    session.end(CloseReason::Revoked);
-                }
-            }
-            tokio::time::sleep(TICK).await;
-        }
-    }
-
-    /// Whether the token that a session lives by was revoked, or its user since `began`.
-    pub(super) fn is_revoked(&self, session: &Session, began: tokio::time::Instant) -> bool {
-        let revocations = self.revocations.borrow();
-        session.user.as_ref().is_some_and(|user| revocations.of_user(user, began))
-            || session.token.borrow().id.as_ref().is_some_and(|id| revocations.of_token(id))
-    }
-
-    /// Forgets the revocations that no handshake can have missed.
-    pub(super) fn forget_revocations(&self) {
-        let timeout = self.context.config().map(|config| config.server.handshake_timeout);
-        let now = tokio::time::Instant::now();
-        self.revocations.borrow_mut().expire(timeout.unwrap_or(HANDSHAKE_TIMEOUT), now);
-    }
-
     /// Turns the wheel to now and lets each session that is due see to its deadlines, yielding to other
     /// tasks now and then: after a message to all of them, all are due for a heartbeat together.
     pub(super) async fn turn_wheel(&self) {
@@ -321,73 +286,6 @@ impl Registry {
             }
         }
         self.close_paced();
-    }
-
-    /// Goes on with a new configuration and closes the sessions that it concerns: whose token it takes
-    /// away at once, the others a few with each tick.
-    pub(super) fn reload(&self, config: Arc<Config>) {
-        let mut paced = Vec::new();
-        for (_, session) in self.sessions.borrow().iter() {
-            match session.close_reason_under(&config) {
-                Some(CloseReason::Reconfigured) => paced.push(session.key),
-                Some(reason) => session.end(reason),
-                None => {}
-            }
-        }
-        self.context.set_config(config);
-        *self.paced_close.borrow_mut() = PacedClose::new(paced);
-        self.close_paced();
-    }
-
-    /// Closes the next of the sessions that the latest reload concerns. A key may have a new owner by
-    /// now, or another reload may have come, so each is checked again.
-    fn close_paced(&self) {
-        let keys = self.paced_close.borrow_mut().next();
-        let Some(config) = self.context.config().filter(|_| !keys.is_empty()) else { return };
-        let sessions = self.sessions.borrow();
-        keys.iter()
-            .filter_map(|&key| sessions.get(key as usize))
-            .for_each(|one| one.recheck(&config));
-    }
-
-    /// Visits every session that is there all the while, and yields between slices. Those that come
-    /// meanwhile may be visited too.
-    pub(super) async fn visit_sessions(&self, mut visit: impl FnMut(&Session)) {
-        let mut next = Some(0);
-        while let Some(from) = next {
-            next = self.visit_slice(from, &mut visit);
-            tokio::task::yield_now().await;
-        }
-    }
-
-    /// Visits sessions from a key on, for the time of a slice; where to go on, unless it was the last.
-    fn visit_slice(&self, from: usize, visit: &mut impl FnMut(&Session)) -> Option<usize> {
-        let (sessions, began) = (self.sessions.borrow(), Instant::now());
-        for key in from..sessions.capacity() {
-            if let Some(session) = sessions.get(key) {
-                visit(session);
-            }
-            if (key + 1).is_multiple_of(VISITS) && began.elapsed() >= SLICE {
-                return Some(key + 1);
-            }
-        }
-        None
-    }
-
-    /// Closes every session at a random moment within `spread`, and later ones at once.
-    pub(super) fn drain(self: &Rc<Self>, spread: Duration) {
-        self.draining.set(true);
-        self.ended.notify_one();
-        let registry = Rc::clone(self);
-        tokio::task::spawn_local(async move {
-            let close = |session: &Session| {
-                // One that came after the drain began has its moment already.
-                if !session.is_draining() {
-                    session.drain_after(spread.mul_f64(fastrand::f64()));
-                }
-            };
-            registry.visit_sessions(close).await;
-        });
     }
 
     /// Resolves when a drain has left nothing.
