@@ -234,7 +234,7 @@ impl UpstreamMetrics {
             revocation_gaps: counter(
                 registry,
                 "sockway_revocation_gaps_total",
-                "Times that the control channel was not subscribed for a while.",
+                "Times that revocations may have been missed.",
             )?,
             outage_seconds,
             resubscribe_seconds,

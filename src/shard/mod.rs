@@ -11,7 +11,8 @@
 //! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
 //! 2. `session`: one session, its queue and its deadlines
 //! 3. `registry`: all sessions of the shard
-//! 4. `refresh` `busiest`: a client's newer tokens; the channels with the most sessions
+//! 4. `refresh` `busiest` `events`: a client's newer tokens; the channels with the most sessions; what
+//!    comes through the ring
 //! 5. `task`: what waits for a session's socket
 //! 6. `subscription`: from channels to a running session
 //! 7. `mod`: what other threads and other tasks hold of a shard
@@ -20,6 +21,7 @@
 
 mod busiest;
 mod context;
+mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod hub;

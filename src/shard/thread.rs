@@ -2,29 +2,21 @@
 //! wheel.
 
 use super::{
-    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, registry::Registry, wheel::TICK,
+    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, events, registry::Registry,
+    wheel::TICK,
 };
 use crate::{
-    bus::{
-        Event, RequestBatch, Revoke, RingError, RingReceiver, ShardEnd, ShardId, SubscriptionEvents,
-    },
+    bus::{RequestBatch, Revoke, ShardEnd, ShardId, SubscriptionEvents},
     liveness::SignOfLife,
     metrics::ShardMetrics,
-    reason::GapReason,
 };
 use std::{io, rc::Rc, sync::Arc, thread};
 use tokio::{
     runtime::{Builder, Handle, LocalOptions, LocalRuntime},
     sync::{mpsc, oneshot},
-    task::{JoinError, JoinHandle, JoinSet, yield_now},
+    task::{JoinError, JoinHandle, JoinSet},
     time::MissedTickBehavior,
 };
-
-/// Events taken from the ring before what they dirty is flushed.
-const EVENTS_AT_ONCE: usize = 256;
-
-/// … and their bytes, as a ring counts them.
-const BYTES_AT_ONCE: usize = 1 << 20;
 
 /// A running shard, as its owner holds it.
 pub struct ShardThread {
@@ -133,58 +125,12 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     let mut tasks = JoinSet::new();
     let first = registry.ring.set(end.ring.position());
     debug_assert!(first.is_ok(), "a shard has one ring");
-    tasks.spawn_local(take_events(Rc::clone(registry), end.ring));
+    tasks.spawn_local(events::take(Rc::clone(registry), end.ring));
     tasks.spawn_local(take_subscription_events(Rc::clone(registry), end.subscription_events));
     tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
     tasks
-}
-
-async fn take_events(registry: Rc<Registry>, mut ring: RingReceiver) {
-    let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
-    loop {
-        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
-            Ok(()) => fan_out(&registry, ring.taken(), &events, &mut dirty).await,
-            Err(RingError::Lagged(lost)) => {
-                lagged(&registry, ring.taken(), lost, &mut dirty).await;
-            }
-            Err(RingError::Closed) => return,
-        }
-        registry.newcomers.borrow_mut().pass(ring.taken());
-        registry.flush(&mut dirty).await;
-        registry.bound_memory();
-        if events.len() == EVENTS_AT_ONCE {
-            // More is waiting, perhaps without end: the shard's other tasks first.
-            yield_now().await;
-        }
-        events.clear();
-    }
-}
-
-/// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
-/// and sessions whose sockets have taken something write on, before the queues are judged.
-async fn fan_out(registry: &Registry, taken: u64, events: &[Event], dirty: &mut Vec<u32>) {
-    let mut bytes = 0;
-    for (at, event) in (taken - events.len() as u64..).zip(events) {
-        if bytes >= BYTES_AT_ONCE {
-            registry.flush(dirty).await;
-            registry.bound_memory();
-            yield_now().await;
-            bytes = 0;
-        }
-        registry.fan_out(at, event, dirty);
-        bytes += event.bytes();
-    }
-}
-
-async fn lagged(registry: &Registry, taken: u64, lost: u64, dirty: &mut Vec<u32>) {
-    tracing::warn!(
-        shard = registry.id,
-        lost,
-        "the shard fell behind its ring: a gap for its sessions"
-    );
-    registry.gap_all(taken - 1, GapReason::ShardLagged, dirty).await;
 }
 
 async fn take_subscription_events(

@@ -7,8 +7,8 @@ use super::{
     table::{NodeId, Route, Table},
 };
 use crate::{
-    bus::Event,
-    config,
+    bus::{Event, Revoke},
+    config::{self, OnRevocationGap},
     log_throttle::LogThrottle,
     metrics::UpstreamMetrics,
     reason::GapReason,
@@ -33,6 +33,8 @@ pub(super) struct Router {
     messages: u64,
     bytes: u64,
     stale: u64,
+    unread_revocations: u64,
+    on_revocation_gap: OnRevocationGap,
 }
 
 /// Where the router puts things.
@@ -55,6 +57,8 @@ impl Router {
             messages: 0,
             bytes: 0,
             stale: 0,
+            unread_revocations: 0,
+            on_revocation_gap: settings.on_revocation_gap,
         }
     }
 
@@ -78,6 +82,7 @@ impl Router {
         metrics.messages.inc_by(std::mem::take(&mut self.messages));
         metrics.message_bytes.inc_by(std::mem::take(&mut self.bytes));
         metrics.stale_messages.inc_by(std::mem::take(&mut self.stale));
+        metrics.revocation_gaps.inc_by(std::mem::take(&mut self.unread_revocations));
     }
 
     /// Routes one message. `channel` is as Redis knows it.
@@ -124,11 +129,25 @@ impl Router {
             Route::Unknown => {
                 if self.control.as_deref() == Some(channel) {
                     self.arrived(bytes);
-                    if let Some(before) = self.oversized.to_log(self.received) {
-                        warn!(bytes, before, "control message is larger than redis.max_payload");
-                    }
+                    self.unread_revocation(bytes, to.queues);
                 }
             }
+        }
+    }
+
+    /// What a control message said that was too large to be received is not known: it is as if it had been
+    /// missed.
+    fn unread_revocation(&mut self, bytes: u64, queues: &ShardQueues) {
+        self.unread_revocations += 1;
+        if let Some(before) = self.oversized.to_log(self.received) {
+            warn!(
+                bytes,
+                before,
+                "control message is larger than redis.max_payload: a revocation may have been missed"
+            );
+        }
+        if self.on_revocation_gap == OnRevocationGap::Close {
+            queues.revoke(&Revoke::Everyone);
         }
     }
 

@@ -92,3 +92,18 @@ async fn the_running_outage_is_counted() {
     tokio::time::sleep(Duration::from_secs(10)).await;
     assert_eq!(rig.metrics.upstream.outage_seconds.get(), at_end);
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_control_message_too_large_to_be_read_is_a_gap_of_revocations() {
+    for (on_revocation_gap, revoked) in
+        [(OnRevocationGap::Warn, vec![]), (OnRevocationGap::Close, vec![Revoke::Everyone])]
+    {
+        let mut rig = Rig::start_with(config::Redis { on_revocation_gap, ..settings() }, |_| {});
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        rig.redis.send(Sent::Oversized("p:control".to_owned(), 101));
+        rig.settle().await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 1);
+        assert_eq!(rig.revoked(1), revoked);
+        assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+    }
+}

@@ -1,0 +1,113 @@
+//! The task that takes events out of a shard's ring, and gives the shard's other tasks their turn.
+//!
+//! What a batch dirties is flushed together. A stream of events that never ends, in large batches or in
+//! small ones, may not keep the thread from reading sockets and from accepting.
+
+use super::registry::Registry;
+use crate::{
+    bus::{Event, RingError, RingReceiver},
+    reason::GapReason,
+};
+use std::rc::Rc;
+use tokio::task::yield_now;
+
+/// Events taken from the ring before what they dirty is flushed, and others have their turn.
+const EVENTS_AT_ONCE: usize = 256;
+
+/// … and their bytes, as a ring counts them.
+const BYTES_AT_ONCE: usize = 1 << 20;
+
+/// What was taken since other tasks had their turn, in however many batches.
+#[derive(Debug, Default)]
+struct Turn {
+    events: usize,
+    bytes: usize,
+}
+
+impl Turn {
+    fn add(&mut self, event: &Event) {
+        self.events += 1;
+        self.bytes += event.bytes();
+    }
+
+    fn is_over(&self) -> bool {
+        self.events >= EVENTS_AT_ONCE || self.bytes >= BYTES_AT_ONCE
+    }
+
+    /// Lets others go on, when it is over.
+    async fn end(&mut self) {
+        if self.is_over() {
+            *self = Self::default();
+            yield_now().await;
+        }
+    }
+}
+
+/// Takes events until the sender has gone.
+pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver) {
+    let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
+    let mut turn = Turn::default();
+    loop {
+        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
+            Ok(()) => fan_out(&registry, &mut turn, ring.taken(), &events, &mut dirty).await,
+            Err(RingError::Lagged(lost)) => {
+                lagged(&registry, ring.taken(), lost, &mut dirty).await;
+            }
+            Err(RingError::Closed) => return,
+        }
+        registry.newcomers.borrow_mut().pass(ring.taken());
+        registry.flush(&mut dirty).await;
+        registry.bound_memory();
+        turn.end().await;
+        events.clear();
+    }
+}
+
+/// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
+/// and sessions whose sockets have taken something write on, before the queues are judged.
+async fn fan_out(
+    registry: &Registry,
+    turn: &mut Turn,
+    taken: u64,
+    events: &[Event],
+    dirty: &mut Vec<u32>,
+) {
+    for (at, event) in (taken - events.len() as u64..).zip(events) {
+        if turn.is_over() {
+            registry.flush(dirty).await;
+            registry.bound_memory();
+            turn.end().await;
+        }
+        registry.fan_out(at, event, dirty);
+        turn.add(event);
+    }
+}
+
+async fn lagged(registry: &Registry, taken: u64, lost: u64, dirty: &mut Vec<u32>) {
+    tracing::warn!(
+        shard = registry.id,
+        lost,
+        "the shard fell behind its ring: a gap for its sessions"
+    );
+    registry.gap_all(taken - 1, GapReason::ShardLagged, dirty).await;
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::shard::rig::message;
+
+    #[test]
+    fn others_have_their_turn_after_so_many_events_or_bytes_in_however_many_batches() {
+        let small = Event::Message(message("orders", ""));
+        let large = Event::Message(message("orders", &"x".repeat(BYTES_AT_ONCE / 4)));
+        for (event, most) in [(small, EVENTS_AT_ONCE), (large, 4)] {
+            let mut turn = Turn::default();
+            let taken = (1..).find(|_| {
+                turn.add(&event);
+                turn.is_over()
+            });
+            assert_eq!(taken, Some(most));
+        }
+    }
+}
