@@ -289,6 +289,7 @@ fn config() -> Config {
             max_pending_handshakes: number(1000),
             max_connections_per_ip: None,
             max_sessions_per_user: None,
+            on_user_limit: config::OnUserLimit::Refuse,
             handshakes_per_second: None,
             allowed_origins: Vec::new(),
             trusted_proxies: vec!["127.0.0.0/8".parse().unwrap()],

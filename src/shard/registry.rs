@@ -9,7 +9,7 @@ use super::{
     memory::Queued,
     reload::PacedClose,
     revocations::Revocations,
-    session::{Session, SessionSpec},
+    session::{Session, SessionName, SessionSpec},
     wheel::TICK,
 };
 use crate::{
@@ -266,26 +266,28 @@ impl Registry {
         self.visit_sessions(close).await;
     }
 
+    /// Ends one session, unless it is gone: its place may have a new owner by now.
+    pub(super) fn close(&self, name: SessionName, reason: CloseReason) {
+        let session = self.sessions.borrow().get(name.key as usize).cloned();
+        if let Some(session) = session.filter(|session| session.id == name.id) {
+            session.end(reason);
+        }
+    }
+
     /// Ends every session that has an identity, a few with each tick, all within `shutdown.spread`.
     async fn revoke_everyone(self: Rc<Self>) {
         let spread = self.context.config().map_or(Duration::ZERO, |config| config.shutdown.spread);
         let mut all = Vec::new();
         let note = |session: &Session| {
             if session.user.is_some() {
-                all.push((session.key, session.id));
+                all.push(session.name());
             }
         };
         self.visit_sessions(note).await;
         fastrand::shuffle(&mut all);
         let ticks = usize::try_from(spread.as_millis() / TICK.as_millis()).unwrap_or(1).max(1);
         for some in all.chunks(all.len().div_ceil(ticks).max(1)) {
-            for &(key, id) in some {
-                let session = self.sessions.borrow().get(key as usize).cloned();
-                // A key may have a new owner by now.
-                if let Some(session) = session.filter(|session| session.id == id) {
-                    session.end(CloseReason::Revoked);
-                }
-            }
+            some.iter().for_each(|&name| self.close(name, CloseReason::Revoked));
             tokio::time::sleep(TICK).await;
         }
     }

@@ -1,12 +1,16 @@
 //! Connection limits: a client over a limit still gets an answer, and a freed place can be taken.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, http,
+    Client, Frame, Gateway, Redis, Request, Settings, http,
     settings::{notifications, rooms},
     token,
     wait::until,
 };
-use std::{io::Write as _, thread};
+use std::{
+    io::Write as _,
+    thread,
+    time::{Duration, Instant},
+};
 
 fn start(key: &str, limit: i64) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -72,6 +76,55 @@ fn sessions_above_the_limit_of_a_user_are_429_until_one_leaves() {
     gateway.open_as("bob", "/ws/me");
     drop(clients);
     until_admitted(&gateway, &ann);
+}
+
+/// With "replace" a user has his place though the network of another session of his swallows everything.
+#[test]
+fn a_session_that_nobody_answers_for_keeps_its_user_out_no_longer_on_whichever_shard() {
+    const SHARDS: usize = 4;
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.shards", SHARDS as i64)
+        .set("server.max_sessions_per_user", 1)
+        .set("server.on_user_limit", "replace")
+        .endpoint(notifications());
+    let gateway = Gateway::start(&settings);
+    let ann = Request::upgrade("/ws/me").bearer(&token::of("ann"));
+    let bob = gateway.open_as("bob", "/ws/me");
+    // Never read and never closed: to the gateway, a client whose network is gone.
+    let mut dead = vec![Client::open(gateway.address, &ann)];
+    let began = Instant::now();
+    for _ in 0..2 * SHARDS {
+        dead.push(Client::open(gateway.address, &ann));
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "it waited for the dead: {took:?}");
+    let mut newest = dead.pop().expect("it was opened");
+    for mut replaced in dead {
+        assert_eq!(replaced.event(), Frame::Close(4011, "replaced".to_owned()));
+    }
+    redis.publish("user:ann", "for the living");
+    assert_eq!(newest.text(), "for the living");
+    let count = "sockway_sessions_closed_total{endpoint=\"notifications\",reason=\"replaced\"}";
+    gateway.wait_metric(count, (2 * SHARDS) as f64);
+    assert_eq!(gateway.metrics().get("sockway_sessions{endpoint=\"notifications\"}"), 2.0);
+    drop(bob);
+}
+
+#[test]
+fn a_handshake_that_is_refused_costs_its_user_no_session() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.max_sessions_per_user", 1)
+        .set("server.on_user_limit", "replace")
+        .endpoint(notifications())
+        .endpoint(rooms().set("auth", "required").set("channels", vec!["{claim.room}"]));
+    let gateway = Gateway::start(&settings);
+    let mut ann = gateway.open_as("ann", "/ws/me");
+    let refused = Request::upgrade("/ws/rooms/1").bearer(&token::of("ann"));
+    gateway.send(&refused).assert_refused(403, "claim_missing");
+    redis.publish("user:ann", "still here");
+    assert_eq!(ann.text(), "still here");
 }
 
 /// An upgrade that a proxy forwards for this address.

@@ -1,8 +1,9 @@
 //! `[server]`, `[server.tls]` and `[admin]`.
 
+use super::one_of;
 use crate::{
     bus::MAX_SHARDS,
-    config::{Admin, Server, Tls, address, files, reader::Table, tls, units},
+    config::{Admin, OnUserLimit, Server, Tls, address, files, reader::Table, tls, units},
 };
 use std::{num::NonZeroUsize, thread};
 
@@ -17,6 +18,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let max_pending_handshakes = table.count("max_pending_handshakes", 1_024, MOST_CONNECTIONS);
     let max_connections_per_ip = table.limit("max_connections_per_ip", MOST_CONNECTIONS);
     let max_sessions_per_user = table.limit("max_sessions_per_user", MOST_CONNECTIONS);
+    let on_user_limit = on_user_limit(table, max_sessions_per_user);
     let handshakes_per_second = table.limit("handshakes_per_second", MOST_CONNECTIONS);
     let ring_bytes = table.amount("ring_bytes", "64MiB", units::size);
     let max_queue_memory = table.amount("max_queue_memory", "256MiB", units::size);
@@ -36,11 +38,24 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
         max_pending_handshakes: max_pending_handshakes?,
         max_connections_per_ip: max_connections_per_ip?,
         max_sessions_per_user: max_sessions_per_user?,
+        on_user_limit: on_user_limit?,
         handshakes_per_second: handshakes_per_second?,
         allowed_origins: allowed_origins.into_iter().map(|origin| origin.value).collect(),
         trusted_proxies: trusted_proxies.into_iter().map(|network| network.value).collect(),
         tls: tls.unwrap_or(Some(None))?,
     })
+}
+
+fn on_user_limit(
+    table: &mut Table<'_, '_>,
+    max_sessions_per_user: Option<Option<NonZeroUsize>>,
+) -> Option<OnUserLimit> {
+    let choices = [("refuse", OnUserLimit::Refuse), ("replace", OnUserLimit::Replace)];
+    let on_user_limit = table.text("on_user_limit", "refuse", one_of(&choices));
+    if (on_user_limit, max_sessions_per_user) == (Some(OnUserLimit::Replace), Some(None)) {
+        table.warning("on_user_limit", "has no effect: max_sessions_per_user is 0, no limit");
+    }
+    on_user_limit
 }
 
 /// How many shards `shards = 0` means here.

@@ -185,6 +185,10 @@ fn wrong_redis_values() {
             "2:1 redis.control_channel: must not be the same as probe_channel",
         ),
         (
+            "[server]\non_user_limit = \"close\"",
+            "2:1 server.on_user_limit: must be \"refuse\" or \"replace\"",
+        ),
+        (
             "[redis]\non_revocation_gap = \"ignore\"",
             "2:1 redis.on_revocation_gap: must be \"warn\" or \"close\"",
         ),

@@ -33,6 +33,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.max_pending_handshakes", "7", Effect, "server.max_pending_handshakes"),
     ("server.max_connections_per_ip", "7", Effect, "server.max_connections_per_ip"),
     ("server.max_sessions_per_user", "7", Effect, "server.max_sessions_per_user"),
+    ("server.on_user_limit", r#""replace""#, Effect, "server.on_user_limit"),
     ("server.handshakes_per_second", "7", Effect, "server.handshakes_per_second"),
     ("server.allowed_origins", r#"["https://a.example"]"#, Effect, "server.allowed_origins"),
     ("admin.allowed_hosts", r#"["sockway.internal"]"#, Effect, "admin.allowed_hosts"),

@@ -12,13 +12,15 @@ mod rate;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub(super) use address::{AddressKey, reported};
 pub(super) use count::{KeyPermit, Permit};
 pub(super) use pending::PendingPlace;
 pub(super) use refusals::RefusalPlace;
+pub(super) use users::UserPlace;
 
-use crate::{config::Server, reason::Refusal};
+use crate::{config::Server, reason::Refusal, shard::SessionHandle};
 use count::{Limit, LimitByKey};
 use hyper::HeaderMap;
 use ipnet::IpNet;
@@ -30,13 +32,14 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+use users::UserLimit;
 
 /// A connection's place for its address; `None` when addresses are not limited, or when a proxy has
 /// yet to report whose connection it is.
 pub(super) type AddressPermit = Option<KeyPermit<AddressKey>>;
 
 /// A session's place for its user; `None` when users are not limited, or it has none.
-pub(super) type UserPermit = Option<KeyPermit<Arc<str>>>;
+pub(super) type UserPermit = Option<UserPlace>;
 
 /// Everything that is counted at the public port.
 pub(super) struct Admission {
@@ -45,7 +48,7 @@ pub(super) struct Admission {
     refusals: Refusals,
     rate: Option<Mutex<Rate>>,
     addresses: Option<LimitByKey<AddressKey>>,
-    users: Option<LimitByKey<Arc<str>>>,
+    users: Option<UserLimit>,
     trusted_proxies: Vec<IpNet>,
 }
 
@@ -79,7 +82,9 @@ impl Admission {
             refusals: Refusals::new(),
             rate: server.handshakes_per_second.map(|rate| Mutex::new(Rate::new(rate))),
             addresses: server.max_connections_per_ip.map(LimitByKey::new),
-            users: server.max_sessions_per_user.map(LimitByKey::new),
+            users: server
+                .max_sessions_per_user
+                .map(|limit| UserLimit::new(limit, server.on_user_limit)),
             trusted_proxies: server.trusted_proxies.clone(),
         }
     }
@@ -95,7 +100,9 @@ impl Admission {
             addresses: server
                 .max_connections_per_ip
                 .map(|limit| LimitByKey::with_limit(addresses, limit)),
-            users: server.max_sessions_per_user.map(|limit| LimitByKey::with_limit(users, limit)),
+            users: server
+                .max_sessions_per_user
+                .map(|limit| UserLimit::with_limit(users, limit, server.on_user_limit)),
             ..Self::new(server)
         }
     }
@@ -154,7 +161,14 @@ impl Admission {
     /// [`Refusal::UserLimit`].
     pub(super) fn take_user(&self, user: &Arc<str>) -> Result<UserPermit, Refusal> {
         let Some(users) = &self.users else { return Ok(None) };
-        users.take(Arc::clone(user)).ok_or(Refusal::UserLimit).map(Some)
+        users.take(user).ok_or(Refusal::UserLimit).map(Some)
+    }
+
+    /// A session has opened for which this was taken. It may cost its user the oldest other one.
+    pub(super) fn user_opened(&self, place: &mut UserPermit, session: SessionHandle) {
+        if let (Some(users), Some(place)) = (&self.users, place) {
+            users.opened(place, session);
+        }
     }
 }
 

@@ -1,7 +1,7 @@
 //! The limits of [`Admission`], one by one.
 
 use super::*;
-use crate::config::ListenAddress;
+use crate::config::{ListenAddress, OnUserLimit};
 use std::{num::NonZeroUsize, time::Duration};
 
 /// Room for two of everything, and no limit on the rate.
@@ -17,6 +17,7 @@ fn server() -> Server {
         max_pending_handshakes: two,
         max_connections_per_ip: None,
         max_sessions_per_user: None,
+        on_user_limit: OnUserLimit::Refuse,
         handshakes_per_second: None,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),

@@ -24,7 +24,7 @@ use crate::{
     net::Transport,
     phase::Phase,
     reason::Refusal,
-    shard::{SessionSpec, Shard, Subscription},
+    shard::{SessionHandle, SessionSpec, Shard, ShardHandle, Subscription},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -78,6 +78,7 @@ struct Granted {
 pub(super) async fn run(
     state: Arc<ServerState>,
     shard: Shard,
+    home: ShardHandle,
     transport: Transport,
     arrival: Arrival,
 ) {
@@ -87,6 +88,7 @@ pub(super) async fn run(
     let handshake = Handshake {
         state,
         shard,
+        home,
         accepted,
         deadline: accepted + timeout,
         peer,
@@ -104,6 +106,8 @@ pub(super) async fn run(
 struct Handshake {
     state: Arc<ServerState>,
     shard: Shard,
+    /// The same shard, as other threads hold it.
+    home: ShardHandle,
     accepted: Instant,
     deadline: Instant,
     peer: Option<IpAddr>,
@@ -226,11 +230,13 @@ impl Handshake {
         let auth = Arc::clone(&self.state.config.auth);
         let began = self.accepted.into();
         let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began };
-        let pending = subscription.open(spec, (connection, address, user));
+        let mut pending = subscription.open(spec, (connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
         self.answered();
         if matches!(written, Ok(Ok(()))) {
+            let session = SessionHandle::new(self.home, pending.name());
+            self.state.admission.user_opened(&mut pending.permit().2, session);
             let (transport, early) = client.into_parts();
             pending.start(transport, &early);
         } else {
@@ -266,7 +272,7 @@ mod tests {
     use super::*;
 
     /// The size of what a function of these arguments returns.
-    fn future_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn future_bytes<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 
