@@ -55,6 +55,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Server {
     pub listen: ListenAddress,
+    /// Of the file of a unix socket.
+    pub socket_mode: u32,
     /// Threads that own sessions; `shards = 0` is resolved to the number of cores here.
     pub shards: NonZeroUsize,
     /// Of memory, that each shard may fall behind Redis.

@@ -281,6 +281,7 @@ fn config() -> Config {
     Config {
         server: Server {
             listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
+            socket_mode: 0o660,
             shards: number(1),
             handshake_timeout: Duration::from_secs(10),
             ring_bytes: number(64 << 20),

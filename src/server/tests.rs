@@ -7,6 +7,7 @@ use crate::{
     channel::ChannelName,
     config::{ListenAddress, OriginRule},
 };
+use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -337,8 +338,10 @@ async fn a_unix_socket_serves_and_is_gone_at_the_end() {
     let path = directory.path().join("ws.sock");
     let mut rig = Rig::start(Redis::Confirms, |config| {
         config.server.listen = ListenAddress::Unix(path.clone());
+        config.server.socket_mode = 0o606;
     });
     assert_eq!(rig.address, None);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o606);
     let mut client = UnixStream::connect(&path).await.unwrap();
     client.write_all(&handshake("/open/a", &[])).await.unwrap();
     let mut status = [0; 12];

@@ -3,7 +3,9 @@
 use super::one_of;
 use crate::{
     bus::MAX_SHARDS,
-    config::{Admin, OnUserLimit, Server, Tls, address, files, reader::Table, tls, units},
+    config::{
+        Admin, ListenAddress, OnUserLimit, Server, Tls, address, files, reader::Table, tls, units,
+    },
 };
 use std::{num::NonZeroUsize, thread};
 
@@ -12,6 +14,7 @@ const MOST_CONNECTIONS: usize = 10_000_000;
 
 pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     let listen = table.text("listen", "0.0.0.0:8080", address::listen);
+    let socket_mode = socket_mode(table, listen.as_ref());
     let shards = table.number("shards", 0, 0..=MAX_SHARDS);
     let handshake_timeout = table.amount("handshake_timeout", "10s", units::positive_wait);
     let max_connections = table.count("max_connections", 100_000, MOST_CONNECTIONS);
@@ -30,6 +33,7 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
     table.compare("shards", Some(shards.to_string().as_bytes()));
     Some(Server {
         listen: listen?,
+        socket_mode: socket_mode?,
         shards,
         ring_bytes: ring_bytes?,
         max_queue_memory: max_queue_memory?,
@@ -44,6 +48,21 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
         trusted_proxies: trusted_proxies.into_iter().map(|network| network.value).collect(),
         tls: tls.unwrap_or(Some(None))?,
     })
+}
+
+fn socket_mode(table: &mut Table<'_, '_>, listen: Option<&ListenAddress>) -> Option<u32> {
+    let mode = table.amount("socket_mode", "0660", address::socket_mode)?;
+    match listen {
+        Some(ListenAddress::Unix(_)) if mode & 0o002 != 0 => table.warning(
+            "socket_mode",
+            "lets every user of this machine connect, and name any client address by X-Forwarded-For",
+        ),
+        Some(ListenAddress::Tcp(_)) if table.has("socket_mode") && mode != 0o660 => {
+            table.warning("socket_mode", "has no effect: listen is no unix socket");
+        }
+        _ => {}
+    }
+    Some(mode)
 }
 
 fn on_user_limit(

@@ -29,6 +29,18 @@ fn wrong_server_values() {
             "[server]\nlisten = \"unix:ws\"",
             "2:1 server.listen: must name its unix socket by an absolute path",
         ),
+        (
+            "[server]\nsocket_mode = \"rw-rw----\"",
+            "2:1 server.socket_mode: must be rights in octal such as \"0660\", without setuid, setgid and sticky",
+        ),
+        (
+            "[server]\nsocket_mode = 660",
+            "2:1 server.socket_mode: must be a string such as \"0660\", not an integer",
+        ),
+        (
+            "[server]\nsocket_mode = \"0440\"",
+            "2:1 server.socket_mode: lets nobody connect, for which a socket must be writable",
+        ),
         ("[server]\nshards = 65", "2:1 server.shards: must be a whole number from 0 to 64"),
         ("[server]\nshards = -1", "2:1 server.shards: must be a whole number from 0 to 64"),
         (

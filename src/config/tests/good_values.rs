@@ -51,6 +51,18 @@ listen = "[::1]:1"
 }
 
 #[test]
+fn the_rights_on_a_unix_socket_and_those_that_are_seldom_meant() {
+    let with = |keys: &str| loaded(&format!("[server]\n{keys}\n{LEAST}"));
+    let unix = "listen = \"unix:/run/ws.sock\"";
+    let warned = |keys: &str| with(keys).warnings.iter().any(|it| it.contains("socket_mode"));
+    assert_eq!(with(unix).config.server.socket_mode, 0o660);
+    assert_eq!(with(&format!("{unix}\nsocket_mode = \"0600\"")).config.server.socket_mode, 0o600);
+    assert!(!warned(unix) && !warned("socket_mode = \"0660\""));
+    assert!(warned("socket_mode = \"0600\""), "it has no effect, and nobody says so");
+    assert!(warned(&format!("{unix}\nsocket_mode = \"0666\"")));
+}
+
+#[test]
 fn what_becomes_of_a_user_s_session_too_many() {
     let with = |keys: &str| loaded(&format!("[server]\n{keys}\n{LEAST}"));
     assert_eq!(with("").config.server.on_user_limit, OnUserLimit::Refuse);

@@ -25,6 +25,7 @@ use Takes::{Effect, Restart};
 #[rustfmt::skip]
 const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.listen", r#""127.0.0.1:1""#, Restart, "server.listen"),
+    ("server.socket_mode", r#""0600""#, Restart, "server.socket_mode"),
     ("server.shards", "63", Restart, "server.shards"),
     ("server.ring_bytes", r#""7MiB""#, Restart, "server.ring_bytes"),
     ("server.max_queue_memory", r#""7MiB""#, Restart, "server.max_queue_memory"),

@@ -9,6 +9,7 @@ fn server() -> Server {
     let two = NonZeroUsize::new(2).unwrap();
     Server {
         listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
+        socket_mode: 0o660,
         shards: two,
         ring_bytes: NonZeroUsize::new(64 << 20).unwrap(),
         max_queue_memory: NonZeroUsize::new(256 << 20).unwrap(),
