@@ -110,12 +110,27 @@ impl Auth {
     /// # Errors
     /// As [`Auth::verify`]; [`TokenError::KeyUnknown`] only when the issuer could not be asked.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
+        self.authenticate_within(token, || Some(())).await
+    }
+
+    /// [`Auth::authenticate`] for those of whom not all may wait: `place` is asked before this waits, and
+    /// what it gives is kept meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    /// As [`Auth::authenticate`]; also [`TokenError::KeyUnknown`] when it would have to wait and has no place.
+    pub async fn authenticate_within<P>(
+        &self,
+        token: &str,
+        place: impl FnOnce() -> Option<P>,
+    ) -> Result<Identity, TokenError> {
         let verify = || self.verify(token, SystemTime::now());
         let first = verify();
         let (Err(TokenError::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {
             return first;
         };
         let fetch = keys.ask().unwrap_or(0);
+        let waits = keys.ended() < fetch;
+        let _place = if waits { Some(place().ok_or(TokenError::KeyUnknown)?) } else { None };
         loop {
             let ended = keys.ended();
             match verify() {

@@ -7,7 +7,13 @@ use crate::rig::{
     wait::until,
 };
 use std::{
+    collections::VecDeque,
     io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
     thread,
     time::{Duration, Instant},
 };
@@ -171,9 +177,9 @@ fn end_somehow(gateway: &Gateway, number: usize) {
         4 => drop(gateway.send(&from("/ws/me"))),
         5 => drop(gateway.send(&from("/ws/me").bearer("garbage"))),
         6 => drop(gateway.send(&from("/nowhere"))),
-        7 => drop(std::net::TcpStream::connect(gateway.address)),
+        7 => drop(TcpStream::connect(gateway.address)),
         _ => {
-            let mut half = std::net::TcpStream::connect(gateway.address).expect("a connection");
+            let mut half = TcpStream::connect(gateway.address).expect("a connection");
             let request = from("/ws/me").bearer(&token).encode();
             half.write_all(&request[..request.len() - 3]).expect("taken");
         }
@@ -244,4 +250,67 @@ fn clients_that_never_finish_their_request_do_not_keep_others_out() {
     let gateway = Gateway::start(&settings);
     let _silent: Vec<_> = (0..20).map(|_| http::connect(gateway.address)).collect();
     until_admitted(&gateway, &Request::upgrade("/ws/rooms/1"));
+}
+
+/// A stranger who connects as fast as it can and says nothing, until dropped.
+struct Flood {
+    ended: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(address: SocketAddr) -> Self {
+        const OPEN: usize = 64;
+        let ended = Arc::new(AtomicBool::new(false));
+        let flood = move |ended: Arc<AtomicBool>| {
+            let mut open = VecDeque::new();
+            while !ended.load(Ordering::Relaxed) {
+                open.extend(TcpStream::connect(address).ok());
+                if open.len() > OPEN {
+                    open.pop_front();
+                }
+            }
+        };
+        let threads = (0..2).map(|_| {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || flood(ended))
+        });
+        Self { threads: threads.collect(), ended }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+#[test]
+fn one_address_that_connects_as_fast_as_it_can_keeps_no_other_out() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.max_pending_handshakes", 16)
+        // Without a proxy: each address of this machine is a client of its own.
+        .set("server.trusted_proxies", Vec::<String>::new())
+        .endpoint(rooms());
+    let gateway = Gateway::start(&settings);
+    let flood = Flood::start(gateway.address);
+    let refused = "sockway_handshakes_refused_total{reason=\"at_capacity\"}";
+    until("all places are taken", || gateway.metrics().get(refused) > 0.0);
+    for _ in 0..50 {
+        let elsewhere = http::connect_from(Ipv4Addr::new(127, 0, 0, 2), gateway.address);
+        Client::over(elsewhere, &Request::upgrade("/ws/rooms/1"));
+    }
+    drop(flood);
+}
+
+#[test]
+fn only_complete_requests_for_an_endpoint_count_in_the_rate() {
+    let (_redis, gateway) = start("server.handshakes_per_second", 5);
+    let _silent: Vec<_> = (0..20).map(|_| http::connect(gateway.address)).collect();
+    for _ in 0..20 {
+        gateway.send(&Request::upgrade("/nowhere")).assert_refused(404, "not_found");
+    }
+    gateway.open("/ws/rooms/1");
 }

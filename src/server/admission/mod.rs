@@ -1,4 +1,5 @@
-//! How many are let in: connections, pending handshakes, the handshake rate, addresses, users.
+//! How many are let in: connections, pending handshakes, the handshake rate, addresses, users; and how
+//! many may wait for a key of the issuer.
 //!
 //! Whatever is counted is given back by dropping a permit, however a connection ends. No lock is
 //! held longer than one look into a table. A connection over the limits is refused with an answer;
@@ -7,6 +8,7 @@
 mod address;
 mod by_arrival;
 mod count;
+mod key_waits;
 mod pending;
 mod rate;
 mod refusals;
@@ -16,6 +18,7 @@ mod users;
 
 pub(super) use address::{AddressKey, reported};
 pub(super) use count::{KeyPermit, Permit};
+pub(super) use key_waits::KeyWait;
 pub(super) use pending::PendingPlace;
 pub(super) use refusals::RefusalPlace;
 pub(super) use users::UserPlace;
@@ -24,6 +27,7 @@ use crate::{config::Server, reason::Refusal, shard::SessionHandle};
 use count::{Limit, LimitByKey};
 use hyper::HeaderMap;
 use ipnet::IpNet;
+use key_waits::KeyWaits;
 use pending::PendingHandshakes;
 use rate::Rate;
 use refusals::Refusals;
@@ -45,6 +49,7 @@ pub(super) type UserPermit = Option<UserPlace>;
 pub(super) struct Admission {
     connections: Limit,
     pending: PendingHandshakes,
+    key_waits: KeyWaits,
     refusals: Refusals,
     rate: Option<Mutex<Rate>>,
     addresses: Option<LimitByKey<AddressKey>>,
@@ -79,6 +84,7 @@ impl Admission {
         Self {
             connections: Limit::new(server.max_connections.get()),
             pending: PendingHandshakes::new(server.max_pending_handshakes.get()),
+            key_waits: KeyWaits::new(server.max_pending_handshakes),
             refusals: Refusals::new(),
             rate: server.handshakes_per_second.map(|rate| Mutex::new(Rate::new(rate))),
             addresses: server.max_connections_per_ip.map(LimitByKey::new),
@@ -96,6 +102,7 @@ impl Admission {
         Self {
             connections: self.connections.with_limit(server.max_connections.get()),
             pending: self.pending.with_limit(server.max_pending_handshakes.get()),
+            key_waits: self.key_waits.with_limit(server.max_pending_handshakes),
             refusals: self.refusals.clone(),
             addresses: server
                 .max_connections_per_ip
@@ -122,13 +129,31 @@ impl Admission {
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
         let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
-        let address = address.map(|address| self.take_address(address)).transpose()?.flatten();
-        // The last two cannot be put back: a bucket's drop, and the place of a client cut off.
-        if self.rate.as_ref().is_some_and(|rate| !lock(rate).take(now)) {
-            return Err(Refusal::AtCapacity);
-        }
-        let pending = self.pending.take(now).ok_or(Refusal::AtCapacity)?;
-        Ok(Admitted { connection, pending, address })
+        let permit = address.map(|address| self.take_address(address)).transpose()?.flatten();
+        // Last: the place of a client that is cut off cannot be put back.
+        let pending = self.pending.take(address.map(AddressKey::new), now);
+        Ok(Admitted { connection, pending: pending.ok_or(Refusal::AtCapacity)?, address: permit })
+    }
+
+    /// Counts a complete request in the rate of handshakes.
+    ///
+    /// # Errors
+    /// [`Refusal::AtCapacity`].
+    pub(super) fn take_rate(&self, client: Option<AddressKey>) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        lock(rate).take(client, Instant::now()).then_some(()).ok_or(Refusal::AtCapacity)
+    }
+
+    /// Takes a place to wait for a key of the issuer; `None` when there is none for this client.
+    pub(super) fn wait_for_key(&self, client: Option<AddressKey>) -> Option<KeyWait> {
+        self.key_waits.take(client)
+    }
+
+    /// Whose request it is: the peer's, or that of the client which a trusted proxy reports.
+    pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<AddressKey> {
+        let is_proxy = address::is_proxy(peer, &self.trusted_proxies);
+        let client = if is_proxy { reported(peer, headers, &self.trusted_proxies) } else { peer };
+        client.map(AddressKey::new)
     }
 
     /// Counts a connection that came through a trusted proxy for the address that this reports.

@@ -107,7 +107,7 @@ fn what_is_not_limited_is_not_counted() {
 }
 
 #[test]
-fn over_the_rate_is_over_capacity() {
+fn over_the_rate_is_over_capacity_and_a_connection_alone_takes_nothing_from_it() {
     let rate = NonZeroUsize::new(1);
     let admission = Admission::new(&Server {
         max_connections: many(),
@@ -115,10 +115,10 @@ fn over_the_rate_is_over_capacity() {
         handshakes_per_second: rate,
         ..server()
     });
-    let now = Instant::now();
-    assert!(admission.admit(None, now).is_ok());
-    assert_eq!(refusal(admission.admit(None, now)), Some(Refusal::AtCapacity));
-    assert!(admission.admit(None, now + Duration::from_secs(1)).is_ok());
+    let connections: Vec<_> = (0..10).map(|_| admission.admit(None, Instant::now())).collect();
+    assert!(connections.iter().all(Result::is_ok));
+    assert!(admission.take_rate(None).is_ok());
+    assert_eq!(refusal(admission.take_rate(None)), Some(Refusal::AtCapacity));
 }
 
 #[test]

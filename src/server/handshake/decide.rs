@@ -55,17 +55,19 @@ pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Re
     Ok(matched)
 }
 
-/// Finds out who asks, and to what that gives a right. Cancel-safe.
+/// Finds out who asks, and to what that gives a right. Before it waits for a key it takes a place for
+/// that. Cancel-safe.
 ///
 /// # Errors
 /// What is wrong with the token, or with a value for the channels.
-pub(super) async fn grant(
+pub(super) async fn grant<P>(
     auth: &Auth,
     matched: &Matched,
     request: &RequestHead,
+    place: impl FnOnce() -> Option<P>,
 ) -> Result<Grant, Denied> {
     let identity = match matched.endpoint.access {
-        Access::Required => Some(identify(auth, request).await?),
+        Access::Required => Some(identify(auth, request, place).await?),
         Access::None => None,
     };
     let values = Values {
@@ -77,10 +79,14 @@ pub(super) async fn grant(
     Ok(Grant { identity, channels })
 }
 
-async fn identify(auth: &Auth, request: &RequestHead) -> Result<Identity, Refusal> {
+async fn identify<P>(
+    auth: &Auth,
+    request: &RequestHead,
+    place: impl FnOnce() -> Option<P>,
+) -> Result<Identity, Refusal> {
     let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
     let token = found.ok_or(Refusal::TokenMissing)?;
-    auth.authenticate(token.expose()).await.map_err(|error| match error {
+    auth.authenticate_within(token.expose(), place).await.map_err(|error| match error {
         TokenError::Invalid => Refusal::TokenInvalid,
         TokenError::Expired => Refusal::TokenExpired,
         TokenError::KeyUnknown => Refusal::KeysUnavailable,

@@ -60,7 +60,7 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     let upgraded = upgrade::check(head);
     let allowed = origin::allowed(&server.allowed_origins, &head.headers);
     let granted = decide::find(&routes, head).and_then(|matched| {
-        let granted = decide::grant(&config.auth, &matched, head).now_or_never();
+        let granted = decide::grant(&config.auth, &matched, head, || Some(())).now_or_never();
         let granted = granted.expect("with keys of its own nothing is waited for");
         granted.map_err(|denied| denied.refusal)
     });

@@ -195,9 +195,12 @@ impl Handshake {
         if let Some(reported) = admission.take_reported_address(self.peer, &head.headers)? {
             *address = Some(reported);
         }
+        let from = admission.client(self.peer, &head.headers);
+        admission.take_rate(from)?;
+        let place = || admission.wait_for_key(from);
         let grant = tokio::select! {
             biased;
-            grant = decide::grant(&self.state.config.auth, &matched, head) => {
+            grant = decide::grant(&self.state.config.auth, &matched, head, place) => {
                 grant.map_err(|denied| self.denied(denied))?
             }
             refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
