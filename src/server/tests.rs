@@ -63,6 +63,27 @@ async fn every_incorrect_request_gets_its_status_and_its_code() {
 }
 
 #[tokio::test]
+async fn the_answer_to_an_incorrect_handshake_says_what_is_wrong_and_what_to_tell_a_proxy() {
+    let rig = rig();
+    let correct = String::from_utf8(handshake("/open/a", &[])).unwrap();
+    let body = |header| correct.replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
+    for (request, words) in [
+        (correct.replace("HTTP/1.1", "HTTP/1.0"), "proxy_http_version 1.1"),
+        (correct.replace("Upgrade: websocket\r\n", ""), "proxy_set_header Upgrade"),
+        (correct.replace("Connection: Upgrade\r\n", ""), "proxy_set_header Connection"),
+        (correct.replace("Host:", "Hosts:"), "header Host"),
+        (correct.replace("Key:", "Keys:"), "Sec-WebSocket-Key"),
+        (correct.replace("13", "12"), "Sec-WebSocket-Version"),
+        (body("Content-Length: 5"), "Content-Length"),
+        (body("Content-Length: 5\r\nContent-Length: 6"), "in one way only"),
+    ] {
+        let answer = rig.ask(request.as_bytes()).await;
+        assert!([400, 426].contains(&answer.status()), "{words}");
+        assert!(answer.body.contains(words), "{words}: {}", answer.body);
+    }
+}
+
+#[tokio::test]
 async fn a_refusal_is_a_problem_document_and_then_the_connection_ends() {
     let rig = rig();
     let mut client = rig.connect().await;

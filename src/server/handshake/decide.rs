@@ -3,13 +3,14 @@
 
 use super::head::RequestHead;
 use crate::{
-    auth::{Auth, TokenError},
+    auth::{Auth, TokenError, TokenFault},
     channel::ChannelName,
     endpoint::{Access, Matched, Routes, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
 };
-use hyper::{Method, Version};
+use hyper::Method;
+use std::borrow::Cow;
 
 /// What a session may have.
 #[derive(Debug)]
@@ -23,31 +24,43 @@ pub(super) struct Grant {
 #[derive(Debug)]
 pub(super) struct Denied {
     pub(super) refusal: Refusal,
-    /// For the log: names a placeholder of the endpoint, never a value.
-    pub(super) cause: Option<String>,
+    /// For the log: says what is wrong with the token, or names a placeholder of the endpoint; never a value.
+    pub(super) cause: Option<Cow<'static, str>>,
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, cause: None }
+impl Denied {
+    const CONFLICT: Self = Self {
+        refusal: Refusal::TokenConflict,
+        cause: Some(Cow::Borrowed("the request has different tokens where auth.sources look")),
+    };
+    const MISSING: Self = Self {
+        refusal: Refusal::TokenMissing,
+        cause: Some(Cow::Borrowed("the request has no token where auth.sources look")),
+    };
+}
+
+impl From<TokenFault> for Denied {
+    fn from(fault: TokenFault) -> Self {
+        let refusal = match TokenError::from(fault) {
+            TokenError::Invalid => Refusal::TokenInvalid,
+            TokenError::Expired => Refusal::TokenExpired,
+            TokenError::KeyUnknown => Refusal::KeysUnavailable,
+        };
+        Self { refusal, cause: Some(fault.to_string().into()) }
     }
 }
 
 impl From<Unfilled> for Denied {
     fn from(unfilled: Unfilled) -> Self {
-        Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string()) }
+        Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string().into()) }
     }
 }
 
 /// Finds the endpoint that a request is for.
 ///
 /// # Errors
-/// [`Refusal::BadHandshake`] when it is not HTTP/1.1, [`Refusal::NotFound`],
-/// [`Refusal::MethodNotAllowed`].
+/// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`].
 pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Refusal> {
-    if request.version != Version::HTTP_11 {
-        return Err(Refusal::BadHandshake);
-    }
     let matched = routes.find(request.uri.path()).ok_or(Refusal::NotFound)?;
     if request.method != Method::GET {
         return Err(Refusal::MethodNotAllowed);
@@ -83,12 +96,8 @@ async fn identify<P>(
     auth: &Auth,
     request: &RequestHead,
     place: impl FnOnce() -> Option<P>,
-) -> Result<Identity, Refusal> {
-    let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
-    let token = found.ok_or(Refusal::TokenMissing)?;
-    auth.authenticate_within(token.expose(), place).await.map_err(|error| match error {
-        TokenError::Invalid => Refusal::TokenInvalid,
-        TokenError::Expired => Refusal::TokenExpired,
-        TokenError::KeyUnknown => Refusal::KeysUnavailable,
-    })
+) -> Result<Identity, Denied> {
+    let found = auth.find_token(request).map_err(|_conflict| Denied::CONFLICT)?;
+    let token = found.ok_or(Denied::MISSING)?;
+    Ok(auth.authenticate_within(token.expose(), place).await?)
 }

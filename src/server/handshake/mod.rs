@@ -15,7 +15,7 @@ mod upgrade;
 
 use super::{
     admission::{AddressPermit, Admitted, Arrival, Permit, UserPermit},
-    response,
+    response::{self, HandshakeFault},
     state::ServerState,
 };
 use crate::{
@@ -95,6 +95,7 @@ pub(super) async fn run(
         method: None,
         endpoint: None,
         upgrade: None,
+        fault: None,
     };
     match admission {
         Ok(admitted) => handshake.run(transport, admitted).await,
@@ -114,6 +115,8 @@ struct Handshake {
     method: Option<Method>,
     endpoint: Option<EndpointName>,
     upgrade: Option<Upgrade>,
+    /// What is wrong with it, where that is known in detail.
+    fault: Option<HandshakeFault>,
 }
 
 impl Handshake {
@@ -150,9 +153,10 @@ impl Handshake {
     ) -> Result<Recognised, NoSession> {
         let Received { head, early } = head::receive(transport, end).await?;
         self.method = Some(head.method.clone());
+        upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;
         let matched = decide::find(&self.state.routes, &head)?;
         self.endpoint = Some(Arc::clone(&matched.endpoint.name));
-        self.upgrade = Some(upgrade::check(&head)?);
+        self.upgrade = Some(upgrade::check(&head).map_err(|why| self.not_correct(why))?);
         if !origin::allowed(&self.state.config.server.allowed_origins, &head.headers) {
             return Err(Refusal::OriginNotAllowed.into());
         }
