@@ -6,9 +6,12 @@ use crate::{
     bus::Request,
     channel::ChannelName,
     config::{ListenAddress, OriginRule},
+    net::held_port::HeldPort,
 };
-use std::os::unix::fs::PermissionsExt as _;
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -297,7 +300,10 @@ async fn an_address_that_is_no_proxy_s_is_counted_as_it_is() {
 
 #[tokio::test]
 async fn a_draining_gateway_refuses_clients_that_wait_and_closes_its_listener() {
-    let mut rig = Rig::start(Redis::SaysNothing, |_| ());
+    let port = HeldPort::new().unwrap();
+    let mut rig = Rig::start(Redis::SaysNothing, |config| {
+        config.server.listen = ListenAddress::Tcp(port.address());
+    });
     let mut waiting = rig.connect().await;
     waiting.send(&handshake("/open/a", &[])).await;
     rig.wait_for_change(&Request::Subscribe(ChannelName::new("room:a"))).await;
