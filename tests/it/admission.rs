@@ -48,6 +48,27 @@ fn connections_above_max_connections_are_503_until_one_leaves() {
     until_admitted(&gateway, &request);
 }
 
+/// Three limits have one code, and no client is told which limits there are.
+#[test]
+fn the_log_names_the_limit_that_was_reached() {
+    for key in [
+        "max_connections",
+        "handshakes_per_second",
+        "max_connections_per_ip",
+        "max_sessions_per_user",
+    ] {
+        let (_redis, gateway) = start(&format!("server.{key}"), 1);
+        let request = forwarded("/ws/me", "203.0.113.7").bearer(&token::of("ann"));
+        let _clients: Vec<_> =
+            (0..3).map(|_| Client::try_open(gateway.address, &request)).collect();
+        let limit = format!("\"limit\":\"server.{key}\"");
+        let log = &gateway.process.stderr;
+        log.wait_for(&limit, |line| line.contains(&limit).then_some(()));
+        let lines = log.all().into_iter().filter(|line| line.contains("a limit is reached"));
+        assert_eq!(lines.count(), 1, "{key}");
+    }
+}
+
 #[test]
 fn connections_above_the_limit_of_an_address_are_429_and_others_are_not_concerned() {
     let (_redis, gateway) = start("server.max_connections_per_ip", 2);

@@ -23,7 +23,7 @@ pub(super) use pending::PendingPlace;
 pub(super) use refusals::RefusalPlace;
 pub(super) use users::UserPlace;
 
-use crate::{config::Server, reason::Refusal, shard::SessionHandle};
+use crate::{config::Server, log_throttle::CauseThrottle, reason::Refusal, shard::SessionHandle};
 use count::{Limit, LimitByKey};
 use hyper::HeaderMap;
 use ipnet::IpNet;
@@ -36,6 +36,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+use tracing::warn;
 use users::UserLimit;
 
 /// A connection's place for its address; `None` when addresses are not limited, or when a proxy has
@@ -55,6 +56,8 @@ pub(super) struct Admission {
     addresses: Option<LimitByKey<AddressKey>>,
     users: Option<UserLimit>,
     trusted_proxies: Vec<IpNet>,
+    /// Which limits were reached, for the log.
+    reached: Arc<CauseThrottle>,
 }
 
 /// A connection that was accepted.
@@ -92,6 +95,7 @@ impl Admission {
                 .max_sessions_per_user
                 .map(|limit| UserLimit::new(limit, server.on_user_limit)),
             trusted_proxies: server.trusted_proxies.clone(),
+            reached: Arc::default(),
         }
     }
 
@@ -110,8 +114,17 @@ impl Admission {
             users: server
                 .max_sessions_per_user
                 .map(|limit| UserLimit::with_limit(users, limit, server.on_user_limit)),
+            reached: Arc::clone(&self.reached),
             ..Self::new(server)
         }
+    }
+
+    /// A refusal for a limit of this key, which the log names: several have one code.
+    fn over(&self, key: &'static str, refusal: Refusal) -> Refusal {
+        if let Some(before) = self.reached.to_log(key, Instant::now()) {
+            warn!(limit = key, code = refusal.label(), before, "a limit is reached");
+        }
+        refusal
     }
 
     /// Counts a connection that was accepted. Waits for no client, see [`Refusals::place`].
@@ -128,11 +141,13 @@ impl Admission {
 
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
-        let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
+        let full = |key| move || self.over(key, Refusal::AtCapacity);
+        let connection = self.connections.take().ok_or_else(full("server.max_connections"))?;
         let permit = address.map(|address| self.take_address(address)).transpose()?.flatten();
         // Last: the place of a client that is cut off cannot be put back.
         let pending = self.pending.take(address.map(AddressKey::new), now);
-        Ok(Admitted { connection, pending: pending.ok_or(Refusal::AtCapacity)?, address: permit })
+        let pending = pending.ok_or_else(full("server.max_pending_handshakes"))?;
+        Ok(Admitted { connection, pending, address: permit })
     }
 
     /// Counts a complete request in the rate of handshakes.
@@ -141,7 +156,9 @@ impl Admission {
     /// [`Refusal::AtCapacity`].
     pub(super) fn take_rate(&self, client: Option<AddressKey>) -> Result<(), Refusal> {
         let Some(rate) = &self.rate else { return Ok(()) };
-        lock(rate).take(client, Instant::now()).then_some(()).ok_or(Refusal::AtCapacity)
+        let taken = lock(rate).take(client, Instant::now());
+        let over = || self.over("server.handshakes_per_second", Refusal::AtCapacity);
+        taken.then_some(()).ok_or_else(over)
     }
 
     /// Takes a place to wait for a key of the issuer; `None` when there is none for this client.
@@ -177,7 +194,8 @@ impl Admission {
 
     fn take_address(&self, address: IpAddr) -> Result<AddressPermit, Refusal> {
         let Some(addresses) = &self.addresses else { return Ok(None) };
-        addresses.take(AddressKey::new(address)).ok_or(Refusal::AddressLimit).map(Some)
+        let over = || self.over("server.max_connections_per_ip", Refusal::AddressLimit);
+        addresses.take(AddressKey::new(address)).ok_or_else(over).map(Some)
     }
 
     /// Counts a session for its user.
@@ -186,7 +204,8 @@ impl Admission {
     /// [`Refusal::UserLimit`].
     pub(super) fn take_user(&self, user: &Arc<str>) -> Result<UserPermit, Refusal> {
         let Some(users) = &self.users else { return Ok(None) };
-        users.take(user).ok_or(Refusal::UserLimit).map(Some)
+        let over = || self.over("server.max_sessions_per_user", Refusal::UserLimit);
+        users.take(user).ok_or_else(over).map(Some)
     }
 
     /// A session has opened for which this was taken. It may cost its user the oldest other one.
