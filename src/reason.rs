@@ -34,6 +34,8 @@ pub enum CloseReason {
     SlowConsumer,
     Gap,
     Reconfigured,
+    /// A newer session of the same user took its place (`server.on_user_limit`).
+    Replaced,
     /// Redis no longer permits the gateway one of the session's channels.
     ChannelRefused,
 }
@@ -73,6 +75,7 @@ impl CloseReason {
             Self::SlowConsumer => 4008,
             Self::Gap => 4009,
             Self::Reconfigured => 4010,
+            Self::Replaced => 4011,
             Self::ChannelRefused => 4012,
         })
     }

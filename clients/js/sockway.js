@@ -38,6 +38,7 @@ export const AFTER_CLOSE = Object.freeze({
   4008: "now",
   4009: "now",
   4010: "soon",
+  4011: "stop",
   4012: "backoff",
 });
 

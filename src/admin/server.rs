@@ -29,7 +29,7 @@ use tracing::{debug, warn};
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.
-const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection is asked to end after this long, so that clients that do not read what they asked
 /// for cannot use up the connections.

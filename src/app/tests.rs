@@ -1,7 +1,7 @@
 //! The gateway as a whole: bound as a whole, ended as a whole, whatever part of it dies.
 
 use super::*;
-use crate::{shard::Shard, testing};
+use crate::{net::held_port::HeldPort, shard::Shard, testing};
 use std::{
     io::{Read as _, Write as _},
     net::TcpStream as StdStream,
@@ -16,14 +16,21 @@ const DEADLINE: Duration = Duration::from_secs(20);
 impl Gateway {
     /// One on free ports, whose Redis is not there.
     pub(crate) fn for_tests(shards: usize) -> Self {
+        let any = SocketAddr::from(([127, 0, 0, 1], 0));
+        Self::at(shards, any, any)
+    }
+
+    fn at(shards: usize, public: SocketAddr, admin: SocketAddr) -> Self {
         let text = r#"
-            server = { listen = "127.0.0.1:0", shards = SHARDS, max_connections = 10 }
-            admin = { listen = "127.0.0.1:0" }
+            server = { listen = "PUBLIC", shards = SHARDS, max_connections = 10 }
+            admin = { listen = "ADMIN" }
             redis = { url = "redis://127.0.0.1:1/0" }
             shutdown = { spread = "100ms", timeout = "10s" }
             endpoint = [{ name = "all", path = "/ws", channels = ["all"], auth = "none" }]
         "#;
         let text = text.replace("SHARDS", &shards.to_string());
+        let text = text.replace("PUBLIC", &public.to_string());
+        let text = text.replace("ADMIN", &admin.to_string());
         Self::bind(testing::config(&text)).expect("free ports")
     }
 
@@ -49,8 +56,9 @@ fn gateway() -> Gateway {
 #[tokio::test]
 async fn both_ports_are_bound_before_anything_is_served_and_free_after_the_end() {
     for shards in [1, 2] {
-        let gateway = Gateway::for_tests(shards);
-        let addresses = [gateway.address().unwrap(), gateway.admin_address()];
+        let ports = [(); 2].map(|()| HeldPort::new().unwrap());
+        let addresses = [ports[0].address(), ports[1].address()];
+        let gateway = Gateway::at(shards, addresses[0], addresses[1]);
         for address in addresses {
             TcpStream::connect(address).await.expect("bound");
         }

@@ -8,7 +8,7 @@
 //! cannot do that is promised here.
 
 use super::{
-    Algorithm, KeyError, KeySet, KeySource, TokenError, claims::Members, jwks::Lookup,
+    Algorithm, KeyError, KeySet, KeySource, TokenFault, claims::Members, jwks::Lookup,
     verifying_key::VerifyingKey,
 };
 use crate::identity::Identity;
@@ -84,62 +84,72 @@ impl JwtVerifier {
         same.then(|| Self { settings: self.settings.clone(), keys: Keys::Issuer(Arc::clone(keys)) })
     }
 
-    /// Verifies a token and returns its identity. `exp` is checked last, so that [`TokenError::Expired`]
+    /// Verifies a token and returns its identity. `exp` is checked last, so that [`TokenFault::Expired`]
     /// is only said of tokens that were once right.
-    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
+    pub(super) fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenFault> {
         let claims = self.verified_claims(token)?;
-        let identity = self.identity(claims, now).ok_or(TokenError::Invalid)?;
+        let identity = self.identity(claims, now)?;
         match identity.expires {
             Some(expires) if now < expires => Ok(identity),
-            _ => Err(TokenError::Expired),
+            _ => Err(TokenFault::Expired),
         }
     }
 
     /// The claims, when the signature is right.
-    fn verified_claims(&self, token: &str) -> Result<Members, TokenError> {
-        let parts = Parts::of(token).ok_or(TokenError::Invalid)?;
-        let algorithm = self.algorithm(&parts.header).ok_or(TokenError::Invalid)?;
+    fn verified_claims(&self, token: &str) -> Result<Members, TokenFault> {
+        let parts = Parts::of(token)?;
+        let algorithm = self.algorithm(&parts.header)?;
         let verifies = |key: &VerifyingKey| {
             key.verify_signature(algorithm, parts.message.as_bytes(), &parts.signature)
         };
         let verified = match &self.keys {
             Keys::Own(key) => verifies(key),
             Keys::Issuer(keys) => {
-                let kid = parts.header.key_id().ok_or(TokenError::Invalid)?;
+                let kid = parts.header.key_id().ok_or(TokenFault::Header)?;
                 match keys.with_key(kid, algorithm, verifies) {
                     Lookup::Found(verified) => verified,
-                    Lookup::Unknown => return Err(TokenError::KeyUnknown),
-                    Lookup::RuledOut => false,
+                    Lookup::Unknown => return Err(TokenFault::KeyUnknown),
+                    Lookup::RuledOut => return Err(TokenFault::NoFittingKey),
                 }
             }
         };
-        let claims = if verified { Members::decode(parts.claims) } else { None };
-        claims.ok_or(TokenError::Invalid)
+        if !verified {
+            return Err(TokenFault::Signature);
+        }
+        Members::decode(parts.claims).ok_or(TokenFault::Claims)
     }
 
     /// The algorithm that a header asks for, when it is one of ours.
-    fn algorithm(&self, header: &Members) -> Option<Algorithm> {
+    fn algorithm(&self, header: &Members) -> Result<Algorithm, TokenFault> {
         // `crit` lists extensions that must be understood, and we understand none.
         if header.has("crit") {
-            return None;
+            return Err(TokenFault::Header);
         }
-        let algorithm = Algorithm::from_alg(header.text("alg")?)?;
-        self.settings.algorithms.contains(&algorithm).then_some(algorithm)
+        let algorithm = header.text("alg").and_then(Algorithm::from_alg);
+        let ours = algorithm.filter(|one| self.settings.algorithms.contains(one));
+        ours.ok_or(TokenFault::Algorithm)
     }
 
-    fn identity(&self, claims: Members, now: SystemTime) -> Option<Identity> {
+    fn identity(&self, claims: Members, now: SystemTime) -> Result<Identity, TokenFault> {
         let settings = &self.settings;
-        let expires = claims.date("exp")??.checked_add(settings.leeway)?;
+        let expires = claims.date("exp").flatten().ok_or(TokenFault::ExpiryMalformed)?;
+        let expires = expires.checked_add(settings.leeway).ok_or(TokenFault::ExpiryMalformed)?;
         let too_early = |begins: SystemTime| {
             begins.duration_since(now).is_ok_and(|wait| wait > settings.leeway)
         };
-        let accepted = !claims.date("nbf")?.is_some_and(too_early)
-            && claims.is_from(&settings.issuer)
-            && claims.is_for(&settings.audience);
-        let user = claims.user(&settings.user_claim)?;
+        if claims.date("nbf").ok_or(TokenFault::BeginMalformed)?.is_some_and(too_early) {
+            return Err(TokenFault::TooEarly);
+        }
+        if !claims.is_from(&settings.issuer) {
+            return Err(TokenFault::Issuer);
+        }
+        if !claims.is_for(&settings.audience) {
+            return Err(TokenFault::Audience);
+        }
+        let user = claims.user(&settings.user_claim).ok_or(TokenFault::User)?;
         let token_id = claims.token_id();
         let claims = claims.into_claims();
-        accepted.then_some(Identity {
+        Ok(Identity {
             user,
             claims,
             token_id,
@@ -161,11 +171,12 @@ struct Parts<'a> {
 }
 
 impl<'a> Parts<'a> {
-    fn of(token: &'a str) -> Option<Self> {
-        let (message, signature) = token.rsplit_once('.')?;
-        let (header, claims) = message.split_once('.')?;
-        let signature = URL_SAFE_NO_PAD.decode(signature).ok()?;
-        Some(Self { header: Members::decode(header)?, claims, message, signature })
+    fn of(token: &'a str) -> Result<Self, TokenFault> {
+        let (message, signature) = token.rsplit_once('.').ok_or(TokenFault::NotJwt)?;
+        let (header, claims) = message.split_once('.').ok_or(TokenFault::NotJwt)?;
+        let signature = URL_SAFE_NO_PAD.decode(signature).map_err(|_| TokenFault::NotJwt)?;
+        let header = Members::decode(header).ok_or(TokenFault::Header)?;
+        Ok(Self { header, claims, message, signature })
     }
 }
 

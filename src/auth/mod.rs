@@ -3,6 +3,7 @@
 mod algorithm;
 mod bearer;
 mod claims;
+mod fault;
 mod jwks;
 mod jwt;
 mod keys;
@@ -16,6 +17,7 @@ mod tests;
 
 pub use algorithm::Algorithm;
 pub use bearer::Source;
+pub use fault::TokenFault;
 pub use jwks::{
     FetchError, FetchKeysError, JwksError, JwksRefresher, JwksUrl, JwksUrlError, KeySet,
     SkippedKey, fetch_keys_once,
@@ -110,17 +112,34 @@ impl Auth {
     /// # Errors
     /// As [`Auth::verify`]; [`TokenError::KeyUnknown`] only when the issuer could not be asked.
     pub async fn authenticate(&self, token: &str) -> Result<Identity, TokenError> {
-        let verify = || self.verify(token, SystemTime::now());
+        Ok(self.authenticate_within(token, || Some(())).await?)
+    }
+
+    /// [`Auth::authenticate`] for those of whom not all may wait: `place` is asked before this waits, and
+    /// what it gives is kept meanwhile. Cancel-safe.
+    ///
+    /// # Errors
+    /// In full; [`TokenFault::TooManyWait`] when it would have to wait and has no place.
+    pub async fn authenticate_within<P>(
+        &self,
+        token: &str,
+        place: impl FnOnce() -> Option<P>,
+    ) -> Result<Identity, TokenFault> {
+        let verify = || self.check(token, SystemTime::now());
         let first = verify();
-        let (Err(TokenError::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {
+        let (Err(TokenFault::KeyUnknown), Some(keys)) = (&first, self.key_set()) else {
             return first;
         };
         let fetch = keys.request_fetch().unwrap_or(0);
+        let waits = keys.ended() < fetch;
+        let _place = if waits { Some(place().ok_or(TokenFault::TooManyWait)?) } else { None };
         loop {
             let ended = keys.ended();
             match verify() {
-                Err(TokenError::KeyUnknown) if ended < fetch => keys.ended_after(ended).await,
-                Err(TokenError::KeyUnknown) if keys.is_fresh() => return Err(TokenError::Invalid),
+                Err(TokenFault::KeyUnknown) if ended < fetch => keys.ended_after(ended).await,
+                Err(TokenFault::KeyUnknown) if keys.is_fresh() => {
+                    return Err(TokenFault::NoSuchKey);
+                }
                 verified => return verified,
             }
         }
@@ -132,13 +151,17 @@ impl Auth {
     /// [`TokenError::Expired`] when everything but the time is right, [`TokenError::KeyUnknown`] when
     /// the issuer's key is not here (yet), else [`TokenError::Invalid`].
     pub fn verify(&self, token: &str, now: SystemTime) -> Result<Identity, TokenError> {
+        Ok(self.check(token, now)?)
+    }
+
+    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenFault> {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
-            return Err(TokenError::Invalid);
+            return Err(TokenFault::Size);
         }
         let verified = match (self.tokens.find(token), &self.jwt) {
             (Some(identity), _) => Ok(identity),
             (None, Some(jwt)) => jwt.verify(token, now),
-            (None, None) => Err(TokenError::Invalid),
+            (None, None) => Err(TokenFault::NotListed),
         };
         let fingerprint = Some(TokenFingerprint::of(token));
         verified.map(|identity| Identity { fingerprint, ..identity })

@@ -46,6 +46,21 @@ pub(super) fn unix_path(path: &str) -> Result<PathBuf, String> {
     Ok(path.into())
 }
 
+/// The mode of a socket's file: `"0660"`, in octal. To connect is to write.
+pub(super) fn socket_mode(text: &str) -> Result<u32, &'static str> {
+    let digits = text.strip_prefix('0').filter(|digits| digits.len() == 3).unwrap_or(text);
+    let is_octal = digits.len() == 3 && digits.bytes().all(|byte| (b'0'..=b'7').contains(&byte));
+    let mode = u32::from_str_radix(digits, 8).ok().filter(|_| is_octal);
+    match mode
+        .ok_or("must be rights in octal such as \"0660\", without setuid, setgid and sticky")?
+    {
+        mode if mode & 0o222 == 0 => {
+            Err("lets nobody connect, for which a socket must be writable")
+        }
+        mode => Ok(mode),
+    }
+}
+
 /// Whether two listeners would claim the same port.
 pub(super) fn collide(public: &ListenAddress, admin: SocketAddr) -> bool {
     let ListenAddress::Tcp(public) = public else { return false };

@@ -57,6 +57,8 @@ pub struct Config {
 #[derive(Debug, Clone)]
 pub struct Server {
     pub listen: ListenAddress,
+    /// Of the file of a unix socket.
+    pub socket_mode: u32,
     /// Threads that own sessions; `shards = 0` is resolved to the number of cores here.
     pub shards: NonZeroUsize,
     /// Of memory, that each shard may fall behind Redis.
@@ -69,11 +71,21 @@ pub struct Server {
     /// `None`: no limit.
     pub max_connections_per_ip: Option<NonZeroUsize>,
     pub max_sessions_per_user: Option<NonZeroUsize>,
+    pub on_user_limit: OnUserLimit,
     pub handshakes_per_second: Option<NonZeroUsize>,
     pub allowed_origins: Vec<OriginRule>,
     pub trusted_proxies: Vec<IpNet>,
     /// `None`: plain TCP.
     pub tls: Option<Tls>,
+}
+
+/// What becomes of a user's session beyond `max_sessions_per_user`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OnUserLimit {
+    /// It is refused.
+    Refuse,
+    /// The user's oldest session is closed for it: that may be one whose network is gone.
+    Replace,
 }
 
 /// Where the public port listens.

@@ -13,6 +13,7 @@ use std::collections::{BTreeMap, BTreeSet};
 /// to Redis is made from them, but for its password, which is the next dial's. Every other key takes effect with a reload.
 const NEEDS_RESTART: &[&str] = &[
     "server.listen",
+    "server.socket_mode",
     "server.shards",
     "server.ring_bytes",
     "server.max_queue_memory",

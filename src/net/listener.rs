@@ -7,10 +7,11 @@ use super::Transport;
 use rustls::ServerConfig;
 use socket2::{Domain, SockAddr, Socket, Type};
 use std::{
-    fs, io,
+    fs::{self, Permissions},
+    io,
     net::{IpAddr, SocketAddr, TcpStream},
     os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _},
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
     },
     path::{Path, PathBuf},
@@ -50,16 +51,18 @@ impl Listener {
         Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
     }
 
-    /// Listens on a unix socket at this path; the file of a process that is gone is replaced. Must
-    /// be called within a Tokio runtime.
+    /// Listens on a unix socket at this path, with this mode whatever the umask is; the file of a process
+    /// that is gone is replaced. Must be called within a Tokio runtime.
     ///
     /// # Errors
     /// When a process listens there, the file is no socket, or the path is not allowed.
-    pub fn unix(path: &Path) -> io::Result<Self> {
+    pub fn unix(path: &Path, mode: u32) -> io::Result<Self> {
         remove_stale(path)?;
         let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
         socket.bind(&SockAddr::unix(path)?)?;
         let file = SocketFile::new(path)?;
+        // Before it listens: until then nobody can connect, whatever the umask has allowed.
+        fs::set_permissions(path, Permissions::from_mode(mode))?;
         listen(&socket)?;
         Ok(Self::Unix(UnixListener::from_std(socket.into())?, file))
     }

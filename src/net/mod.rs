@@ -3,6 +3,9 @@
 //! Knows nothing of HTTP, Redis, sessions or the configuration: it is told an address, a path, or
 //! how to do TLS. Nothing here blocks, and a connection keeps no buffer while nothing comes.
 
+#[cfg(test)]
+#[path = "../../tests/it/rig/port.rs"]
+pub(crate) mod held_port;
 mod listener;
 mod outstanding;
 mod tls;

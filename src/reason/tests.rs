@@ -17,7 +17,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
         "bye peer_gone unexpected_message protocol_error invalid_utf8 rate_limited \
          message_too_big internal_error restarting token_missing token_invalid token_expired \
          revoked forbidden ping_timeout write_timeout slow_consumer gap reconfigured \
-         channel_refused",
+         replaced channel_refused",
     );
     assert_labels(
         Refusal::ALL,

@@ -71,10 +71,13 @@ fn failed_alone(error: &io::Error) -> bool {
 /// Counts a connection and gives it to a shard, to be let in or refused there.
 async fn hand_over(state: Arc<ServerState>, shard: &ShardHandle, accepted: Accepted) {
     let arrival = state.admission.arrive(accepted.peer()).await;
+    let home = shard.clone();
     let work = move |shard: &Shard| {
         let tls = state.config.server.tls.as_ref().map(Tls::config);
         match accepted.into_transport(tls) {
-            Ok(transport) => shard.spawn(handshake::run(state, shard.clone(), transport, arrival)),
+            Ok(transport) => {
+                shard.spawn(handshake::run(state, shard.clone(), home, transport, arrival));
+            }
             Err(e) => debug!(error = %e, "a connection broke before its handshake"),
         }
     };

@@ -59,7 +59,7 @@ impl PublicServer {
     ) -> io::Result<Self> {
         let listener = match &config.server.listen {
             ListenAddress::Tcp(address) => Listener::tcp(*address),
-            ListenAddress::Unix(path) => Listener::unix(path),
+            ListenAddress::Unix(path) => Listener::unix(path, config.server.socket_mode),
         }?;
         let state = ServerState::new(config, metrics, phase);
         Ok(Self { listener, handle: ServerHandle::new(state), shards })

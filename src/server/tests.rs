@@ -6,8 +6,12 @@ use crate::{
     bus::Request,
     channel::ChannelName,
     config::{ListenAddress, OriginRule},
+    net::held_port::HeldPort,
 };
-use std::time::{Duration, Instant};
+use std::{
+    os::unix::fs::PermissionsExt as _,
+    time::{Duration, Instant},
+};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,
@@ -58,6 +62,27 @@ async fn every_incorrect_request_gets_its_status_and_its_code() {
         let answer = rig.ask(request.as_bytes()).await;
         let line = request.lines().next().unwrap_or_default();
         assert_eq!((answer.status(), &*answer.code()), (status, code), "{line:.60}");
+    }
+}
+
+#[tokio::test]
+async fn the_answer_to_an_incorrect_handshake_says_what_is_wrong_and_what_to_tell_a_proxy() {
+    let rig = rig();
+    let correct = String::from_utf8(handshake("/open/a", &[])).unwrap();
+    let body = |header| correct.replace("\r\n\r\n", &format!("\r\n{header}\r\n\r\n"));
+    for (request, words) in [
+        (correct.replace("HTTP/1.1", "HTTP/1.0"), "proxy_http_version 1.1"),
+        (correct.replace("Upgrade: websocket\r\n", ""), "proxy_set_header Upgrade"),
+        (correct.replace("Connection: Upgrade\r\n", ""), "proxy_set_header Connection"),
+        (correct.replace("Host:", "Hosts:"), "header Host"),
+        (correct.replace("Key:", "Keys:"), "Sec-WebSocket-Key"),
+        (correct.replace("13", "12"), "Sec-WebSocket-Version"),
+        (body("Content-Length: 5"), "Content-Length"),
+        (body("Content-Length: 5\r\nContent-Length: 6"), "in one way only"),
+    ] {
+        let answer = rig.ask(request.as_bytes()).await;
+        assert!([400, 426].contains(&answer.status()), "{words}");
+        assert!(answer.body.contains(words), "{words}: {}", answer.body);
     }
 }
 
@@ -275,7 +300,10 @@ async fn an_address_that_is_no_proxy_s_is_counted_as_it_is() {
 
 #[tokio::test]
 async fn a_draining_gateway_refuses_clients_that_wait_and_closes_its_listener() {
-    let mut rig = Rig::start(Redis::SaysNothing, |_| ());
+    let port = HeldPort::new().unwrap();
+    let mut rig = Rig::start(Redis::SaysNothing, |config| {
+        config.server.listen = ListenAddress::Tcp(port.address());
+    });
     let mut waiting = rig.connect().await;
     waiting.send(&handshake("/open/a", &[])).await;
     rig.wait_for_change(&Request::Subscribe(ChannelName::new("room:a"))).await;
@@ -340,8 +368,10 @@ async fn a_unix_socket_serves_and_is_gone_at_the_end() {
     let path = directory.path().join("ws.sock");
     let mut rig = Rig::start(Redis::Confirms, |config| {
         config.server.listen = ListenAddress::Unix(path.clone());
+        config.server.socket_mode = 0o606;
     });
     assert_eq!(rig.address, None);
+    assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o7777, 0o606);
     let mut client = UnixStream::connect(&path).await.unwrap();
     client.write_all(&handshake("/open/a", &[])).await.unwrap();
     let mut status = [0; 12];

@@ -48,11 +48,16 @@ mod tls_tests;
 mod wheel;
 
 pub use busiest::Busy;
-pub use session::SessionSpec;
+pub use session::{SessionName, SessionSpec};
 pub use subscription::Subscription;
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
-use crate::{channel::ChannelName, config::Config, metrics::ShardMetrics, reason::Refusal};
+use crate::{
+    channel::ChannelName,
+    config::Config,
+    metrics::ShardMetrics,
+    reason::{CloseReason, Refusal},
+};
 use futures_util::FutureExt as _;
 use registry::Registry;
 use std::{rc::Rc, sync::Arc, time::Duration};
@@ -70,6 +75,8 @@ pub enum ShardCommand {
     Drain { spread: Duration },
     /// Go on with this configuration, and close the sessions that it concerns.
     Reload(Arc<Config>),
+    /// Close this session, if it is still there.
+    Close { session: SessionName, reason: CloseReason },
     /// Say which channels have the most sessions here.
     Busiest { prefix: String, limit: usize, reply: oneshot::Sender<Vec<Busy>> },
 }
@@ -93,6 +100,25 @@ impl ShardHandle {
     /// by the task that awaits [`ShardThread::ended`].
     pub fn tell(&self, command: ShardCommand) {
         drop(self.commands.send(command));
+    }
+}
+
+/// What other threads hold of a session: enough to close it.
+pub struct SessionHandle {
+    shard: ShardHandle,
+    name: SessionName,
+}
+
+impl SessionHandle {
+    /// A session of this name on the shard of this handle.
+    #[must_use]
+    pub fn new(shard: ShardHandle, name: SessionName) -> Self {
+        Self { shard, name }
+    }
+
+    /// Has the session closed. One that has ended already takes no notice.
+    pub fn close(self, reason: CloseReason) {
+        self.shard.tell(ShardCommand::Close { session: self.name, reason });
     }
 }
 

@@ -2,7 +2,7 @@
 
 use super::{
     registry::{Registered, Registry},
-    session::{SessionId, SessionSpec},
+    session::{SessionId, SessionName, SessionSpec},
     task::SessionTask,
 };
 use crate::{channel::ChannelName, net::Transport, reason::Refusal};
@@ -64,6 +64,17 @@ impl<P: Unpin + 'static> PendingSession<P> {
     #[must_use]
     pub fn id(&self) -> SessionId {
         self.session.id
+    }
+
+    /// Which session of this shard it is.
+    #[must_use]
+    pub fn name(&self) -> SessionName {
+        self.session.name()
+    }
+
+    /// What is dropped when the session has ended.
+    pub fn permit(&mut self) -> &mut P {
+        &mut self.permit
     }
 
     /// Runs the session over its transport. `early` is what the client sent behind its request.

@@ -171,6 +171,7 @@ async fn take_commands(
             ShardCommand::Run(job) => job(&shard),
             ShardCommand::Drain { spread } => shard.registry.drain(spread),
             ShardCommand::Reload(config) => shard.registry.reload(config),
+            ShardCommand::Close { session, reason } => shard.registry.close(session, reason),
             ShardCommand::Busiest { prefix, limit, reply } => {
                 let registry = Rc::clone(&shard.registry);
                 tokio::task::spawn_local(find_busiest(registry, prefix, limit, reply));

@@ -1,10 +1,7 @@
 //! Private `redis-server` children for tests.
 
-#[path = "../../tests/it/rig/port.rs"]
-mod port;
-
 use crate::config;
-pub(super) use port::HeldPort;
+pub(super) use crate::net::held_port::HeldPort;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Write},

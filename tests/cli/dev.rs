@@ -6,6 +6,7 @@ use std::{
     fs,
     io::{Read, Write},
     net::TcpStream,
+    path::Path,
     process::Command,
 };
 use tempfile::TempDir;
@@ -38,20 +39,35 @@ impl Dev {
         self.printed("-p").parse().unwrap()
     }
 
+    /// The process id of the private Redis, by its own INFO.
+    fn redis_process(&self) -> String {
+        let info = self.ask_redis("INFO server\r\nQUIT\r\n");
+        let id = info.lines().find_map(|line| line.strip_prefix("process_id:"));
+        id.expect("INFO names it").trim().to_owned()
+    }
+
     /// Publishes; returns how many subscribers received it.
     fn publish(&self, channel: &str, message: &str) -> String {
-        let mut redis = TcpStream::connect(("127.0.0.1", self.redis_port())).unwrap();
-        redis.set_read_timeout(Some(DEADLINE)).unwrap();
         let words =
             ["PUBLISH", channel, message].map(|word| format!("${}\r\n{word}\r\n", word.len()));
-        write!(redis, "*3\r\n{}QUIT\r\n", words.concat()).unwrap();
-        let mut answer = String::new();
-        redis.read_to_string(&mut answer).unwrap();
+        let answer = self.ask_redis(&format!("*3\r\n{}QUIT\r\n", words.concat()));
         answer.lines().next().unwrap().to_owned()
     }
 
-    fn assert_nothing_is_left(&self, redis_port: u16) {
-        wait_for("Redis is gone", || TcpStream::connect(("127.0.0.1", redis_port)).err());
+    /// Sends commands, of which the last is QUIT; returns all that comes back.
+    fn ask_redis(&self, commands: &str) -> String {
+        let mut redis = TcpStream::connect(("127.0.0.1", self.redis_port())).unwrap();
+        redis.set_read_timeout(Some(DEADLINE)).unwrap();
+        redis.write_all(commands.as_bytes()).unwrap();
+        let mut answer = String::new();
+        redis.read_to_string(&mut answer).unwrap();
+        answer
+    }
+
+    /// … of its files and of its Redis, which is asked for by its process: its port may be another's now.
+    fn assert_nothing_is_left(&self, redis: &str) {
+        let process = Path::new("/proc").join(redis);
+        wait_for("Redis is gone", || (!process.exists()).then_some(()));
         wait_for("its directory is gone", || {
             fs::read_dir(self.scratch.path()).unwrap().next().is_none().then_some(())
         });
@@ -68,8 +84,7 @@ fn listen(arguments: &[&str]) -> Sockway {
 #[test]
 fn what_dev_prints_makes_a_message_arrive_and_nothing_is_left_of_it() {
     let mut dev = Dev::start();
-    let (url, token, redis_port) =
-        (dev.printed("WebSocket"), dev.printed("token"), dev.redis_port());
+    let (url, token, redis) = (dev.printed("WebSocket"), dev.printed("token"), dev.redis_process());
     let (plain, query) = url.split_once('?').unwrap();
     assert_eq!(query, format!("token={token}"));
 
@@ -89,7 +104,7 @@ fn what_dev_prints_makes_a_message_arrive_and_nothing_is_left_of_it() {
         assert_eq!(listener.exit_status(), Some(1));
         assert!(listener.has_noted("closed: 1012 restarting"));
     }
-    dev.assert_nothing_is_left(redis_port);
+    dev.assert_nothing_is_left(&redis);
 }
 
 #[test]
@@ -97,20 +112,19 @@ fn nothing_is_left_when_the_terminal_goes_or_dev_is_killed() {
     for (signal, status) in [(Signal::TERM, Some(0)), (Signal::HUP, Some(0)), (Signal::KILL, None)]
     {
         let mut dev = Dev::start();
-        let redis_port = dev.redis_port();
+        let redis = dev.redis_process();
         dev.process.signal(signal);
         assert_eq!(dev.process.exit_status(), status, "{signal:?}");
-        dev.assert_nothing_is_left(redis_port);
+        dev.assert_nothing_is_left(&redis);
     }
 }
 
 #[test]
 fn dev_ends_with_1_when_its_redis_ends() {
     let mut dev = Dev::start();
-    let redis_port = dev.redis_port();
-    let mut redis = TcpStream::connect(("127.0.0.1", redis_port)).unwrap();
-    redis.write_all(b"SHUTDOWN NOSAVE\r\n").unwrap();
+    let redis = dev.redis_process();
+    dev.ask_redis("SHUTDOWN NOSAVE\r\n");
     assert_eq!(dev.process.exit_status(), Some(1));
     assert!(dev.process.has_noted("the private redis-server has ended"));
-    dev.assert_nothing_is_left(redis_port);
+    dev.assert_nothing_is_left(&redis);
 }

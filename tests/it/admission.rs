@@ -1,12 +1,22 @@
 //! Connection limits: a client over a limit still gets an answer, and a freed place can be taken.
 
 use crate::rig::{
-    Client, Gateway, Redis, Request, Settings, http,
+    Client, Frame, Gateway, Redis, Request, Settings, http,
     settings::{notifications, rooms},
     token,
     wait::until,
 };
-use std::{io::Write as _, thread};
+use std::{
+    collections::VecDeque,
+    io::Write as _,
+    net::{Ipv4Addr, SocketAddr, TcpStream},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
 
 fn start(key: &str, limit: i64) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -36,6 +46,27 @@ fn connections_above_max_connections_are_503_until_one_leaves() {
     assert_eq!(gateway.admin("/livez").status, 200);
     drop(clients);
     until_admitted(&gateway, &request);
+}
+
+/// Three limits have one code, and no client is told which limits there are.
+#[test]
+fn the_log_names_the_limit_that_was_reached() {
+    for key in [
+        "max_connections",
+        "handshakes_per_second",
+        "max_connections_per_ip",
+        "max_sessions_per_user",
+    ] {
+        let (_redis, gateway) = start(&format!("server.{key}"), 1);
+        let request = forwarded("/ws/me", "203.0.113.7").bearer(&token::of("ann"));
+        let _clients: Vec<_> =
+            (0..3).map(|_| Client::try_open(gateway.address, &request)).collect();
+        let limit = format!("\"limit\":\"server.{key}\"");
+        let log = &gateway.process.stderr;
+        log.wait_for(&limit, |line| line.contains(&limit).then_some(()));
+        let lines = log.all().into_iter().filter(|line| line.contains("a limit is reached"));
+        assert_eq!(lines.count(), 1, "{key}");
+    }
 }
 
 #[test]
@@ -72,6 +103,55 @@ fn sessions_above_the_limit_of_a_user_are_429_until_one_leaves() {
     gateway.open_as("bob", "/ws/me");
     drop(clients);
     until_admitted(&gateway, &ann);
+}
+
+/// With "replace" a user has his place though the network of another session of his swallows everything.
+#[test]
+fn a_session_that_nobody_answers_for_keeps_its_user_out_no_longer_on_whichever_shard() {
+    const SHARDS: usize = 4;
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.shards", SHARDS as i64)
+        .set("server.max_sessions_per_user", 1)
+        .set("server.on_user_limit", "replace")
+        .endpoint(notifications());
+    let gateway = Gateway::start(&settings);
+    let ann = Request::upgrade("/ws/me").bearer(&token::of("ann"));
+    let bob = gateway.open_as("bob", "/ws/me");
+    // Never read and never closed: to the gateway, a client whose network is gone.
+    let mut dead = vec![Client::open(gateway.address, &ann)];
+    let began = Instant::now();
+    for _ in 0..2 * SHARDS {
+        dead.push(Client::open(gateway.address, &ann));
+    }
+    let took = began.elapsed();
+    assert!(took < Duration::from_secs(5), "it waited for the dead: {took:?}");
+    let mut newest = dead.pop().expect("it was opened");
+    for mut replaced in dead {
+        assert_eq!(replaced.event(), Frame::Close(4011, "replaced".to_owned()));
+    }
+    redis.publish("user:ann", "for the living");
+    assert_eq!(newest.text(), "for the living");
+    let count = "sockway_sessions_closed_total{endpoint=\"notifications\",reason=\"replaced\"}";
+    gateway.wait_metric(count, (2 * SHARDS) as f64);
+    assert_eq!(gateway.metrics().get("sockway_sessions{endpoint=\"notifications\"}"), 2.0);
+    drop(bob);
+}
+
+#[test]
+fn a_handshake_that_is_refused_costs_its_user_no_session() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.max_sessions_per_user", 1)
+        .set("server.on_user_limit", "replace")
+        .endpoint(notifications())
+        .endpoint(rooms().set("auth", "required").set("channels", vec!["{claim.room}"]));
+    let gateway = Gateway::start(&settings);
+    let mut ann = gateway.open_as("ann", "/ws/me");
+    let refused = Request::upgrade("/ws/rooms/1").bearer(&token::of("ann"));
+    gateway.send(&refused).assert_refused(403, "claim_missing");
+    redis.publish("user:ann", "still here");
+    assert_eq!(ann.text(), "still here");
 }
 
 /// An upgrade that a proxy forwards for this address.
@@ -118,9 +198,9 @@ fn end_somehow(gateway: &Gateway, number: usize) {
         4 => drop(gateway.send(&from("/ws/me"))),
         5 => drop(gateway.send(&from("/ws/me").bearer("garbage"))),
         6 => drop(gateway.send(&from("/nowhere"))),
-        7 => drop(std::net::TcpStream::connect(gateway.address)),
+        7 => drop(TcpStream::connect(gateway.address)),
         _ => {
-            let mut half = std::net::TcpStream::connect(gateway.address).expect("a connection");
+            let mut half = TcpStream::connect(gateway.address).expect("a connection");
             let request = from("/ws/me").bearer(&token).encode();
             half.write_all(&request[..request.len() - 3]).expect("taken");
         }
@@ -191,4 +271,67 @@ fn clients_that_never_finish_their_request_do_not_keep_others_out() {
     let gateway = Gateway::start(&settings);
     let _silent: Vec<_> = (0..20).map(|_| http::connect(gateway.address)).collect();
     until_admitted(&gateway, &Request::upgrade("/ws/rooms/1"));
+}
+
+/// A stranger who connects as fast as it can and says nothing, until dropped.
+struct Flood {
+    ended: Arc<AtomicBool>,
+    threads: Vec<thread::JoinHandle<()>>,
+}
+
+impl Flood {
+    fn start(address: SocketAddr) -> Self {
+        const OPEN: usize = 64;
+        let ended = Arc::new(AtomicBool::new(false));
+        let flood = move |ended: Arc<AtomicBool>| {
+            let mut open = VecDeque::new();
+            while !ended.load(Ordering::Relaxed) {
+                open.extend(TcpStream::connect(address).ok());
+                if open.len() > OPEN {
+                    open.pop_front();
+                }
+            }
+        };
+        let threads = (0..2).map(|_| {
+            let ended = Arc::clone(&ended);
+            thread::spawn(move || flood(ended))
+        });
+        Self { threads: threads.collect(), ended }
+    }
+}
+
+impl Drop for Flood {
+    fn drop(&mut self) {
+        self.ended.store(true, Ordering::Relaxed);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+#[test]
+fn one_address_that_connects_as_fast_as_it_can_keeps_no_other_out() {
+    let redis = Redis::start();
+    let settings = Settings::new(&redis)
+        .set("server.max_pending_handshakes", 16)
+        // Without a proxy: each address of this machine is a client of its own.
+        .set("server.trusted_proxies", Vec::<String>::new())
+        .endpoint(rooms());
+    let gateway = Gateway::start(&settings);
+    let flood = Flood::start(gateway.address);
+    let refused = "sockway_handshakes_refused_total{reason=\"at_capacity\"}";
+    until("all places are taken", || gateway.metrics().get(refused) > 0.0);
+    for _ in 0..50 {
+        let elsewhere = http::connect_from(Ipv4Addr::new(127, 0, 0, 2), gateway.address);
+        Client::over(elsewhere, &Request::upgrade("/ws/rooms/1"));
+    }
+    drop(flood);
+}
+
+#[test]
+fn only_complete_requests_for_an_endpoint_count_in_the_rate() {
+    let (_redis, gateway) = start("server.handshakes_per_second", 5);
+    let _silent: Vec<_> = (0..20).map(|_| http::connect(gateway.address)).collect();
+    for _ in 0..20 {
+        gateway.send(&Request::upgrade("/nowhere")).assert_refused(404, "not_found");
+    }
+    gateway.open("/ws/rooms/1");
 }

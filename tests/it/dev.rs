@@ -1,7 +1,7 @@
 //! `sockway dev`: what it prints works as printed, and it leaves nothing behind.
 
 use crate::rig::{
-    Client, Request,
+    Client, HeldPort, Request,
     process::{Process, sockway},
     wait::until,
 };
@@ -94,7 +94,10 @@ fn is_empty(directory: &TempDir) -> bool {
 
 #[test]
 fn the_printed_lines_work_and_at_ctrl_c_everything_is_gone() {
-    let (mut dev, temporary, printed) = start();
+    let ports = [(); 2].map(|()| HeldPort::new().expect("a free port"));
+    let [port, admin_port] = ports.each_ref().map(|held| held.address().port().to_string());
+    let (mut dev, temporary) = launch(&["--port", &port, "--admin-port", &admin_port]);
+    let printed = wait_ready(&dev);
     let target = printed.url.splitn(4, '/').nth(3).expect("a path");
     let mut client = Client::open(address(&printed.url), &Request::upgrade(&format!("/{target}")));
     assert_eq!(shell(&printed.publish).trim(), "1", "one subscriber got it");

@@ -4,6 +4,7 @@
 use crate::rig::{
     Client, Gateway, Issuer, Key, Redis, Request, Settings,
     gateway::spawn,
+    http,
     process::{Process, sockway},
     settings::{notifications, rooms},
     wait::{until, within},
@@ -14,6 +15,7 @@ use rustls::{
 };
 use serde_json::json;
 use std::{
+    io::Write as _,
     path::Path,
     process::{Command, Stdio},
     time::{Duration, Instant},
@@ -196,6 +198,34 @@ fn a_slow_issuer_holds_up_who_needs_it_for_two_seconds_and_nobody_else() {
     assert!(!waiting.is_finished(), "the others had to wait for it");
     waiting.join().expect("an answer").assert_refused(503, "keys_unavailable");
     assert!(start.elapsed() < Duration::from_secs(8), "took {:?}", start.elapsed());
+}
+
+/// Anybody can make up a token whose key is not known.
+#[test]
+fn who_waits_for_keys_takes_no_place_from_others_from_many_addresses_or_from_one() {
+    let (known, made_up) = (Key::new("a"), Key::new("b").token("eve"));
+    let issuer = Issuer::of(&[&known]);
+    let redis = Redis::start();
+    let few = settings(&redis, &issuer.url()).set("server.max_pending_handshakes", 32);
+    let gateway = Gateway::start(&few);
+    issuer.say_nothing();
+    let mut strangers = Vec::new();
+    for n in 0..60 {
+        // Every other one comes from the same address.
+        let last = if n % 2 == 0 { 1 } else { n };
+        let request = with(&made_up).header("X-Forwarded-For", &format!("192.0.2.{last}"));
+        let mut stranger = http::connect(gateway.address);
+        stranger.write_all(&request.encode()).expect("taken");
+        strangers.push(stranger);
+        if n % 4 == 0 {
+            gateway.open_with(&known.token("bob"), "/ws/me");
+            gateway.open("/ws/rooms/1");
+        }
+    }
+    until("somebody waited for the issuer", || issuer.asked() == 2);
+    for stranger in strangers {
+        http::exchange(stranger, b"").assert_refused(503, "keys_unavailable");
+    }
 }
 
 #[test]

@@ -113,6 +113,31 @@ fn no_port_is_looked_for_and_bound_later() {
     assert!(wrong.is_empty(), "hold the port, or listen on port 0 and say where: {wrong:?}");
 }
 
+/// Whether a source takes a port for closed because nobody answers there, and holds none: once it is free,
+/// the kernel may give it to anyone.
+fn asks_a_freed_port(source: &str) -> bool {
+    let is_refused = |statement: &str| {
+        let after = statement.split_once("TcpStream::connect(").map_or("", |(_, after)| after);
+        [".is_err()", "unwrap_err()", ".err()"].iter().any(|end| after.contains(end))
+    };
+    !source.contains("HeldPort") && source.split(';').any(is_refused)
+}
+
+#[test]
+fn no_test_takes_a_port_for_closed_that_it_does_not_hold() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut files = Vec::new();
+    for directory in ["src", "tests", "benches"] {
+        sources(root.join(directory), &mut files);
+    }
+    let wrong = |path: &&PathBuf| asks_a_freed_port(&fs::read_to_string(path).expect("a source"));
+    let wrong: Vec<_> = files.iter().filter(wrong).collect();
+    assert!(wrong.is_empty(), "hold the port, or ask for a fact of the process: {wrong:?}");
+    let connect = "TcpStream::connect";
+    assert!(asks_a_freed_port(&format!("let _ = 1; assert!({connect}(it).await.is_err());")));
+    assert!(!asks_a_freed_port(&format!("{connect}(it).await.unwrap(); other.is_err();")));
+}
+
 #[test]
 fn a_port_that_is_let_go_is_found() {
     let (ask, name) = ("local_addr", FINDERS[0]);

@@ -166,6 +166,50 @@ fn tokens_that_do_not_verify_are_401_whatever_is_wrong_with_them() {
 }
 
 #[test]
+fn the_log_says_why_a_token_was_refused_and_once_for_each_cause() {
+    let (_redis, gateway) = start_with(|settings| {
+        settings.set("auth.jwt.audience", vec!["shop"]).set("auth.jwt.issuer", vec!["https://id"])
+    });
+    let with = |more: Value| {
+        let mut claims =
+            json!({"sub": "ann", "exp": now() + 600, "aud": "shop", "iss": "https://id"});
+        let members = claims.as_object_mut().expect("an object");
+        members.extend(more.as_object().expect("an object").clone());
+        signed(&claims)
+    };
+    let good = with(json!({}));
+    gateway.open_with(&good, "/ws/me");
+    let (body, signature) = good.rsplit_once('.').expect("three parts");
+    let header = |header: Value| token::made(&header, &json!({}), SECRET.as_bytes());
+    for (token, cause) in [
+        ("garbage".to_owned(), "the token is no JWT"),
+        (header(json!({"alg": "none"})), "none of auth.jwt.algorithms"),
+        (header(json!({"alg": "HS256", "crit": ["b64"]})), "the token's header"),
+        (format!("{body}.{}", flip(signature)), "the token's signature is wrong"),
+        (signed(&json!(["ann"])), "the token's claims"),
+        (with(json!({"exp": "soon"})), "\\\"exp\\\" is missing, or no time"),
+        (with(json!({"nbf": "soon"})), "\\\"nbf\\\" is no time"),
+        (with(json!({"nbf": now() + 500})), "\\\"nbf\\\" is still to come"),
+        (with(json!({"iss": "https://elsewhere"})), "none of auth.jwt.issuer"),
+        (with(json!({"aud": "desk"})), "none of auth.jwt.audience"),
+        (with(json!({"sub": null})), "auth.jwt.user_claim"),
+        (with(json!({"exp": now() - 600})), "the token has expired"),
+        (String::new(), "no token where auth.sources look"),
+    ] {
+        let request = Request::upgrade("/ws/me");
+        let request = if token.is_empty() { request } else { request.bearer(&token) };
+        for _ in 0..3 {
+            assert_eq!(gateway.send(&request).status, 401, "{cause}");
+        }
+        let log = &gateway.process.stderr;
+        log.wait_for(cause, |line| line.contains(cause).then_some(()));
+        let lines: Vec<_> = log.all().into_iter().filter(|line| line.contains(cause)).collect();
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(token.is_empty() || !lines[0].contains(&token), "{cause}: it is in the log");
+    }
+}
+
+#[test]
 fn headers_that_name_keys_are_not_followed() {
     let (redis, gateway) = start();
     let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");

@@ -110,11 +110,15 @@ async fn carry_out(playground: &Playground, post: Post) -> AdminResponse {
     }
 }
 
-/// The `Host` when it is this port's own address, or `localhost` for a loopback address.
+/// The `Host` when it is this port's own address, or `localhost` for a loopback address. IPv4 in the form
+/// of IPv6 (`::ffff:127.0.0.1`) is the same address, and browsers write it in a third way.
 fn own_host(address: SocketAddr, headers: &HeaderMap) -> Option<&str> {
     let host = headers.get(HOST)?.to_str().ok()?;
-    let local = address.ip().is_loopback().then(|| format!("localhost:{}", address.port()));
-    (host == address.to_string() || local.is_some_and(|local| host == local)).then_some(host)
+    let (ip, port) = (address.ip().to_canonical(), address.port());
+    let named =
+        host.parse().is_ok_and(|at: SocketAddr| (at.ip().to_canonical(), at.port()) == (ip, port));
+    let is_local = ip.is_loopback() && host == format!("localhost:{port}");
+    (named || is_local).then_some(host)
 }
 
 fn is_from_the_page(address: SocketAddr, headers: &HeaderMap) -> bool {
@@ -134,4 +138,30 @@ fn foreign() -> AdminResponse {
 
 fn refused(detail: &str) -> AdminResponse {
     response::problem(StatusCode::BAD_REQUEST, "bad_publish", detail)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use hyper::header::HeaderValue;
+
+    #[test]
+    fn its_own_address_is_known_in_every_form_and_localhost_where_it_is_loopback() {
+        for (address, host, own) in [
+            ("127.0.0.1:9090", "127.0.0.1:9090", true),
+            ("127.0.0.1:9090", "localhost:9090", true),
+            ("[::ffff:127.0.0.1]:9090", "localhost:9090", true),
+            ("[::ffff:127.0.0.1]:9090", "127.0.0.1:9090", true),
+            ("[::ffff:127.0.0.1]:9090", "[::ffff:7f00:1]:9090", true),
+            ("[::1]:9090", "localhost:9090", true),
+            ("[::ffff:10.0.0.1]:9090", "localhost:9090", false),
+            ("127.0.0.1:9090", "127.0.0.2:9090", false),
+            ("127.0.0.1:9090", "127.0.0.1:9091", false),
+            ("127.0.0.1:9090", "sockway.example:9090", false),
+        ] {
+            let headers = HeaderMap::from_iter([(HOST, HeaderValue::from_static(host))]);
+            let found = own_host(address.parse().unwrap(), &headers);
+            assert_eq!(found.is_some(), own, "{address} as {host}");
+        }
+    }
 }

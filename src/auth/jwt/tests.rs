@@ -4,6 +4,7 @@ use super::{
     super::tests::keys::{TestKeys, verifier},
     *,
 };
+use crate::auth::TokenError;
 use Algorithm::*;
 
 const NOW: u64 = 1_800_000_000;
@@ -14,7 +15,8 @@ fn at(seconds: u64) -> SystemTime {
 
 fn verify(verifier: &JwtVerifier, claims: &str) -> Result<Identity, TokenError> {
     let algorithm = verifier.settings.algorithms[0];
-    verifier.verify(&TestKeys::shared().token(algorithm, claims), at(NOW))
+    let verified = verifier.verify(&TestKeys::shared().token(algorithm, claims), at(NOW));
+    verified.map_err(TokenError::from)
 }
 
 /// What becomes of an HS256 token that is good but for these additional members.

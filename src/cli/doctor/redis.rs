@@ -86,8 +86,30 @@ fn login_advice(error: &LinkError) -> &'static str {
     } else if is("ertificate") || is("TLS") || is("tls") {
         "rediss:// needs a certificate that this machine, or redis.tls.ca_file, trusts, for the host \
          name in redis.url; a Redis that asks for one of ours needs redis.tls.cert_file"
+    } else if is("DB index") {
+        "redis.url names a database (the number behind its last /) that this Redis does not have"
+    } else if is("DENIED") {
+        "this Redis runs in protected mode, for its own machine alone: give it a password, or have it \
+         listen where the gateway is"
+    } else if matches!(error, LinkError::Answered(_)) {
+        "it is Redis that says so, in its own words: mend there what they name"
     } else {
         "is it Redis that answers there, and with or without TLS as redis.url says (rediss:// is with)?"
+    }
+}
+
+/// What to do when a command fails on a link that was made: `rights` only where Redis says that they are missing.
+fn command_advice<'a>(error: &LinkError, rights: &'a str) -> &'a str {
+    match error {
+        LinkError::Answered(said) | LinkError::ChannelRefused(said) if said.contains("NOPERM") => {
+            rights
+        }
+        LinkError::Answered(_) | LinkError::ChannelRefused(_) => {
+            "it is Redis that says so, in its own words: mend there what they name"
+        }
+        LinkError::Unreachable(_) | LinkError::Lost(_) => {
+            "the connection was good a moment ago: does Redis, or something on the way, close or block it?"
+        }
     }
 }
 
@@ -98,7 +120,11 @@ async fn version(redis: &RedisDiagnostics, report: &mut Report) {
         Err(LinkError::Answered(said)) if said.contains("NOPERM") => {
             report.ok("redis version", "not known; the account may not ask (INFO)");
         }
-        Err(error) => report.warn("redis version", &error.to_string(), "is this a real Redis?"),
+        Err(error) => report.warn(
+            "redis version",
+            &error.to_string(),
+            command_advice(&error, "the account may not ask (INFO)"),
+        ),
     }
 }
 
@@ -180,7 +206,10 @@ async fn subscribe(
         Err(error) => report.fail(
             "subscribe",
             &format!("{what}: {error}"),
-            "the account needs the commands subscribe, unsubscribe and ping",
+            command_advice(
+                &error,
+                "the account needs the commands subscribe, unsubscribe and ping",
+            ),
         ),
     }
 }
@@ -189,7 +218,11 @@ async fn canary(redis: &mut RedisDiagnostics, settings: &config::Redis, report: 
     let Some(probe) = &settings.probe_channel else {
         return match redis.ping().await {
             Ok(time) => report.ok("ping", &format!("answered in {}", millis(time))),
-            Err(error) => report.fail("ping", &error.to_string(), "the account needs ping"),
+            Err(error) => report.fail(
+                "ping",
+                &error.to_string(),
+                command_advice(&error, "the account needs ping"),
+            ),
         };
     };
     let channel = format!("{}{probe}", settings.channel_prefix);
@@ -207,8 +240,11 @@ async fn canary(redis: &mut RedisDiagnostics, settings: &config::Redis, report: 
         Err(error) => report.fail(
             "canary",
             &format!("{channel}: {error}"),
-            &format!("the account must publish and subscribe there: `ACL SETUSER … (+publish +subscribe &{channel})`; \
-                      or redis.probe_channel = \"\" for PING only"),
+            command_advice(
+                &error,
+                &format!("the account must publish and subscribe there: `ACL SETUSER … (+publish +subscribe &{channel})`; \
+                          or redis.probe_channel = \"\" for PING only"),
+            ),
         ),
     }
 }
@@ -255,10 +291,28 @@ mod tests {
             ("ERR max number of clients reached", "maxclients"),
             ("ERR unknown command 'PING'", "the protocol of Redis"),
             ("invalid peer certificate: unknown issuer", "trusts"),
-            ("whatever else", "with or without TLS"),
+            ("ERR DB index is out of range", "database"),
+            ("DENIED Redis is running in protected mode", "protected mode"),
+            ("whatever else", "in its own words"),
         ] {
             let advice = login_advice(&LinkError::Answered(said.to_owned()));
             assert!(advice.contains(word), "{said}: {advice}");
+        }
+        let nobody = login_advice(&LinkError::Lost("the connection was closed".to_owned()));
+        assert!(nobody.contains("with or without TLS"), "{nobody}");
+    }
+
+    #[test]
+    fn rights_are_advised_only_where_redis_says_that_they_are_missing() {
+        let answered = |said: &str| LinkError::Answered(said.to_owned());
+        for (error, word) in [
+            (answered("NOPERM this user has no permissions to run 'ping'"), "RIGHTS"),
+            (answered("MASTERDOWN Link with MASTER is down"), "in its own words"),
+            (LinkError::ChannelRefused("ERR whatever".to_owned()), "in its own words"),
+            (LinkError::Lost("no answer within 2s".to_owned()), "on the way"),
+        ] {
+            let advice = command_advice(&error, "RIGHTS");
+            assert!(advice.contains(word), "{error}: {advice}");
         }
     }
 }

@@ -111,3 +111,18 @@ fn what_no_browser_sends_is_not_an_origin() {
         assert!(origin(text).is_err(), "{text}");
     }
 }
+
+#[test]
+fn a_socket_s_mode_is_octal_and_lets_somebody_connect() {
+    for (text, mode) in [("0660", 0o660), ("660", 0o660), ("0600", 0o600), ("022", 0o022)] {
+        assert_eq!(socket_mode(text), Ok(mode), "{text}");
+    }
+    for text in
+        ["", "0", "66", "00660", "0o660", "1660", "4755", "0668", "+66", "rw-rw----", " 660"]
+    {
+        assert!(socket_mode(text).is_err_and(|it| it.contains("octal")), "{text}");
+    }
+    for text in ["0000", "0555", "444"] {
+        assert!(socket_mode(text).is_err_and(|it| it.contains("nobody")), "{text}");
+    }
+}

@@ -29,6 +29,18 @@ fn wrong_server_values() {
             "[server]\nlisten = \"unix:ws\"",
             "2:1 server.listen: must name its unix socket by an absolute path",
         ),
+        (
+            "[server]\nsocket_mode = \"rw-rw----\"",
+            "2:1 server.socket_mode: must be rights in octal such as \"0660\", without setuid, setgid and sticky",
+        ),
+        (
+            "[server]\nsocket_mode = 660",
+            "2:1 server.socket_mode: must be a string such as \"0660\", not an integer",
+        ),
+        (
+            "[server]\nsocket_mode = \"0440\"",
+            "2:1 server.socket_mode: lets nobody connect, for which a socket must be writable",
+        ),
         ("[server]\nshards = 65", "2:1 server.shards: must be a whole number from 0 to 64"),
         ("[server]\nshards = -1", "2:1 server.shards: must be a whole number from 0 to 64"),
         (
@@ -183,6 +195,10 @@ fn wrong_redis_values() {
         (
             "[redis]\ncontrol_channel = \"sockway:probe\"",
             "2:1 redis.control_channel: must not be the same as probe_channel",
+        ),
+        (
+            "[server]\non_user_limit = \"close\"",
+            "2:1 server.on_user_limit: must be \"refuse\" or \"replace\"",
         ),
         (
             "[redis]\non_revocation_gap = \"ignore\"",

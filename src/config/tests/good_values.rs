@@ -5,8 +5,8 @@ use crate::{
     auth::{KeySource, Reject, Source},
     bus::MAX_SHARDS,
     config::{
-        ListenAddress, LogFormat, OnRevocationGap, OriginRule, RedisAddress, effective, load,
-        parse_with,
+        ListenAddress, LogFormat, OnRevocationGap, OnUserLimit, OriginRule, RedisAddress,
+        effective, load, parse_with,
     },
     endpoint::{Access, Format, Inbound, OnGap, OnSlow},
     wire::{GapNotice, HeartbeatNotice},
@@ -48,6 +48,30 @@ listen = "[::1]:1"
     assert!(server.allowed_origins[1].allows("https://a.example.com"));
     assert_eq!(server.trusted_proxies, ["10.0.0.0/8".parse().unwrap()]);
     assert_eq!(config.admin.listen, "[::1]:1".parse().unwrap());
+}
+
+#[test]
+fn the_rights_on_a_unix_socket_and_those_that_are_seldom_meant() {
+    let with = |keys: &str| loaded(&format!("[server]\n{keys}\n{LEAST}"));
+    let unix = "listen = \"unix:/run/ws.sock\"";
+    let warned = |keys: &str| with(keys).warnings.iter().any(|it| it.contains("socket_mode"));
+    assert_eq!(with(unix).config.server.socket_mode, 0o660);
+    assert_eq!(with(&format!("{unix}\nsocket_mode = \"0600\"")).config.server.socket_mode, 0o600);
+    assert!(!warned(unix) && !warned("socket_mode = \"0660\""));
+    assert!(warned("socket_mode = \"0600\""), "it has no effect, and nobody says so");
+    assert!(warned(&format!("{unix}\nsocket_mode = \"0666\"")));
+}
+
+#[test]
+fn what_becomes_of_a_user_s_session_too_many() {
+    let with = |keys: &str| loaded(&format!("[server]\n{keys}\n{LEAST}"));
+    assert_eq!(with("").config.server.on_user_limit, OnUserLimit::Refuse);
+    let replaces = "on_user_limit = \"replace\"";
+    let useful = with(&format!("{replaces}\nmax_sessions_per_user = 1"));
+    assert_eq!(useful.config.server.on_user_limit, OnUserLimit::Replace);
+    let about_it = |warnings: &[String]| warnings.iter().any(|it| it.contains("on_user_limit"));
+    assert!(!about_it(&useful.warnings));
+    assert!(about_it(&with(replaces).warnings), "it has no effect, and nobody says so");
 }
 
 #[test]

@@ -25,6 +25,7 @@ use Takes::{Effect, Restart};
 #[rustfmt::skip]
 const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.listen", r#""127.0.0.1:1""#, Restart, "server.listen"),
+    ("server.socket_mode", r#""0600""#, Restart, "server.socket_mode"),
     ("server.shards", "63", Restart, "server.shards"),
     ("server.ring_bytes", r#""7MiB""#, Restart, "server.ring_bytes"),
     ("server.max_queue_memory", r#""7MiB""#, Restart, "server.max_queue_memory"),
@@ -33,6 +34,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("server.max_pending_handshakes", "7", Effect, "server.max_pending_handshakes"),
     ("server.max_connections_per_ip", "7", Effect, "server.max_connections_per_ip"),
     ("server.max_sessions_per_user", "7", Effect, "server.max_sessions_per_user"),
+    ("server.on_user_limit", r#""replace""#, Effect, "server.on_user_limit"),
     ("server.handshakes_per_second", "7", Effect, "server.handshakes_per_second"),
     ("server.allowed_origins", r#"["https://a.example"]"#, Effect, "server.allowed_origins"),
     ("admin.allowed_hosts", r#"["sockway.internal"]"#, Effect, "admin.allowed_hosts"),

@@ -24,7 +24,7 @@ async fn greeted(listener: &Listener) -> Option<IpAddr> {
 #[tokio::test]
 async fn a_connection_comes_with_its_peer_s_address_and_a_unix_socket_has_none() {
     let (_directory, path) = socket_path();
-    let unix = Listener::unix(&path).unwrap();
+    let unix = Listener::unix(&path, 0o660).unwrap();
     let tcp = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
     let mut by_unix = tokio::net::UnixStream::connect(&path).await.unwrap();
     let mut by_tcp = tokio::net::TcpStream::connect(tcp.address().unwrap()).await.unwrap();
@@ -39,7 +39,7 @@ async fn a_connection_comes_with_its_peer_s_address_and_a_unix_socket_has_none()
 #[tokio::test]
 async fn a_socket_file_is_removed_at_the_end() {
     let (_directory, path) = socket_path();
-    let listener = Listener::unix(&path).unwrap();
+    let listener = Listener::unix(&path, 0o660).unwrap();
     assert!(path.exists());
     assert_eq!(listener.address(), None);
     drop(listener);
@@ -47,19 +47,30 @@ async fn a_socket_file_is_removed_at_the_end() {
 }
 
 #[tokio::test]
+async fn a_socket_file_has_exactly_the_mode_that_was_asked_for() {
+    // Some of these have rights that every usual umask takes, others lack rights that it leaves.
+    for mode in [0o600, 0o660, 0o666, 0o622, 0o777] {
+        let (_directory, path) = socket_path();
+        let _listener = Listener::unix(&path, mode).unwrap();
+        let real = fs::metadata(&path).unwrap().permissions().mode() & 0o7777;
+        assert_eq!(real, mode, "{real:o} instead of {mode:o}");
+    }
+}
+
+#[tokio::test]
 async fn a_stale_socket_file_is_replaced() {
     let (_directory, path) = socket_path();
     drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
     assert!(path.exists(), "std leaves the file behind");
-    let _listener = Listener::unix(&path).unwrap();
+    let _listener = Listener::unix(&path, 0o660).unwrap();
     UnixStream::connect(&path).unwrap();
 }
 
 #[tokio::test]
 async fn a_live_socket_is_an_error_and_stays() {
     let (_directory, path) = socket_path();
-    let _first = Listener::unix(&path).unwrap();
-    let error = Listener::unix(&path).err().unwrap();
+    let _first = Listener::unix(&path, 0o660).unwrap();
+    let error = Listener::unix(&path, 0o660).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     UnixStream::connect(&path).unwrap();
 }
@@ -68,17 +79,17 @@ async fn a_live_socket_is_an_error_and_stays() {
 async fn a_file_that_is_no_socket_is_an_error_and_stays() {
     let (_directory, path) = socket_path();
     fs::write(&path, "precious").unwrap();
-    assert_eq!(Listener::unix(&path).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+    assert_eq!(Listener::unix(&path, 0o660).err().unwrap().kind(), io::ErrorKind::AddrInUse);
     assert_eq!(fs::read(&path).unwrap(), b"precious");
 }
 
 #[tokio::test]
 async fn the_end_leaves_another_process_s_socket_file_alone() {
     let (directory, path) = socket_path();
-    let first = Listener::unix(&path).unwrap();
+    let first = Listener::unix(&path, 0o660).unwrap();
     // Kept under another name, so that the new file cannot get the same inode.
     fs::rename(&path, directory.path().join("moved.sock")).unwrap();
-    let _second = Listener::unix(&path).unwrap();
+    let _second = Listener::unix(&path, 0o660).unwrap();
     drop(first);
     assert!(path.exists());
 }

@@ -208,6 +208,39 @@ fn what_is_not_tls_is_answered_by_an_alert_and_an_error() {
     assert_eq!(pair.socket.output[0], 0x15);
 }
 
+#[test]
+fn a_tls_handshake_that_never_ends_keeps_64_kib_at_the_most_and_a_record_16() {
+    /// One record of a TLS handshake, with this in its header as its length.
+    fn record(length: u16, content: &[u8]) -> Vec<u8> {
+        [&[0x16, 0x03, 0x01], &length.to_be_bytes()[..], content].concat()
+    }
+    let hello = |length: [u8; 3]| [&[0x01], &length[..], &[0; 16_380]].concat();
+    let endless = [hello([0, 0xFF, 0xFF]), vec![0; 64 * 16_384]].concat();
+    let in_records: Vec<u8> =
+        endless.chunks(16_384).flat_map(|chunk| record(chunk.len() as u16, chunk)).collect();
+    for (name, input, most) in [
+        ("a long message", in_records, 80 << 10),
+        ("a longer one", record(16_384, &hello([0xFF, 0xFF, 0xFF])), 20 << 10),
+        ("a long record", record(u16::MAX, &[0; 1 << 16]), 20 << 10),
+    ] {
+        let mut pair = Pair::connected(&version::TLS13);
+        pair.tls = Tls::new(Arc::clone(&pair.config)).unwrap();
+        let bytes = input.len();
+        pair.socket.input = input;
+        let error = loop {
+            match pair.read().unwrap_err() {
+                error if error.kind() == ErrorKind::WouldBlock => {
+                    assert!(!pair.socket.input.is_empty(), "{name}: all of it is kept");
+                }
+                error => break error,
+            }
+        };
+        let taken = bytes - pair.socket.input.len();
+        assert_eq!(error.kind(), ErrorKind::InvalidData, "{name}");
+        assert!(taken <= most, "{name}: {taken} bytes");
+    }
+}
+
 /// Both ends of a TLS connection over TCP, and a socket of the client that takes a flood at once.
 async fn connected_over_tcp() -> (Transport, ClientConnection, TcpStream) {
     let TlsEnds { server, mut client } = tls_ends(&version::TLS13);

@@ -37,14 +37,18 @@ impl ByArrival {
         self.tasks.len()
     }
 
-    /// Cuts off the task that came first, if it came by `latest`. Whether there was one.
-    pub(super) fn cut_off_oldest(&mut self, latest: Instant) -> bool {
-        let oldest = self.tasks.first_entry().filter(|oldest| oldest.get().0 <= latest);
-        let Some(oldest) = oldest else { return false };
-        let (_came, sender) = oldest.remove();
+    /// Cuts off this task. Whether it was still there.
+    pub(super) fn cut_off(&mut self, arrival: TaskNumber) -> bool {
+        let Some((_came, sender)) = self.tasks.remove(&arrival) else { return false };
         // It may be ending by itself just now, which gives its place back as well.
         let _ = sender.send(());
         true
+    }
+
+    /// Cuts off the task that came first, if it came by `latest`; which one, if there was one.
+    pub(super) fn cut_off_oldest(&mut self, latest: Instant) -> Option<TaskNumber> {
+        let (&oldest, _) = self.tasks.first_key_value().filter(|(_, (came, _))| *came <= latest)?;
+        self.cut_off(oldest).then_some(oldest)
     }
 }
 

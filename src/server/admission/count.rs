@@ -72,7 +72,12 @@ impl<K: Eq + Hash + Clone> LimitByKey<K> {
 
     #[cfg(test)]
     pub(super) fn is_empty(&self) -> bool {
-        lock(&self.taken).is_empty()
+        self.len() == 0
+    }
+
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        lock(&self.taken).len()
     }
 }
 

@@ -1,4 +1,5 @@
-//! How many are let in: connections, pending handshakes, the handshake rate, addresses, users.
+//! How many are let in: connections, pending handshakes, the handshake rate, addresses, users; and how
+//! many may wait for a key of the issuer.
 //!
 //! Whatever is counted is given back by dropping a permit, however a connection ends. No lock is
 //! held longer than one look into a table. A connection over the limits is refused with an answer;
@@ -7,22 +8,27 @@
 mod address;
 mod by_arrival;
 mod count;
+mod key_waits;
 mod pending;
 mod rate;
 mod refusals;
 #[cfg(test)]
 mod tests;
+mod users;
 
 pub(super) use address::{AddressKey, reported};
 pub(super) use count::{KeyPermit, Permit};
+pub(super) use key_waits::KeyWait;
 pub(super) use pending::PendingPlace;
 pub use refusals::MAX_REFUSALS;
 pub(super) use refusals::RefusalPlace;
+pub(super) use users::UserPlace;
 
-use crate::{config::Server, reason::Refusal};
+use crate::{config::Server, log_throttle::CauseThrottle, reason::Refusal, shard::SessionHandle};
 use count::{Limit, LimitByKey};
 use hyper::HeaderMap;
 use ipnet::IpNet;
+use key_waits::KeyWaits;
 use pending::PendingHandshakes;
 use rate::Rate;
 use refusals::Refusals;
@@ -31,23 +37,28 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Instant,
 };
+use tracing::warn;
+use users::UserLimit;
 
 /// A connection's place for its address; `None` when addresses are not limited, or when a proxy has
 /// yet to report whose connection it is.
 pub(super) type AddressPermit = Option<KeyPermit<AddressKey>>;
 
 /// A session's place for its user; `None` when users are not limited, or it has none.
-pub(super) type UserPermit = Option<KeyPermit<Arc<str>>>;
+pub(super) type UserPermit = Option<UserPlace>;
 
 /// Everything that is counted at the public port.
 pub(super) struct Admission {
     connections: Limit,
     pending: PendingHandshakes,
+    key_waits: KeyWaits,
     refusals: Refusals,
     rate: Option<Mutex<Rate>>,
     addresses: Option<LimitByKey<AddressKey>>,
-    users: Option<LimitByKey<Arc<str>>>,
+    users: Option<UserLimit>,
     trusted_proxies: Vec<IpNet>,
+    /// Which limits were reached, for the log.
+    reached: Arc<CauseThrottle>,
 }
 
 /// A connection that was accepted.
@@ -77,11 +88,15 @@ impl Admission {
         Self {
             connections: Limit::new(server.max_connections.get()),
             pending: PendingHandshakes::new(server.max_pending_handshakes.get()),
+            key_waits: KeyWaits::new(server.max_pending_handshakes),
             refusals: Refusals::new(),
             rate: server.handshakes_per_second.map(|rate| Mutex::new(Rate::new(rate))),
             addresses: server.max_connections_per_ip.map(LimitByKey::new),
-            users: server.max_sessions_per_user.map(LimitByKey::new),
+            users: server
+                .max_sessions_per_user
+                .map(|limit| UserLimit::new(limit, server.on_user_limit)),
             trusted_proxies: server.trusted_proxies.clone(),
+            reached: Arc::default(),
         }
     }
 
@@ -92,13 +107,25 @@ impl Admission {
         Self {
             connections: self.connections.with_limit(server.max_connections.get()),
             pending: self.pending.with_limit(server.max_pending_handshakes.get()),
+            key_waits: self.key_waits.with_limit(server.max_pending_handshakes),
             refusals: self.refusals.clone(),
             addresses: server
                 .max_connections_per_ip
                 .map(|limit| LimitByKey::with_limit(addresses, limit)),
-            users: server.max_sessions_per_user.map(|limit| LimitByKey::with_limit(users, limit)),
+            users: server
+                .max_sessions_per_user
+                .map(|limit| UserLimit::with_limit(users, limit, server.on_user_limit)),
+            reached: Arc::clone(&self.reached),
             ..Self::new(server)
         }
+    }
+
+    /// A refusal for a limit of this key, which the log names: several have one code.
+    fn over(&self, key: &'static str, refusal: Refusal) -> Refusal {
+        if let Some(before) = self.reached.to_log(key, Instant::now()) {
+            warn!(limit = key, code = refusal.label(), before, "a limit is reached");
+        }
+        refusal
     }
 
     /// Counts a connection that was accepted. Waits for no client, see [`Refusals::place`].
@@ -115,14 +142,36 @@ impl Admission {
 
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
-        let connection = self.connections.take().ok_or(Refusal::AtCapacity)?;
-        let address = address.map(|address| self.take_address(address)).transpose()?.flatten();
-        // The last two cannot be put back: a bucket's drop, and the place of a client cut off.
-        if self.rate.as_ref().is_some_and(|rate| !lock(rate).take(now)) {
-            return Err(Refusal::AtCapacity);
-        }
-        let pending = self.pending.take(now).ok_or(Refusal::AtCapacity)?;
-        Ok(Admitted { connection, pending, address })
+        let full = |key| move || self.over(key, Refusal::AtCapacity);
+        let connection = self.connections.take().ok_or_else(full("server.max_connections"))?;
+        let permit = address.map(|address| self.take_address(address)).transpose()?.flatten();
+        // Last: the place of a client that is cut off cannot be put back.
+        let pending = self.pending.take(address.map(AddressKey::new), now);
+        let pending = pending.ok_or_else(full("server.max_pending_handshakes"))?;
+        Ok(Admitted { connection, pending, address: permit })
+    }
+
+    /// Counts a complete request in the rate of handshakes.
+    ///
+    /// # Errors
+    /// [`Refusal::AtCapacity`].
+    pub(super) fn take_rate(&self, client: Option<AddressKey>) -> Result<(), Refusal> {
+        let Some(rate) = &self.rate else { return Ok(()) };
+        let taken = lock(rate).take(client, Instant::now());
+        let over = || self.over("server.handshakes_per_second", Refusal::AtCapacity);
+        taken.then_some(()).ok_or_else(over)
+    }
+
+    /// Takes a place to wait for a key of the issuer; `None` when there is none for this client.
+    pub(super) fn wait_for_key(&self, client: Option<AddressKey>) -> Option<KeyWait> {
+        self.key_waits.take(client)
+    }
+
+    /// Whose request it is: the peer's, or that of the client which a trusted proxy reports.
+    pub(super) fn client(&self, peer: Option<IpAddr>, headers: &HeaderMap) -> Option<AddressKey> {
+        let is_proxy = address::is_proxy(peer, &self.trusted_proxies);
+        let client = if is_proxy { reported(peer, headers, &self.trusted_proxies) } else { peer };
+        client.map(AddressKey::new)
     }
 
     /// Counts a connection that came through a trusted proxy for the address that this reports.
@@ -146,7 +195,8 @@ impl Admission {
 
     fn take_address(&self, address: IpAddr) -> Result<AddressPermit, Refusal> {
         let Some(addresses) = &self.addresses else { return Ok(None) };
-        addresses.take(AddressKey::new(address)).ok_or(Refusal::AddressLimit).map(Some)
+        let over = || self.over("server.max_connections_per_ip", Refusal::AddressLimit);
+        addresses.take(AddressKey::new(address)).ok_or_else(over).map(Some)
     }
 
     /// Counts a session for its user.
@@ -155,7 +205,15 @@ impl Admission {
     /// [`Refusal::UserLimit`].
     pub(super) fn take_user(&self, user: &Arc<str>) -> Result<UserPermit, Refusal> {
         let Some(users) = &self.users else { return Ok(None) };
-        users.take(Arc::clone(user)).ok_or(Refusal::UserLimit).map(Some)
+        let over = || self.over("server.max_sessions_per_user", Refusal::UserLimit);
+        users.take(user).ok_or_else(over).map(Some)
+    }
+
+    /// A session has opened for which this was taken. It may cost its user the oldest other one.
+    pub(super) fn user_opened(&self, place: &mut UserPermit, session: SessionHandle) {
+        if let (Some(users), Some(place)) = (&self.users, place) {
+            users.opened(place, session);
+        }
     }
 }
 

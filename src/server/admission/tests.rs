@@ -1,7 +1,7 @@
 //! The limits of [`Admission`], one by one.
 
 use super::*;
-use crate::config::ListenAddress;
+use crate::config::{ListenAddress, OnUserLimit};
 use std::{num::NonZeroUsize, time::Duration};
 
 /// Room for two of everything, and no limit on the rate.
@@ -9,6 +9,7 @@ fn server() -> Server {
     let two = NonZeroUsize::new(2).unwrap();
     Server {
         listen: ListenAddress::Tcp("127.0.0.1:0".parse().unwrap()),
+        socket_mode: 0o660,
         shards: two,
         ring_bytes: NonZeroUsize::new(64 << 20).unwrap(),
         max_queue_memory: NonZeroUsize::new(256 << 20).unwrap(),
@@ -17,6 +18,7 @@ fn server() -> Server {
         max_pending_handshakes: two,
         max_connections_per_ip: None,
         max_sessions_per_user: None,
+        on_user_limit: OnUserLimit::Refuse,
         handshakes_per_second: None,
         allowed_origins: Vec::new(),
         trusted_proxies: Vec::new(),
@@ -105,7 +107,7 @@ fn what_is_not_limited_is_not_counted() {
 }
 
 #[test]
-fn over_the_rate_is_over_capacity() {
+fn over_the_rate_is_over_capacity_and_a_connection_alone_takes_nothing_from_it() {
     let rate = NonZeroUsize::new(1);
     let admission = Admission::new(&Server {
         max_connections: many(),
@@ -113,10 +115,10 @@ fn over_the_rate_is_over_capacity() {
         handshakes_per_second: rate,
         ..server()
     });
-    let now = Instant::now();
-    assert!(admission.admit(None, now).is_ok());
-    assert_eq!(refusal(admission.admit(None, now)), Some(Refusal::AtCapacity));
-    assert!(admission.admit(None, now + Duration::from_secs(1)).is_ok());
+    let connections: Vec<_> = (0..10).map(|_| admission.admit(None, Instant::now())).collect();
+    assert!(connections.iter().all(Result::is_ok));
+    assert!(admission.take_rate(None).is_ok());
+    assert_eq!(refusal(admission.take_rate(None)), Some(Refusal::AtCapacity));
 }
 
 #[test]

@@ -3,13 +3,14 @@
 
 use super::head::RequestHead;
 use crate::{
-    auth::{Auth, TokenError},
+    auth::{Auth, TokenError, TokenFault},
     channel::ChannelName,
     endpoint::{Access, Matched, Routes, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
 };
-use hyper::{Method, Version};
+use hyper::Method;
+use std::borrow::Cow;
 
 /// What a session may have.
 #[derive(Debug)]
@@ -23,31 +24,43 @@ pub(super) struct Grant {
 #[derive(Debug)]
 pub(super) struct Denied {
     pub(super) refusal: Refusal,
-    /// For the log: names a placeholder of the endpoint, never a value.
-    pub(super) cause: Option<String>,
+    /// For the log: says what is wrong with the token, or names a placeholder of the endpoint; never a value.
+    pub(super) cause: Option<Cow<'static, str>>,
 }
 
-impl From<Refusal> for Denied {
-    fn from(refusal: Refusal) -> Self {
-        Self { refusal, cause: None }
+impl Denied {
+    const CONFLICT: Self = Self {
+        refusal: Refusal::TokenConflict,
+        cause: Some(Cow::Borrowed("the request has different tokens where auth.sources look")),
+    };
+    const MISSING: Self = Self {
+        refusal: Refusal::TokenMissing,
+        cause: Some(Cow::Borrowed("the request has no token where auth.sources look")),
+    };
+}
+
+impl From<TokenFault> for Denied {
+    fn from(fault: TokenFault) -> Self {
+        let refusal = match TokenError::from(fault) {
+            TokenError::Invalid => Refusal::TokenInvalid,
+            TokenError::Expired => Refusal::TokenExpired,
+            TokenError::KeyUnknown => Refusal::KeysUnavailable,
+        };
+        Self { refusal, cause: Some(fault.to_string().into()) }
     }
 }
 
 impl From<Unfilled> for Denied {
     fn from(unfilled: Unfilled) -> Self {
-        Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string()) }
+        Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string().into()) }
     }
 }
 
 /// Finds the endpoint that a request is for.
 ///
 /// # Errors
-/// [`Refusal::BadHandshake`] when it is not HTTP/1.1, [`Refusal::NotFound`],
-/// [`Refusal::MethodNotAllowed`].
+/// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`].
 pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Refusal> {
-    if request.version != Version::HTTP_11 {
-        return Err(Refusal::BadHandshake);
-    }
     let matched = routes.find(request.uri.path()).ok_or(Refusal::NotFound)?;
     if request.method != Method::GET {
         return Err(Refusal::MethodNotAllowed);
@@ -55,17 +68,19 @@ pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Re
     Ok(matched)
 }
 
-/// Finds out who asks, and to what that gives a right. Cancel-safe.
+/// Finds out who asks, and to what that gives a right. Before it waits for a key it takes a place for
+/// that. Cancel-safe.
 ///
 /// # Errors
 /// What is wrong with the token, or with a value for the channels.
-pub(super) async fn grant(
+pub(super) async fn grant<P>(
     auth: &Auth,
     matched: &Matched,
     request: &RequestHead,
+    place: impl FnOnce() -> Option<P>,
 ) -> Result<Grant, Denied> {
     let identity = match matched.endpoint.access {
-        Access::Required => Some(identify(auth, request).await?),
+        Access::Required => Some(identify(auth, request, place).await?),
         Access::None => None,
     };
     let values = Values {
@@ -77,12 +92,12 @@ pub(super) async fn grant(
     Ok(Grant { identity, channels })
 }
 
-async fn identify(auth: &Auth, request: &RequestHead) -> Result<Identity, Refusal> {
-    let found = auth.find_token(request).map_err(|_conflict| Refusal::TokenConflict)?;
-    let token = found.ok_or(Refusal::TokenMissing)?;
-    auth.authenticate(token.expose()).await.map_err(|error| match error {
-        TokenError::Invalid => Refusal::TokenInvalid,
-        TokenError::Expired => Refusal::TokenExpired,
-        TokenError::KeyUnknown => Refusal::KeysUnavailable,
-    })
+async fn identify<P>(
+    auth: &Auth,
+    request: &RequestHead,
+    place: impl FnOnce() -> Option<P>,
+) -> Result<Identity, Denied> {
+    let found = auth.find_token(request).map_err(|_conflict| Denied::CONFLICT)?;
+    let token = found.ok_or(Denied::MISSING)?;
+    Ok(auth.authenticate_within(token.expose(), place).await?)
 }

@@ -3,7 +3,8 @@
 use super::{
     NoSession, decide,
     head::{Received, RequestHead, receive},
-    origin, upgrade,
+    origin,
+    upgrade::{self, NoUpgrade},
 };
 use crate::{
     config::Config,
@@ -12,7 +13,7 @@ use crate::{
     reason::Refusal,
     server::{
         admission::{AddressKey, reported},
-        response,
+        response::{self, HandshakeFault},
     },
 };
 use futures_util::FutureExt as _;
@@ -38,7 +39,7 @@ pub(crate) fn request(config: &Config, now: SystemTime, data: &[u8]) {
             assert!(data.ends_with(&early), "what is early is the end of what was sent");
             judge(config, now, &head);
         }
-        Err(NoSession::Refused(refusal)) => assert_answer(refusal, None, now),
+        Err(NoSession::Refused(refusal)) => assert_answer(refusal, None, None, now),
         Err(NoSession::Gone) => {}
     }
 }
@@ -57,10 +58,10 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     let routes = Routes::new(config.endpoints.clone());
     let server = &config.server;
     let _ = reported(None, &head.headers, &server.trusted_proxies).map(AddressKey::new);
-    let upgraded = upgrade::check(head);
+    let upgraded = upgrade::check_version(head).and_then(|()| upgrade::check(head));
     let allowed = origin::allowed(&server.allowed_origins, &head.headers);
     let granted = decide::find(&routes, head).and_then(|matched| {
-        let granted = decide::grant(&config.auth, &matched, head).now_or_never();
+        let granted = decide::grant(&config.auth, &matched, head, || Some(())).now_or_never();
         let granted = granted.expect("with keys of its own nothing is waited for");
         granted.map_err(|denied| denied.refusal)
     });
@@ -72,14 +73,25 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
             assert!(user.is_none_or(|user| &*user == "42"), "nobody else has a token");
             assert!(!grant.channels.is_empty());
         }
-        (Err(refusal), ..) | (.., Err(refusal)) => assert_answer(refusal, Some(head), now),
+        (Err(NoUpgrade::NotAsked), ..) => {
+            assert_answer(Refusal::UpgradeRequired, None, Some(head), now);
+        }
+        (Err(NoUpgrade::Faulty(fault)), ..) => {
+            assert_answer(Refusal::BadHandshake, Some(fault), Some(head), now);
+        }
+        (.., Err(refusal)) => assert_answer(refusal, None, Some(head), now),
         _ => {}
     }
 }
 
 /// An answer is one head and one problem document, whatever the request was.
-fn assert_answer(refusal: Refusal, request: Option<&RequestHead>, now: SystemTime) {
-    let bytes = response::refused(refusal, request.map(|request| &request.method), now);
+fn assert_answer(
+    refusal: Refusal,
+    fault: Option<HandshakeFault>,
+    request: Option<&RequestHead>,
+    now: SystemTime,
+) {
+    let bytes = response::refused(refusal, fault, request.map(|request| &request.method), now);
     let text = String::from_utf8(bytes).expect("an answer is text");
     let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
     assert!(head.starts_with("HTTP/1.1 "));

@@ -16,7 +16,7 @@ mod upgrade;
 
 use super::{
     admission::{AddressPermit, Admitted, Arrival, Permit, UserPermit},
-    response,
+    response::{self, HandshakeFault},
     state::ServerState,
 };
 use crate::{
@@ -25,7 +25,7 @@ use crate::{
     net::Transport,
     phase::Phase,
     reason::Refusal,
-    shard::{SessionSpec, Shard, Subscription},
+    shard::{SessionHandle, SessionSpec, Shard, ShardHandle, Subscription},
 };
 use bytes::Bytes;
 use futures_util::FutureExt as _;
@@ -79,6 +79,7 @@ struct Granted {
 pub(super) async fn run(
     state: Arc<ServerState>,
     shard: Shard,
+    home: ShardHandle,
     transport: Transport,
     arrival: Arrival,
 ) {
@@ -88,12 +89,14 @@ pub(super) async fn run(
     let handshake = Handshake {
         state,
         shard,
+        home,
         accepted,
         deadline: accepted + timeout,
         peer,
         method: None,
         endpoint: None,
         upgrade: None,
+        fault: None,
     };
     match admission {
         Ok(admitted) => handshake.run(transport, admitted).await,
@@ -105,12 +108,16 @@ pub(super) async fn run(
 struct Handshake {
     state: Arc<ServerState>,
     shard: Shard,
+    /// The same shard, as other threads hold it.
+    home: ShardHandle,
     accepted: Instant,
     deadline: Instant,
     peer: Option<IpAddr>,
     method: Option<Method>,
     endpoint: Option<EndpointName>,
     upgrade: Option<Upgrade>,
+    /// What is wrong with it, where that is known in detail.
+    fault: Option<HandshakeFault>,
 }
 
 impl Handshake {
@@ -147,9 +154,10 @@ impl Handshake {
     ) -> Result<Recognised, NoSession> {
         let Received { head, early } = head::receive(transport, end).await?;
         self.method = Some(head.method.clone());
+        upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;
         let matched = decide::find(&self.state.routes, &head)?;
         self.endpoint = Some(Arc::clone(&matched.endpoint.name));
-        self.upgrade = Some(upgrade::check(&head)?);
+        self.upgrade = Some(upgrade::check(&head).map_err(|why| self.not_correct(why))?);
         if !origin::allowed(&self.state.config.server.allowed_origins, &head.headers) {
             return Err(Refusal::OriginNotAllowed.into());
         }
@@ -192,9 +200,12 @@ impl Handshake {
         if let Some(reported) = admission.take_reported_address(self.peer, &head.headers)? {
             *address = Some(reported);
         }
+        let from = admission.client(self.peer, &head.headers);
+        admission.take_rate(from)?;
+        let place = || admission.wait_for_key(from);
         let grant = tokio::select! {
             biased;
-            grant = decide::grant(&self.state.config.auth, &matched, head) => {
+            grant = decide::grant(&self.state.config.auth, &matched, head, place) => {
                 grant.map_err(|denied| self.denied(denied))?
             }
             refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
@@ -228,11 +239,13 @@ impl Handshake {
         let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
         let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began, generation };
-        let pending = subscription.open(spec, (connection, address, user));
+        let mut pending = subscription.open(spec, (connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
         self.answered();
         if matches!(written, Ok(Ok(()))) {
+            let session = SessionHandle::new(self.home, pending.name());
+            self.state.admission.user_opened(&mut pending.permit().2, session);
             let (transport, early) = client.into_parts();
             pending.start(transport, &early);
         } else {
@@ -268,7 +281,7 @@ mod tests {
     use super::*;
 
     /// The size of what a function of these arguments returns.
-    fn future_bytes<A, B, C, D, F>(_: impl Fn(A, B, C, D) -> F) -> usize {
+    fn future_bytes<A, B, C, D, E, F>(_: impl Fn(A, B, C, D, E) -> F) -> usize {
         size_of::<F>()
     }
 

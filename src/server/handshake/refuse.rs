@@ -1,6 +1,10 @@
 //! How a handshake ends without a session: its answer, what is logged, and the lingering close.
 
-use super::{Handshake, NoSession, decide::Denied, upgrade::Upgrade};
+use super::{
+    Handshake, NoSession,
+    decide::Denied,
+    upgrade::{NoUpgrade, Upgrade},
+};
 use crate::{
     auth::Reject,
     net::Transport,
@@ -55,6 +59,17 @@ impl Handshake {
         }
     }
 
+    /// Notes what is wrong with a handshake, for the answer.
+    pub(super) fn not_correct(&mut self, why: NoUpgrade) -> Refusal {
+        match why {
+            NoUpgrade::NotAsked => Refusal::UpgradeRequired,
+            NoUpgrade::Faulty(fault) => {
+                self.fault = Some(fault);
+                Refusal::BadHandshake
+            }
+        }
+    }
+
     /// Logs why a token or a request gives no channels: the client is told the code alone.
     pub(super) fn denied(&self, denied: Denied) -> Refusal {
         let Denied { refusal, cause } = denied;
@@ -62,7 +77,7 @@ impl Handshake {
         let endpoint = self.name().unwrap_or_default();
         let before = self.state.causes.to_log(&format!("{endpoint} {cause}"), Instant::now());
         if let Some(before) = before {
-            warn!(endpoint, code = refusal.label(), cause, before, "handshake refused");
+            warn!(endpoint, code = refusal.label(), cause = &*cause, before, "handshake refused");
         }
         refusal
     }
@@ -70,10 +85,10 @@ impl Handshake {
     /// Answers with a refusal and stops writing.
     async fn refuse(&self, refusal: Refusal, transport: &mut Transport) -> io::Result<()> {
         self.state.metrics.handshake_refused(refusal);
-        debug!(endpoint = self.name(), code = refusal.label(), "handshake refused");
-        let answer = self
-            .closing_answer(refusal)
-            .unwrap_or_else(|| response::refused(refusal, self.method.as_ref(), SystemTime::now()));
+        debug!(endpoint = self.name(), code = refusal.label(), fault = ?self.fault, "handshake refused");
+        let answer = self.closing_answer(refusal).unwrap_or_else(|| {
+            response::refused(refusal, self.fault, self.method.as_ref(), SystemTime::now())
+        });
         let written = response::write_last(transport, &answer).await;
         self.answered();
         written

@@ -1,10 +1,10 @@
 //! Whether a request is a correct WebSocket handshake (RFC 6455, section 4.2.1).
 
 use super::head::RequestHead;
-use crate::reason::Refusal;
+use crate::server::response::HandshakeFault;
 use base64::Engine as _;
 use hyper::{
-    HeaderMap,
+    HeaderMap, Version,
     header::{
         CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
         SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
@@ -24,30 +24,51 @@ pub(super) struct Upgrade {
     pub(super) subprotocol: Option<&'static str>,
 }
 
+/// Why a request is no correct handshake.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum NoUpgrade {
+    NotAsked,
+    Faulty(HandshakeFault),
+}
+
+impl From<HandshakeFault> for NoUpgrade {
+    fn from(fault: HandshakeFault) -> Self {
+        Self::Faulty(fault)
+    }
+}
+
 /// Checks a GET request of HTTP/1.1 against the rules of a handshake.
 ///
 /// # Errors
-/// - [`Refusal::UpgradeRequired`]: it does not ask for a WebSocket at all.
-/// - [`Refusal::BadHandshake`]: it does, but not correctly.
-pub(super) fn check(head: &RequestHead) -> Result<Upgrade, Refusal> {
+/// [`NoUpgrade::NotAsked`]: it does not ask for a WebSocket at all. Else it does, but not correctly.
+pub(super) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
     let headers = &head.headers;
     if !has_token(headers, &UPGRADE, "websocket") {
-        return Err(Refusal::UpgradeRequired);
+        return Err(NoUpgrade::NotAsked);
     }
-    let correct = single(headers, &HOST).is_some()
-        && has_token(headers, &CONNECTION, "upgrade")
-        && single(headers, &SEC_WEBSOCKET_VERSION) == Some("13")
-        && !has_body(headers);
+    require(single(headers, &HOST).is_some(), HandshakeFault::Host)?;
+    require(has_token(headers, &CONNECTION, "upgrade"), HandshakeFault::Connection)?;
+    require(single(headers, &SEC_WEBSOCKET_VERSION) == Some("13"), HandshakeFault::Version)?;
+    require(!has_body(headers), HandshakeFault::Body)?;
     let key = single(headers, &SEC_WEBSOCKET_KEY).filter(|key| is_sixteen_bytes(key));
-    match key {
-        Some(key) if correct => Ok(Upgrade {
-            accept_key: tungstenite::handshake::derive_accept_key(key.as_bytes()),
-            subprotocol: tokens(headers, &SEC_WEBSOCKET_PROTOCOL)
-                .any(|token| token == BEARER)
-                .then_some(BEARER),
-        }),
-        _ => Err(Refusal::BadHandshake),
-    }
+    let key = key.ok_or(HandshakeFault::Key)?;
+    let bearer = tokens(headers, &SEC_WEBSOCKET_PROTOCOL).any(|token| token == BEARER);
+    Ok(Upgrade {
+        accept_key: tungstenite::handshake::derive_accept_key(key.as_bytes()),
+        subprotocol: bearer.then_some(BEARER),
+    })
+}
+
+/// Checks that the request is HTTP/1.1: an upgrade is nothing that HTTP/1.0 has.
+///
+/// # Errors
+/// [`HandshakeFault::Http10`].
+pub(super) fn check_version(head: &RequestHead) -> Result<(), NoUpgrade> {
+    Ok(require(head.version == Version::HTTP_11, HandshakeFault::Http10)?)
+}
+
+fn require(correct: bool, fault: HandshakeFault) -> Result<(), HandshakeFault> {
+    if correct { Ok(()) } else { Err(fault) }
 }
 
 /// Whether a body follows, whose bytes would be taken for frames.
@@ -135,29 +156,30 @@ mod tests {
     #[test]
     fn a_request_for_nothing_or_for_something_else_must_upgrade() {
         for value in [None, Some("h2c"), Some("websockets")] {
-            assert_eq!(check(&changed("Upgrade", value)), Err(Refusal::UpgradeRequired));
+            assert_eq!(check(&changed("Upgrade", value)), Err(NoUpgrade::NotAsked));
         }
     }
 
     #[test]
-    fn every_incorrect_handshake_is_refused() {
-        for (name, value) in [
-            ("Host", None),
-            ("Connection", None),
-            ("Connection", Some("close")),
-            ("Sec-WebSocket-Version", None),
-            ("Sec-WebSocket-Version", Some("8")),
-            ("Sec-WebSocket-Version", Some("13, 8")),
-            ("Sec-WebSocket-Key", None),
-            ("Sec-WebSocket-Key", Some("")),
-            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZQ==")),
-            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ")),
-            ("Content-Length", Some("5")),
-            ("Transfer-Encoding", Some("chunked")),
-            ("Sec-WebSocket-Key", Some("not base64 at all!======")),
+    fn every_incorrect_handshake_is_refused_for_what_is_wrong_with_it() {
+        use HandshakeFault::{Body, Connection, Host, Key, Version};
+        for (name, value, fault) in [
+            ("Host", None, Host),
+            ("Connection", None, Connection),
+            ("Connection", Some("close"), Connection),
+            ("Sec-WebSocket-Version", None, Version),
+            ("Sec-WebSocket-Version", Some("8"), Version),
+            ("Sec-WebSocket-Version", Some("13, 8"), Version),
+            ("Sec-WebSocket-Key", None, Key),
+            ("Sec-WebSocket-Key", Some(""), Key),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZQ=="), Key),
+            ("Sec-WebSocket-Key", Some("dGhlIHNhbXBsZSBub25jZQ"), Key),
+            ("Content-Length", Some("5"), Body),
+            ("Transfer-Encoding", Some("chunked"), Body),
+            ("Sec-WebSocket-Key", Some("not base64 at all!======"), Key),
         ] {
             let refused = check(&changed(name, value));
-            assert_eq!(refused, Err(Refusal::BadHandshake), "{name}: {value:?}");
+            assert_eq!(refused, Err(NoUpgrade::Faulty(fault)), "{name}: {value:?}");
         }
     }
 
@@ -165,7 +187,7 @@ mod tests {
     fn two_keys_are_refused() {
         let mut twice = CORRECT.to_vec();
         twice.push(KEY);
-        assert_eq!(check(&parts(&twice)), Err(Refusal::BadHandshake));
+        assert_eq!(check(&parts(&twice)), Err(NoUpgrade::Faulty(HandshakeFault::Key)));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 //! An answer is built whole and written at once. Refusals always close the connection: a client
 //! that was refused has nothing more to say on it.
 
-use super::problem;
+use super::{HandshakeFault, problem};
 use crate::{reason::Refusal, wire::frame};
 use hyper::Method;
 use std::{fmt::Write as _, time::SystemTime};
@@ -35,13 +35,14 @@ pub(in crate::server) fn switching_and_closing(
     Some(answer)
 }
 
-/// The HTTP answer to a refused handshake. A `HEAD` is answered without the body.
+/// The HTTP answer to a refused handshake, with what is wrong with it where that is known. A `HEAD` is answered without the body.
 pub(in crate::server) fn refused(
     refusal: Refusal,
+    fault: Option<HandshakeFault>,
     method: Option<&Method>,
     now: SystemTime,
 ) -> Vec<u8> {
-    let body = problem::body(refusal);
+    let body = problem::body(refusal, fault);
     let mut head = String::with_capacity(384);
     // Writing into a string cannot fail.
     let _ = write!(head, "HTTP/1.1 {} {}\r\n", refusal.status(), problem::title(refusal));
@@ -89,7 +90,7 @@ mod tests {
     use super::*;
 
     fn text(refusal: Refusal) -> String {
-        let answer = refused(refusal, None, SystemTime::UNIX_EPOCH);
+        let answer = refused(refusal, None, None, SystemTime::UNIX_EPOCH);
         String::from_utf8(answer).unwrap()
     }
 
@@ -129,7 +130,7 @@ mod tests {
     #[test]
     fn a_head_request_is_answered_without_the_body() {
         let answer =
-            refused(Refusal::MethodNotAllowed, Some(&Method::HEAD), SystemTime::UNIX_EPOCH);
+            refused(Refusal::MethodNotAllowed, None, Some(&Method::HEAD), SystemTime::UNIX_EPOCH);
         assert!(answer.ends_with(b"\r\n\r\n"));
     }
 

@@ -2,6 +2,7 @@
 //!
 //! Every text here is a constant, so nothing that a client sent can come back in a body.
 
+use super::HandshakeFault;
 use crate::reason::Refusal;
 use hyper::StatusCode;
 use serde::Serialize;
@@ -15,14 +16,14 @@ struct Problem {
     detail: &'static str,
 }
 
-/// The body that tells of a refusal.
-pub(super) fn body(refusal: Refusal) -> Vec<u8> {
+/// The body that tells of a refusal, and of what is wrong with a handshake.
+pub(super) fn body(refusal: Refusal, fault: Option<HandshakeFault>) -> Vec<u8> {
     let problem = Problem {
         r#type: "about:blank",
         title: title(refusal),
         status: refusal.status(),
         code: refusal.label(),
-        detail: detail(refusal),
+        detail: fault.map_or_else(|| detail(refusal), HandshakeFault::detail),
     };
     serde_json::to_vec(&problem).expect("constant text always serialises")
 }
@@ -39,7 +40,7 @@ pub(super) fn title(refusal: Refusal) -> &'static str {
 fn detail(refusal: Refusal) -> &'static str {
     match refusal {
         Refusal::BadHandshake => {
-            "This is not a correct WebSocket handshake (HTTP/1.1 GET, RFC 6455, version 13)."
+            "This is no HTTP/1.1 request that can be read in one way only, such as a WebSocket handshake is."
         }
         Refusal::TokenConflict => "The request carries different tokens in different places.",
         Refusal::TokenMissing => "This endpoint needs a token and the request carries none.",
@@ -52,7 +53,9 @@ fn detail(refusal: Refusal) -> &'static str {
         Refusal::ValueNotAllowed => "A value for this endpoint's channels is not allowed.",
         Refusal::NotFound => "There is no endpoint at this path.",
         Refusal::MethodNotAllowed => "Endpoints are opened with GET.",
-        Refusal::UpgradeRequired => "This is a WebSocket endpoint: ask for an upgrade.",
+        Refusal::UpgradeRequired => {
+            "This is a WebSocket endpoint, and the request does not ask for an upgrade: a proxy on the way must be told to pass the headers Upgrade and Connection on (nginx: proxy_set_header Upgrade $http_upgrade)."
+        }
         Refusal::RequestTimeout => "The request was not complete in time.",
         Refusal::UriTooLong => "The request line is longer than 8 KiB.",
         Refusal::HeadersTooLarge => "The headers are larger than 8 KiB or more than 64.",
@@ -72,10 +75,12 @@ fn detail(refusal: Refusal) -> &'static str {
 mod tests {
     use super::*;
     use serde_json::{Value, json};
+    use std::collections::BTreeSet;
+    use strum::VariantArray as _;
 
     #[test]
     fn a_problem_names_its_status_and_its_stable_code() {
-        let problem: Value = serde_json::from_slice(&body(Refusal::TokenExpired)).unwrap();
+        let problem: Value = serde_json::from_slice(&body(Refusal::TokenExpired, None)).unwrap();
         assert_eq!(
             problem,
             json!({
@@ -86,6 +91,21 @@ mod tests {
                 "detail": "The token has expired.",
             })
         );
+    }
+
+    #[test]
+    fn each_fault_of_a_handshake_is_told_in_words_of_its_own() {
+        let said: BTreeSet<String> = HandshakeFault::VARIANTS
+            .iter()
+            .map(|&fault| {
+                let body: Value =
+                    serde_json::from_slice(&body(Refusal::BadHandshake, Some(fault))).unwrap();
+                assert_eq!(body["code"], "bad_handshake");
+                body["detail"].as_str().unwrap().to_owned()
+            })
+            .collect();
+        assert_eq!(said.len(), HandshakeFault::VARIANTS.len());
+        assert!(said.iter().all(|detail| detail.ends_with('.')));
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::{
     newcomers::Newcomers,
     reload::PacedClose,
     revocations::Revocations,
-    session::{Session, SessionSpec},
+    session::{Session, SessionName, SessionSpec},
     wheel::TICK,
 };
 use crate::{
@@ -266,6 +266,14 @@ impl Registry {
                 return;
             }
             session.end(CloseReason::SlowConsumer);
+        }
+    }
+
+    /// Ends one session, unless it is gone: its place may have a new owner by now.
+    pub(super) fn close(&self, name: SessionName, reason: CloseReason) {
+        let session = self.sessions.borrow().get(name.key as usize).cloned();
+        if let Some(session) = session.filter(|session| session.id == name.id) {
+            session.end(reason);
         }
     }
 

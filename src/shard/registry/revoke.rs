@@ -39,20 +39,14 @@ impl Registry {
         let mut all = Vec::new();
         let note = |session: &Session| {
             if session.user.is_some() {
-                all.push((session.key, session.id));
+                all.push(session.name());
             }
         };
         self.visit_sessions(note).await;
         fastrand::shuffle(&mut all);
         let ticks = usize::try_from(spread.as_millis() / TICK.as_millis()).unwrap_or(1).max(1);
         for some in all.chunks(all.len().div_ceil(ticks).max(1)) {
-            for &(key, id) in some {
-                let session = self.sessions.borrow().get(key as usize).cloned();
-                // A key may have a new owner by now.
-                if let Some(session) = session.filter(|session| session.id == id) {
-                    session.end(CloseReason::Revoked);
-                }
-            }
+            some.iter().for_each(|&name| self.close(name, CloseReason::Revoked));
             tokio::time::sleep(TICK).await;
         }
     }

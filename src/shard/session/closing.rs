@@ -160,7 +160,8 @@ impl Session {
 }
 
 /// Whether what is queued is still sent before the close frame: not to a client that is too slow for
-/// it, or that may not have it any more.
+/// it, or that may not have it any more; and one that was replaced must learn of that, or it would come
+/// back and take the place of the other.
 fn flushes_first(reason: CloseReason) -> bool {
     !matches!(
         reason,
@@ -171,6 +172,7 @@ fn flushes_first(reason: CloseReason) -> bool {
             | CloseReason::TokenInvalid
             | CloseReason::Revoked
             | CloseReason::Forbidden
+            | CloseReason::Replaced
     )
 }
 

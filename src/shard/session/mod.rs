@@ -103,7 +103,22 @@ pub struct SessionSpec {
     pub generation: u64,
 }
 
-/// A session's name: random, so that it says nothing and cannot be guessed.
+/// Which session it is, to those on other threads: its place, and its id, since the place may have a
+/// new owner by the time they ask.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SessionName {
+    pub(in crate::shard) key: u32,
+    pub(in crate::shard) id: SessionId,
+}
+
+#[cfg(test)]
+impl SessionName {
+    pub(crate) fn for_tests(number: u32) -> Self {
+        Self { key: number, id: SessionId(number.into()) }
+    }
+}
+
+/// A session's name in logs: random, so that it says nothing and cannot be guessed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct SessionId(u64);
 
@@ -165,6 +180,10 @@ impl Session {
         }
         session.queue_ready();
         session
+    }
+
+    pub(super) fn name(&self) -> SessionName {
+        SessionName { key: self.key, id: self.id }
     }
 
     /// How everything looks to this client.

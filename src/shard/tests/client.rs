@@ -1,6 +1,8 @@
 //! What a client may send to its session, and what that does.
 
-use crate::shard::rig::{Frame, Rig, bulky, close, endpoint, orders, run, settle, text};
+use crate::shard::rig::{
+    Client, Frame, Rig, bulky, close, endpoint, identity, orders, run, settle, spec, text,
+};
 use crate::{
     bus::Request,
     endpoint::{Endpoint, Inbound},
@@ -118,5 +120,25 @@ fn inbound_decides_what_a_message_that_means_nothing_does() {
         let mut client = rig.connect(Endpoint { inbound: Inbound::Close, ..endpoint() }).await;
         client.send(0x81, b"hello").await;
         assert_eq!(client.next().await, close(CloseReason::UnexpectedMessage));
+    });
+}
+
+#[test]
+fn a_client_that_is_replaced_is_told_so_before_what_waits_for_it() {
+    run(async {
+        let mut rig = Rig::new();
+        let _first = rig.connect(endpoint()).await;
+        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let pending = subscription.open(spec(endpoint(), identity()), ());
+        let name = pending.name();
+        let mut client = Client::start(pending);
+        rig.publish("orders", &bulky());
+        settle().await;
+        rig.publish("orders", "late");
+        settle().await;
+        rig.shard.registry.close(name, CloseReason::Replaced);
+        // Its frame was begun, so it comes whole.
+        assert_eq!(client.next().await, text(&bulky()));
+        assert_eq!(client.next().await, close(CloseReason::Replaced));
     });
 }

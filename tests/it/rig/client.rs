@@ -60,8 +60,9 @@ impl Client {
         Self::over(http::with_deadlines(socket.into()), request)
     }
 
+    /// Opens a WebSocket over a connection that is there.
     #[track_caller]
-    fn over(stream: TcpStream, request: &Request) -> Self {
+    pub(crate) fn over(stream: TcpStream, request: &Request) -> Self {
         match Self::try_over(stream, request) {
             Ok(client) => client,
             Err(answer) => panic!("{} instead of 101: {}", answer.status, answer.text()),

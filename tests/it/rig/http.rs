@@ -3,9 +3,10 @@
 use super::wait::LIMIT;
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
+use socket2::{Domain, Socket, Type};
 use std::{
     io::{self, Read, Write},
-    net::{SocketAddr, TcpStream},
+    net::{Ipv4Addr, SocketAddr, TcpStream},
 };
 
 /// A request before it is sent.
@@ -83,6 +84,15 @@ impl Request {
 pub(crate) fn connect(address: SocketAddr) -> TcpStream {
     let stream = TcpStream::connect_timeout(&address, LIMIT).expect("the port accepts");
     with_deadlines(stream)
+}
+
+/// … from an address of this machine.
+#[track_caller]
+pub(crate) fn connect_from(source: Ipv4Addr, address: SocketAddr) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.bind(&SocketAddr::from((source, 0)).into()).expect("an address of this machine");
+    socket.connect(&address.into()).expect("the port accepts");
+    with_deadlines(socket.into())
 }
 
 pub(crate) fn with_deadlines(stream: TcpStream) -> TcpStream {
