@@ -74,7 +74,7 @@ impl<P> SessionTask<P> {
         self.session.on_input();
         // After its close frame a client has nothing to send, and after ours for a violation nothing
         // that could be parsed.
-        if !matches!(self.session.stage(), Stage::Open | Stage::AwaitingClose) {
+        if !matches!(self.session.advance(), Stage::Open | Stage::AwaitingClose) {
             return;
         }
         let mut parser =
@@ -116,11 +116,11 @@ impl<P> SessionTask<P> {
     /// `Pending`: nothing has come of a newer token, or there is none.
     fn poll_refreshes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let Some(refreshes) = &mut self.refreshes else { return Poll::Pending };
-        if self.session.stage() == Stage::Open && refreshes.poll(&self.session, cx).is_ready() {
+        if self.session.advance() == Stage::Open && refreshes.poll(&self.session, cx).is_ready() {
             self.session.flush(Instant::now());
             return Poll::Ready(());
         }
-        if self.session.stage() != Stage::Open || refreshes.is_idle() {
+        if self.session.advance() != Stage::Open || refreshes.is_idle() {
             self.refreshes = None;
         }
         Poll::Pending
@@ -133,13 +133,13 @@ impl<P: Unpin> Future for SessionTask<P> {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let task = self.get_mut();
         loop {
-            if task.session.stage() == Stage::Over {
+            if task.session.advance() == Stage::Over {
                 return Poll::Ready(());
             }
             let wrote = task.poll_write(cx).is_ready();
             let read = task.poll_read(cx).is_ready();
             let refreshed = task.poll_refreshes(cx).is_ready();
-            if !wrote && !read && !refreshed && task.session.stage() != Stage::Over {
+            if !wrote && !read && !refreshed && task.session.advance() != Stage::Over {
                 task.session.set_waker(cx.waker());
                 return Poll::Pending;
             }

@@ -24,7 +24,7 @@ impl Registry {
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let hub = self.hub.borrow();
         let queued = Rc::new(Queued::new(Arc::clone(message), Rc::clone(&self.context.memory)));
-        self.queue_for(hub.members(&message.channel), dirty, |one| one.deliver(&queued));
+        self.queue_for(hub.members(&message.channel), dirty, |one| one.enqueue(&queued));
     }
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose

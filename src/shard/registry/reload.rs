@@ -76,7 +76,7 @@ mod tests {
             let registry = &rig.shard.registry;
             registry.reload(config(1, "/elsewhere"));
             let all_open =
-                || registry.sessions.borrow().iter().all(|(_, one)| one.stage() == Stage::Open);
+                || registry.sessions.borrow().iter().all(|(_, one)| one.advance() == Stage::Open);
             let mut turns = 0;
             while all_open() {
                 turns += 1;

@@ -88,8 +88,8 @@ impl Session {
         matches!(self.close_reason.get(), None | Some(CloseReason::Bye))
     }
 
-    /// How far the closing has come. What only waited for the queue to empty goes on here.
-    pub(in crate::shard) fn stage(&self) -> Stage {
+    /// Goes on with what only waited for the queue to empty, and says how far the closing has come.
+    pub(in crate::shard) fn advance(&self) -> Stage {
         if !self.has_output() {
             match self.stage.get() {
                 Stage::Flushing => self.stage.set(Stage::Over),
@@ -108,7 +108,7 @@ impl Session {
             CloseReason::PeerGone
         });
         let lost = self.queue.borrow_mut().abandon();
-        self.count_places();
+        self.count_private_bytes();
         self.count_missed(MissedReason::SessionEnded, u64::from(lost));
         self.metrics.closed[reason.index()].add(1);
         let ticks = self.context.now().saturating_sub(self.opened);
@@ -154,7 +154,7 @@ impl Session {
             _ => MissedReason::SessionEnded,
         };
         let dropped = self.queue.borrow_mut().clear();
-        self.count_places();
+        self.count_private_bytes();
         self.count_missed(reason, u64::from(dropped));
     }
 }
@@ -176,7 +176,7 @@ fn flushes_first(reason: CloseReason) -> bool {
     )
 }
 
-/// Whether the client's stream cannot be parsed any further after this.
+/// Whether nothing more is read after this: the stream is broken, or it is a flood.
 fn is_violation(reason: CloseReason) -> bool {
     matches!(
         reason,

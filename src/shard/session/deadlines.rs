@@ -216,18 +216,20 @@ fn jitter(left: Duration) -> Duration {
 }
 
 impl Deadlines {
+    fn all(&self) -> [&Cell<Tick>; 5] {
+        [&self.ping, &self.pong, &self.write, &self.expiry, &self.end]
+    }
+
     /// Forgets all deadlines; the place in the wheel stays.
     pub(super) fn clear(&self) {
-        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
-        all.iter().for_each(|at| at.set(0));
+        self.all().iter().for_each(|at| at.set(0));
         self.token_over.set(0);
     }
 
     /// Takes a place in the wheel at the earliest deadline, `heartbeat` included, unless one as early
     /// is taken already.
     fn schedule(&self, key: u32, heartbeat: Option<Tick>, wheel: &mut Wheel) {
-        let all = [&self.ping, &self.pong, &self.write, &self.expiry, &self.end];
-        let set = all.iter().map(|at| at.get()).filter(|&at| at != 0);
+        let set = self.all().into_iter().map(Cell::get).filter(|&at| at != 0);
         let Some(next) = set.chain(heartbeat).min() else { return };
         if self.due.get() == 0 || next < self.due.get() {
             self.due.set(wheel.insert(key, next));

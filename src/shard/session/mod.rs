@@ -67,7 +67,7 @@ pub(super) struct Session {
     stage: Cell<Stage>,
     deadlines: Deadlines,
     /// What the shard counts for this session's queue alone, in bytes.
-    places: Cell<u32>,
+    private_bytes: Cell<u32>,
     /// Replies of ours queued since the queue was last empty.
     replies: Cell<u16>,
     /// Frames that the client may still send, and the tick for which that number holds: at most
@@ -163,7 +163,7 @@ impl Session {
             close_reason: Cell::new(None),
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
-            places: Cell::new(0),
+            private_bytes: Cell::new(0),
             replies: Cell::new(0),
             allowance: Cell::new(FRAME_BURST),
             allowance_at: Cell::new(opened),

@@ -17,7 +17,7 @@ const MAX_REPLIES: u16 = 64;
 impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
     /// dirty before in this round and must be flushed.
-    pub(in crate::shard) fn deliver(&self, message: &Rc<Queued>) -> bool {
+    pub(in crate::shard) fn enqueue(&self, message: &Rc<Queued>) -> bool {
         // Only what the socket does not take tells how slow the client is. One that is known to take
         // nothing is not asked for each message.
         let blocked = self.deadlines.write.get() != 0;
@@ -62,7 +62,7 @@ impl Session {
     }
 
     /// Tells the session, as `on_gap` says, that messages of a channel may have been missed
-    /// upstream. Returns as [`Session::deliver`] does.
+    /// upstream. Returns as [`Session::enqueue`] does.
     pub(in crate::shard) fn gap(&self, channel: &ChannelName, reason: GapReason) -> bool {
         if self.stage.get() != Stage::Open {
             return false;
@@ -105,15 +105,15 @@ impl Session {
         }
         self.deadlines.write.set(0);
         self.replies.set(0);
-        self.count_places();
+        self.count_private_bytes();
     }
 
     /// Counts what the queue holds for this session alone, for the shard's bound.
-    pub(super) fn count_places(&self) {
+    pub(super) fn count_private_bytes(&self) {
         let now = self.queue.borrow().private_bytes();
-        let before = self.places.replace(u32::try_from(now).unwrap_or(u32::MAX));
+        let before = self.private_bytes.replace(u32::try_from(now).unwrap_or(u32::MAX));
         if before as usize != now {
-            self.context.memory.resize(before as usize, self.places.get() as usize);
+            self.context.memory.resize(before as usize, self.private_bytes.get() as usize);
         }
     }
 
@@ -142,7 +142,7 @@ impl Session {
     /// The socket takes nothing. The first time, the task is woken to wait for it; until something
     /// is written it then waits already.
     fn blocked(&self) {
-        self.count_places();
+        self.count_private_bytes();
         if self.deadlines.write.get() == 0 {
             self.watch_progress();
             self.wake();

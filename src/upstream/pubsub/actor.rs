@@ -49,7 +49,7 @@ pub(in crate::upstream) struct Actor<C: Connect> {
     node: Node,
     health: Health,
     backoff: Backoff,
-    phase: Phase<C::Link>,
+    phase: LinkPhase<C::Link>,
     publisher: Publisher<C>,
     pauses: Pauses,
     revocation_gap: RevocationGap,
@@ -58,7 +58,7 @@ pub(in crate::upstream) struct Actor<C: Connect> {
     is_behind: bool,
 }
 
-enum Phase<L> {
+enum LinkPhase<L> {
     Waiting { until: Instant },
     Dialling { dial: Pending<L>, started: Instant },
     Linked(Box<Subscriber<L>>),
@@ -91,7 +91,7 @@ impl<C: Connect> Actor<C> {
             node: Node::new(&settings, queues, now),
             health,
             backoff: backoff(),
-            phase: Phase::Waiting { until: now },
+            phase: LinkPhase::Waiting { until: now },
             publisher: Publisher::new(backoff(), settings.probe_timeout),
             pauses: Pauses::default(),
             revocation_gap: RevocationGap::default(),
@@ -152,11 +152,11 @@ impl<C: Connect> Actor<C> {
 
     /// Does everything that time, or what has just happened, asks for. Doing it twice does no harm.
     fn tick(&mut self, now: Instant) {
-        if let Phase::Waiting { until } = self.phase
+        if let LinkPhase::Waiting { until } = self.phase
             && until <= now
         {
             let dial = self.connect.link(self.node.primary.target());
-            self.phase = Phase::Dialling { dial, started: now };
+            self.phase = LinkPhase::Dialling { dial, started: now };
         }
         if let PublishOutcome::Failed(reason) = self.publisher.tick(&self.connect, now) {
             self.unproven(&reason, now);
@@ -176,7 +176,7 @@ impl<C: Connect> Actor<C> {
     /// Sends what was staged; stops reading where a shard has fallen far behind, or goes on.
     fn flush(&mut self, now: Instant) {
         self.node.queues.flush();
-        let Phase::Linked(subscriber) = &mut self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
         let was_paused = self.pauses.is_paused();
         if self.pauses.update(self.node.queues.fill(), now) {
             self.health.metrics.upstream.read_pauses.inc();
@@ -188,15 +188,15 @@ impl<C: Connect> Actor<C> {
     }
 
     fn reconcile(&mut self, now: Instant) {
-        let Phase::Linked(subscriber) = &mut self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
         let changed = subscriber.commands.take_changed();
         if changed {
             self.control_answered();
         }
-        let Phase::Linked(subscriber) = &mut self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
         if subscriber.commands.own_answered() && (changed || self.node.probe.due(now)) {
             self.begin_round(now);
-            if let Phase::Linked(subscriber) = &mut self.phase
+            if let LinkPhase::Linked(subscriber) = &mut self.phase
                 && !changed
             {
                 subscriber.commands.retry_own();
@@ -204,7 +204,7 @@ impl<C: Connect> Actor<C> {
         }
         self.conclude_round(now);
         self.release_canary(now);
-        let Phase::Linked(subscriber) = &mut self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
         subscriber.send_next(&mut self.node, now);
         if subscriber.commands.settled(&self.node.table) {
             self.health.all_subscribed(now);
@@ -213,7 +213,7 @@ impl<C: Connect> Actor<C> {
 
     /// Redis has answered for the control channel, if there is one.
     fn control_answered(&mut self) {
-        let Phase::Linked(subscriber) = &self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &self.phase else { return };
         let refused = subscriber.commands.control_refused();
         self.health.control(refused);
         if self.settings.control_channel.is_none()
@@ -234,9 +234,9 @@ impl<C: Connect> Actor<C> {
     fn deadline(&self) -> Instant {
         let now = Instant::now();
         let phase = match &self.phase {
-            Phase::Waiting { until } => Some(*until),
-            Phase::Dialling { .. } => None,
-            Phase::Linked(subscriber) => {
+            LinkPhase::Waiting { until } => Some(*until),
+            LinkPhase::Dialling { .. } => None,
+            LinkPhase::Linked(subscriber) => {
                 let commands = &subscriber.commands;
                 let probe = self.node.probe.deadline().filter(|_| commands.own_answered());
                 let dead = commands.outstanding.deadline().filter(|_| !self.pauses.is_paused());
@@ -255,7 +255,7 @@ impl<C: Connect> Actor<C> {
     }
 }
 
-impl<L: Link> Phase<L> {
+impl<L: Link> LinkPhase<L> {
     async fn next<C: Connect<Link = L>>(&mut self, paused: bool) -> ActorEvent<C> {
         match self {
             Self::Linked(_) if paused => pending().await,

@@ -1,6 +1,6 @@
 //! Proves the link in rounds: when one begins, what it publishes, what its outcome means.
 
-use super::{Actor, Phase};
+use super::{Actor, LinkPhase};
 use crate::upstream::{
     connect::Connect,
     link::LinkError,
@@ -31,7 +31,7 @@ impl<C: Connect> Actor<C> {
     }
 
     pub(super) fn begin_round(&mut self, now: Instant) {
-        let Phase::Linked(subscriber) = &self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &self.phase else { return };
         if subscriber.commands.own_answered() {
             let with_canary = self.settings.probe_channel.is_some();
             // Not before: a Redis that refuses the subscriber is spared the dial of the publisher.
@@ -56,7 +56,7 @@ impl<C: Connect> Actor<C> {
     /// Says that the link is up, or gives it up, when a round is over.
     pub(super) fn conclude_round(&mut self, now: Instant) {
         let Some(outcome) = self.node.probe.check(now) else { return };
-        let Phase::Linked(subscriber) = &self.phase else { return };
+        let LinkPhase::Linked(subscriber) = &self.phase else { return };
         match (outcome, subscriber.commands.probe_refused()) {
             (Outcome::Dead, _) => {
                 let text = "what is published on the probe channel does not come back";

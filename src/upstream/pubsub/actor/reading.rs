@@ -1,6 +1,6 @@
 //! Reads the link in bursts, and gives it up when it has ended or is dead.
 
-use super::{Actor, Phase};
+use super::{Actor, LinkPhase};
 use crate::{
     reason::GapReason,
     upstream::{
@@ -23,7 +23,7 @@ const LAST_BURSTS: usize = 64;
 impl<C: Connect> Actor<C> {
     pub(super) fn linked(&mut self, link: C::Link, now: Instant) {
         let subscriber = Subscriber::new(link, &self.settings, &self.node.router, now);
-        self.phase = Phase::Linked(Box::new(subscriber));
+        self.phase = LinkPhase::Linked(Box::new(subscriber));
         self.node.table.link_up();
         self.node.primary.linked();
         self.health.linked(now);
@@ -31,7 +31,7 @@ impl<C: Connect> Actor<C> {
 
     /// The link, or the dial, is of no use any more. What was received before is delivered first.
     pub(super) fn give_up(&mut self, end: &End, now: Instant) {
-        self.drain(now);
+        self.take_arrived(now);
         let (gap, error) = match end {
             End::Lost(error) => {
                 self.node.primary.lost();
@@ -43,13 +43,13 @@ impl<C: Connect> Actor<C> {
         self.health.down(&error.to_string(), now);
         // A dial that took long has waited already: a Redis that hung is dialled at once.
         let from = match &self.phase {
-            Phase::Dialling { started, .. } => *started,
-            Phase::Waiting { .. } | Phase::Linked(_) => now,
+            LinkPhase::Dialling { started, .. } => *started,
+            LinkPhase::Waiting { .. } | LinkPhase::Linked(_) => now,
         };
         let until = self.backoff.after(&error, self.health.away(now), from);
         let was_linked = matches!(
-            std::mem::replace(&mut self.phase, Phase::Waiting { until }),
-            Phase::Linked(_)
+            std::mem::replace(&mut self.phase, LinkPhase::Waiting { until }),
+            LinkPhase::Linked(_)
         );
         self.publisher.stop();
         self.node.probe.link_lost();
@@ -67,7 +67,7 @@ impl<C: Connect> Actor<C> {
     }
 
     /// Routes what has arrived already.
-    fn drain(&mut self, now: Instant) {
+    fn take_arrived(&mut self, now: Instant) {
         for _ in 0..LAST_BURSTS {
             self.is_behind = false;
             if self.burst(now).is_some() || !self.is_behind {
@@ -80,7 +80,7 @@ impl<C: Connect> Actor<C> {
 
     /// Takes in one burst of what has arrived; hands back why the link must be given up, if so.
     fn burst(&mut self, now: Instant) -> Option<End> {
-        let Phase::Linked(subscriber) = &mut self.phase else { return None };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return None };
         self.node.router.start_burst();
         let mut end = None;
         self.is_behind = true;
@@ -113,15 +113,15 @@ impl<C: Connect> Actor<C> {
         if let Some(end) = self.burst(now) {
             return Some(end);
         }
-        let Phase::Linked(subscriber) = &mut self.phase else { return None };
+        let LinkPhase::Linked(subscriber) = &mut self.phase else { return None };
         let why = format!("no answer within {:?}", subscriber.commands.outstanding.timeout());
         subscriber.is_dead(now).then_some(End::Lost(LinkError::Lost(why)))
     }
 
     fn is_dead(&mut self, now: Instant) -> bool {
         match &mut self.phase {
-            Phase::Linked(subscriber) => subscriber.is_dead(now),
-            Phase::Waiting { .. } | Phase::Dialling { .. } => false,
+            LinkPhase::Linked(subscriber) => subscriber.is_dead(now),
+            LinkPhase::Waiting { .. } | LinkPhase::Dialling { .. } => false,
         }
     }
 }
