@@ -226,7 +226,7 @@ fn too_few_files_for_all_connections_is_a_warning() {
     let file = directory.path().join("sockway.toml");
     fs::write(&file, settings(&redis).set("server.max_connections", 1_000).text()).expect("a file");
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 256; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sockway")]);
+    command.args(["-c", "ulimit -n 320; exec \"$@\"", "sh", env!("CARGO_BIN_EXE_sockway")]);
     let mut process = Process::start(command.args(["doctor", "--config"]).arg(&file));
     let said = Said { status: process.exit_code(), text: process.stdout.text() };
     assert_eq!((said.status, said.failures()), (0, 0), "{said:#?}");
