@@ -235,7 +235,7 @@ fn a_slow_session_is_closed_with_4008_and_its_neighbour_misses_nothing() {
 fn skip_drops_the_oldest_and_says_where() {
     run(async {
         let mut rig = Rig::new();
-        let queue_messages = NonZeroUsize::new(3).unwrap();
+        let queue_messages = NonZeroUsize::new(2).unwrap();
         let mut client = rig
             .connect(Endpoint {
                 queue_messages,
@@ -244,7 +244,7 @@ fn skip_drops_the_oldest_and_says_where() {
                 ..endpoint()
             })
             .await;
-        // One partly written message and two whole ones fill the queue.
+        // Two fill the queue behind the partly written one.
         rig.publish("orders", &bulky());
         settle().await;
         for payload in ["1", "2", "3", "4", "5"] {
@@ -420,6 +420,40 @@ fn what_does_not_fit_is_offered_to_the_socket_before_it_is_judged() {
         (0..20).for_each(|_| rig.publish("orders", &payload));
         for _ in 0..20 {
             assert_eq!(client.next().await, text(&payload));
+        }
+    });
+}
+
+/// What a stuck neighbour has half written is freed with its connection, before anybody else is closed.
+#[test]
+fn a_client_that_reads_is_not_closed_for_what_a_stuck_one_holds() {
+    run(async {
+        let mut rig = Rig::with_queue_memory(1_500_000);
+        let _stuck = rig.connect(endpoint()).await;
+        let mut reading = rig.connect(endpoint()).await;
+        let large = "x".repeat(1_400_000);
+        rig.publish("orders", &large);
+        assert_eq!(reading.next().await, text(&large));
+        rig.publish("orders", &bulky());
+        settle().await;
+        assert_eq!(reading.next().await, text(&bulky()));
+        assert_eq!(rig.metrics().closed[CloseReason::SlowConsumer.index()].load(), 1);
+        assert_eq!(rig.metrics().open(), 1);
+        assert_eq!(rig.shard.metrics().queued_bytes.load(), 0);
+    });
+}
+
+/// The endpoint's own bounds: 4 MiB. The client reads, but later than the second message comes.
+#[test]
+fn what_the_socket_has_begun_to_take_leaves_room_for_what_comes_behind_it() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        let messages = [(4 << 20) - (100 << 10), 200 << 10].map(|size| "x".repeat(size));
+        messages.iter().for_each(|message| rig.publish("orders", message));
+        settle().await;
+        for message in &messages {
+            assert_eq!(client.next().await, text(message));
         }
     });
 }

@@ -84,20 +84,29 @@ impl Registry {
     }
 
     /// Closes the sessions with the fullest queues, one after the other, until all queues of this shard
-    /// fit into its part of `server.max_queue_memory`.
+    /// fit into its part of `server.max_queue_memory`. Each is first offered to its socket once more; and
+    /// what closing leaves of it, a message that is partly written, goes before the next one is closed.
     pub(in crate::shard) fn bound_memory(&self) {
-        if !self.context.memory.is_exceeded() {
+        let is_exceeded = || self.context.memory.is_exceeded();
+        if !is_exceeded() {
             return;
         }
         let sessions = self.sessions.borrow();
         let mut fullest: Vec<_> =
-            sessions.iter().filter_map(|(_, one)| Some((one.droppable()?, one))).collect();
+            sessions.iter().map(|(_, one)| (one.queued_bytes(), one)).collect();
+        fullest.retain(|&(bytes, _)| bytes > 0);
         fullest.sort_unstable_by_key(|&(bytes, _)| Reverse(bytes));
         for (_, session) in fullest {
-            if !self.context.memory.is_exceeded() {
+            session.flush(Instant::now());
+            if is_exceeded() {
+                session.end(CloseReason::SlowConsumer);
+            }
+            if is_exceeded() && session.queued_bytes() > 0 {
+                session.drop_all_output();
+            }
+            if !is_exceeded() {
                 return;
             }
-            session.end(CloseReason::SlowConsumer);
         }
     }
 }

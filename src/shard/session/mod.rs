@@ -68,7 +68,7 @@ pub(super) struct Session {
     deadlines: Deadlines,
     /// What the shard counts for this session's queue alone, in bytes.
     private_bytes: Cell<u32>,
-    /// Replies of ours queued since the queue was last empty.
+    /// Replies of ours that wait in the queue.
     replies: Cell<u16>,
     /// Frames that the client may still send, and the tick for which that number holds: at most
     /// [`FRAME_BURST`], so that two bytes are enough.

@@ -10,7 +10,7 @@ use crate::{
 use bytes::Bytes;
 use std::{io, rc::Rc, time::Instant};
 
-/// Our own frames that may wait behind a socket that takes nothing: a client that sends pings and
+/// Our own replies that may wait behind a socket that takes nothing: a client that sends pings and
 /// never reads would otherwise fill the queue with pongs.
 const MAX_REPLIES: u16 = 64;
 
@@ -104,7 +104,6 @@ impl Session {
             }
         }
         self.deadlines.write.set(0);
-        self.replies.set(0);
         self.count_private_bytes();
     }
 
@@ -117,15 +116,24 @@ impl Session {
         }
     }
 
-    /// Bytes that wait in the queue; `None` when closing the session as too slow would drop nothing.
-    pub(in crate::shard) fn droppable(&self) -> Option<usize> {
-        let waits = self.stage.get() == Stage::Open && self.has_output();
-        waits.then(|| self.queue.borrow().bytes())
+    /// Bytes of the messages in the queue.
+    pub(in crate::shard) fn queued_bytes(&self) -> usize {
+        self.queue.borrow().bytes()
+    }
+
+    /// Ends the session for the memory of its queue. What is partly written goes too, and with it the
+    /// connection: nothing that would come behind it could be read.
+    pub(in crate::shard) fn drop_all_output(&self) {
+        self.end(CloseReason::SlowConsumer);
+        self.abort();
+        let dropped = self.queue.borrow_mut().abandon();
+        self.count_private_bytes();
+        self.count_missed(MissedReason::SlowConsumer, u64::from(dropped));
     }
 
     fn wrote(&self, written: usize, now: Instant) {
         let (mut messages, mut bytes) = (0, 0);
-        let seen = self.queue.borrow_mut().advance(written, |message, len| {
+        let finished = self.queue.borrow_mut().advance(written, |message, len| {
             messages += 1;
             bytes += len as u64;
             self.context.metrics.delivery_seconds.observe(now.duration_since(message.received));
@@ -134,7 +142,8 @@ impl Session {
         self.metrics.delivered_bytes.add(bytes);
         self.delivered.set(self.delivered.get() + messages);
         self.note_written(written);
-        if seen {
+        self.replies.set(self.replies.get().saturating_sub(finished.pongs));
+        if finished.seen {
             self.put_heartbeat_off();
         }
     }

@@ -39,6 +39,15 @@ pub(super) struct OutQueue {
     bytes: usize,
 }
 
+/// What a write has finished.
+#[derive(Debug, Default)]
+pub(super) struct Finished {
+    /// Whether a frame was among it that a page can see.
+    pub(super) seen: bool,
+    /// Answers to the client's pings.
+    pub(super) pongs: u16,
+}
+
 #[derive(Debug)]
 enum Item {
     Message(Rc<Queued>),
@@ -94,11 +103,18 @@ impl OutQueue {
         self.items.is_empty()
     }
 
-    /// Whether one more message stays within the endpoint's bounds. An empty queue takes any one.
+    /// Whether one more message stays within the endpoint's bounds. Where none waits, any one does: the
+    /// message that is being written does not wait, since the socket takes it.
     pub(super) fn fits(&self, message: &Message, endpoint: &Endpoint) -> bool {
-        self.messages == 0
-            || ((self.messages as usize) < endpoint.queue_messages.get()
-                && self.bytes + self.weight(message) <= endpoint.queue_bytes.get())
+        let (messages, bytes) = match self.items.front() {
+            Some(Item::Message(first)) if self.is_begun() => {
+                (self.messages - 1, self.bytes - self.weight(first))
+            }
+            _ => (self.messages, self.bytes),
+        };
+        messages == 0
+            || ((messages as usize) < endpoint.queue_messages.get()
+                && bytes + self.weight(message) <= endpoint.queue_bytes.get())
     }
 
     /// What `queue_bytes` counts for a message.
@@ -199,14 +215,14 @@ impl OutQueue {
     }
 
     /// Takes out what a write of `written` bytes finished, each whole message through `delivered`
-    /// with the length of its frame. `true`: a frame was finished that a page can see.
+    /// with the length of its frame.
     pub(super) fn advance(
         &mut self,
         written: usize,
         mut delivered: impl FnMut(&Message, usize),
-    ) -> bool {
+    ) -> Finished {
         let mut written = self.written + written;
-        let mut seen = false;
+        let mut finished = Finished::default();
         // A gap that has not been encoded was in no write; it stays for the next.
         while let Some(len) =
             self.items.front().and_then(|item| item.frame(self.codec)).map(<[u8]>::len)
@@ -217,18 +233,21 @@ impl OutQueue {
                 Some(Item::Message(message)) => {
                     self.messages -= 1;
                     self.bytes -= len + OVERHEAD;
-                    seen = true;
+                    finished.seen = true;
                     delivered(&message, len);
                 }
-                Some(Item::Frame(frame)) => seen |= frame::is_data(&frame),
+                Some(Item::Frame(frame)) => {
+                    finished.seen |= frame::is_data(&frame);
+                    finished.pongs += u16::from(frame::is_pong(&frame));
+                }
                 Some(Item::Gap(pending)) => {
-                    seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
+                    finished.seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
                 }
                 None => {}
             }
         }
         self.written = written;
-        seen
+        finished
     }
 
     /// Places whose items may still be moved: all but a partly written first.

@@ -22,6 +22,29 @@ fn a_clients_close_is_echoed_and_counted_as_bye() {
     });
 }
 
+/// The queue is never empty in between: what counts is how many answers wait, not how many there were.
+#[test]
+fn a_slow_client_that_takes_the_answers_to_its_pings_may_go_on_pinging() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        rig.publish("orders", &bulky());
+        settle().await;
+        for _ in 0..4 {
+            client.send_bytes(&[0x89, 0x80, 0, 0, 0, 0].repeat(40)).await;
+            settle().await;
+            rig.publish("orders", &bulky());
+            settle().await;
+            assert_eq!(client.next().await, text(&bulky()));
+            for _ in 0..40 {
+                assert_eq!(client.next().await, Frame::Pong(vec![]));
+            }
+        }
+        assert_eq!(client.next().await, text(&bulky()));
+        assert_eq!(rig.metrics().open(), 1);
+    });
+}
+
 #[test]
 fn what_a_client_sends_behind_its_close_is_not_answered() {
     run(async {

@@ -57,6 +57,21 @@ fn a_queue_is_bounded_by_messages_and_by_bytes_but_an_empty_one_takes_any_messag
 }
 
 #[test]
+fn a_message_that_is_being_written_does_not_count() {
+    let tiny = Endpoint { queue_bytes: NonZeroUsize::MIN, ..endpoint() };
+    let mut queue = queue_of(&[("a", "being written")], Codec::WsRaw);
+    assert!(
+        !queue.fits(&message("a", "next"), &tiny),
+        "it waits as long as the socket takes nothing"
+    );
+    queue.advance(1, |_, _| {});
+    assert!(queue.fits(&message("a", "next"), &tiny));
+    queue.push_message(message("a", "next"));
+    assert!(!queue.fits(&message("a", "third"), &tiny));
+    assert!(queue.skip_oldest() && queue.fits(&message("a", "third"), &tiny));
+}
+
+#[test]
 fn a_partial_write_goes_on_where_it_stopped_and_counts_whole_messages_only() {
     let mut queue = queue_of(&[("a", "one"), ("a", "two")], Codec::WsRaw);
     let mut delivered = Vec::new();
