@@ -55,7 +55,7 @@ impl<C: Connect> Actor<C> {
         self.node.probe.link_lost();
         self.pauses.end(now);
         if was_linked {
-            self.revocation_gap.link_lost();
+            self.revocation_gap.lost();
             self.node.link_lost(gap);
         }
     }
