@@ -28,6 +28,14 @@ pub(super) struct Server {
     /// … once.
     pub(super) publish_fails_once: Option<LinkError>,
     pub(super) forbidden: HashSet<String>,
+    /// Why every SUBSCRIBE fails …
+    pub(super) subscribe_fails: Option<LinkError>,
+    /// … and every one that names one of these.
+    pub(super) busy: HashSet<String>,
+    /// Why every UNSUBSCRIBE fails.
+    pub(super) unsubscribe_fails: Option<LinkError>,
+    /// Servers that nobody reaches.
+    pub(super) away: Vec<Target>,
     pub(super) role: Role,
     /// What it complains of in its answers to PING.
     pub(super) warning: Option<LinkError>,
@@ -75,6 +83,10 @@ impl Default for Fake {
             publish_fails: None,
             publish_fails_once: None,
             forbidden: HashSet::new(),
+            subscribe_fails: None,
+            busy: HashSet::new(),
+            unsubscribe_fails: None,
+            away: Vec::new(),
             role: Role::Primary,
             warning: None,
             latency: Duration::from_micros(100),
@@ -144,14 +156,22 @@ impl Server {
         }
     }
 
+    fn subscribe_error(&self, batch: &[Box<str>]) -> Option<LinkError> {
+        if let Some(bad) = batch.iter().find(|name| self.forbidden.contains(&***name)) {
+            return Some(LinkError::ChannelRefused(format!("NOPERM channel {bad}")));
+        }
+        let is_busy = batch.iter().any(|name| self.busy.contains(&**name));
+        let busy = is_busy.then(|| LinkError::Answered("BUSY".to_owned()));
+        self.subscribe_fails.clone().or(busy)
+    }
+
     fn carry_out(&mut self, command: Command) {
         match command {
             Command::Ping => self.send(self.latency, Sent::Pong(self.warning.clone())),
             Command::Role => self.send(self.latency, Sent::Role(self.role.clone())),
             Command::Subscribe(batch) => {
-                if let Some(bad) = batch.iter().find(|name| self.forbidden.contains(&***name)) {
-                    let refused = LinkError::ChannelRefused(format!("NOPERM channel {bad}"));
-                    let rejected = Sent::Rejected(Command::Subscribe(batch), refused);
+                if let Some(error) = self.subscribe_error(&batch) {
+                    let rejected = Sent::Rejected(Command::Subscribe(batch), error);
                     return self.send(self.latency, rejected);
                 }
                 for name in batch {
@@ -165,6 +185,10 @@ impl Server {
                 }
             }
             Command::Unsubscribe(batch) => {
+                if let Some(error) = self.unsubscribe_fails.clone() {
+                    let rejected = Sent::Rejected(Command::Unsubscribe(batch), error);
+                    return self.send(self.latency, rejected);
+                }
                 for name in batch {
                     self.subscribed.remove(&*name);
                     self.send(self.latency, Sent::Released(name.to_string()));
@@ -191,7 +215,9 @@ impl Connect for Fake {
         server.dials.push(Instant::now());
         server.targets.push(target.clone());
         server.subscribed.clear();
-        let result = server.down.clone().map_or_else(
+        let away = server.away.contains(target);
+        let away = away.then(|| LinkError::Unreachable("Connection refused".to_owned()));
+        let result = server.down.clone().or(away).map_or_else(
             || {
                 let (link, incoming) = mpsc::unbounded_channel();
                 server.link = Some(link);

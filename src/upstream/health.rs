@@ -53,6 +53,11 @@ impl Health {
         }
     }
 
+    /// Redis has closed a link on which nothing was subscribed: the next one is as good as the first.
+    pub(super) fn idle_link_closed(&mut self) {
+        self.linked_before = false;
+    }
+
     /// Every wanted channel is subscribed, as far as Redis allows it.
     pub(super) fn all_subscribed(&mut self, now: Instant) {
         if let Some(since) = self.resubscribing.take() {

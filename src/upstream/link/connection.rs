@@ -212,7 +212,11 @@ pub(super) fn pong(answer: Value, redactor: &Redactor) -> Result<Option<LinkErro
 
 /// `[master, offset, replicas]`, `[slave, host, port, state, offset]`, or an error.
 fn role(answer: &Value) -> Role {
-    let Value::List(parts) = answer else { return Role::Unknown };
+    let parts = match answer {
+        Value::List(parts) => parts,
+        Value::Error(text) if is_role_refused(text) => return Role::Refused,
+        _ => return Role::Unknown,
+    };
     match parts.as_slice() {
         [Value::Text(role), ..] if role == b"master" => Role::Primary,
         [Value::Text(role), Value::Text(host), Value::Integer(port), ..] if role == b"slave" => {
@@ -223,6 +227,14 @@ fn role(answer: &Value) -> Role {
         }
         _ => Role::Unknown,
     }
+}
+
+/// Whether this link never answers ROLE: no right to it, not known, or RESP2, which allows only
+/// pub/sub on a connection that subscribes.
+fn is_role_refused(error: &str) -> bool {
+    ["NOPERM", "ERR unknown command", "ERR Can't execute"]
+        .iter()
+        .any(|start| error.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start)))
 }
 
 #[cfg(test)]

@@ -123,8 +123,10 @@ pub(super) enum Role {
         host: String,
         port: u16,
     },
-    /// ROLE is not allowed, or its answer was not understood: nothing is concluded from it.
+    /// Nothing is known for now: an error that passes, or an answer that was not understood.
     Unknown,
+    /// ROLE is not allowed here, or not known: asking again is of no use.
+    Refused,
 }
 
 /// The server to dial.
@@ -162,4 +164,44 @@ pub enum LinkError {
     /// There was a connection, and it is gone or of no use.
     #[error("{0}")]
     Lost(String),
+}
+
+impl LinkError {
+    /// Whether Redis gives an error that passes by itself, and says nothing of what was asked.
+    pub(super) fn passes(&self) -> bool {
+        const CODES: [&str; 11] = [
+            "BUSY",
+            "CLUSTERDOWN",
+            "LOADING",
+            "MASTERDOWN",
+            "MISCONF",
+            // It is about the connection; the next PING ends that.
+            "NOAUTH",
+            "NOREPLICAS",
+            "OOM",
+            "READONLY",
+            "TRYAGAIN",
+            "UNKILLABLE",
+        ];
+        matches!(self, Self::Answered(text) if text.split(' ').next().is_some_and(|code| CODES.contains(&code)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_known_errors_pass_by_themselves() {
+        let passes = |text: &str| LinkError::Answered(text.to_owned()).passes();
+        for code in ["BUSY", "LOADING", "MASTERDOWN", "CLUSTERDOWN", "TRYAGAIN", "OOM", "MISCONF"] {
+            assert!(passes(&format!("{code} for now")));
+        }
+        assert!(passes("BUSY"));
+        for text in ["ERR BUSY", "BUSYGROUP x", "NOPERM no", "noperm no", "ERR not allowed", ""] {
+            assert!(!passes(text), "{text}");
+        }
+        assert!(!LinkError::ChannelRefused("NOPERM x".to_owned()).passes());
+        assert!(!LinkError::Lost("BUSY".to_owned()).passes());
+    }
 }

@@ -35,7 +35,7 @@ use tracing::warn;
 mod proving;
 mod reading;
 
-/// How long a refusal is remembered before Redis is asked again.
+/// How long a refusal, of a channel or of its release, is remembered before Redis is asked again.
 const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
 /// The actor's timer when nothing is due: far, and soon enough for any clock.
@@ -165,6 +165,7 @@ impl<C: Connect> Actor<C> {
         if self.retry_refused <= now {
             self.retry_refused = now + REFUSED_RETRY;
             self.node.table.retry_refused();
+            self.node.table.retry_kept(now);
         }
         match self.dead(now) {
             Some(end) => self.give_up(&end, now),
@@ -189,8 +190,14 @@ impl<C: Connect> Actor<C> {
 
     fn reconcile(&mut self, now: Instant) {
         let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
+        if let Some(error) = subscriber.commands.take_own_put_off() {
+            self.health.down(&error.to_string(), now);
+        }
+        if subscriber.commands.take_control_lost() {
+            self.revocation_gap.lost();
+        }
         let changed = subscriber.commands.take_changed();
-        if changed {
+        if subscriber.commands.take_control_answer(&self.node) {
             self.control_answered();
         }
         let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
@@ -240,10 +247,12 @@ impl<C: Connect> Actor<C> {
                 let commands = &subscriber.commands;
                 let probe = self.node.probe.deadline().filter(|_| commands.own_answered());
                 let dead = commands.outstanding.deadline().filter(|_| !self.pauses.is_paused());
-                [dead, probe, commands.pace(&self.node.table)].into_iter().flatten().min()
+                let (pace, put_off) = (commands.pace(&self.node), commands.put_off.deadline());
+                [dead, probe, pace, put_off].into_iter().flatten().min()
             }
         };
-        let refused = self.node.table.has_refused().then_some(self.retry_refused);
+        let retries = self.node.table.has_refused() || self.node.table.has_kept();
+        let refused = retries.then_some(self.retry_refused);
         let others = [
             self.publisher.deadline(),
             self.health.deadline(),

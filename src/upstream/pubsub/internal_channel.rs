@@ -70,6 +70,13 @@ impl InternalChannel {
         changed
     }
 
+    /// Redis has let go of it: it is asked for again, and what is answered then is news.
+    pub(super) fn release(&mut self) {
+        if matches!(self.state, InternalState::Subscribed) {
+            (self.state, self.was_refused) = (InternalState::Wanted, None);
+        }
+    }
+
     /// Asks for it once more if it was refused.
     pub(super) fn retry(&mut self) {
         if self.refused().is_some() {

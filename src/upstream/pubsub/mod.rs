@@ -4,9 +4,9 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `table` `probe` `primary` `outstanding` `internal_channel` `pause` `revocation_gap`: who wants
-//!    what; is the subscription alive; which server it is; unanswered commands; channels of our own;
-//!    when it is not read; whether revocations were missed
+//! 0. `table` `probe` `primary` `outstanding` `put_off` `internal_channel` `pause` `revocation_gap`: who
+//!    wants what; is the subscription alive; which server it is; unanswered commands; what is asked
+//!    again; channels of our own; when it is not read; whether revocations were missed
 //! 1. `router`: from what arrives into the shards' rings
 //! 2. `node`: what is known of the node, from one connection to the next
 //! 3. `subscriber`: the connection that subscribes
@@ -20,6 +20,7 @@ mod outstanding;
 mod pause;
 mod primary;
 mod probe;
+mod put_off;
 mod revocation_gap;
 mod router;
 mod subscriber;

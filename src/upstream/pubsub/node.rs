@@ -15,7 +15,7 @@ use crate::{
     config,
     log_throttle::LogThrottle,
     reason::GapReason,
-    upstream::shard_queues::ShardQueues,
+    upstream::{link::LinkError, shard_queues::ShardQueues},
 };
 use tokio::time::Instant;
 use tracing::warn;
@@ -30,6 +30,10 @@ pub(super) struct Node {
     pub(super) primary: Primary,
     /// Of the log record on refused channels.
     refusals: LogThrottle,
+    /// … and on SUBSCRIBEs that are put off.
+    put_off: LogThrottle,
+    /// Why Redis did not let go of channels, the last time that it was asked to.
+    not_released: Option<LinkError>,
 }
 
 impl Node {
@@ -42,6 +46,8 @@ impl Node {
             probe: Probe::new(settings.probe_interval, settings.probe_timeout, now),
             primary: Primary::new(&settings.address),
             refusals: LogThrottle::default(),
+            put_off: LogThrottle::default(),
+            not_released: None,
         }
     }
 
@@ -110,7 +116,35 @@ impl Node {
         }
     }
 
+    /// A SUBSCRIBE failed for a reason that passes.
+    pub(super) fn put_off(&mut self, reason: &LinkError, now: Instant) {
+        if let Some(before) = self.put_off.to_log(now.into_std()) {
+            warn!(%reason, before, "Redis takes no SUBSCRIBE now; it is asked again");
+        }
+    }
+
+    /// Whether a channel that is put off is still wanted.
+    pub(super) fn is_still_asked(&mut self, channel: &str) -> bool {
+        let Some(name) = self.router.own_name(channel.as_bytes()) else { return false };
+        self.table.is_still_asked(name)
+    }
+
+    /// An UNSUBSCRIBE failed.
+    pub(super) fn not_released(&mut self, channels: &[Box<str>], reason: LinkError) {
+        for channel in channels {
+            let Some(name) = self.router.own_name(channel.as_bytes()) else { continue };
+            let Some(answered) = self.table.keep(name) else { continue };
+            let event = SubscriptionEvent::Confirmed(answered.channel);
+            self.queues.tell(answered.shards, &event);
+        }
+        if self.not_released.as_ref() != Some(&reason) {
+            warn!(%reason, "Redis takes no UNSUBSCRIBE; what nobody wants stays subscribed for now");
+            self.not_released = Some(reason);
+        }
+    }
+
     pub(super) fn released(&mut self, channel: &[u8]) {
+        self.not_released = None;
         let Some(name) = self.router.own_name(channel) else { return };
         if let Some(lost) = self.table.released(name) {
             self.queues.lost(vec![lost]);

@@ -13,7 +13,8 @@ pub(super) enum RevocationGap {
 }
 
 impl RevocationGap {
-    pub(super) fn link_lost(&mut self) {
+    /// The link is lost, or Redis has let go of the control channel.
+    pub(super) fn lost(&mut self) {
         if *self == Self::Subscribed {
             *self = Self::Lost;
         }
@@ -36,12 +37,12 @@ mod tests {
     #[test]
     fn each_time_without_the_control_channel_is_told_once_when_it_is_known() {
         let mut gap = RevocationGap::default();
-        gap.link_lost();
+        gap.lost();
         assert!(!gap.answered(false), "nobody was there");
         assert!(!gap.answered(false), "it was there all the while");
-        gap.link_lost();
+        gap.lost();
         assert!(gap.answered(true), "and now it is refused");
-        gap.link_lost();
+        gap.lost();
         assert!(!gap.answered(true), "still refused");
         assert!(gap.answered(false), "meanwhile more may have been missed");
         assert!(!gap.answered(false));

@@ -4,23 +4,22 @@
 //! at that very place: after the confirmation, so that nothing published later can be missed, and
 //! before the first message that follows. Redis refuses a command as a whole for one bad channel; its
 //! halves are then asked side by side, until each bad one stands alone, and what was refused once is
-//! asked alone from then on.
+//! asked alone from then on. An error that passes (BUSY) refuses nobody: the command is put off.
+//! Whatever Redis answers to one of these commands, the link stays.
 
 use super::{
-    internal_channel::InternalChannel,
-    node::Node,
-    outstanding::{Kind, Outstanding},
-    router::Router,
-    table::Table,
+    internal_channel::InternalChannel, node::Node, outstanding::Outstanding, put_off::PutOff,
+    router::Router, table::Table,
 };
 use crate::{
     channel::ChannelName,
     config,
-    upstream::link::{Arrival, Command, Link, LinkError},
+    upstream::link::{Command, Link, LinkError},
 };
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
-use tracing::warn;
+
+mod answers;
 
 /// Channels in one SUBSCRIBE or UNSUBSCRIBE.
 const BATCH: usize = 1_000;
@@ -46,6 +45,14 @@ pub(super) struct Commands {
     pub(super) outstanding: Outstanding,
     /// Parts of a batch that was refused: one of their channels, or more, is not allowed.
     halves: VecDeque<Vec<Box<str>>>,
+    /// What failed for a reason that passes.
+    pub(super) put_off: PutOff,
+    /// Why our own channels are among that; until this is taken.
+    own_put_off: Option<LinkError>,
+    /// Our own channels were answered, and what that means for revocations is not told yet.
+    control_untold: bool,
+    /// Redis has let go of the control channel; until this is taken.
+    control_lost: bool,
     /// Batches are not sent before.
     not_before: Instant,
     probe: InternalChannel,
@@ -72,6 +79,10 @@ impl<L: Link> Subscriber<L> {
         let commands = Commands {
             outstanding: Outstanding::new(settings.probe_timeout, now),
             halves: VecDeque::new(),
+            put_off: PutOff::default(),
+            own_put_off: None,
+            control_untold: false,
+            control_lost: false,
             not_before: now,
             probe: own(&settings.probe_channel),
             control: own(&settings.control_channel),
@@ -119,7 +130,15 @@ impl Commands {
     /// Whether our own channels were answered since this was last asked, so that probing makes sense
     /// again.
     pub(super) fn take_changed(&mut self) -> bool {
-        self.own_answered() && std::mem::take(&mut self.own_changed)
+        let changed = self.own_answered() && std::mem::take(&mut self.own_changed);
+        self.control_untold |= changed;
+        changed
+    }
+
+    /// Whether it is to be told now what was answered for the control channel: once, and not by a
+    /// server that may have to be left again.
+    pub(super) fn take_control_answer(&mut self, node: &Node) -> bool {
+        !node.primary.is_awaited() && std::mem::take(&mut self.control_untold)
     }
 
     /// Why there are no canaries, if Redis refuses the probe channel.
@@ -132,6 +151,16 @@ impl Commands {
         self.control.refused()
     }
 
+    /// Why Redis does not take our own channels now, if it said so since this was last asked.
+    pub(super) fn take_own_put_off(&mut self) -> Option<LinkError> {
+        self.own_put_off.take()
+    }
+
+    /// Whether Redis has let go of the control channel since this was last asked.
+    pub(super) fn take_control_lost(&mut self) -> bool {
+        std::mem::take(&mut self.control_lost)
+    }
+
     /// Asks once more for those of our own channels that were refused.
     pub(super) fn retry_own(&mut self) {
         self.probe.retry();
@@ -142,13 +171,16 @@ impl Commands {
     pub(super) fn settled(&self, table: &Table) -> bool {
         self.own_answered()
             && self.halves.is_empty()
+            && self.put_off.is_empty()
             && !table.subscribes()
             && !self.outstanding.any_subscribe()
     }
 
     /// When the next batch may go out, if one is waiting for that.
-    pub(super) fn pace(&self, table: &Table) -> Option<Instant> {
+    pub(super) fn pace(&self, node: &Node) -> Option<Instant> {
+        let table = &node.table;
         let limit = match () {
+            () if node.primary.is_awaited() => 0,
             () if table.has_batches() => IN_FLIGHT,
             () if table.subscribes() => ALONE_IN_FLIGHT,
             () => 0,
@@ -163,7 +195,7 @@ impl Commands {
         link.send(command);
     }
 
-    /// Our own channels, the probe, and what is left of a refused batch.
+    /// Our own channels, the probe, what is left of a refused batch, and what was put off.
     fn send_own(&mut self, link: &mut impl Link, node: &mut Node, now: Instant) {
         let own = [self.probe.take_wanted(), self.control.take_wanted()];
         for name in own.into_iter().flatten() {
@@ -180,11 +212,21 @@ impl Commands {
         while let Some(half) = self.halves.pop_front() {
             self.send(link, Command::Subscribe(half), now);
         }
+        for mut channels in self.put_off.take_due(now) {
+            channels
+                .retain(|name| self.own(name.as_bytes()).is_some() || node.is_still_asked(name));
+            if !channels.is_empty() {
+                self.send(link, Command::Subscribe(channels), now);
+            }
+        }
     }
 
     /// Sessions' channels, unless the last batch has only just gone out.
     fn send_batches(&mut self, link: &mut impl Link, node: &mut Node, now: Instant) {
-        if !(node.table.has_batches() || node.table.subscribes()) || now < self.not_before {
+        if !(node.table.has_batches() || node.table.subscribes())
+            || now < self.not_before
+            || node.primary.is_awaited()
+        {
             return;
         }
         self.not_before = now + PACE;
@@ -203,99 +245,6 @@ impl Commands {
         for channel in node.table.take_alone(room) {
             self.send(link, Command::Subscribe(names(&[channel], &node.router)), now);
         }
-    }
-
-    // ---- what is answered ----
-
-    fn handle(&mut self, arrival: Arrival<'_>, node: &mut Node, now: Instant) -> Result<(), End> {
-        match arrival {
-            Arrival::Message { channel, pattern: None, payload } => {
-                node.message(channel, payload);
-            }
-            Arrival::Oversized { channel, pattern: None, bytes } => {
-                node.oversized(channel, bytes);
-            }
-            // No pattern was asked for.
-            Arrival::Message { .. } | Arrival::Oversized { .. } => {}
-            Arrival::Confirmed(channel) => {
-                self.outstanding.answered(Kind::Subscribe);
-                self.confirmed(channel, node, now);
-            }
-            Arrival::Released(channel) => {
-                self.outstanding.answered(Kind::Unsubscribe);
-                node.released(channel);
-            }
-            Arrival::Rejected(command, error) => {
-                self.outstanding.rejected();
-                self.rejected(command, error, node, now)?;
-            }
-            Arrival::Pong { warning } => {
-                self.outstanding.answered(Kind::Ping);
-                self.log_warning(warning);
-                node.probe.ping_answered();
-            }
-            Arrival::Role(role) => {
-                self.outstanding.answered(Kind::Role);
-                if let Some(why) = node.primary.observe(role) {
-                    return Err(End::Moved(why));
-                }
-            }
-            Arrival::Ended(error) => return Err(End::Lost(error)),
-        }
-        Ok(())
-    }
-
-    fn confirmed(&mut self, channel: &[u8], node: &mut Node, now: Instant) {
-        if let Some(own) = self.own(channel) {
-            let changed = own.confirm();
-            self.own_changed |= changed;
-        } else {
-            node.confirmed(channel, now);
-        }
-    }
-
-    fn own(&mut self, channel: &[u8]) -> Option<&mut InternalChannel> {
-        [&mut self.probe, &mut self.control].into_iter().find(|own| own.is(channel))
-    }
-
-    /// Redis refuses a whole command for one bad channel: halve until it stands alone.
-    fn rejected(
-        &mut self,
-        command: Command,
-        error: LinkError,
-        node: &mut Node,
-        now: Instant,
-    ) -> Result<(), End> {
-        let (mut names, why) = match (command, error) {
-            (Command::Subscribe(names), LinkError::ChannelRefused(why)) => (names, why),
-            (_, error) => return Err(End::Lost(error)),
-        };
-        if names.len() > 1 {
-            let half = names.split_off(names.len() / 2);
-            self.halves.extend([names, half]);
-        } else if let Some(name) = names.first() {
-            self.refused(name, why, node, now);
-        }
-        Ok(())
-    }
-
-    fn refused(&mut self, channel: &str, why: String, node: &mut Node, now: Instant) {
-        if let Some(own) = self.own(channel.as_bytes()) {
-            let changed = own.refuse(why);
-            self.own_changed |= changed;
-        } else {
-            node.refused(channel, &why, now);
-        }
-    }
-
-    /// Logs what Redis complains of, once.
-    fn log_warning(&mut self, warning: Option<LinkError>) {
-        if let Some(reason) = &warning
-            && self.warning.as_ref() != Some(reason)
-        {
-            warn!(%reason, "Redis has a trouble of its own; publish and subscribe go on");
-        }
-        self.warning = warning;
     }
 }
 

@@ -61,7 +61,7 @@ struct Entry {
 enum ChannelState {
     Queued,
     Asked,
-    /// `leaving`: it stands in `lingering` or `to_unsubscribe`.
+    /// `leaving`: it stands in `lingering`, `to_unsubscribe` or `kept`.
     Subscribed {
         leaving: bool,
     },
@@ -206,7 +206,7 @@ impl Table {
     }
 
     /// Takes up to `limit` channels for one SUBSCRIBE. Each must come back by [`Table::confirm`]
-    /// or [`Table::refuse`], unless the link is lost.
+    /// or [`Table::refuse`], or be given up by [`Table::is_still_asked`], unless the link is lost.
     pub(super) fn take_subscribes(&mut self, limit: usize) -> Vec<ChannelName> {
         take(&mut self.queues.to_subscribe, &mut self.entries, limit)
     }

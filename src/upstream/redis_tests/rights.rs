@@ -60,3 +60,19 @@ async fn a_publish_that_is_forbidden_is_not_ready_but_still_delivers() {
     rig.until_up().await;
     assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
 }
+
+#[tokio::test]
+async fn without_the_right_to_unsubscribe_a_channel_stays_subscribed_and_so_does_the_link() {
+    let server = Server::start(&[]);
+    server.call(&["ACL", "SETUSER", "default", "-unsubscribe"]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    rig.joined("b").await;
+    rig.request(vec![Request::Unsubscribe(name("a"))]).await;
+    let denied = || server.call(&["ACL", "LOG"]).iter().any(|it| it.contains("unsubscribe"));
+    eventually("it is denied", denied).await;
+    server.publish("b", "still here");
+    assert_eq!(rig.event().await, "b=still here");
+    assert_eq!(server.subscribers(&["a".to_owned()]), 1);
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+}

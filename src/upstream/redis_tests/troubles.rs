@@ -64,6 +64,50 @@ async fn while_redis_loads_its_data_it_is_subscribed_already() {
 }
 
 #[tokio::test]
+async fn while_a_script_keeps_redis_busy_joins_wait_and_the_link_stays() {
+    let server = Server::start(&["--busy-reply-threshold", "50"]);
+    let mut rig = Rig::up(&server).await;
+    rig.joined("a").await;
+    let script = "local t = redis.call('TIME')[1] while redis.call('TIME')[1] - t < 3 do end";
+    let client = UnixStream::connect(server.socket()).unwrap();
+    let running = std::thread::spawn(move || call(&client, &["EVAL", script, "0"]));
+    eventually("it is busy", || server.call(&["PING"])[0].starts_with("BUSY")).await;
+    rig.request(vec![Request::Unsubscribe(name("a")), Request::Subscribe(name("b"))]).await;
+    assert_eq!(rig.subscription_event(1).await, [SubscriptionEvent::Confirmed(name("b"))]);
+    running.join().unwrap();
+    // Nothing was published meanwhile, so a canary may have failed.
+    rig.until_up().await;
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+    server.publish("b", "still here");
+    assert_eq!(rig.event().await, "b=still here");
+}
+
+#[tokio::test]
+async fn a_link_without_channels_that_redis_closes_for_idleness_costs_no_readiness() {
+    let server = Server::start(&["--timeout", "1"]);
+    let mut rig = Rig::start(config::Redis {
+        // Longer than Redis waits, and nothing of our own on the link.
+        probe_interval: Duration::from_secs(5),
+        probe_channel: None,
+        control_channel: None,
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    let outage = rig.metrics.upstream.outage_seconds.get();
+    let id = || {
+        let clients = server.call(&["CLIENT", "LIST"]).remove(0);
+        let ours = clients.lines().find(|line| line.contains("name=sockway"));
+        ours.and_then(|line| line.split(' ').next()).map(str::to_owned)
+    };
+    for _ in 0..2 {
+        let before = id();
+        eventually("it is dialled again", || id().is_some() && id() != before).await;
+    }
+    rig.stays_up(Duration::from_millis(500)).await;
+    assert_eq!(rig.metrics.upstream.outage_seconds.get(), outage);
+}
+
+#[tokio::test]
 async fn a_publisher_that_redis_closes_for_idleness_is_dialled_again_without_a_word() {
     let server = Server::start(&["--timeout", "1"]);
     let probe_interval = Duration::from_secs(3);

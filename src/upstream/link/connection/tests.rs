@@ -165,8 +165,11 @@ async fn a_server_says_what_it_is_or_nothing_is_concluded() {
         ("*5\r\n$5\r\nslave\r\n$0\r\n\r\n:6379\r\n$1\r\nx\r\n:1\r\n", "Unknown"),
         ("*5\r\n$5\r\nslave\r\n$1\r\na\r\n:65536\r\n$1\r\nx\r\n:1\r\n", "Unknown"),
         ("*2\r\n$8\r\nsentinel\r\n*0\r\n", "Unknown"),
-        ("-NOPERM no\r\n", "Unknown"),
-        ("-ERR Can't execute 'role': only (P|S)SUBSCRIBE …\r\n", "Unknown"),
+        ("-BUSY a script runs\r\n", "Unknown"),
+        ("-LOADING the dataset\r\n", "Unknown"),
+        ("-NOPERM no\r\n", "Refused"),
+        ("-ERR unknown command 'ROLE'\r\n", "Refused"),
+        ("-ERR Can't execute 'role': only (P|S)SUBSCRIBE …\r\n", "Refused"),
         ("_\r\n", "Unknown"),
     ] {
         let said = format!("{answer}+PONG\r\n");

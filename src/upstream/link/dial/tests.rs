@@ -159,7 +159,7 @@ async fn a_forbidden_channel_is_refused_and_the_others_are_confirmed() {
     assert!(refused.starts_with("Rejected(Subscribe([\"other\"]), ChannelRefused("), "{refused}");
     assert_eq!(next(&mut connection).await, "+mine:2");
     assert!(next(&mut connection).await.starts_with("Pong { warning: Some(Answered(\"NOPERM"));
-    assert_eq!(next(&mut connection).await, "Role(Unknown)");
+    assert_eq!(next(&mut connection).await, "Role(Refused)");
 }
 
 #[tokio::test]

@@ -40,7 +40,11 @@ impl<C: Connect> Actor<C> {
             // The same patience as with a server that hangs up: two may name each other.
             End::Moved(why) => (GapReason::RedisMoved, LinkError::Lost(why.clone())),
         };
-        self.health.down(&error.to_string(), now);
+        if self.is_idle(&error) {
+            self.health.idle_link_closed();
+        } else {
+            self.health.down(&error.to_string(), now);
+        }
         // A dial that took long has waited already: a Redis that hung is dialled at once.
         let from = match &self.phase {
             LinkPhase::Dialling { started, .. } => *started,
@@ -55,9 +59,23 @@ impl<C: Connect> Actor<C> {
         self.node.probe.link_lost();
         self.pauses.end(now);
         if was_linked {
-            self.revocation_gap.link_lost();
+            self.revocation_gap.lost();
             self.node.link_lost(gap);
         }
+    }
+
+    /// Whether Redis has closed a link on which nothing is subscribed and nothing was asked, as it does
+    /// with idle connections (`timeout` in redis.conf): nobody has missed anything. If the next dial
+    /// fails, that is an outage.
+    fn is_idle(&self, error: &LinkError) -> bool {
+        let LinkPhase::Linked(subscriber) = &self.phase else { return false };
+        let table = &self.node.table;
+        matches!(error, LinkError::Lost(_))
+            && self.health.is_up()
+            && subscriber.commands.outstanding.len() == 0
+            && self.settings.probe_channel.is_none()
+            && self.settings.control_channel.is_none()
+            && table.wanted() + table.subscribed() == 0
     }
 
     pub(super) fn arrived(&mut self, now: Instant) {

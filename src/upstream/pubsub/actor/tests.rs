@@ -21,6 +21,7 @@ mod outages;
 mod pauses;
 mod primary;
 mod publishing;
+mod put_off;
 mod refusals;
 
 const PATIENCE: Duration = Duration::from_secs(120);

@@ -44,6 +44,19 @@ impl Table {
         Some(Answered { channel, shards, gap: None })
     }
 
+    /// Whether a channel that was asked for, and is not answered yet, is still wanted. If not, it is
+    /// forgotten.
+    pub(in crate::upstream::pubsub) fn is_still_asked(&mut self, channel: &str) -> bool {
+        match self.entries.get(channel) {
+            Some(entry) if entry.state == ChannelState::Asked && entry.wanted == 0 => {
+                self.entries.remove(channel);
+                false
+            }
+            Some(entry) => entry.state == ChannelState::Asked,
+            None => false,
+        }
+    }
+
     fn asked(&mut self, channel: &str) -> Option<(ChannelName, &mut Entry)> {
         let (name, _) = self.entries.get_key_value(channel)?;
         let name = name.clone();
@@ -82,20 +95,22 @@ impl Table {
         let name = name.clone();
         let entry = self.entries.get_mut(channel)?;
         let unasked = matches!(entry.state, ChannelState::Subscribed { .. });
+        let is_leaving = entry.state == (ChannelState::Subscribed { leaving: true });
         if !unasked && entry.state != ChannelState::Releasing {
             return None;
         }
         self.subscribed -= usize::from(unasked);
-        if entry.wanted == 0 {
+        let is_wanted = entry.wanted != 0;
+        if is_wanted {
+            entry.state = ChannelState::Queued;
+            entry.missed = unasked.then_some(GapReason::RedisMoved);
+            self.queues.subscribe(name.clone());
+        } else {
             self.entries.remove(&name);
-            if unasked {
-                self.end_linger(&name);
-            }
-            return None;
         }
-        entry.state = ChannelState::Queued;
-        entry.missed = unasked.then_some(GapReason::RedisMoved);
-        self.queues.subscribe(name.clone());
-        unasked.then_some(name)
+        if is_leaving {
+            self.end_linger(&name);
+        }
+        (unasked && is_wanted).then_some(name)
     }
 }

@@ -1,6 +1,6 @@
 //! Channels that nobody wants any more: they stay subscribed for a while, then are given back.
 
-use super::{ChannelState, Table};
+use super::{Answered, ChannelState, Table};
 use crate::channel::ChannelName;
 use std::time::Duration;
 use tokio::time::Instant;
@@ -21,6 +21,7 @@ impl Table {
     pub(super) fn end_linger(&mut self, channel: &ChannelName) {
         self.lingering.retain(|(_, lingering)| lingering != channel);
         self.queues.to_unsubscribe.retain(|queued| queued != channel);
+        self.queues.kept.retain(|kept| kept != channel);
     }
 
     fn millis(&self, now: Instant) -> u32 {
@@ -64,7 +65,7 @@ impl Table {
     }
 
     /// Takes up to `limit` channels for an UNSUBSCRIBE. Each must come back by
-    /// [`Table::released`], unless the link is lost.
+    /// [`Table::released`] or [`Table::keep`], unless the link is lost.
     pub(in crate::upstream::pubsub) fn take_unsubscribes(
         &mut self,
         limit: usize,
@@ -83,5 +84,37 @@ impl Table {
             batch.push(channel);
         }
         batch
+    }
+
+    /// Redis has not let go of a channel: it is subscribed as before. If nobody wants it, it is given
+    /// back at [`Table::retry_kept`]. Returns who has joined it meanwhile and was told nothing yet.
+    pub(in crate::upstream::pubsub) fn keep(&mut self, channel: &str) -> Option<Answered> {
+        let (name, _) = self.entries.get_key_value(channel)?;
+        let name = name.clone();
+        let entry = self.entries.get_mut(channel)?;
+        if entry.state != ChannelState::Releasing {
+            return None;
+        }
+        self.subscribed += 1;
+        entry.state = ChannelState::Subscribed { leaving: entry.wanted == 0 };
+        if entry.wanted == 0 {
+            self.queues.kept.push(name);
+            return None;
+        }
+        Some(Answered { channel: name, shards: entry.wanted, gap: None })
+    }
+
+    /// Whether there is anything that Redis did not let go of.
+    pub(in crate::upstream::pubsub) fn has_kept(&self) -> bool {
+        !self.queues.kept.is_empty()
+    }
+
+    /// Gives back once more what Redis did not let go of.
+    pub(in crate::upstream::pubsub) fn retry_kept(&mut self, now: Instant) {
+        for channel in std::mem::take(&mut self.queues.kept) {
+            if self.is_over(&channel, now) {
+                self.queues.to_unsubscribe.push_back(channel);
+            }
+        }
     }
 }

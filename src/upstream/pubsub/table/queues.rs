@@ -16,6 +16,8 @@ pub(super) struct Queues {
     /// Those to subscribe that were refused before: each in a command of its own.
     pub(super) alone: VecDeque<ChannelName>,
     pub(super) to_unsubscribe: VecDeque<ChannelName>,
+    /// Those that Redis did not let go of, to be given back later.
+    pub(super) kept: Vec<ChannelName>,
     /// Refused once, and not confirmed since.
     pub(super) suspects: HashSet<ChannelName, foldhash::fast::RandomState>,
 }
@@ -42,6 +44,7 @@ impl Queues {
         self.to_subscribe.clear();
         self.alone.clear();
         self.to_unsubscribe.clear();
+        self.kept.clear();
     }
 }
 

@@ -40,7 +40,7 @@ async fn a_server_without_hello_is_logged_in_to_by_resp2() {
     connection.send(Command::Ping);
     assert_eq!(next(&mut connection).await, "Pong { warning: None }");
     connection.send(Command::Role);
-    assert_eq!(next(&mut connection).await, "Role(Unknown)");
+    assert_eq!(next(&mut connection).await, "Role(Refused)");
     let mut publisher = Socket::connect(server.socket()).unwrap();
     publisher
         .write_all(&[command(&["AUTH", "a b"]), command(&["PUBLISH", "a", "x"])].concat())

@@ -107,3 +107,20 @@ async fn a_control_message_too_large_to_be_read_is_a_gap_of_revocations() {
         assert_eq!(rig.status.borrow().link, LinkStatus::Up);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_link_that_redis_closes_with_nothing_on_it_is_no_outage_unless_the_next_dial_fails() {
+    let settings = config::Redis { probe_channel: None, control_channel: None, ..settings() };
+    let mut rig = Rig::start_with(settings, |_| {});
+    let verified = rig.until(|status| status.link == LinkStatus::Up).await.verified;
+    let outage = rig.metrics.upstream.outage_seconds.get();
+    rig.redis.drop_link();
+    rig.until(|status| status.link != LinkStatus::Up || status.verified > verified).await;
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+    assert_eq!(rig.metrics.upstream.outage_seconds.get(), outage);
+    assert_eq!(rig.redis.lock().dials.len(), 2);
+    assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
+    rig.redis.lock().away.push(Target::Configured);
+    rig.redis.drop_link();
+    assert_eq!(rig.until_down().await, "Connection refused");
+}

@@ -137,3 +137,20 @@ async fn a_forbidden_control_channel_is_told_and_asked_for_again() {
     assert_eq!(rig.revoked(0), [Revoke::Token("a".into())]);
     assert_eq!(rig.status.borrow().link, LinkStatus::Up);
 }
+
+#[tokio::test(start_paused = true)]
+async fn channels_of_our_own_that_redis_lets_go_of_are_asked_for_again_at_once() {
+    for (channel, gaps) in [("p:probe", 0), ("p:control", 1)] {
+        let mut rig = Rig::up().await;
+        rig.settle().await;
+        let verified = rig.status.borrow().verified;
+        rig.redis.lock().subscribed.remove(channel);
+        rig.redis.send(Sent::Released(channel.to_owned()));
+        rig.settle().await;
+        assert!(rig.redis.lock().subscribed.contains(channel));
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), gaps, "{channel}");
+        rig.until(|status| status.verified > verified).await;
+        assert_eq!(rig.status.borrow().link, LinkStatus::Up);
+        assert_eq!(rig.redis.lock().dials.len(), 1);
+    }
+}

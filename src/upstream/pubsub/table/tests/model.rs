@@ -18,6 +18,11 @@ enum Step {
     Confirm(usize),
     Refuse(usize),
     Release(usize),
+    /// Redis does not let go of a channel.
+    Keep(usize),
+    RetryKept,
+    /// A channel is put off, and its turn has come.
+    AskAgain(usize),
     /// Redis lets go of a channel that nobody gave back.
     Drop(usize),
     RetryRefused,
@@ -37,6 +42,9 @@ fn steps() -> impl Strategy<Value = Vec<Step>> {
         6 => channel.clone().prop_map(Step::Confirm),
         2 => channel.clone().prop_map(Step::Refuse),
         4 => channel.clone().prop_map(Step::Release),
+        2 => channel.clone().prop_map(Step::Keep),
+        1 => Just(Step::RetryKept),
+        2 => channel.clone().prop_map(Step::AskAgain),
         1 => channel.prop_map(Step::Drop),
         1 => Just(Step::RetryRefused),
         2 => Just(Step::LinkUp),
@@ -95,6 +103,9 @@ impl Run {
             Step::Confirm(channel) => self.confirm(&text(channel)),
             Step::Refuse(channel) => self.refuse(&text(channel)),
             Step::Release(channel) => self.release(&text(channel)),
+            Step::Keep(channel) => self.keep(&text(channel)),
+            Step::RetryKept => self.table.retry_kept(self.now),
+            Step::AskAgain(channel) => self.ask_again(&text(channel)),
             Step::Drop(channel) => self.drop_one(&text(channel)),
             Step::RetryRefused => {
                 self.table.retry_refused();
@@ -204,6 +215,29 @@ impl Run {
         }
     }
 
+    fn keep(&mut self, channel: &str) {
+        if !self.model.releasing.remove(channel) {
+            assert_eq!(self.table.keep(channel), None);
+            return;
+        }
+        let shards = self.shards(channel);
+        let told = self.table.keep(channel).map_or(0, |answered| answered.shards);
+        assert_eq!(told, shards, "{channel}");
+        self.model.subscribed.insert(channel.to_owned());
+        if shards == 0 {
+            self.model.left.insert(channel.to_owned(), self.now - LINGER);
+        }
+    }
+
+    fn ask_again(&mut self, channel: &str) {
+        let wanted = self.model.wanted.contains_key(channel);
+        let is_asked = self.model.asked.contains(channel);
+        assert_eq!(self.table.is_still_asked(channel), is_asked && wanted, "{channel}");
+        if !wanted {
+            self.model.asked.remove(channel);
+        }
+    }
+
     fn drop_one(&mut self, channel: &str) {
         if self.model.subscribed.remove(channel) {
             let wanted = self.model.wanted.contains_key(channel);
@@ -262,7 +296,9 @@ impl Run {
     fn check_queues(&self) {
         let Table { queues, lingering, .. } = &self.table;
         let lingering = lingering.iter().map(|(_, channel)| channel.clone()).collect();
-        for queue in [&queues.to_subscribe, &queues.alone, &queues.to_unsubscribe, &lingering] {
+        let kept = queues.kept.iter().cloned().collect();
+        let Queues { to_subscribe, alone, to_unsubscribe, .. } = queues;
+        for queue in [to_subscribe, alone, to_unsubscribe, &kept, &lingering] {
             let names: BTreeSet<_> = queue.iter().collect();
             assert_eq!(names.len(), queue.len(), "{queue:?}");
         }
@@ -273,6 +309,7 @@ impl Run {
     fn settle(mut self) {
         self.step(&Step::LinkUp);
         self.step(&Step::RetryRefused);
+        self.step(&Step::RetryKept);
         for _ in 0..4 {
             self.step(&Step::Wait(2_500));
             self.step(&Step::TakeSubscribes(100));
@@ -288,6 +325,7 @@ impl Run {
         assert_eq!(self.model.subscribed, wanted);
         assert_eq!(self.table.entries.len(), wanted.len(), "nothing is left over");
         assert!(self.table.lingering.is_empty() && self.model.missed.is_empty());
+        assert!(!self.table.has_kept());
     }
 }
 
