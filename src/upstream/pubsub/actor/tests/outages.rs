@@ -107,3 +107,19 @@ async fn a_control_message_too_large_to_be_read_is_a_gap_of_revocations() {
         assert_eq!(rig.status.borrow().link, LinkStatus::Up);
     }
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_control_message_that_means_nothing_is_a_gap_of_revocations_and_one_that_orders_nothing_is_none()
+ {
+    for (on_revocation_gap, revoked) in
+        [(OnRevocationGap::Warn, vec![]), (OnRevocationGap::Close, vec![Revoke::Everyone])]
+    {
+        let mut rig = Rig::start_with(config::Redis { on_revocation_gap, ..settings() }, |_| {});
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        rig.redis.publish("p:control", r#"{"deploy":"v7"}"#);
+        rig.redis.publish("p:control", r#"{"disconnect":{"user":["42"]}}"#);
+        rig.settle().await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 1);
+        assert_eq!(rig.revoked(1), revoked);
+    }
+}
