@@ -205,7 +205,7 @@ impl UpstreamMetrics {
             messages: counter(
                 registry,
                 "sockway_redis_messages_total",
-                "Messages received from Redis.",
+                "Messages received from Redis for channels that sessions are in.",
             )?,
             message_bytes: counter(
                 registry,

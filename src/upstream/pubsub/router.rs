@@ -95,18 +95,16 @@ impl Router {
     pub(super) fn message(&mut self, channel: &[u8], payload: &[u8], to: &mut Sinks<'_>) {
         let Some(channel) = self.own_name(channel) else { return };
         match to.table.route(to.node, channel) {
+            // It lingers: nobody is there to miss anything.
+            Route::To(_, 0) => {}
             Route::To(name, shards) => {
                 self.arrived(payload.len() as u64);
-                // Without shards it lingers; nobody is there to miss anything.
-                if shards != 0 {
-                    let message = wire::message(name.clone(), payload, self.received);
-                    to.queues.send(shards, Event::Message(Arc::new(message)));
-                }
+                let message = wire::message(name.clone(), payload, self.received);
+                to.queues.send(shards, Event::Message(Arc::new(message)));
             }
             Route::Stale => self.stale += 1,
             Route::Unknown if self.probe.as_deref() == Some(channel) => to.probe.arrived(payload),
             Route::Unknown if self.control.as_deref() == Some(channel) => {
-                self.arrived(payload.len() as u64);
                 self.control(payload, to.queues);
             }
             Route::Unknown => {}
@@ -141,6 +139,7 @@ impl Router {
     pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64, to: &mut Sinks<'_>) {
         let Some(channel) = self.own_name(channel) else { return };
         match to.table.route(to.node, channel) {
+            Route::To(_, 0) => {}
             Route::To(name, shards) => {
                 self.arrived(bytes);
                 debug!(channel, bytes, "message is larger than redis.max_payload");
@@ -149,7 +148,6 @@ impl Router {
             Route::Stale => self.stale += 1,
             Route::Unknown => {
                 if self.control.as_deref() == Some(channel) {
-                    self.arrived(bytes);
                     self.oversized_control(bytes, to.queues);
                 }
             }
@@ -175,6 +173,7 @@ impl Router {
         }
     }
 
+    /// Counts a message for sessions.
     fn arrived(&mut self, bytes: u64) {
         self.messages += 1;
         self.bytes += bytes;
