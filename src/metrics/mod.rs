@@ -198,7 +198,7 @@ impl UpstreamMetrics {
         registry.register(Box::new(last_verified.clone()))?;
         let outage_seconds = Counter::new(
             "sockway_redis_outage_seconds_total",
-            "Time without a Redis link, the running outage included.",
+            "Time without a Redis link that is proven alive, the running outage included.",
         )?;
         registry.register(Box::new(outage_seconds.clone()))?;
         Ok(Self {
