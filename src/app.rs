@@ -26,13 +26,7 @@ use crate::{
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
-use std::{
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Instant};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
