@@ -26,13 +26,7 @@ use crate::{
     upstream::{Status, Upstream},
 };
 use futures_util::future::{self, try_join_all};
-use std::{
-    io,
-    net::SocketAddr,
-    pin::pin,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{io, net::SocketAddr, pin::pin, sync::Arc, time::Instant};
 use tokio::{
     sync::watch,
     task::{JoinError, JoinHandle},
@@ -207,7 +201,7 @@ impl Gateway {
             liveness: of_all,
             upstream: self.status,
             phase: self.phase.subscribe(),
-            proof_expires: proof_expires(&self.config.borrow()),
+            proof_expires: self.config.borrow().redis.proof_expires(),
             started: Instant::now(),
             drain: self.stopper.drain.clone(),
             address: admin_address,
@@ -244,11 +238,6 @@ impl Gateway {
         admin.stop().await;
         result
     }
-}
-
-/// One probe may be under way and one may have been lost; later than that the Redis side is stuck.
-fn proof_expires(config: &Config) -> Duration {
-    config.redis.probe_interval + 2 * config.redis.probe_timeout
 }
 
 fn public(config: &Config) -> String {

@@ -222,6 +222,15 @@ impl GapReason {
         matches!(self, Self::RedisReconnected | Self::RedisMoved)
     }
 
+    /// How many messages are missing at one gap, where that is known.
+    #[must_use]
+    pub const fn missed(self) -> Option<u64> {
+        match self {
+            Self::PayloadTooLarge | Self::SlowConsumer => Some(1),
+            Self::RedisReconnected | Self::RedisMoved | Self::ShardLagged => None,
+        }
+    }
+
     /// Position in [`GapReason::ALL`], for tables of counters.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -246,6 +255,8 @@ pub enum MissedReason {
     Skipped,
     /// A newer message of the same channel took its place (`on_slow = "latest"`).
     Replaced,
+    /// It was larger than `redis.max_payload`.
+    PayloadTooLarge,
     /// The session ended for another reason while messages were queued.
     SessionEnded,
 }

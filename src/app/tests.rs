@@ -7,6 +7,7 @@ use std::{
     net::TcpStream as StdStream,
     sync::mpsc,
     thread,
+    time::Duration,
 };
 use tokio::{net::TcpStream, task::spawn_blocking, time};
 

@@ -153,6 +153,15 @@ pub struct Redis {
     pub channel_prefix: String,
 }
 
+impl Redis {
+    /// For how long a probe proves the link: one may be under way and one may have been lost; later than
+    /// that the Redis side is stuck.
+    #[must_use]
+    pub fn proof_expires(&self) -> Duration {
+        self.probe_interval + 2 * self.probe_timeout
+    }
+}
+
 /// What is done after a time in which revocations may have been missed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnRevocationGap {

@@ -198,14 +198,14 @@ impl UpstreamMetrics {
         registry.register(Box::new(last_verified.clone()))?;
         let outage_seconds = Counter::new(
             "sockway_redis_outage_seconds_total",
-            "Time without a Redis link, the running outage included.",
+            "Time without a Redis link that is proven alive, the running outage included.",
         )?;
         registry.register(Box::new(outage_seconds.clone()))?;
         Ok(Self {
             messages: counter(
                 registry,
                 "sockway_redis_messages_total",
-                "Messages received from Redis.",
+                "Messages received from Redis for channels that sessions are in.",
             )?,
             message_bytes: counter(
                 registry,

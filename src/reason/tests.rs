@@ -36,7 +36,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
     assert_labels(
         MissedReason::ALL,
         MissedReason::label,
-        "slow_consumer skipped replaced session_ended",
+        "slow_consumer skipped replaced payload_too_large session_ended",
     );
     assert_labels(
         RefreshResult::ALL,

@@ -4,21 +4,44 @@ use crate::{bus::Revoke, identity::text};
 use serde::Deserialize;
 use serde_json::Value;
 
-/// Reads `{"disconnect":{"user":"42"}}`, `{"disconnect":{"jti":"…"}}` or `{"jti":"…"}`; a number is the
-/// same text as in a token. Anything else means nothing: `None`.
-pub(super) fn parse(payload: &[u8]) -> Option<Revoke> {
+/// What a control message says.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum ControlMessage {
+    Revoke(Revoke),
+    /// It may have been meant to revoke; whom is not known.
+    Unclear,
+    /// JSON that orders nothing: somebody else's.
+    Unrelated,
+}
+
+/// Parses `{"disconnect":{"user":"42"}}`, `{"disconnect":{"jti":"…"}}` or `{"jti":"…"}`; a number is the
+/// same text as in a token.
+///
+/// An order of safety whose meaning is plain is obeyed: a byte order mark, and members beside these, are
+/// ignored.
+pub(super) fn parse(payload: &[u8]) -> ControlMessage {
+    let json = payload.trim_ascii();
+    let json = json.strip_prefix("\u{feff}".as_bytes()).unwrap_or(json).trim_ascii();
+    match revocation(json) {
+        Some(revoke) => ControlMessage::Revoke(revoke),
+        None if is_unrelated(json) => ControlMessage::Unrelated,
+        None => ControlMessage::Unclear,
+    }
+}
+
+/// `None`: it does not name exactly one user or token.
+fn revocation(json: &[u8]) -> Option<Revoke> {
     #[derive(Deserialize)]
     struct Control {
         disconnect: Option<Disconnect>,
         jti: Option<Value>,
     }
     #[derive(Deserialize)]
-    #[serde(deny_unknown_fields)]
     struct Disconnect {
         user: Option<Value>,
         jti: Option<Value>,
     }
-    match serde_json::from_slice(payload).ok()? {
+    match serde_json::from_slice(json).ok()? {
         Control { disconnect: Some(Disconnect { user: Some(user), jti: None }), jti: None } => {
             Some(Revoke::User(text(&user)?.into()))
         }
@@ -28,32 +51,64 @@ pub(super) fn parse(payload: &[u8]) -> Option<Revoke> {
     }
 }
 
+fn is_unrelated(json: &[u8]) -> bool {
+    let orders = |value: &Value| ["disconnect", "jti"].iter().any(|name| value.get(name).is_some());
+    serde_json::from_slice(json).is_ok_and(|value| !orders(&value))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
     fn a_control_message_names_exactly_one_user_or_token() {
-        let user = Some(Revoke::User("42".into()));
-        let token = Some(Revoke::Token("a1".into()));
+        let user = || ControlMessage::Revoke(Revoke::User("42".into()));
+        let token = |jti: &str| ControlMessage::Revoke(Revoke::Token(jti.into()));
         for (payload, expected) in [
-            (r#"{"disconnect":{"user":"42"}}"#, user.clone()),
-            (r#"{"disconnect":{"user":42}}"#, user.clone()),
-            (r#"{"disconnect":{"user":42.0}}"#, user),
-            (r#"{"disconnect":{"jti":"a1"}}"#, token.clone()),
-            (r#"{"jti":"a1"}"#, token),
-            (r#"{"disconnect":{"jti":7}}"#, Some(Revoke::Token("7".into()))),
-            (r#"{"jti":-7}"#, Some(Revoke::Token("-7".into()))),
-            (r#"{"disconnect":{}}"#, None),
-            (r#"{"disconnect":{"user":"42","jti":"a1"}}"#, None),
-            (r#"{"disconnect":{"user":null}}"#, None),
-            (r#"{"disconnect":{"user":[42]}}"#, None),
-            (r#"{"disconnect":{"user":42,"user":43}}"#, None),
-            (r#"{"disconnect":{"tenant":"x"}}"#, None),
-            (r#"["disconnect"]"#, None),
-            ("", None),
+            (r#"{"disconnect":{"user":"42"}}"#, user()),
+            (r#"{"disconnect":{"user":42}}"#, user()),
+            (r#"{"disconnect":{"user":42.0}}"#, user()),
+            (r#"{"disconnect":{"jti":"a1"}}"#, token("a1")),
+            (r#"{"jti":"a1"}"#, token("a1")),
+            (r#"{"disconnect":{"jti":7}}"#, token("7")),
+            (r#"{"jti":-7}"#, token("-7")),
+            (r#"{"disconnect":{}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":null}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":"42"}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"user":"42","jti":"a1"}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"user":null}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"user":[42]}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"user":1e300}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"user":42,"user":43}}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":{"tenant":"x"}}"#, ControlMessage::Unclear),
+            (r#"{"jti":["a1"]}"#, ControlMessage::Unclear),
         ] {
             assert_eq!(parse(payload.as_bytes()), expected, "{payload}");
+        }
+    }
+
+    #[test]
+    fn a_control_message_whose_meaning_is_plain_is_obeyed_whatever_stands_around_it() {
+        let user = ControlMessage::Revoke(Revoke::User("42".into()));
+        for payload in [
+            r#"{"disconnect":{"user":"42","reason":"fired"}}"#,
+            r#"{"disconnect":{"at":{"n":[1]},"user":42,"token":"x"},"by":"admin"}"#,
+            "\u{feff}{\"disconnect\":{\"user\":\"42\"}}",
+            " \r\n\u{feff} {\"disconnect\":{\"user\":\"42\"}}\n\u{c} ",
+        ] {
+            assert_eq!(parse(payload.as_bytes()), user, "{payload}");
+        }
+    }
+
+    #[test]
+    fn only_json_that_orders_nothing_is_known_to_be_no_revocation() {
+        for payload in
+            ["{}", r#"["disconnect"]"#, r#"{"user":"42"}"#, "null", "42", "\u{feff}\"x\""]
+        {
+            assert_eq!(parse(payload.as_bytes()), ControlMessage::Unrelated, "{payload}");
+        }
+        for payload in ["", "disconnect 42", r#"{"disconnect":{"user":"42"}"#, "{} {}"] {
+            assert_eq!(parse(payload.as_bytes()), ControlMessage::Unclear, "{payload}");
         }
     }
 }

@@ -22,6 +22,9 @@ pub(super) struct Health {
     status: watch::Sender<Status>,
     /// When the outage began; `None` while up.
     outage: Option<Outage>,
+    /// When a probe last proved the subscription alive, and for how long that is good.
+    verified: Instant,
+    proof_expires: Duration,
     linked_before: bool,
     /// When Redis answered again, until every wanted channel is subscribed again.
     resubscribing: Option<Instant>,
@@ -36,13 +39,27 @@ struct Outage {
 }
 
 impl Health {
-    pub(super) fn new(metrics: Arc<Metrics>, now: Instant) -> (Self, watch::Receiver<Status>) {
+    /// `proof_expires`: for how long a probe proves the subscription alive.
+    pub(super) fn new(
+        metrics: Arc<Metrics>,
+        proof_expires: Duration,
+        now: Instant,
+    ) -> (Self, watch::Receiver<Status>) {
         let link = LinkStatus::Down("not connected yet".to_owned());
         let status =
             Status { link, verified: None, wanted: 0, subscribed: 0, control_refused: None };
         let (status, seen) = watch::channel(status);
         let outage = Some(Outage { began: now, counted: now, announced: false });
-        (Self { metrics, status, outage, linked_before: false, resubscribing: None }, seen)
+        let health = Self {
+            metrics,
+            status,
+            outage,
+            verified: now,
+            proof_expires,
+            linked_before: false,
+            resubscribing: None,
+        };
+        (health, seen)
     }
 
     /// A link was made; whether it is any good is not known yet.
@@ -68,6 +85,7 @@ impl Health {
     /// A probe has proven the subscription alive.
     pub(super) fn proven(&mut self, now: Instant) {
         self.count_outage(now);
+        self.verified = now;
         let outage = self.outage.take();
         if let Some(Outage { began, .. }) = outage {
             info!(outage_seconds = (now - began).as_secs_f64(), "Redis link is up");
@@ -98,6 +116,17 @@ impl Health {
         });
     }
 
+    /// The last proof is too old. Why, nobody knows yet: the link stands.
+    fn expire(&mut self, now: Instant) {
+        let outage = Outage { began: now, counted: now, announced: false };
+        self.outage = Some(outage);
+        warn!(
+            seconds = (now - self.verified).as_secs_f64(),
+            "Redis link was not proven alive for too long"
+        );
+        self.metrics.upstream.up.set(0);
+    }
+
     /// Redis has answered for the control channel: it refuses it for this reason, or not.
     pub(super) fn control(&self, refused: Option<&str>) {
         self.status.send_if_modified(|status| {
@@ -107,10 +136,12 @@ impl Health {
         });
     }
 
-    /// Keeps the counts of channels and the running outage current.
+    /// Keeps the counts of channels and the running outage current; notices when the last proof is too old.
     pub(super) fn refresh(&mut self, wanted: usize, subscribed: usize, now: Instant) {
-        if self.deadline().is_some_and(|due| due <= now) {
-            self.count_outage(now);
+        match self.outage {
+            _ if self.deadline() > now => {}
+            Some(_) => self.count_outage(now),
+            None => self.expire(now),
         }
         self.status.send_if_modified(|status| {
             let changed = (status.wanted, status.subscribed) != (wanted, subscribed);
@@ -131,8 +162,11 @@ impl Health {
     }
 
     /// When [`Health::refresh`] must be called next.
-    pub(super) fn deadline(&self) -> Option<Instant> {
-        self.outage.as_ref().map(|outage| outage.counted + OUTAGE_STEP)
+    pub(super) fn deadline(&self) -> Instant {
+        match &self.outage {
+            Some(outage) => outage.counted + OUTAGE_STEP,
+            None => self.verified + self.proof_expires,
+        }
     }
 
     /// How long the running outage has lasted.

@@ -39,6 +39,13 @@ pub struct Gap {
     pub missed: Option<u64>,
 }
 
+impl Gap {
+    /// Takes in another gap at the same place.
+    pub fn add(&mut self, reason: GapReason) {
+        self.missed = self.missed.zip(reason.missed()).map(|(missed, more)| missed + more);
+    }
+}
+
 /// An endpoint's `gap_notice`: what tells a raw session of a gap. Encoded once for all of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GapNotice(Bytes);

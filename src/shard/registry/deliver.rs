@@ -5,7 +5,7 @@ use crate::{
     bus::Event,
     channel::ChannelName,
     message::Message,
-    reason::{CloseReason, GapReason},
+    reason::{CloseReason, GapReason, MissedReason},
     shard::{members::Members, memory::Queued, session::Session},
 };
 use std::{cmp::Reverse, rc::Rc, sync::Arc, time::Instant};
@@ -29,12 +29,17 @@ impl Registry {
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
     /// notices name no channel is told once, when the last of its channels is back.
+    ///
+    /// Of a message that was too large it is known that every member missed it.
     fn gap(&self, at: u64, channel: &ChannelName, reason: GapReason, dirty: &mut Vec<u32>) {
         if reason.is_of_link() {
             self.hub.borrow_mut().resume(channel);
         }
         let (hub, newcomers) = (self.hub.borrow(), self.newcomers.borrow());
         self.queue_for(hub.members(channel), dirty, |one| {
+            if reason == GapReason::PayloadTooLarge {
+                one.count_missed(MissedReason::PayloadTooLarge, 1);
+            }
             let waits = reason.is_of_link()
                 && !one.codec().gap_names_channel()
                 && hub.is_interrupted(&one.channels);

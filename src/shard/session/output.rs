@@ -190,7 +190,7 @@ impl Session {
         }
     }
 
-    pub(super) fn count_missed(&self, reason: MissedReason, messages: u64) {
+    pub(in crate::shard) fn count_missed(&self, reason: MissedReason, messages: u64) {
         self.metrics.missed[reason.index()].add(messages);
         let more = u32::try_from(messages).unwrap_or(u32::MAX);
         self.missed.set(self.missed.get().saturating_add(more));

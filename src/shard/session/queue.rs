@@ -65,8 +65,8 @@ struct PendingGap {
 }
 
 impl Item {
-    fn gap(channel: ChannelName, reason: GapReason, missed: Option<u64>) -> Self {
-        let gap = Gap { channel, reason, missed };
+    fn gap(channel: ChannelName, reason: GapReason) -> Self {
+        let gap = Gap { channel, reason, missed: reason.missed() };
         Self::Gap(Box::new(PendingGap { gap, frame: None }))
     }
 }
@@ -133,11 +133,13 @@ impl OutQueue {
         self.items.push(Item::Frame(Box::new(frame)));
     }
 
-    /// Marks that messages may have been missed upstream just here.
+    /// Marks that messages may have been missed upstream just here. Losses at one place are one notice
+    /// until it is written.
     pub(super) fn push_gap(&mut self, channel: &ChannelName, reason: GapReason) {
         let end = self.items.len();
-        if self.gap_before(end, channel, reason).is_none() {
-            self.items.push(Item::gap(channel.clone(), reason, None));
+        match self.gap_before(end, channel, reason) {
+            Some(gap) => gap.add(reason),
+            None => self.items.push(Item::gap(channel.clone(), reason)),
         }
     }
 
@@ -275,12 +277,12 @@ impl OutQueue {
         self.bytes -= self.weight(message);
         match self.gap_before(at, &channel, GapReason::SlowConsumer) {
             Some(gap) => {
-                gap.missed = gap.missed.map(|missed| missed + 1);
+                gap.add(GapReason::SlowConsumer);
                 self.items.remove(at);
                 true
             }
             None => {
-                self.items[at] = Item::gap(channel, GapReason::SlowConsumer, Some(1));
+                self.items[at] = Item::gap(channel, GapReason::SlowConsumer);
                 false
             }
         }

@@ -170,3 +170,21 @@ fn a_session_that_opens_behind_a_ring_that_overran_is_not_told_of_it() {
         assert_eq!(early.next().await, text(r#"{"type":"gap"}"#));
     });
 }
+
+#[test]
+fn a_message_that_is_too_large_counts_as_missed_by_every_session_of_its_channel() {
+    run(async {
+        for on_gap in [OnGap::Notice, OnGap::Close, OnGap::Ignore] {
+            let mut rig = Rig::new();
+            let _clients = [
+                rig.connect(Endpoint { on_gap, ..endpoint() }).await,
+                rig.connect(Endpoint { on_gap, ..endpoint() }).await,
+            ];
+            rig.event(Event::Gap(orders(), GapReason::PayloadTooLarge));
+            rig.event(Event::Gap(orders(), RECONNECTED));
+            settle().await;
+            let missed = rig.metrics().missed[MissedReason::PayloadTooLarge.index()].load();
+            assert_eq!(missed, 2, "{on_gap:?}");
+        }
+    });
+}

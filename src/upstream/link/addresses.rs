@@ -1,10 +1,9 @@
-//! The addresses of a name, and a TCP connection to one of them.
+//! The addresses of a name, and a connection to one of them.
 
 use super::LinkError;
 use crate::error_chain::words;
 use futures_util::{StreamExt as _, stream::FuturesUnordered};
 use std::{
-    io,
     net::SocketAddr,
     sync::{
         Arc,
@@ -13,7 +12,7 @@ use std::{
     time::Duration,
 };
 use tokio::{
-    net::{TcpStream, lookup_host},
+    net::lookup_host,
     time::{Instant, sleep_until, timeout},
 };
 
@@ -52,60 +51,74 @@ impl Turns {
     }
 }
 
-/// Connects to the first address that answers, within `limit`. The next address is tried after a head
-/// start, or at once when one fails: a dead address costs at most the head start, and all are tried.
+/// Makes a connection to one of the addresses: the first that is of use. The next address is tried after
+/// a head start, or at once when one fails: a dead address, or one that accepts and says nothing, costs
+/// the head start. All are tried within `limit`.
 ///
 /// # Errors
-/// [`LinkError::Unreachable`], with what became of each address.
-pub(super) async fn connect(
+/// - [`LinkError::Answered`]: Redis refuses. No other address is waited for.
+/// - [`LinkError::Lost`] and [`LinkError::Unreachable`]: all have failed, with what became of each.
+pub(in crate::upstream) async fn race<T, A: Future<Output = Result<T, LinkError>>>(
     addresses: &[SocketAddr],
     limit: Duration,
-) -> Result<TcpStream, LinkError> {
-    let mut failures = Vec::new();
-    match timeout(limit, race(addresses, limit, &mut failures)).await {
-        Ok(Some(stream)) => Ok(stream),
-        Ok(None) => Err(LinkError::Unreachable(failures.join("; "))),
-        Err(_) => {
-            failures.push(format!("no connection within {limit:?}"));
-            Err(LinkError::Unreachable(failures.join("; ")))
-        }
-    }
-}
-
-/// `None` when all have failed.
-async fn race(
-    addresses: &[SocketAddr],
-    limit: Duration,
-    failures: &mut Vec<String>,
-) -> Option<TcpStream> {
+    attempt: impl Fn(SocketAddr) -> A,
+) -> Result<T, LinkError> {
     let count = u32::try_from(addresses.len()).unwrap_or(u32::MAX).max(1);
     let head_start = HEAD_START.min(limit / count);
+    let mut failures = Failures::default();
     let (mut waiting, mut attempts) = (addresses.iter(), FuturesUnordered::new());
     let mut next = Instant::now();
     loop {
         tokio::select! {
             biased;
             Some((address, result)) = attempts.next() => match result {
-                Ok(stream) => return Some(stream),
-                Err(error) => {
-                    failures.push(failure(address, &error, addresses.len()));
-                    next = Instant::now();
-                }
+                Ok(connection) => return Ok(connection),
+                Err(LinkError::Unreachable(why)) => failures.add(address, why, false),
+                Err(LinkError::Lost(why)) => failures.add(address, why, true),
+                Err(refused) => return Err(refused),
             },
             () = sleep_until(next), if waiting.len() > 0 => {
-                let address = *waiting.next()?;
-                attempts.push(async move { (address, TcpStream::connect(address).await) });
+                // There is one: that was the condition.
+                if let Some(&address) = waiting.next() {
+                    let attempt = attempt(address);
+                    attempts.push(async move { (address, attempt.await) });
+                }
                 next = Instant::now() + head_start;
+                continue;
             }
-            else => return None,
+            else => return Err(failures.error()),
         }
+        next = Instant::now();
     }
 }
 
-/// A single address needs not be named: it is the one that was configured.
-fn failure(address: SocketAddr, error: &io::Error, addresses: usize) -> String {
-    let text = words(error);
-    if addresses > 1 { format!("{address}: {text}") } else { text }
+/// What became of the addresses that have failed.
+#[derive(Default)]
+struct Failures {
+    texts: Vec<(SocketAddr, String)>,
+    /// Whether one of them was connected to.
+    lost: bool,
+}
+
+impl Failures {
+    fn add(&mut self, address: SocketAddr, why: String, lost: bool) {
+        self.texts.push((address, why));
+        self.lost |= lost;
+    }
+
+    /// A single address needs not be named: it is the one that was configured.
+    fn error(mut self) -> LinkError {
+        let text = match self.texts.len() {
+            1 => self.texts.remove(0).1,
+            _ => self
+                .texts
+                .iter()
+                .map(|(at, why)| format!("{at}: {why}"))
+                .collect::<Vec<_>>()
+                .join("; "),
+        };
+        if self.lost { LinkError::Lost(text) } else { LinkError::Unreachable(text) }
+    }
 }
 
 #[cfg(test)]

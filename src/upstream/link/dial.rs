@@ -5,15 +5,15 @@ use super::{
     addresses::{self, Turns},
     buffered_stream::{BufferedStream, Stream, lost},
     connection::Connection,
-    dial_settings::{DialSettings, Tls},
+    dial_settings::{DialSettings, Tls, silent},
     login::log_in,
     redactor::Redactor,
 };
 use crate::{config::RedisAddress, error_chain::words};
-use std::{path::Path, time::Duration};
+use std::{net::SocketAddr, path::Path, time::Duration};
 use tokio::{
     net::{TcpStream, UnixStream},
-    time::{Instant, timeout},
+    time::{Instant, timeout, timeout_at},
 };
 use tokio_rustls::rustls::pki_types::ServerName;
 
@@ -44,25 +44,53 @@ impl Dialler {
             match address {
                 RedisAddress::Unix(path) => {
                     let stream = connect_unix(&path, dialler.settings.connect_limit).await?;
-                    dialler.set_up(async { Ok(stream) }).await
+                    dialler.set_up(async { Ok(stream) }, dialler.settings.setup_limit).await
                 }
-                RedisAddress::Tcp { host, port, .. } => {
-                    let stream = dialler.connect_tcp(&host, port).await?;
-                    match &dialler.settings.tls {
-                        Some(tls) => dialler.set_up(handshake(tls, stream)).await,
-                        None => dialler.set_up(async { Ok(stream) }).await,
-                    }
-                }
+                RedisAddress::Tcp { host, port, .. } => dialler.by_name(&host, port).await,
             }
         })
     }
 
-    /// Everything behind the connection itself.
+    async fn by_name(&self, host: &str, port: u16) -> Result<Connection, LinkError> {
+        let deadline = Instant::now() + self.settings.connect_limit;
+        let mut addresses = addresses::resolve(host, port, self.settings.connect_limit).await?;
+        self.turns.order(&mut addresses);
+        self.by_addresses(&addresses, deadline).await
+    }
+
+    /// Each address has until `deadline` for the connection, and its share of the time for the rest.
+    async fn by_addresses(
+        &self,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<Connection, LinkError> {
+        let share = self.settings.setup_share(addresses.len());
+        let limit = self.settings.connect_limit;
+        addresses::race(addresses, limit, |address| self.by_address(address, deadline, share)).await
+    }
+
+    async fn by_address(
+        &self,
+        address: SocketAddr,
+        deadline: Instant,
+        limit: Duration,
+    ) -> Result<Connection, LinkError> {
+        let late = |_| self.settings.not_connected();
+        let stream = timeout_at(deadline, TcpStream::connect(address)).await.map_err(late)?;
+        let stream = stream.map_err(|error| LinkError::Unreachable(words(&error)))?;
+        stream.set_nodelay(true).map_err(|error| lost(&error))?;
+        match &self.settings.tls {
+            Some(tls) => self.set_up(handshake(tls, stream), limit).await,
+            None => self.set_up(async { Ok(stream) }, limit).await,
+        }
+    }
+
+    /// Everything behind the connection itself, within `limit`.
     async fn set_up<S: Stream + 'static>(
         &self,
         stream: impl Future<Output = Result<S, LinkError>>,
+        limit: Duration,
     ) -> Result<Connection, LinkError> {
-        let limit = self.settings.setup_limit;
         let set_up = async {
             let mut stream = BufferedStream::new(stream.await?, self.max_payload);
             let login = self.settings.credentials.current();
@@ -70,18 +98,7 @@ impl Dialler {
             log_in(&mut stream, &login, self.settings.database, &redactor).await?;
             Ok(Connection::new(stream, redactor))
         };
-        let late = |_| LinkError::Lost(format!("Redis accepts, but says nothing within {limit:?}"));
-        timeout(limit, set_up).await.map_err(late)?
-    }
-
-    async fn connect_tcp(&self, host: &str, port: u16) -> Result<TcpStream, LinkError> {
-        let (started, limit) = (Instant::now(), self.settings.connect_limit);
-        let mut addresses = addresses::resolve(host, port, limit).await?;
-        self.turns.order(&mut addresses);
-        let left = limit.saturating_sub(started.elapsed());
-        let stream = addresses::connect(&addresses, left).await?;
-        stream.set_nodelay(true).map_err(|error| lost(&error))?;
-        Ok(stream)
+        timeout(limit, set_up).await.map_err(|_| silent(limit))?
     }
 }
 

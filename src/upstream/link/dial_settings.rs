@@ -59,6 +59,17 @@ impl DialSettings {
         }
     }
 
+    /// The share of the time for what is said that each of so many addresses has: one that accepts and
+    /// says nothing must not keep the dial.
+    pub(in crate::upstream) fn setup_share(&self, addresses: usize) -> Duration {
+        self.setup_limit / u32::try_from(addresses).unwrap_or(u32::MAX).max(1)
+    }
+
+    /// Why there is no connection when its time is over.
+    pub(in crate::upstream) fn not_connected(&self) -> LinkError {
+        LinkError::Unreachable(format!("no connection within {:?}", self.connect_limit))
+    }
+
     /// Where this server is. One that a ROLE has named is dialled in the same way as the configured
     /// one, and its certificate is checked against the configured host.
     pub(in crate::upstream) fn address(&self, target: &Target) -> RedisAddress {
@@ -69,6 +80,11 @@ impl DialSettings {
             }
         }
     }
+}
+
+/// Why a connection is given up on which nothing was said in time.
+pub(in crate::upstream) fn silent(limit: Duration) -> LinkError {
+    LinkError::Lost(format!("Redis accepts, but says nothing within {limit:?}"))
 }
 
 impl Tls {

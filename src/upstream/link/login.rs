@@ -46,8 +46,14 @@ async fn greet(
     }
     words.extend([b"SETNAME".as_slice(), NAME]);
     match stream.ask(&words).await? {
-        Value::Error(text) if is_hello_unknown(&text) => greet_resp2(stream, login, redactor).await,
-        Value::Error(text) => Err(redactor.answered(&text)),
+        Value::Error(text) if concerns_hello(&text) => {
+            match greet_resp2(stream, login, redactor).await {
+                // It hangs up behind such an error when it has too many clients.
+                Err(LinkError::Lost(_)) => Err(redactor.login_refused(&text)),
+                greeted => greeted,
+            }
+        }
+        Value::Error(text) => Err(redactor.login_refused(&text)),
         _ => Ok(()),
     }
 }
@@ -61,7 +67,9 @@ async fn greet_resp2(
         let mut words: Vec<&[u8]> = vec![b"AUTH"];
         words.extend(login.username.as_deref().map(str::as_bytes));
         words.push(password.expose().as_bytes());
-        expect(stream, &words, redactor).await?;
+        if let Value::Error(text) = stream.ask(&words).await? {
+            return Err(redactor.login_refused(&text));
+        }
     }
     // Only shows in CLIENT LIST, so an ACL may forbid it and a server may not know it.
     stream.ask(&[b"CLIENT", b"SETNAME", NAME]).await.map(drop)
@@ -78,9 +86,9 @@ async fn expect(
     }
 }
 
-/// Whether the server does not know HELLO, or not all of it, or does not let us use it.
-pub(in crate::upstream) fn is_hello_unknown(error: &str) -> bool {
-    ["ERR unknown command", "ERR Syntax error in HELLO", "NOPROTO", "NOPERM"]
-        .iter()
-        .any(|start| error.get(..start.len()).is_some_and(|it| it.eq_ignore_ascii_case(start)))
+/// Whether an error is about HELLO itself, which servers that do not know it, or only some of it, or do not
+/// let us use it, put into words of their own. Whether the password is good is then for AUTH to say.
+fn concerns_hello(error: &str) -> bool {
+    let code = error.split(' ').next().unwrap_or_default();
+    ["ERR", "NOPROTO", "NOPERM"].iter().any(|it| code.eq_ignore_ascii_case(it))
 }

@@ -8,7 +8,7 @@
 //! 0. `mod` `credentials` `cursor`: what is asked and what arrives; user and password, which may
 //!    change; the parts of RESP
 //! 1. `value` `skip` `redactor` `addresses` `dial_settings`: small answers; what is not kept; Redis's
-//!    errors without the password; names, and TCP to one of their addresses; what a dial needs to know
+//!    errors without the password; names and their addresses; what a dial needs to know
 //! 2. `resp`: bytes → events
 //! 3. `read_buffer`: what was received
 //! 4. `buffered_stream` `fuzz`: a stream with its read and write buffers; a fuzz target
@@ -34,11 +34,10 @@ mod value;
 
 pub use credentials::{Credentials, Login};
 pub(super) use {
-    addresses::{Turns, resolve},
+    addresses::{Turns, race, resolve},
     connection::Connection,
     dial::Dialler,
-    dial_settings::DialSettings,
-    login::is_hello_unknown,
+    dial_settings::{DialSettings, silent},
     redactor::Redactor,
 };
 

@@ -62,7 +62,7 @@ impl CommandConnection {
             ended = &mut task => Err(why(ended)),
             connected = client.wait_for_connect() => connected,
         };
-        connected.map_err(|error| in_words(&error, &redactor))?;
+        connected.map_err(|error| login_in_words(&error, &redactor))?;
         // For those who look at CLIENT LIST. An ACL may forbid it, and that is no harm.
         let _: Result<(), Error> = client.client_setname(env!("CARGO_PKG_NAME")).await;
         Ok(Self { client, task, redactor, place: None })
@@ -133,8 +133,23 @@ fn why(ended: Result<Result<(), Error>, tokio::task::JoinError>) -> Error {
 
 /// Puts one of fred's errors into our words, without secrets.
 fn in_words(error: &Error, redactor: &Redactor) -> LinkError {
-    let text = redactor.text(error.details());
+    worded(error.kind(), redactor.text(error.details()))
+}
+
+/// As [`in_words`], for one that ended the login: what the server says of that may repeat the password.
+fn login_in_words(error: &Error, redactor: &Redactor) -> LinkError {
     match error.kind() {
+        ErrorKind::Timeout
+        | ErrorKind::IO
+        | ErrorKind::Canceled
+        | ErrorKind::Routing
+        | ErrorKind::Tls => in_words(error, redactor),
+        kind => worded(kind, redactor.login_text(error.details())),
+    }
+}
+
+fn worded(kind: &ErrorKind, text: String) -> LinkError {
+    match kind {
         ErrorKind::Timeout => LinkError::Unreachable(text),
         ErrorKind::IO if UNREACHABLE.iter().any(|kind| text.contains(kind)) => {
             LinkError::Unreachable(system_text(&text))

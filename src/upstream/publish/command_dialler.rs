@@ -2,8 +2,9 @@
 //!
 //! One fresh client for one address, without a reconnect policy: then fred's task ends with the
 //! connection, and we dial anew ourselves, with our own back-off. What else fred needs:
-//! - It greets with HELLO, which not every server knows, and writes a password into it that must not
-//!   have a blank. So: AUTH where there is a password, and the old protocol where HELLO is unknown.
+//! - Its HELLO is an inline command, which not every server knows, with a password in it that must not
+//!   have a blank. So it speaks RESP2: AUTH, or PING where there is no password. It takes an error for
+//!   the end where that PING is answered by one that is no harm; there, HELLO proves the connection.
 //! - It tries the addresses of a name one after the other, within one limit. So each address gets a
 //!   client and its share of the time; the name is resolved for each dial.
 
@@ -11,7 +12,7 @@ use super::command_connection::{CommandConnection, Place};
 use crate::{
     config::RedisAddress,
     upstream::link::{
-        DialSettings, LinkError, Login, Pending, Redactor, Target, Turns, is_hello_unknown, resolve,
+        DialSettings, LinkError, Login, Pending, Redactor, Target, Turns, race, resolve, silent,
     },
 };
 use fred::{
@@ -24,11 +25,14 @@ use fred::{
         },
     },
 };
-use std::time::Duration;
-use tokio::time::timeout;
+use std::{net::SocketAddr, time::Duration};
+use tokio::time::{Instant, timeout};
 
 /// fred makes nine queues of events a client. None is used.
 const EVENTS: usize = 16;
+
+/// fred takes no time at all for no limit.
+const LEAST: Duration = Duration::from_millis(1);
 
 /// Dials the connection for commands.
 #[derive(Clone)]
@@ -51,54 +55,66 @@ impl CommandDialler {
     pub(in crate::upstream) fn dial(&self, target: &Target) -> Pending<CommandConnection> {
         let (dialler, address) = (self.clone(), self.settings.address(target));
         Box::pin(async move {
+            let setup = dialler.settings.setup_limit;
             match address {
                 RedisAddress::Unix(path) => {
                     let server = ServerConfig::Unix { path };
-                    dialler.connect(server, dialler.settings.connect_limit).await
+                    let deadline = Instant::now() + dialler.settings.connect_limit;
+                    dialler.connect(server, deadline, setup).await
                 }
                 RedisAddress::Tcp { host, port, .. } => dialler.by_name(&host, port).await,
             }
         })
     }
 
-    /// Tries each address of a name, within its share of the time.
     async fn by_name(&self, host: &str, port: u16) -> Result<CommandConnection, LinkError> {
-        let limit = self.settings.connect_limit;
-        let mut addresses = resolve(host, port, limit).await?;
+        let deadline = Instant::now() + self.settings.connect_limit;
+        let mut addresses = resolve(host, port, self.settings.connect_limit).await?;
         self.turns.order(&mut addresses);
-        let share = limit / u32::try_from(addresses.len()).unwrap_or(u32::MAX);
-        let mut failures = Vec::new();
-        for address in addresses {
-            let server = Server {
-                host: address.ip().to_string().into(),
-                port,
-                tls_server_name: self.settings.tls.as_ref().map(|tls| tls.host.as_str().into()),
-            };
-            match self.connect(ServerConfig::Centralized { server }, share).await {
-                Ok(mut connection) => {
-                    connection.place = Some(Place { host: host.to_owned(), port, address });
-                    return Ok(connection);
-                }
-                Err(LinkError::Unreachable(why)) => failures.push(why),
-                Err(error) => return Err(error),
-            }
-        }
-        Err(LinkError::Unreachable(failures.join("; ")))
+        self.by_addresses(host, &addresses, deadline).await
     }
 
-    /// Connects to one address; first as any server understands it that has a password.
+    /// Each address has until `deadline` for the connection, and its share of the time for the rest.
+    async fn by_addresses(
+        &self,
+        host: &str,
+        addresses: &[SocketAddr],
+        deadline: Instant,
+    ) -> Result<CommandConnection, LinkError> {
+        let share = self.settings.setup_share(addresses.len());
+        race(addresses, self.settings.connect_limit, |address| async move {
+            let mut connection = self.connect(self.server(address), deadline, share).await?;
+            let place = Place { host: host.to_owned(), port: address.port(), address };
+            connection.place = Some(place);
+            Ok(connection)
+        })
+        .await
+    }
+
+    fn server(&self, address: SocketAddr) -> ServerConfig {
+        let server = Server {
+            host: address.ip().to_string().into(),
+            port: address.port(),
+            tls_server_name: self.settings.tls.as_ref().map(|tls| tls.host.as_str().into()),
+        };
+        ServerConfig::Centralized { server }
+    }
+
     async fn connect(
         &self,
         server: ServerConfig,
-        limit: Duration,
+        deadline: Instant,
+        setup: Duration,
     ) -> Result<CommandConnection, LinkError> {
+        /// Answers to a PING on a connection that is of use.
+        const HARMLESS: [&str; 4] = ["MISCONF", "LOADING", "MASTERDOWN", "NOPERM"];
         let login = self.settings.credentials.current();
-        if login.password.is_some() {
-            return self.make(server, limit, login, RespVersion::RESP2).await;
-        }
-        match self.make(server.clone(), limit, login.clone(), RespVersion::RESP3).await {
-            Err(LinkError::Answered(text)) if is_hello_unknown(&text) => {
-                self.make(server, limit, login, RespVersion::RESP2).await
+        let limits = (deadline, setup);
+        match self.make(server.clone(), limits, login.clone(), RespVersion::RESP2).await {
+            Err(LinkError::Answered(text))
+                if login.password.is_none() && HARMLESS.iter().any(|it| text.starts_with(it)) =>
+            {
+                self.make(server, limits, login, RespVersion::RESP3).await
             }
             made => made,
         }
@@ -107,7 +123,7 @@ impl CommandDialler {
     async fn make(
         &self,
         server: ServerConfig,
-        limit: Duration,
+        (deadline, setup): (Instant, Duration),
         login: Login,
         version: RespVersion,
     ) -> Result<CommandConnection, LinkError> {
@@ -115,9 +131,9 @@ impl CommandDialler {
             Some(tls) => Some(TlsConnector::Rustls(tls.connector().await?).into()),
             None => None,
         };
-        let setup = self.settings.setup_limit;
+        let connect = deadline.saturating_duration_since(Instant::now()).max(LEAST);
         let connection = ConnectionConfig {
-            connection_timeout: limit,
+            connection_timeout: connect,
             internal_command_timeout: setup,
             max_command_attempts: 1,
             tcp: TcpConfig { nodelay: Some(true), ..TcpConfig::default() },
@@ -139,8 +155,8 @@ impl CommandDialler {
         };
         let client = Client::new(config, Some(performance), Some(connection), None);
         let redactor = Redactor::new(login.password);
-        let late = |_| LinkError::Unreachable(format!("no connection within {limit:?}"));
-        timeout(limit + setup, CommandConnection::make(client, redactor)).await.map_err(late)?
+        let made = timeout(connect + setup, CommandConnection::make(client, redactor)).await;
+        made.map_err(|_| silent(setup))?
     }
 }
 
@@ -150,23 +166,44 @@ mod tests {
     use crate::upstream::{
         connect::PublishConnection as _,
         link::Credentials,
-        test_server::{configured, fake},
+        test_server::{HeldPort, Server, configured, fake},
     };
-    use std::path::Path;
+    use std::{net::TcpListener, path::Path};
+
+    fn dialler(url: &str) -> CommandDialler {
+        let settings = configured(Path::new(""), url);
+        CommandDialler::new(DialSettings::new(&settings, Credentials::new(&settings)))
+    }
 
     #[tokio::test]
     async fn a_server_that_does_not_know_hello_is_published_to() {
-        let (_directory, path) = fake(|words| match words[0].as_str() {
-            "AUTH" if words[1..] == ["a b"] => "+OK\r\n".to_owned(),
-            "PUBLISH" => ":1\r\n".to_owned(),
-            _ => format!("-ERR unknown command '{}'\r\n", words[0]),
-        });
-        let url = format!("url = \"redis+unix://{}\"\npassword = \"a b\"", path.display());
-        let settings = configured(Path::new(""), &url);
-        let dialler =
-            CommandDialler::new(DialSettings::new(&settings, Credentials::new(&settings)));
-        let connection =
-            dialler.dial(&Target::Configured).await.map_err(|error| error.to_string()).unwrap();
-        connection.publish("a", "hello").await.unwrap();
+        for (password, expected) in [("password = \"a b\"", "AUTH"), ("", "PING")] {
+            let (_directory, path) = fake(move |words| match words[0].as_str() {
+                "AUTH" if words[1..] == ["a b"] => "+OK\r\n".to_owned(),
+                "PING" if expected == "PING" => "+PONG\r\n".to_owned(),
+                "PUBLISH" => ":1\r\n".to_owned(),
+                _ => format!("-ERR unknown command '{}'\r\n", words[0]),
+            });
+            let url = format!("url = \"redis+unix://{}\"\n{password}", path.display());
+            let connection = dialler(&url).dial(&Target::Configured).await;
+            let connection = connection.map_err(|error| error.to_string()).unwrap();
+            connection.publish("a", "hello").await.unwrap();
+        }
+    }
+
+    #[tokio::test]
+    async fn an_address_that_accepts_and_says_nothing_does_not_keep_the_dial_from_the_next() {
+        let held = HeldPort::new().unwrap();
+        let good = held.address();
+        let _server = Server::start(&["--port", &good.port().to_string()]);
+        let silent = TcpListener::bind("127.0.0.2:0").unwrap();
+        let addresses = [silent.local_addr().unwrap(), good];
+        let dialler = dialler("url = \"redis://name\"");
+        let started = Instant::now();
+        let deadline = started + dialler.settings.connect_limit;
+        let connection = dialler.by_addresses("name", &addresses, deadline).await;
+        let connection = connection.map_err(|error| error.to_string()).unwrap();
+        assert_eq!(connection.place.map(|place| place.address), Some(good));
+        assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
     }
 }

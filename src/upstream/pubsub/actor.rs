@@ -82,7 +82,7 @@ impl<C: Connect> Actor<C> {
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
         let now = Instant::now();
-        let (health, status) = Health::new(metrics, now);
+        let (health, status) = Health::new(metrics, settings.proof_expires(), now);
         let (queues, requests) = ShardQueues::new(end);
         let backoff = || Backoff::new(settings.reconnect_min, settings.reconnect_max);
         let actor = Self {
@@ -185,6 +185,7 @@ impl<C: Connect> Actor<C> {
         if was_paused {
             // Nothing could be heard meanwhile.
             subscriber.commands.outstanding.heard(now);
+            self.node.probe.paused();
         }
     }
 
@@ -255,7 +256,7 @@ impl<C: Connect> Actor<C> {
         let refused = retries.then_some(self.retry_refused);
         let others = [
             self.publisher.deadline(),
-            self.health.deadline(),
+            Some(self.health.deadline()),
             self.node.table.next_expiry(),
             self.pauses.deadline(now),
         ];

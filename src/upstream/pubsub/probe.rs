@@ -7,10 +7,17 @@
 //! stand in a long queue. Then one more PING is sent: Redis answers in order, so when its answer is
 //! here and the canary is not, the canary never will be. That holds under any load.
 //!
+//! A canary that is back while the PING of its round is not answered long after proves that what we say on
+//! the subscriber is swallowed, however many messages still arrive there: [`Probe::is_one_way`].
+//!
 //! Pure: it sends nothing and reads no clock.
 
 use std::time::Duration;
 use tokio::time::Instant;
+
+/// So many `probe_timeout`s an answer may come after the canary that was published after the question: a
+/// large message may stand between.
+const ONE_WAY: u32 = 2;
 
 /// The rounds of one process.
 #[derive(Debug)]
@@ -35,6 +42,8 @@ struct Round {
     canary: Canary,
     /// The PING that says whether a late canary is lost.
     last_chance: Option<Ping>,
+    /// Since when only the answer to the PING is missing.
+    one_way: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,7 +91,7 @@ impl Probe {
         self.round += 1;
         self.next = now + self.interval;
         let canary = if with_canary { Canary::Wanted } else { Canary::NotUsed };
-        self.running = Some(Round { ping: Ping::Wanted, canary, last_chance: None });
+        self.running = Some(Round { ping: Ping::Wanted, canary, last_chance: None, one_way: None });
     }
 
     /// Ends the round without a proof.
@@ -112,7 +121,7 @@ impl Probe {
             Some(Round { canary: Canary::Published(at), last_chance: None, .. }) => {
                 Some(*at + self.timeout)
             }
-            Some(_) => None,
+            Some(round) => round.one_way.map(|since| since + ONE_WAY * self.timeout),
         }
     }
 
@@ -167,6 +176,25 @@ impl Probe {
         {
             round.canary = Canary::Back;
         }
+    }
+
+    /// Nothing could be read until now.
+    pub(super) fn paused(&mut self) {
+        if let Some(round) = &mut self.running {
+            round.one_way = None;
+        }
+    }
+
+    /// Whether the canary is back and the PING has not been answered for long since. Take in everything
+    /// that has arrived before you ask.
+    pub(super) fn is_one_way(&mut self, now: Instant) -> bool {
+        let (answered, patience) = (self.answered, ONE_WAY * self.timeout);
+        let Some(round) = &mut self.running else { return false };
+        let waits = matches!(round.ping, Ping::Sent(number) if number > answered);
+        if round.canary != Canary::Back || !waits {
+            return false;
+        }
+        *round.one_way.get_or_insert(now) + patience <= now
     }
 
     /// Whether the round is over. Take in everything that has arrived before you ask.

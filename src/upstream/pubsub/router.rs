@@ -12,7 +12,10 @@ use crate::{
     log_throttle::LogThrottle,
     metrics::UpstreamMetrics,
     reason::GapReason,
-    upstream::{control_message, shard_queues::ShardQueues},
+    upstream::{
+        control_message::{self, ControlMessage},
+        shard_queues::ShardQueues,
+    },
     wire,
 };
 use std::{sync::Arc, time::Instant};
@@ -27,7 +30,9 @@ pub(super) struct Router {
     /// Control messages that are larger than `redis.max_payload`.
     oversized: LogThrottle,
     /// Control messages that mean nothing.
-    meaningless: LogThrottle,
+    unclear: LogThrottle,
+    /// Control messages that are somebody else's.
+    unrelated: LogThrottle,
     received: Instant,
     /// Since the last [`Router::count`].
     messages: u64,
@@ -52,7 +57,8 @@ impl Router {
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.clone(),
             oversized: LogThrottle::default(),
-            meaningless: LogThrottle::default(),
+            unclear: LogThrottle::default(),
+            unrelated: LogThrottle::default(),
             received: Instant::now(),
             messages: 0,
             bytes: 0,
@@ -89,18 +95,16 @@ impl Router {
     pub(super) fn message(&mut self, channel: &[u8], payload: &[u8], to: &mut Sinks<'_>) {
         let Some(channel) = self.own_name(channel) else { return };
         match to.table.route(to.node, channel) {
+            // It lingers: nobody is there to miss anything.
+            Route::To(_, 0) => {}
             Route::To(name, shards) => {
                 self.arrived(payload.len() as u64);
-                // Without shards it lingers; nobody is there to miss anything.
-                if shards != 0 {
-                    let message = wire::message(name.clone(), payload, self.received);
-                    to.queues.send(shards, Event::Message(Arc::new(message)));
-                }
+                let message = wire::message(name.clone(), payload, self.received);
+                to.queues.send(shards, Event::Message(Arc::new(message)));
             }
             Route::Stale => self.stale += 1,
             Route::Unknown if self.probe.as_deref() == Some(channel) => to.probe.arrived(payload),
             Route::Unknown if self.control.as_deref() == Some(channel) => {
-                self.arrived(payload.len() as u64);
                 self.control(payload, to.queues);
             }
             Route::Unknown => {}
@@ -109,10 +113,25 @@ impl Router {
 
     /// Takes a message of the control channel.
     fn control(&mut self, payload: &[u8], queues: &ShardQueues) {
-        if let Some(revoke) = control_message::parse(payload) {
-            queues.revoke(&revoke);
-        } else if let Some(before) = self.meaningless.to_log(self.received) {
-            warn!(before, "a message on the control channel means nothing; it was ignored");
+        match control_message::parse(payload) {
+            ControlMessage::Revoke(revoke) => queues.revoke(&revoke),
+            ControlMessage::Unclear => {
+                if let Some(before) = self.unclear.to_log(self.received) {
+                    warn!(
+                        before,
+                        "a message on the control channel means nothing: a revocation may have been missed"
+                    );
+                }
+                self.unread_revocation(queues);
+            }
+            ControlMessage::Unrelated => {
+                if let Some(before) = self.unrelated.to_log(self.received) {
+                    warn!(
+                        before,
+                        "a message on the control channel orders nothing; it was ignored"
+                    );
+                }
+            }
         }
     }
 
@@ -120,6 +139,7 @@ impl Router {
     pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64, to: &mut Sinks<'_>) {
         let Some(channel) = self.own_name(channel) else { return };
         match to.table.route(to.node, channel) {
+            Route::To(_, 0) => {}
             Route::To(name, shards) => {
                 self.arrived(bytes);
                 debug!(channel, bytes, "message is larger than redis.max_payload");
@@ -128,17 +148,13 @@ impl Router {
             Route::Stale => self.stale += 1,
             Route::Unknown => {
                 if self.control.as_deref() == Some(channel) {
-                    self.arrived(bytes);
-                    self.unread_revocation(bytes, to.queues);
+                    self.oversized_control(bytes, to.queues);
                 }
             }
         }
     }
 
-    /// What a control message said that was too large to be received is not known: it is as if it had been
-    /// missed.
-    fn unread_revocation(&mut self, bytes: u64, queues: &ShardQueues) {
-        self.unread_revocations += 1;
+    fn oversized_control(&mut self, bytes: u64, queues: &ShardQueues) {
         if let Some(before) = self.oversized.to_log(self.received) {
             warn!(
                 bytes,
@@ -146,11 +162,18 @@ impl Router {
                 "control message is larger than redis.max_payload: a revocation may have been missed"
             );
         }
+        self.unread_revocation(queues);
+    }
+
+    /// What a control message said is not known: it is as if it had been missed.
+    fn unread_revocation(&mut self, queues: &ShardQueues) {
+        self.unread_revocations += 1;
         if self.on_revocation_gap == OnRevocationGap::Close {
             queues.revoke(&Revoke::Everyone);
         }
     }
 
+    /// Counts a message for sessions.
     fn arrived(&mut self, bytes: u64) {
         self.messages += 1;
         self.bytes += bytes;

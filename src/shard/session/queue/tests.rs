@@ -158,6 +158,21 @@ fn gaps_at_the_same_place_are_one_notice_and_a_message_between_keeps_them_apart(
 }
 
 #[test]
+fn messages_that_were_too_large_are_one_notice_with_their_number_until_it_is_written() {
+    let mut queue = OutQueue::new(Codec::WsJson);
+    let lose = |queue: &mut OutQueue, times: usize| {
+        (0..times).for_each(|_| queue.push_gap(&ChannelName::new("a"), GapReason::PayloadTooLarge));
+    };
+    let notice = |missed: u64| {
+        format!(r#"{{"type":"gap","channel":"a","reason":"payload_too_large","missed":{missed}}}"#)
+    };
+    lose(&mut queue, 3);
+    assert_eq!(drain(&mut queue), [notice(3)]);
+    lose(&mut queue, 2);
+    assert_eq!(drain(&mut queue), [notice(2)]);
+}
+
+#[test]
 fn a_notice_that_a_blocked_write_was_offered_takes_in_further_losses() {
     let blocked = |queue: &mut OutQueue| queue.write_with(&GapNotice::new(NOTICE), |_| ());
     let mut queue = queue_of(&[("a", "1"), ("a", "2"), ("a", "3"), ("a", "4")], Codec::WsRaw);

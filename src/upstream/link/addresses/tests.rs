@@ -2,6 +2,7 @@
 
 use super::*;
 use std::net::{Ipv4Addr, TcpListener};
+use tokio::net::TcpStream;
 
 #[tokio::test]
 async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
@@ -18,14 +19,22 @@ async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
         waiting.push(stream);
     }
     let limit = Duration::from_secs(2);
+    let connect = async |addresses: &[SocketAddr]| {
+        race(addresses, limit, |address| async move {
+            let connected = timeout(limit, TcpStream::connect(address)).await;
+            let late = |_| LinkError::Unreachable("late".to_owned());
+            connected.map_err(late)?.map_err(|error| LinkError::Unreachable(words(&error)))
+        })
+        .await
+    };
     for addresses in [[refusing, silent_address, good], [silent_address, refusing, good]] {
         let started = Instant::now();
-        let stream = connect(&addresses, limit).await.expect("the good one");
+        let stream = connect(&addresses).await.expect("the good one");
         assert_eq!(stream.peer_addr().unwrap(), good);
         assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
     }
-    let error = connect(&[refusing, silent_address], limit).await.unwrap_err();
-    let text = format!("{refusing}: Connection refused; no connection within 2s");
+    let error = connect(&[refusing, silent_address]).await.unwrap_err();
+    let text = format!("{refusing}: Connection refused; {silent_address}: late");
     assert_eq!(error, LinkError::Unreachable(text));
 }
 
@@ -41,4 +50,31 @@ fn each_dial_begins_with_another_address_however_they_are_listed() {
         addresses[0]
     };
     assert_eq!([0, 1, 2, 3].map(first), [1, 2, 3, 1].map(address));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_address_that_accepts_and_says_nothing_costs_the_head_start_and_a_refusal_ends_the_dial()
+{
+    let [silent, good] = [2, 3].map(|n| SocketAddr::from((Ipv4Addr::new(127, 0, 0, n), 1)));
+    let limit = Duration::from_secs(2);
+    let outcome = async |answer: Result<(), LinkError>| {
+        let answer = &answer;
+        race(&[silent, good], limit, |address| async move {
+            if address == silent {
+                tokio::time::sleep(limit * 5).await;
+                return Err(LinkError::Lost("silent".to_owned()));
+            }
+            answer.clone()
+        })
+        .await
+    };
+    let refused = LinkError::Answered("WRONGPASS".to_owned());
+    for answer in [Ok(()), Err(refused)] {
+        let started = Instant::now();
+        assert_eq!(outcome(answer.clone()).await, answer);
+        assert!(started.elapsed() <= HEAD_START + Duration::from_millis(2));
+    }
+    let down = LinkError::Unreachable("down".to_owned());
+    let text = format!("{good}: down; {silent}: silent");
+    assert_eq!(outcome(Err(down)).await, Err(LinkError::Lost(text)));
 }

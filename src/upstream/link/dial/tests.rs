@@ -182,6 +182,20 @@ async fn unreachable_and_hung_up_are_told_apart() {
     assert!(matches!(error, LinkError::Lost(_)), "{error:?}");
 }
 
+#[tokio::test]
+async fn an_address_that_accepts_and_says_nothing_does_not_keep_the_dial_from_the_next() {
+    let (port, _held) = held();
+    let _server = Server::start(&["--port", &port.to_string()]);
+    let silent = std::net::TcpListener::bind("127.0.0.2:0").unwrap();
+    let addresses = [silent.local_addr().unwrap(), SocketAddr::from(([127, 0, 0, 1], port))];
+    let settings = configured(Path::new(""), &format!("url = \"redis://name:{port}\""));
+    let started = Instant::now();
+    let deadline = started + Duration::from_secs(2);
+    let mut connection = dialler(&settings).by_addresses(&addresses, deadline).await.expect("one");
+    assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
+    assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
+}
+
 #[tokio::test(start_paused = true)]
 async fn a_server_that_accepts_and_never_answers_is_given_up_after_five_times_the_limit() {
     let directory = tempfile::tempdir().unwrap();

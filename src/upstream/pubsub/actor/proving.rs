@@ -53,8 +53,26 @@ impl<C: Connect> Actor<C> {
         }
     }
 
+    /// Why the link must be given up, if messages arrive on it and answers do not.
+    fn one_way(&mut self, now: Instant) -> Option<End> {
+        if self.pauses.is_paused() || !self.node.probe.is_one_way(now) {
+            return None;
+        }
+        // It may be we who stood still: the answer counts that has arrived, and those not yet read may be
+        // in front of it.
+        if let Some(end) = self.burst(now) {
+            return Some(end);
+        }
+        let text = "what is published arrives, but Redis does not answer on this connection";
+        let is_one_way = !self.is_behind && self.node.probe.is_one_way(now);
+        is_one_way.then(|| End::Lost(LinkError::Lost(text.to_owned())))
+    }
+
     /// Says that the link is up, or gives it up, when a round is over.
     pub(super) fn conclude_round(&mut self, now: Instant) {
+        if let Some(end) = self.one_way(now) {
+            return self.give_up(&end, now);
+        }
         let Some(outcome) = self.node.probe.check(now) else { return };
         let LinkPhase::Linked(subscriber) = &self.phase else { return };
         match (outcome, subscriber.commands.probe_refused()) {

@@ -97,7 +97,7 @@ impl<C: Connect> Actor<C> {
     }
 
     /// Takes in one burst of what has arrived; hands back why the link must be given up, if so.
-    fn burst(&mut self, now: Instant) -> Option<End> {
+    pub(super) fn burst(&mut self, now: Instant) -> Option<End> {
         let LinkPhase::Linked(subscriber) = &mut self.phase else { return None };
         self.node.router.start_burst();
         let mut end = None;

@@ -126,3 +126,21 @@ fn the_answer_to_a_ping_of_an_abandoned_round_proves_nothing() {
     probe.ping_answered();
     assert_eq!(probe.check(now), Some(Outcome::Proven));
 }
+
+#[test]
+fn a_canary_that_is_back_long_before_an_answer_shows_that_the_link_goes_one_way() {
+    let (mut probe, now) = probe();
+    probe.begin(true, now);
+    probe.ping_sent();
+    let canary = probe.release_canary();
+    assert!(!probe.is_one_way(now + 5 * TIMEOUT), "nothing has come yet");
+    probe.arrived(canary.as_bytes());
+    let back = now + 5 * TIMEOUT;
+    assert!(!probe.is_one_way(back), "the answer may be right behind");
+    assert_eq!(probe.deadline(), Some(back + 2 * TIMEOUT));
+    probe.paused();
+    assert!(!probe.is_one_way(back + 2 * TIMEOUT), "nothing could be read meanwhile");
+    assert!(probe.is_one_way(back + 4 * TIMEOUT));
+    probe.ping_answered();
+    assert!(!probe.is_one_way(back + 4 * TIMEOUT));
+}

@@ -62,8 +62,57 @@ async fn a_login_that_is_refused_says_why_and_never_the_password() {
     let (_directory, path) = fake(|words| format!("-ERR what is {}\r\n", words.join(" ")));
     let url = format!("url = \"redis+unix://me:hunter2@{}\"", path.display());
     let refused = failure(&configured(Path::new(""), &url)).await;
-    let expected = "Redis answers: ERR what is HELLO 3 AUTH me *** SETNAME sockway";
+    let expected = "Redis answers: ERR (the rest is not shown: it could repeat the password)";
     assert_eq!(refused.to_string(), expected);
+}
+
+#[tokio::test]
+async fn whatever_words_refuse_hello_the_login_goes_on_without_it() {
+    for error in [
+        "ERR unsupported command 'HELLO'",
+        "ERR Unknown or disabled command 'HELLO'",
+        "ERR command not supported",
+        "ERR wrong number of arguments for 'hello' command",
+        "ERR syntax error",
+        "ERR invalid command",
+        "ERR handle request, command 'HELLO' is not allowed",
+        "ERR Protocol version is not an integer or out of range",
+        "ERR UNKNOWN COMMAND",
+        "NOPROTO sorry, this protocol version is not supported.",
+        "NOPERM this user has no permissions to run the 'hello' command",
+    ] {
+        for (password, good) in [("right", true), ("wrong", false)] {
+            let (_directory, path) = fake(move |words| match words[0].as_str() {
+                "HELLO" => format!("-{error}\r\n"),
+                "AUTH" if words[2] != "right" => {
+                    "-WRONGPASS invalid username-password pair\r\n".into()
+                }
+                _ => "+OK\r\n".to_owned(),
+            });
+            let url = format!("url = \"redis+unix://me:{password}@{}\"", path.display());
+            match dial(&configured(Path::new(""), &url)).await {
+                Ok(_) => assert!(good, "{error}"),
+                Err(LinkError::Answered(text)) => {
+                    assert!(!good && text.starts_with("WRONGPASS"), "{error}: {text}");
+                }
+                Err(other) => panic!("{error}: {other}"),
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_server_that_refuses_and_hangs_up_is_quoted() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("full");
+    let listener = UnixListener::bind(&path).unwrap();
+    thread::spawn(move || {
+        for stream in listener.incoming() {
+            stream.unwrap().write_all(b"-ERR max number of clients reached\r\n").unwrap();
+        }
+    });
+    let refused = failure(&settings(&path)).await;
+    assert_eq!(refused, LinkError::Answered("ERR max number of clients reached".to_owned()));
 }
 
 #[tokio::test]

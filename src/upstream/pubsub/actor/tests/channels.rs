@@ -16,6 +16,24 @@ async fn a_message_reaches_the_shards_that_want_its_channel_and_no_other() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn only_messages_of_channels_that_sessions_want_count_as_received() {
+    let mut rig = Rig::up().await;
+    rig.joined(0, "a").await;
+    rig.joined(0, "lingers").await;
+    rig.request(0, vec![Request::Unsubscribe(name("lingers"))]).await;
+    rig.settle().await;
+    rig.redis.publish("p:lingers", "nobody is there");
+    rig.redis.send(Sent::Oversized("p:lingers".to_owned(), 101));
+    rig.redis.publish("p:control", r#"{"disconnect":{"user":42}}"#);
+    rig.redis.send(Sent::Oversized("p:control".to_owned(), 101));
+    rig.redis.publish("p:a", "1");
+    rig.redis.send(Sent::Oversized("p:a".to_owned(), 101));
+    rig.settle().await;
+    assert_eq!(rig.metrics.upstream.messages.get(), 2);
+    assert_eq!(rig.metrics.upstream.message_bytes.get(), 102);
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_prefix_is_added_outside_and_invisible_inside() {
     let mut rig = Rig::up().await;
     rig.joined(0, "a").await;

@@ -42,6 +42,8 @@ async fn a_flood_that_delays_answers_is_not_taken_for_death() {
     let mut rig = Rig::up().await;
     rig.joined(0, "a").await;
     rig.redis.lock().mute = true;
+    // A canary stands in the same queue.
+    rig.redis.lock().deaf = true;
     for _ in 0..150 {
         rig.redis.publish("p:a", "flood");
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -55,6 +57,7 @@ async fn a_flood_that_delays_answers_is_not_taken_for_death() {
 async fn bytes_that_trickle_in_prove_the_connection_before_they_make_a_message() {
     let rig = Rig::up().await;
     rig.redis.lock().mute = true;
+    rig.redis.lock().deaf = true;
     for _ in 0..150 {
         rig.redis.lock().trickled += 1;
         tokio::time::sleep(Duration::from_millis(100)).await;
@@ -68,6 +71,7 @@ async fn an_answer_that_never_comes_is_death_in_the_end_even_under_a_flood() {
     let mut rig = Rig::up().await;
     rig.joined(0, "a").await;
     rig.redis.lock().mute = true;
+    rig.redis.lock().deaf = true;
     let flood = async {
         loop {
             rig.redis.publish("p:a", "flood");

@@ -124,3 +124,65 @@ async fn a_link_that_redis_closes_with_nothing_on_it_is_no_outage_unless_the_nex
     rig.redis.drop_link();
     assert_eq!(rig.until_down().await, "Connection refused");
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_control_message_that_means_nothing_is_a_gap_of_revocations_and_one_that_orders_nothing_is_none()
+ {
+    for (on_revocation_gap, revoked) in
+        [(OnRevocationGap::Warn, vec![]), (OnRevocationGap::Close, vec![Revoke::Everyone])]
+    {
+        let mut rig = Rig::start_with(config::Redis { on_revocation_gap, ..settings() }, |_| {});
+        rig.until(|status| status.link == LinkStatus::Up).await;
+        rig.redis.publish("p:control", r#"{"deploy":"v7"}"#);
+        rig.redis.publish("p:control", r#"{"disconnect":{"user":["42"]}}"#);
+        rig.settle().await;
+        assert_eq!(rig.metrics.upstream.revocation_gaps.get(), 1);
+        assert_eq!(rig.revoked(1), revoked);
+    }
+}
+
+/// Messages arrive for so many seconds.
+async fn trickle(rig: &mut Rig, seconds: u32) {
+    for _ in 0..seconds * 4 {
+        tokio::time::sleep(Duration::from_millis(250)).await;
+        rig.redis.publish("p:a", "x");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_link_on_which_messages_and_canaries_arrive_but_no_answers_is_given_up_within_ten_seconds()
+ {
+    let mut rig = Rig::up().await;
+    rig.joined(0, "a").await;
+    rig.redis.lock().mute = true;
+    let began = Instant::now();
+    let mut status = rig.status.clone();
+    tokio::select! {
+        () = trickle(&mut rig, 30) => panic!("up"),
+        down = status.wait_for(|status| status.link != LinkStatus::Up) => drop(down.unwrap()),
+    }
+    assert!(began.elapsed() < Duration::from_secs(10), "{:?}", began.elapsed());
+    let why = rig.until_down().await;
+    assert!(why.contains("does not answer on this connection"), "{why}");
+    rig.redis.lock().mute = false;
+    rig.until(|status| status.link == LinkStatus::Up).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proof_that_is_too_old_is_an_outage_though_the_link_stands() {
+    let only_pings = config::Redis { probe_channel: None, ..settings() };
+    let mut rig = Rig::start_with(only_pings, |_| {});
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    rig.joined(0, "a").await;
+    let before = rig.metrics.upstream.outage_seconds.get();
+    rig.redis.lock().mute = true;
+    trickle(&mut rig, 14).await;
+    assert_eq!(rig.status.borrow().link, LinkStatus::Up, "the link stands");
+    assert_eq!(rig.metrics.upstream.up.get(), 0);
+    let counted = rig.metrics.upstream.outage_seconds.get() - before;
+    assert!((3.0..=5.5).contains(&counted), "{counted}");
+    rig.redis.lock().mute = false;
+    rig.until_down().await;
+    rig.until(|status| status.link == LinkStatus::Up).await;
+    assert_eq!(rig.metrics.upstream.up.get(), 1);
+}
