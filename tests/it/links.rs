@@ -149,10 +149,12 @@ impl Drop for Stop<'_> {
 }
 
 /// Keeps some 5,000 messages in flight, at whatever rate this build can receive. With more, Redis
-/// would disconnect the gateway.
+/// would disconnect the gateway. The last of each thousand is for a session, which tells how many
+/// were received.
 fn flood(redis: &Redis, received: impl Fn() -> f64, stop: &AtomicBool) {
     let (mut source, mut sent) = (Source::new(redis), 0.0);
-    let round = vec!["room:flood".to_owned(); 1_000];
+    let mut round = vec!["room:flood".to_owned(); 999];
+    round.push("pace".to_owned());
     while !stop.load(SeqCst) {
         if sent - received() < 5_000.0 {
             source.round(&round);
@@ -166,10 +168,13 @@ fn in_a_flood_for_nobody_here_handshakes_and_probes_go_through() {
     let redis = Redis::start();
     // The session has ended, but its channel lingers: the flood has no recipient.
     let settings = Settings::new(&redis).set("redis.linger", "60s").set("server.shards", 1);
-    let gateway = Gateway::start(&settings.endpoint(rooms()));
+    let pace = Endpoint::new("pace", "/ws/pace", &["pace"]).open();
+    let gateway = Gateway::start(&settings.endpoint(rooms()).endpoint(pace));
+    let _pace = gateway.open("/ws/pace");
     gateway.open("/ws/rooms/flood").bye();
     gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
-    let received = || gateway.metrics().get("sockway_redis_messages_total");
+    let paced = "sockway_deliveries_total{endpoint=\"pace\"}";
+    let received = || 1_000.0 * gateway.metrics().get(paced);
     let stop = AtomicBool::new(false);
     thread::scope(|scope| {
         scope.spawn(|| flood(&redis, received, &stop));
@@ -183,4 +188,5 @@ fn in_a_flood_for_nobody_here_handshakes_and_probes_go_through() {
     });
     let metrics = gateway.metrics();
     assert_eq!(metrics.get("sockway_redis_reconnects_total"), 0.0, "a false death");
+    assert_eq!(metrics.get("sockway_gaps_total{reason=\"shard_lagged\"}"), 0.0);
 }

@@ -19,7 +19,7 @@ const EXPIRY_SPREAD: Duration = Duration::from_secs(10);
 /// How often in a `write_timeout` a socket that takes nothing is asked what its client has acknowledged.
 const PROGRESS_CHECKS: u8 = 4;
 
-/// The last part of a `ping_timeout`, in which a client whose pong is late must acknowledge something.
+/// The part of a `ping_timeout` after which a pong is late: in the rest its client must acknowledge something.
 const PONG_CHECK: u32 = 4;
 
 /// What the latest check of a socket has found: of one that takes nothing, or one whose pong is late.
@@ -103,7 +103,7 @@ impl Session {
     pub(super) fn await_pong(&self) {
         self.deadlines.progress.set(Progress::default());
         let timeout = self.endpoint.ping_timeout;
-        self.set_deadline(&self.deadlines.pong, timeout - timeout / PONG_CHECK);
+        self.set_deadline(&self.deadlines.pong, timeout / PONG_CHECK);
     }
 
     /// Ends the session whose pong has not come in time, unless its client has acknowledged something
@@ -115,8 +115,8 @@ impl Session {
         let Progress { outstanding: before, silent } = self.deadlines.progress.get();
         if silent == 0 {
             self.deadlines.progress.set(Progress { outstanding, silent: 1 });
-            let rest = self.endpoint.ping_timeout / PONG_CHECK;
-            self.set_deadline(&self.deadlines.pong, rest);
+            let timeout = self.endpoint.ping_timeout;
+            self.set_deadline(&self.deadlines.pong, timeout - timeout / PONG_CHECK);
         } else if outstanding >= before {
             self.end(CloseReason::PingTimeout);
         }
