@@ -57,8 +57,10 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
 
 async fn listen(request: Request) -> Result<(), Failure> {
     let socket = connect(request).await?;
-    output::note_later("connected");
-    print_all(socket).await
+    let noted = output::note_later("connected");
+    let result = print_all(socket).await;
+    noted.await; // The reason is the last line.
+    result
 }
 
 fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {

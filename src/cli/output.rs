@@ -11,9 +11,13 @@ use std::{
     thread,
     time::Duration,
 };
-use tokio::{io::AsyncWriteExt, sync::oneshot};
+use tokio::{
+    io::AsyncWriteExt,
+    sync::oneshot,
+    time::{self, Instant},
+};
 
-/// How long the last line may take to be written.
+/// How long a line on stderr is waited for.
 const LAST_NOTE: Duration = Duration::from_secs(2);
 
 /// A line of results, on stdout.
@@ -51,7 +55,7 @@ pub(super) async fn reader_left() {
         }
     });
     if has_left.await.is_err() {
-        pending().await
+        pending::<()>().await;
     }
 }
 
@@ -60,9 +64,14 @@ pub(super) fn note(text: &str) {
     let _ = writeln!(io::stderr().lock(), "{text}");
 }
 
-/// … that nobody waits for: another thread writes it, for a task that has signals to hear.
-pub(super) fn note_later(text: &'static str) {
-    thread::spawn(move || note(text));
+/// … for a task that has signals to hear: another thread writes it. What is given back resolves when it is
+/// written, or nobody has read it for a while.
+pub(super) fn note_later(text: &'static str) -> impl Future<Output = ()> {
+    let written = tokio::task::spawn_blocking(move || note(text));
+    let given_up = Instant::now() + LAST_NOTE;
+    async move {
+        let _ = time::timeout_at(given_up, written).await;
+    }
 }
 
 /// … as the last one. With nobody reading stderr it is given up after a while: signals are still caught,

@@ -41,7 +41,7 @@ fn tell(key: &str, address: &str, tried: &io::Result<()>, is_ours: bool, report:
             report.warn(key, &said, IN_USE);
         }
         Err(error) => {
-            report.fail(key, &format!("cannot listen on {address}: {error}"), advice(error))
+            report.fail(key, &format!("cannot listen on {address}: {error}"), advice(error));
         }
     }
 }
