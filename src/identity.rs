@@ -106,6 +106,20 @@ pub fn text(value: &Value) -> Option<String> {
     }
 }
 
+/// A value as a user: a text that is not empty, or a whole number, as [`text`] has it.
+#[must_use]
+pub fn user_text(value: &Value) -> Option<String> {
+    match value {
+        Value::String(user) => Some(user.clone()).filter(|user| !user.is_empty()),
+        Value::Number(number) if is_whole(number) => number_text(number),
+        _ => None,
+    }
+}
+
+fn is_whole(number: &Number) -> bool {
+    !number.is_f64() || number.as_f64().is_some_and(|float| float.fract() == 0.0)
+}
+
 /// `None`: so large that it has lost digits, and two numbers could have one text.
 fn number_text(number: &Number) -> Option<String> {
     /// 2⁵³: up to here every whole number has a float of its own.

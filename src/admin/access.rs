@@ -16,7 +16,7 @@ use std::net::{IpAddr, SocketAddr};
 /// Why a request is not taken.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Denied {
-    /// No `Host`, several, or one that is none.
+    /// No `Host`, several, or one that is not a host and perhaps a port.
     BadHost,
     /// A name that this port does not have.
     ForeignHost,
@@ -66,6 +66,9 @@ pub(super) fn check<B>(request: &Request<B>, allowed_hosts: &[String]) -> Result
         None => return Err(Denied::BadHost),
     };
     let named = [host.as_ref(), request.uri().authority()];
+    if !named.into_iter().flatten().all(is_host_and_port) {
+        return Err(Denied::BadHost);
+    }
     if !named.into_iter().flatten().all(|one| is_ours(one.host(), allowed_hosts)) {
         return Err(Denied::ForeignHost);
     }
@@ -89,6 +92,16 @@ fn single(headers: &HeaderMap, name: HeaderName) -> Result<Option<&str>, ()> {
     let mut values = headers.get_all(name).into_iter();
     let value = values.next().map(|value| value.to_str().map_err(drop)).transpose()?;
     if values.next().is_none() { Ok(value) } else { Err(()) }
+}
+
+/// Whether nothing but a port follows the host, and nothing comes before it: the host of `[::1].evil` and
+/// of `user@[::1]` is `[::1]`.
+fn is_host_and_port(authority: &Authority) -> bool {
+    let is_port = |rest: &str| {
+        rest.strip_prefix(':').is_some_and(|port| port.bytes().all(|it| it.is_ascii_digit()))
+    };
+    let behind_host = authority.as_str().strip_prefix(authority.host());
+    behind_host.is_some_and(|rest| rest.is_empty() || is_port(rest))
 }
 
 /// Whether this names the port: `localhost`, any IP address (nobody can point one here), or a name
@@ -151,7 +164,17 @@ mod tests {
         ] {
             assert_eq!(by_host(host), 403, "{host}");
         }
-        for host in ["", "a b", "evil.example/", "[::1"] {
+        for host in [
+            "",
+            "a b",
+            "evil.example/",
+            "[::1",
+            "[::1].evil",
+            "[::1]evil:80",
+            "[::1].evil:80",
+            "[::1]:80x",
+            "evil@localhost",
+        ] {
             assert_eq!(by_host(host), 400, "{host:?}");
         }
     }
@@ -162,6 +185,9 @@ mod tests {
         assert_eq!(status(Version::HTTP_10, "/livez", &[]), 200);
         let twice = [(HOST, "localhost"), (HOST, "evil.example")];
         assert_eq!(status(Version::HTTP_11, "/livez", &twice), 400);
+        for target in ["http://[::1].evil/livez", "http://evil@localhost/livez"] {
+            assert_eq!(status(Version::HTTP_11, target, &[(HOST, "localhost")]), 400, "{target}");
+        }
         let absolute = "http://evil.example/livez";
         assert_eq!(status(Version::HTTP_11, absolute, &[(HOST, "localhost")]), 403);
     }

@@ -18,14 +18,15 @@ use std::{
 use tokio::{
     net::{TcpListener, TcpStream},
     runtime,
-    task::JoinHandle,
+    task::{self, JoinHandle},
     time,
 };
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 use tracing::{debug, warn};
 
-/// Connections at once. For one more the oldest is cut, one that waits for a request first: a client
-/// that holds places and says nothing must not keep a health check out.
+/// Connections at once. For one more the oldest ends, one that has no request first: a client that
+/// holds places and says nothing must not keep a health check out. A complete request that has
+/// arrived is answered first.
 pub const MAX_CONNECTIONS: usize = 64;
 
 /// How long a client may take over the head of a request, idle time between two included.
@@ -35,8 +36,13 @@ pub(super) const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// for cannot use up the connections.
 const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 
-/// How long an answer that is under way may take when the connection is asked to end.
+/// How long an answer that is under way may take when the connection is asked to end, or its place is
+/// needed.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
+
+/// Turns of the runtime after which a connection has read what waits in its socket. In each the runtime
+/// asks the kernel which sockets have something; a new one is known to it from its first turn on.
+const TURNS_TO_READ: usize = 4;
 
 /// Largest request head, in bytes.
 const MAX_HEAD: usize = 16 * 1024;
@@ -139,12 +145,18 @@ async fn accept(
         match listener.accept().await {
             Ok((stream, peer)) => {
                 failing = false;
-                make_room(&mut open);
-                let (context, stop) = (Arc::clone(context), stop.clone());
-                let answering = Arc::new(AtomicBool::new(false));
-                let connection = Connection { context, peer, answering: Arc::clone(&answering) };
+                make_room(&mut open).await;
+                let connection = Connection {
+                    context: Arc::clone(context),
+                    peer,
+                    answering: Arc::default(),
+                    place_needed: CancellationToken::new(),
+                };
+                let (answering, place_needed) =
+                    (Arc::clone(&connection.answering), connection.place_needed.clone());
+                let stop = stop.clone();
                 let task = connections.spawn(async move { connection.serve(stream, &stop).await });
-                open.push(Open { task, answering });
+                open.push(Open { task, answering, place_needed });
             }
             Err(error) => {
                 if !failing {
@@ -162,17 +174,22 @@ struct Open {
     task: JoinHandle<()>,
     /// It has sent a request that is not answered yet.
     answering: Arc<AtomicBool>,
+    /// Asks it to end, which takes it [`LAST_ANSWER`] at the most.
+    place_needed: CancellationToken,
 }
 
-/// Forgets the connections that have ended. When there are still as many as there may be, cuts one.
+/// Forgets the connections that have ended. When there are still as many as there may be, has one end.
 /// The oldest stand first.
-fn make_room(open: &mut Vec<Open>) {
+async fn make_room(open: &mut Vec<Open>) {
     open.retain(|one| !one.task.is_finished());
     if open.len() < MAX_CONNECTIONS {
         return;
     }
     let waits = |one: &Open| !one.answering.load(Relaxed);
-    open.remove(open.iter().position(waits).unwrap_or(0)).task.abort();
+    let ends = open.remove(open.iter().position(waits).unwrap_or(0));
+    ends.place_needed.cancel();
+    // By a panic too, it has ended.
+    let _ = ends.task.await;
 }
 
 /// A connection, as its own task sees it.
@@ -180,6 +197,7 @@ struct Connection {
     context: Arc<AdminContext>,
     peer: SocketAddr,
     answering: Arc<AtomicBool>,
+    place_needed: CancellationToken,
 }
 
 impl Connection {
@@ -198,12 +216,16 @@ impl Connection {
                 .serve_connection(TokioIo::new(stream), service)
         );
         let over = async {
-            let lifetime = time::timeout(CONNECTION_LIFETIME, stop.cancelled());
-            let _ = lifetime.await;
+            tokio::select! {
+                () = stop.cancelled() => false,
+                () = time::sleep(CONNECTION_LIFETIME) => false,
+                has_no_request = self.place_is_needed() => has_no_request,
+            }
         };
         let result = tokio::select! {
+            biased; // What has arrived is read before anything else is decided.
             result = connection.as_mut() => result,
-            () = over => {
+            at_once = over => if at_once { Ok(()) } else {
                 connection.as_mut().graceful_shutdown();
                 time::timeout(LAST_ANSWER, connection).await.unwrap_or(Ok(()))
             }
@@ -211,5 +233,15 @@ impl Connection {
         if let Err(error) = result {
             debug!(%error, "admin connection ended");
         }
+    }
+
+    /// Waits until the place is needed; whether the connection has no request then. It may have been
+    /// accepted a moment ago, and its request may wait in the socket.
+    async fn place_is_needed(&self) -> bool {
+        self.place_needed.cancelled().await;
+        for _ in 0..TURNS_TO_READ {
+            task::yield_now().await;
+        }
+        !self.answering.load(Relaxed)
     }
 }

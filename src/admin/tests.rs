@@ -48,6 +48,10 @@ impl Rig {
     }
 
     fn at(address: SocketAddr, shards: Vec<ShardHandle>) -> Self {
+        Self::behind(Admin::bind(address).unwrap(), shards)
+    }
+
+    fn behind(admin: Admin, shards: Vec<ShardHandle>) -> Self {
         let text = r#"
             shutdown = { timeout = "20s" }
             endpoint = [
@@ -69,7 +73,6 @@ impl Rig {
         let drain = CancellationToken::new();
         let mut liveness = Liveness::default();
         let shard = liveness.part("shard 0");
-        let admin = Admin::bind(address).unwrap();
         let address = admin.address();
         let running = admin
             .start(AdminContext {
@@ -310,6 +313,26 @@ async fn who_holds_every_place_and_says_nothing_does_not_keep_a_health_check_out
     };
     // Long before the time for a head is up.
     time::timeout(super::server::HEADER_TIMEOUT / 2, cut).await.expect("the oldest are cut");
+}
+
+#[tokio::test]
+async fn every_complete_request_is_answered_however_many_come_at_once() {
+    let admin = Admin::bind(SocketAddr::from(([127, 0, 0, 1], 0))).unwrap();
+    let mut asking = Vec::new();
+    // More than there are places wait for the first accept, each with its request.
+    for _ in 0..3 * super::server::MAX_CONNECTIONS / 2 {
+        let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+        stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
+        asking.push(stream);
+    }
+    let rig = Rig::behind(admin, Vec::new());
+    rig.shard.give();
+    for (number, mut stream) in asking.into_iter().enumerate() {
+        let mut reply = [0; 12];
+        let read = time::timeout(DEADLINE, stream.read_exact(&mut reply)).await.expect("in time");
+        read.unwrap_or_else(|error| panic!("request {number} was cut: {error}"));
+        assert_eq!(&reply, b"HTTP/1.1 200", "request {number}");
+    }
 }
 
 #[tokio::test]

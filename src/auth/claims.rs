@@ -1,7 +1,7 @@
 //! A token's header and its claims: what their registered members say.
 
 use super::strict_json;
-use crate::identity::{Claims, find_claim, text};
+use crate::identity::{Claims, find_claim, text, user_text};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use serde_json::{Map, Value};
 use std::{
@@ -70,16 +70,14 @@ impl Members {
     /// The user that a claim names, by its name as in a template: a string that is not empty, or a whole
     /// number.
     pub(super) fn user(&self, name: &str) -> Option<Arc<str>> {
-        match find_claim(&self.0, name)? {
-            Value::String(user) if !user.is_empty() => Some(Arc::from(user.as_str())),
-            Value::Number(number) if !number.is_f64() => Some(Arc::from(number.to_string())),
-            _ => None,
-        }
+        find_claim(&self.0, name).and_then(user_text).map(Arc::from)
     }
 
-    /// The token's own name, by which it can be revoked.
-    pub(super) fn token_id(&self) -> Option<Arc<str>> {
-        self.0.get("jti").and_then(text).map(Arc::from)
+    /// The token's own name, by which it can be revoked. `None`: it is there but has no exact text, so
+    /// that no message could name it; `Some(None)`: it is absent.
+    #[allow(clippy::option_option)]
+    pub(super) fn token_id(&self) -> Option<Option<Arc<str>>> {
+        self.0.get("jti").map_or(Some(None), |id| text(id).map(Arc::from).map(Some))
     }
 
     pub(super) fn into_claims(self) -> Claims {

@@ -40,8 +40,12 @@ pub enum TokenFault {
     Issuer,
     #[error("the token's \"aud\" names none of auth.jwt.audience")]
     Audience,
-    #[error("the token's claim that auth.jwt.user_claim names is missing, empty, or no text")]
+    #[error(
+        "the token's claim that auth.jwt.user_claim names is missing, empty, or neither a text nor a whole number that has an exact text"
+    )]
     User,
+    #[error("the token's \"jti\" has no exact text, so that nothing could revoke the token by it")]
+    TokenId,
     #[error("the token has expired")]
     Expired,
 }

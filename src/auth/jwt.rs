@@ -147,7 +147,7 @@ impl JwtVerifier {
             return Err(TokenFault::Audience);
         }
         let user = claims.user(&settings.user_claim).ok_or(TokenFault::User)?;
-        let token_id = claims.token_id();
+        let token_id = claims.token_id().ok_or(TokenFault::TokenId)?;
         let claims = claims.into_claims();
         Ok(Identity {
             user,

@@ -29,7 +29,7 @@ impl Failure {
                 ExitCode::from(1)
             }
             Self::Running(text) => {
-                output::note(&format!("sockway: {text}"));
+                output::last_note(format!("sockway: {text}"));
                 ExitCode::from(1)
             }
             Self::Usage(text) => {

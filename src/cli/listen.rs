@@ -3,7 +3,7 @@
 use super::{Failure, output, runtime};
 use crate::{error_chain::error_chain, lifecycle, secret::Secret};
 use serde_json::Value;
-use std::{env, time::Duration};
+use std::{env, io, time::Duration};
 use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -50,14 +50,17 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         tokio::select! {
             result = listen(request) => result,
             _ = asked => Ok(()),
+            () = output::reader_left() => Ok(()), // `sockway listen … | head`
         }
     })
 }
 
 async fn listen(request: Request) -> Result<(), Failure> {
     let socket = connect(request).await?;
-    output::note("connected");
-    print_all(socket).await
+    let noted = output::note_later("connected");
+    let result = print_all(socket).await;
+    noted.await; // The reason is the last line.
+    result
 }
 
 fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {
@@ -105,8 +108,10 @@ async fn print_all(socket: Socket) -> Result<(), Failure> {
             Message::Close(frame) => return Err(Failure::Running(closed(frame.as_ref()))),
             _ => Ok(()),
         };
-        if printed.is_err() {
-            return Ok(()); // `sockway listen … | head`: the reader has ended.
+        match printed {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
+            Err(error) => return Err(Failure::Running(format!("cannot write to stdout: {error}"))),
         }
     }
 }

@@ -1,9 +1,9 @@
 //! Reads listen addresses, origins and trusted networks.
 
 use super::{ListenAddress, OriginRule};
-use ipnet::IpNet;
+use ipnet::{IpNet, Ipv4Net, Ipv6Net};
 use std::{
-    net::{IpAddr, Ipv6Addr, SocketAddr},
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
     path::PathBuf,
 };
 
@@ -71,22 +71,51 @@ pub(super) fn collide(public: &ListenAddress, admin: SocketAddr) -> bool {
 
 /// `10.0.0.0/8`, `::1/128`, or one address. IPv4 addresses in the form of IPv6 (`::ffff:10.0.0.0/104`)
 /// become what they are, since addresses of peers are compared as what they are.
-pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+///
+/// # Errors
+/// When it is none, or when it may be meant as another: with bits behind the prefix, or in the form
+/// that IPv6 once had for IPv4 (`::10.0.0.0/104`), which no peer has.
+pub(super) fn network(text: &str) -> Result<IpNet, String> {
     let network = text
         .parse::<IpNet>()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
         .map_err(|_| "must be a network such as \"10.0.0.0/8\" or \"::1/128\"")?;
-    let mapped = match network {
-        IpNet::V6(v6) => v6.addr().to_ipv4_mapped().map(|v4| (v4, v6.prefix_len())),
-        IpNet::V4(_) => None,
+    let (network, is_old) = match network {
+        IpNet::V6(v6) => plain(v6)?,
+        IpNet::V4(_) => (network, false),
     };
-    match mapped {
-        None => Ok(network),
-        Some((v4, length)) => length
-            .checked_sub(IPV4_MAPPED_BITS)
-            .and_then(|length| IpNet::new(v4.into(), length).ok())
-            .ok_or("must be an IPv4 network such as \"10.0.0.0/8\", or in the form of IPv6 at least a /96"),
+    if is_old || network != network.trunc() {
+        return Err(format!("must be written \"{}\", if that is meant", network.trunc()));
     }
+    Ok(network)
+}
+
+/// An IPv4 network that is in the form of IPv6 as itself, and whether that form is the old one.
+fn plain(network: Ipv6Net) -> Result<(IpNet, bool), String> {
+    let address = network.addr();
+    // `::` and `::1` are addresses of IPv6.
+    let old = || address.to_ipv4().filter(|v4| v4.octets()[0] != 0);
+    let (v4, is_old) = match (address.to_ipv4_mapped(), old()) {
+        (Some(v4), _) => (v4, false),
+        (None, Some(v4)) => (v4, true),
+        (None, None) => return Ok((network.into(), false)),
+    };
+    let length = network.prefix_len().checked_sub(IPV4_MAPPED_BITS);
+    let v4 = length.and_then(|length| IpNet::new(v4.into(), length).ok());
+    v4.map(|v4| (v4, is_old)).ok_or_else(|| {
+        "must be an IPv4 network such as \"10.0.0.0/8\", or in the form of IPv6 at least a /96"
+            .to_owned()
+    })
+}
+
+/// Adds all of IPv4 where one of the networks has all of its addresses in the form of IPv6 (`::/0`): peers
+/// are compared as what they are, and `::/0` is meant to be everybody.
+pub(super) fn with_ipv4(mut networks: Vec<IpNet>) -> Vec<IpNet> {
+    let mapped = Ipv6Net::new_assert(Ipv4Addr::UNSPECIFIED.to_ipv6_mapped(), IPV4_MAPPED_BITS);
+    if networks.iter().any(|network| network.contains(&IpNet::from(mapped))) {
+        networks.push(Ipv4Net::default().into());
+    }
+    networks
 }
 
 /// What stands before the IPv4 address in `::ffff:10.0.0.1`.

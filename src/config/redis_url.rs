@@ -71,6 +71,9 @@ fn credentials(user: &str) -> Result<(Option<String>, Option<Secret>), String> {
     let (name, password) = user.split_once(':').unwrap_or((user, ""));
     let (name, password) = (decoded(name)?, decoded(password)?);
     let password = without_newline(&password);
+    if password.is_empty() && user.contains(':') {
+        return Err("has a \":\" before its \"@\" and no password between them".to_owned());
+    }
     let password = (!password.is_empty()).then(|| Secret::new(password.to_owned()));
     Ok(((!name.is_empty()).then_some(name), password))
 }

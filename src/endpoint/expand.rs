@@ -49,7 +49,8 @@ impl Endpoint {
         let mut channels: Vec<ChannelName> = Vec::new();
         let mut empty = None;
         for template in &self.channels {
-            for name in self.expand(template, values, &mut empty)? {
+            let items = |placeholder: &Placeholder| self.values(placeholder, values);
+            for name in expand(template, items, &mut empty)? {
                 if !channels.iter().any(|channel| channel.as_str() == name) {
                     channels.push(ChannelName::new(name));
                 }
@@ -63,69 +64,101 @@ impl Endpoint {
         }
     }
 
-    /// The names that one template gives; `empty` becomes the placeholder that gives none, if one does.
-    fn expand<'t>(
-        &self,
-        template: &'t ChannelTemplate,
-        values: &Values<'_>,
-        empty: &mut Option<&'t Placeholder>,
-    ) -> Result<Vec<String>, Unfilled> {
-        let mut names = vec![String::new()];
-        for part in template.parts() {
-            match part {
-                Part::Literal(text) => names.iter_mut().for_each(|name| name.push_str(text)),
-                Part::Placeholder(placeholder) => {
-                    let items = self.values(placeholder, values)?;
-                    if items.is_empty() {
-                        *empty = Some(placeholder);
-                    }
-                    names = multiply(&names, &items).ok_or_else(|| {
-                        let cause = "gives the template more than 32 channels";
-                        Unfilled::new(Refusal::TooManyValues, placeholder, cause)
-                    })?;
-                }
-            }
-        }
-        // A value could complete what no template may begin with.
-        if names.iter().any(|name| RESERVED.iter().any(|reserved| name.starts_with(reserved))) {
-            let cause = format!("{:?} becomes a channel that is reserved", template.as_str());
-            return Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause });
-        }
-        Ok(names)
-    }
-
     /// The values that a placeholder takes, each of which may stand in a channel's name.
     fn values(
         &self,
         placeholder: &Placeholder,
         values: &Values<'_>,
     ) -> Result<Vec<String>, Unfilled> {
-        let unfilled = |refusal, cause: &str| Unfilled::new(refusal, placeholder, cause);
-        let missing = || unfilled(Refusal::ClaimMissing, "is missing");
-        let absent = || unfilled(Refusal::ValueNotAllowed, "is missing, or a duplicate");
-        let items = match placeholder {
-            Placeholder::User => vec![values.identity.ok_or_else(missing)?.user.to_string()],
-            Placeholder::Claim(name) => values
-                .identity
-                .ok_or_else(missing)?
-                .claims
-                .texts(name)
-                .map_err(|error| match error {
-                    ClaimError::Missing => missing(),
-                    ClaimError::Unusable => unfilled(Refusal::ClaimUnusable, &error.to_string()),
-                })?,
+        let from_url = match placeholder {
+            Placeholder::User => return user(placeholder, values.identity),
+            Placeholder::Claim(name) => return claim(placeholder, name, values.identity),
             Placeholder::Path(name) => {
-                vec![self.path.value(values.path, name).ok_or_else(absent)?.to_owned()]
+                self.path.value(values.path, name).map(|value| vec![value.to_owned()])
             }
-            Placeholder::Query(name) => query_list(values.query, name).ok_or_else(absent)?,
+            Placeholder::Query(name) => query_list(values.query, name),
         };
-        match items.iter().all(|item| is_value(item)) {
-            true => Ok(items),
-            false => {
-                Err(unfilled(Refusal::ValueNotAllowed, "has a value that no channel may have"))
+        let absent =
+            || Unfilled::new(Refusal::ValueNotAllowed, placeholder, "is missing, or a duplicate");
+        usable(placeholder, from_url.ok_or_else(absent)?)
+    }
+}
+
+/// The names that one template gives with these values; `empty` becomes the placeholder that gives none, if
+/// one does.
+pub(super) fn expand<'t>(
+    template: &'t ChannelTemplate,
+    values: impl Fn(&Placeholder) -> Result<Vec<String>, Unfilled>,
+    empty: &mut Option<&'t Placeholder>,
+) -> Result<Vec<String>, Unfilled> {
+    let mut names = vec![String::new()];
+    for part in template.parts() {
+        match part {
+            Part::Literal(text) => names.iter_mut().for_each(|name| name.push_str(text)),
+            Part::Placeholder(placeholder) => {
+                let items = values(placeholder)?;
+                if items.is_empty() {
+                    *empty = Some(placeholder);
+                }
+                names = multiply(&names, &items).ok_or_else(|| {
+                    let cause = "gives the template more than 32 channels";
+                    Unfilled::new(Refusal::TooManyValues, placeholder, cause)
+                })?;
             }
         }
     }
+    // A value could complete what no template may begin with.
+    if names.iter().any(|name| RESERVED.iter().any(|reserved| name.starts_with(reserved))) {
+        let cause = format!("{:?} becomes a channel that is reserved", template.as_str());
+        return Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause });
+    }
+    Ok(names)
+}
+
+/// The values that a token gives for a placeholder, each of which may stand in a channel's name. `None`:
+/// the URL gives them.
+pub(super) fn token_values(
+    placeholder: &Placeholder,
+    identity: Option<&Identity>,
+) -> Option<Result<Vec<String>, Unfilled>> {
+    match placeholder {
+        Placeholder::Path(_) | Placeholder::Query(_) => None,
+        Placeholder::User => Some(user(placeholder, identity)),
+        Placeholder::Claim(name) => Some(claim(placeholder, name, identity)),
+    }
+}
+
+fn user(placeholder: &Placeholder, identity: Option<&Identity>) -> Result<Vec<String>, Unfilled> {
+    let identity = identity.ok_or_else(|| missing(placeholder))?;
+    usable(placeholder, vec![identity.user.to_string()])
+}
+
+fn claim(
+    placeholder: &Placeholder,
+    name: &str,
+    identity: Option<&Identity>,
+) -> Result<Vec<String>, Unfilled> {
+    let identity = identity.ok_or_else(|| missing(placeholder))?;
+    let items = identity.claims.texts(name).map_err(|error| match error {
+        ClaimError::Missing => missing(placeholder),
+        ClaimError::Unusable => {
+            Unfilled::new(Refusal::ClaimUnusable, placeholder, &error.to_string())
+        }
+    })?;
+    usable(placeholder, items)
+}
+
+fn missing(placeholder: &Placeholder) -> Unfilled {
+    Unfilled::new(Refusal::ClaimMissing, placeholder, "is missing")
+}
+
+/// The items, when each of them may stand in a channel's name.
+fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, Unfilled> {
+    if items.iter().all(|item| is_value(item)) {
+        return Ok(items);
+    }
+    let cause = "has a value that no channel may have";
+    Err(Unfilled::new(Refusal::ValueNotAllowed, placeholder, cause))
 }
 
 impl Unfilled {

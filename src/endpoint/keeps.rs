@@ -2,11 +2,13 @@
 //!
 //! A session does not keep its path and query. It need not: values of the URL are the client's own choice,
 //! so what stands in a channel at their places is as good with any token. What came from the token must
-//! come from the newer one, too.
+//! come from the newer one, too, and a handshake with the newer one must not be refused: its values count as
+//! there, each place of the URL as one value.
 
 use super::{
     Endpoint,
-    template::{Part, Placeholder, is_value},
+    expand::{expand, token_values},
+    template::{ChannelTemplate, Part, Placeholder, is_value},
 };
 use crate::{channel::ChannelName, identity::Identity};
 
@@ -21,9 +23,13 @@ enum Place<'a> {
 
 impl Endpoint {
     /// Whether a session with this identity could have all of these channels, each by one template or
-    /// another. `false` also where the identity would be refused: it lacks a claim, or one is unusable.
+    /// another. `false` also where the identity would be refused: it lacks a claim, one is unusable, or a
+    /// template would give more channels than it may.
     #[must_use]
     pub fn still_gives(&self, identity: &Identity, channels: &[ChannelName]) -> bool {
+        if !self.channels.iter().all(|template| would_expand(template, identity)) {
+            return false;
+        }
         let templates: Option<Vec<_>> = self
             .channels
             .iter()
@@ -39,15 +45,22 @@ impl Endpoint {
     }
 }
 
+/// Whether a handshake could expand the template, with one value at each place of the URL.
+fn would_expand(template: &ChannelTemplate, identity: &Identity) -> bool {
+    let from_url = || Ok(vec!["x".to_owned()]);
+    let values = |place: &Placeholder| token_values(place, Some(identity)).unwrap_or_else(from_url);
+    expand(template, values, &mut None).is_ok()
+}
+
 /// `None`: this identity has no usable value for it.
 fn place<'a>(part: &'a Part, identity: &Identity) -> Option<Place<'a>> {
-    let items = match part {
-        Part::Literal(text) => return Some(Place::Literal(text)),
-        Part::Placeholder(Placeholder::Path(_) | Placeholder::Query(_)) => return Some(Place::Url),
-        Part::Placeholder(Placeholder::User) => vec![identity.user.to_string()],
-        Part::Placeholder(Placeholder::Claim(name)) => identity.claims.texts(name).ok()?,
-    };
-    items.iter().all(|item| is_value(item)).then_some(Place::Token(items))
+    match part {
+        Part::Literal(text) => Some(Place::Literal(text)),
+        Part::Placeholder(placeholder) => match token_values(placeholder, Some(identity)) {
+            None => Some(Place::Url),
+            Some(values) => values.ok().map(Place::Token),
+        },
+    }
 }
 
 fn can_become(places: &[Place<'_>], channel: &str) -> bool {
@@ -105,5 +118,22 @@ mod tests {
                 "{claims}"
             );
         }
+    }
+
+    #[test]
+    fn a_token_that_a_handshake_would_refuse_keeps_nothing() {
+        let endpoint =
+            endpoint_at("/ws/{room}", &["user:{user}", "g:{claim.g}:{claim.h}:{path.room}"]);
+        let channels = ["user:ann", "g:0:0:lobby1"].map(ChannelName::new);
+        let given = |g: i32, h: i32| {
+            let (g, h) = ((0..g).collect::<Vec<_>>(), (0..h).collect::<Vec<_>>());
+            endpoint.still_gives(&identity(json!({"g": g, "h": h})), &channels)
+        };
+        assert!(given(1, 1) && given(32, 1) && given(4, 8), "32 channels a template");
+        assert!(!given(42, 1) && !given(33, 1) && !given(3, 11), "more");
+        let reserved = endpoint_at("/ws", &["all", "{claim.c}event@0__:x"]);
+        let all = [ChannelName::new("all")];
+        assert!(reserved.still_gives(&identity(json!({"c": "my"})), &all));
+        assert!(!reserved.still_gives(&identity(json!({"c": "__key"})), &all), "reserved");
     }
 }

@@ -43,10 +43,7 @@ impl Listener {
     /// # Errors
     /// When the address is taken, not ours, or not allowed.
     pub fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
-        // A restart must not wait for the last process's connections to time out.
-        socket.set_reuse_address(true)?;
-        socket.bind(&address.into())?;
+        let socket = bound_tcp(address)?;
         listen(&socket)?;
         Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
     }
@@ -57,10 +54,10 @@ impl Listener {
     /// # Errors
     /// When a process listens there, the file is no socket, or the path is not allowed.
     pub fn unix(path: &Path, mode: u32) -> io::Result<Self> {
-        remove_stale(path)?;
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.bind(&SockAddr::unix(path)?)?;
-        let file = SocketFile::new(path)?;
+        if holder(path)? == Some(Holder::Gone) {
+            fs::remove_file(path)?;
+        }
+        let (socket, file) = bound_unix(path)?;
         // Before it listens: until then nobody can connect, whatever the umask has allowed.
         fs::set_permissions(path, Permissions::from_mode(mode))?;
         listen(&socket)?;
@@ -91,6 +88,41 @@ impl Listener {
             Self::Unix(listener, _) => Accepted::Unix(listener.accept().await?.0.into_std()?),
         })
     }
+}
+
+/// Whether the TCP address could be listened on; nothing is, not for a moment.
+///
+/// # Errors
+/// Why not, as [`Listener::tcp`] would say.
+pub fn try_tcp(address: SocketAddr) -> io::Result<()> {
+    bound_tcp(address).map(drop)
+}
+
+/// Whether the unix path could be listened on. Only a path where nothing is can be tried; the file of a
+/// process that is gone stays.
+///
+/// # Errors
+/// Why not, as [`Listener::unix`] would say.
+pub fn try_unix(path: &Path) -> io::Result<()> {
+    match holder(path)? {
+        Some(Holder::Gone) => Ok(()),
+        Some(Holder::Listens) => Err(io::ErrorKind::AddrInUse.into()),
+        None => bound_unix(path).map(drop),
+    }
+}
+
+fn bound_tcp(address: SocketAddr) -> io::Result<Socket> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, None)?;
+    // A restart must not wait for the last process's connections to time out.
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    Ok(socket)
+}
+
+fn bound_unix(path: &Path) -> io::Result<(Socket, SocketFile)> {
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.bind(&SockAddr::unix(path)?)?;
+    Ok((socket, SocketFile::new(path)?))
 }
 
 fn listen(socket: &Socket) -> io::Result<()> {
@@ -127,13 +159,28 @@ impl Accepted {
     }
 }
 
-/// Removes the socket file of a process that is gone. One that answers, and a file that is no
-/// socket, are left alone; binding then says that the address is in use.
-fn remove_stale(path: &Path) -> io::Result<()> {
-    let is_socket = fs::symlink_metadata(path).is_ok_and(|file| file.file_type().is_socket());
-    let nobody_listens =
-        || UnixStream::connect(path).is_err_and(|e| e.kind() == io::ErrorKind::ConnectionRefused);
-    if is_socket && nobody_listens() { fs::remove_file(path) } else { Ok(()) }
+/// Whose the file at a unix socket's path is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Holder {
+    /// Of a process that is gone.
+    Gone,
+    /// Of one that listens, as far as can be told.
+    Listens,
+}
+
+/// Whose file is at the path; `None`: there is none.
+///
+/// # Errors
+/// When the file is no socket, which is left alone.
+fn holder(path: &Path) -> io::Result<Option<Holder>> {
+    let Ok(file) = fs::symlink_metadata(path) else { return Ok(None) };
+    if !file.file_type().is_socket() {
+        let message = "the file that is there is no socket";
+        return Err(io::Error::new(io::ErrorKind::AlreadyExists, message));
+    }
+    let refused = |error: io::Error| error.kind() == io::ErrorKind::ConnectionRefused;
+    let is_gone = UnixStream::connect(path).is_err_and(refused);
+    Ok(Some(if is_gone { Holder::Gone } else { Holder::Listens }))
 }
 
 /// The file of a unix socket; removed when dropped, if it is still the same file.

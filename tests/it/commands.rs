@@ -8,8 +8,13 @@ use crate::rig::{
 };
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, PipeReader, PipeWriter, Write as _, pipe},
     net::TcpStream,
     process::{Command, Stdio},
+    sync::mpsc,
+    thread,
+    time::Duration,
 };
 
 fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
@@ -141,6 +146,63 @@ fn listen_obeys_a_signal_while_nobody_reads_what_it_prints() {
     kill_process(Pid::from_child(&listen), Signal::TERM).expect("it runs");
     let status = within(LIMIT, "it ends", || listen.try_wait().expect("it is ours"));
     assert_eq!(status.code(), Some(0));
+}
+
+/// A pipe that is full, and its reader.
+fn full_pipe() -> (PipeReader, PipeWriter) {
+    let (reader, writer) = pipe().expect("a pipe");
+    let mut filler = writer.try_clone().expect("a descriptor");
+    let (written, so_far) = mpsc::channel();
+    thread::spawn(move || while filler.write_all(b"full").is_ok() && written.send(()).is_ok() {});
+    // Full is when no write has returned for a while.
+    while so_far.recv_timeout(Duration::from_millis(300)).is_ok() {}
+    (reader, writer)
+}
+
+#[test]
+fn listen_prints_and_obeys_a_signal_while_nobody_reads_its_stderr() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let (_reader, stderr) = full_pipe();
+    let (stdout, its_stdout) = pipe().expect("a pipe");
+    let mut command = command(&["listen", &url]);
+    let mut listen =
+        command.stdin(Stdio::null()).stdout(its_stdout).stderr(stderr).spawn().expect("it starts");
+    drop(command);
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 1.0);
+    redis.publish("room:1", "hello");
+    let (printed, line) = mpsc::channel();
+    thread::spawn(move || {
+        let mut line = String::new();
+        BufReader::new(stdout).read_line(&mut line).map(|_| printed.send(line))
+    });
+    let line = line.recv_timeout(LIMIT);
+    kill_process(Pid::from_child(&listen), Signal::TERM).expect("it runs");
+    let status = within(LIMIT, "it ends", || listen.try_wait().expect("it is ours"));
+    assert_eq!((line.as_deref(), status.code()), (Ok("hello\n"), Some(0)));
+}
+
+#[test]
+fn listen_ends_with_0_when_its_reader_leaves_on_a_quiet_channel_and_with_1_when_the_disk_is_full() {
+    let (redis, gateway) = start(|settings| settings);
+    let url = format!("ws://{}/ws/rooms/1", gateway.address);
+    let (reader, stdout) = pipe().expect("a pipe");
+    let mut quiet = command(&["listen", &url]);
+    let mut listen = quiet.stderr(Stdio::null()).stdout(stdout).spawn().expect("it starts");
+    drop(quiet);
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 1.0);
+    drop(reader);
+    let status = within(LIMIT, "it ends", || listen.try_wait().expect("it is ours"));
+    assert_eq!(status.code(), Some(0));
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
+
+    let full = File::create("/dev/full").expect("Linux has it");
+    let mut full = command(&["listen", &url]).stdout(full).stderr(Stdio::piped()).spawn().unwrap();
+    gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 1.0);
+    redis.publish("room:1", "hello");
+    let status = within(LIMIT, "it ends", || full.try_wait().expect("it is ours"));
+    let said = std::io::read_to_string(full.stderr.take().expect("piped")).expect("text");
+    assert!(status.code() == Some(1) && said.contains("No space left"), "{status}: {said}");
 }
 
 #[test]

@@ -102,6 +102,50 @@ fn everything_that_works_is_told_line_by_line_with_exit_status_0() {
 }
 
 #[test]
+fn an_address_that_cannot_be_listened_on_is_told_with_the_cause() {
+    let redis = Redis::start();
+    let directory = tempfile::tempdir().expect("a temporary directory");
+    let file = directory.path().join("file");
+    fs::write(&file, "precious").expect("a file");
+    let at = |listen: &str| doctor(&settings(&redis).set("server.listen", listen), &[]);
+    for (listen, cause) in [
+        ("192.0.2.1:8080".to_owned(), "assign requested address"),
+        (format!("unix:{}/absent/ws.sock", directory.path().display()), "No such file"),
+        (format!("unix:{}", file.display()), "no socket"),
+    ] {
+        let said = at(&listen);
+        assert_eq!((said.status, said.failures()), (1, 1), "{said:#?}");
+        said.assert("fail", "server.listen", &[&listen, cause]);
+    }
+    assert_eq!(fs::read(&file).expect("it stays"), b"precious");
+    let free = format!("unix:{}/ws.sock", directory.path().display());
+    at(&free).assert("ok", "server.listen", &["free"]);
+}
+
+#[test]
+fn an_address_in_use_is_fine_where_the_gateway_itself_runs() {
+    let redis = Redis::start();
+    let [public, admin] = [(); 2].map(|()| HeldPort::new().expect("a free port"));
+    let settings = || {
+        settings(&redis)
+            .set("server.listen", public.address().to_string())
+            .set("admin.listen", admin.address().to_string())
+    };
+    let gateway = Gateway::start(&settings());
+    let said = doctor(&settings(), &[]);
+    assert_eq!(said.status, 0, "{said:#?}");
+    for key in ["server.listen", "admin.listen"] {
+        said.assert("ok", key, &["in use", "a sockway with these endpoints runs"]);
+    }
+    drop(gateway);
+    let _other = TcpListener::bind(public.address()).expect("it is ours");
+    let said = doctor(&settings(), &[]);
+    assert_eq!(said.status, 0, "{said:#?}");
+    said.assert("warn", "server.listen", &["in use by another program"]);
+    said.assert("ok", "admin.listen", &["free"]);
+}
+
+#[test]
 fn a_redis_that_is_away_or_hangs_is_told_and_nothing_more_is_asked_of_it() {
     let absent = Redis::absent();
     let said = doctor(&settings(&absent), &[]);

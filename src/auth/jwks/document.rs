@@ -1,7 +1,7 @@
 //! Reads a JSON Web Key Set (RFC 7517) and picks the keys that can be used.
 //!
 //! One key that cannot be used never spoils the others, and each is named with the reason. A key is used
-//! in every form in which issuers write it (padded or plain base64, numbers with or without leading zeros).
+//! in every form in which issuers write it (padded, plain or wrapped base64, numbers with or without leading zeros).
 //! It is used only for what the
 //! configuration lists and what the key itself allows; a secret (`oct`), or a key whose private half
 //! was published with it, is never used, since everybody knows it.
@@ -39,6 +39,8 @@ pub struct SkippedKey {
 pub enum SkipReason {
     #[error("it is not for signatures of the configured algorithms")]
     OtherUse,
+    #[error("its member {0:?} is empty, or in other letters than it must be")]
+    Odd(&'static str),
     #[error("it is not a JSON object with the members of a key")]
     Malformed,
     #[error("its member {0:?} is missing, or not in base64, or not of the right length")]
@@ -152,6 +154,7 @@ fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReaso
         return Err(SkipReason::Private);
     }
     let kind = jwk.kind().ok_or(SkipReason::OtherUse)?;
+    jwk.check_spelling()?;
     let algorithms = jwk.allowed(kind, algorithms);
     if algorithms.is_empty() || !jwk.is_for_signatures() {
         return Err(SkipReason::OtherUse);
@@ -173,6 +176,20 @@ impl Jwk {
             ("EC", Some("P-384")) => Some(KeyKind::P384),
             ("OKP", Some("Ed25519")) => Some(KeyKind::Ed25519),
             _ => None,
+        }
+    }
+
+    /// Refuses what looks like a key for signatures and is none by the letter: a mistake of the issuer, where
+    /// any other purpose is no mistake.
+    fn check_spelling(&self) -> Result<(), SkipReason> {
+        let is_near = |text: &str, meant: &str| text != meant && text.eq_ignore_ascii_case(meant);
+        let near = |text: &str| Algorithm::ALL.iter().any(|one| is_near(text, one.name()));
+        match (self.r#use.as_deref(), self.alg.as_deref()) {
+            (Some(purpose), _) if purpose.is_empty() || is_near(purpose, "sig") => {
+                Err(SkipReason::Odd("use"))
+            }
+            (_, Some(alg)) if alg.is_empty() || near(alg) => Err(SkipReason::Odd("alg")),
+            _ => Ok(()),
         }
     }
 
@@ -232,9 +249,10 @@ fn number(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, SkipRea
     if zeros == bytes.len() { Err(SkipReason::Member(name)) } else { Ok(bytes[zeros..].to_vec()) }
 }
 
-/// The bytes of a member in base64: of either alphabet, padded or not.
+/// The bytes of a member in base64: of either alphabet, padded or not, on one line or wrapped.
 fn decode(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, SkipReason> {
     let text = value.as_deref().ok_or(SkipReason::Member(name))?;
+    let text: String = text.split_ascii_whitespace().collect();
     let text = text.trim_end_matches('=').replace('+', "-").replace('/', "_");
     URL_SAFE_NO_PAD.decode(text).map_err(|_| SkipReason::Member(name))
 }
@@ -242,13 +260,14 @@ fn decode(name: &'static str, value: &Option<String>) -> Result<Vec<u8>, SkipRea
 fn shown_kid(key: &RawValue) -> String {
     const LONGEST: usize = 64;
     #[derive(Deserialize)]
-    struct Named {
-        kid: String,
+    struct Named<'a> {
+        #[serde(borrow)]
+        kid: &'a RawValue,
     }
-    match serde_json::from_str(key.get()) {
-        Ok(Named { kid }) => kid.chars().take(LONGEST).flat_map(char::escape_default).collect(),
-        Err(_) => "no kid".to_owned(),
-    }
+    let Ok(Named { kid }) = serde_json::from_str(key.get()) else { return "no kid".to_owned() };
+    // A kid that is no text is shown as it is written.
+    let kid = serde_json::from_str(kid.get()).unwrap_or_else(|_| kid.get().to_owned());
+    kid.chars().take(LONGEST).flat_map(char::escape_default).collect()
 }
 
 #[cfg(test)]

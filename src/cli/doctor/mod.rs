@@ -5,6 +5,7 @@
 
 mod expiry;
 mod issuer;
+mod listen;
 mod machine;
 mod public;
 mod redis;
@@ -47,6 +48,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let config = &loaded.config;
     machine::examine(config, &mut report);
     let failed = runtime::block_on_or_signal(async {
+        listen::examine(config, &mut report).await;
         issuer::examine(config, &mut report).await;
         redis::examine(config, &mut report).await;
         if let Some(url) = &args.url {

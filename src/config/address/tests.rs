@@ -57,9 +57,30 @@ fn one_address_is_a_network_too() {
     for unclear in ["::ffff:0:0/95", "::ffff:127.0.0.0/8"] {
         assert!(network(unclear).unwrap_err().contains("IPv4"), "{unclear}");
     }
+    for (written, meant) in [
+        ("10.0.0.1/8", "10.0.0.0/8"),
+        ("2001:db8::1/32", "2001:db8::/32"),
+        ("::ffff:127.0.0.1/104", "127.0.0.0/8"),
+        ("::127.0.0.1/104", "127.0.0.0/8"),
+        ("::127.0.0.0/104", "127.0.0.0/8"),
+        ("::10.1.2.3", "10.1.2.3/32"),
+    ] {
+        let problem = network(written).unwrap_err();
+        assert!(problem.contains(&format!("{meant:?}")), "{written}: {problem}");
+    }
     for text in ["", "10.0.0.0/33", "10.0.0/8", "localhost", "10.0.0.0/"] {
         assert!(network(text).is_err(), "{text}");
     }
+}
+
+#[test]
+fn a_network_of_all_addresses_has_those_of_ipv4_too() {
+    let read = |texts: &[&str]| with_ipv4(texts.iter().map(|it| network(it).unwrap()).collect());
+    let nets = |texts: &[&str]| texts.iter().map(|it| it.parse().unwrap()).collect::<Vec<IpNet>>();
+    assert_eq!(read(&["::/0"]), nets(&["::/0", "0.0.0.0/0"]));
+    assert_eq!(read(&["::/80"]), nets(&["::/80", "0.0.0.0/0"]));
+    assert_eq!(read(&["::1", "2000::/3"]), nets(&["::1/128", "2000::/3"]));
+    assert_eq!(read(&["10.0.0.0/8"]), nets(&["10.0.0.0/8"]));
 }
 
 #[test]

@@ -45,7 +45,9 @@ pub(super) fn server(table: &mut Table<'_, '_>) -> Option<Server> {
         on_user_limit: on_user_limit?,
         handshakes_per_second: handshakes_per_second?,
         allowed_origins: allowed_origins.into_iter().map(|origin| origin.value).collect(),
-        trusted_proxies: trusted_proxies.into_iter().map(|network| network.value).collect(),
+        trusted_proxies: address::with_ipv4(
+            trusted_proxies.into_iter().map(|network| network.value).collect(),
+        ),
         tls: tls.unwrap_or(Some(None))?,
     })
 }

@@ -61,7 +61,8 @@ impl Table<'_, '_> {
     }
 }
 
-fn number(value: &DeValue<'_>) -> Option<Number> {
+/// `None`: it is no finite number of at most 64 bits.
+pub(super) fn number(value: &DeValue<'_>) -> Option<Number> {
     match value {
         DeValue::Float(float) => Number::from_f64(float.as_str().parse().ok()?),
         _ => integer(value).map(Number::from),

@@ -1,8 +1,9 @@
 //! The kinds of values that a key can have.
 
-use super::{At, Place, Table, kind};
+use super::{At, Place, Table, claims::number, kind};
 use crate::{
-    config::{effective::Compared, files, mask},
+    config::{effective::Compared, env, files, mask},
+    identity::user_text,
     secret::{Secret, without_newline},
 };
 use std::{
@@ -80,7 +81,8 @@ impl Table<'_, '_> {
         self.text(key, "", parse)
     }
 
-    /// A string without a default, which may be written as a whole number.
+    /// A string without a default, which may be written as a whole number; the same number is the same
+    /// text as in a token.
     pub(in crate::config) fn required_text_or_number<T, E: Display>(
         &mut self,
         key: &'static str,
@@ -88,9 +90,13 @@ impl Table<'_, '_> {
     ) -> Option<T> {
         self.require(key)?;
         let (place, Some(value)) = self.find(key) else { return None };
-        let text = match integer(value) {
-            Some(number) => number.to_string(),
-            None => self.reader.string(value, &place, "")?,
+        let text = match value {
+            DeValue::Integer(_) | DeValue::Float(_) => {
+                let text = number(value).and_then(|number| user_text(&number.into()));
+                let expected = format!("must be a string or a whole number, not {}", kind(value));
+                self.reader.record(&place, text.ok_or(expected))?
+            }
+            _ => self.reader.string(value, &place, "")?,
         };
         self.show(key, "", &text, text.clone());
         self.reader.record(&place, parse(&text))
@@ -229,6 +235,12 @@ impl Table<'_, '_> {
         });
         let from_file =
             self.file(file_key, files::secret, |text| Ok(Secret::new(text.to_string())));
+        if let Some(None) = inline
+            && !self.is_empty_as_written(key)
+        {
+            self.problem(key, "is empty, as its variable is");
+            return None;
+        }
         let secret = match (inline?, from_file?) {
             (Some(_), Some(_)) => {
                 self.problem(file_key, format_args!("give either {key} or {file_key}, not both"));
@@ -241,6 +253,13 @@ impl Table<'_, '_> {
         self.compare(key, secret.as_ref().map(|(_, secret)| secret.expose().as_bytes()));
         self.compare(file_key, None);
         Some(secret)
+    }
+
+    /// Whether a string is empty by what the file says, defaults of variables included, and not because a
+    /// variable is.
+    fn is_empty_as_written(&mut self, key: &'static str) -> bool {
+        let written = self.find(key).1.and_then(DeValue::as_str).unwrap_or_default();
+        env::expand(written, &|_| None).is_ok_and(|text| without_newline(&text).is_empty())
     }
 
     /// What `parse` makes of the file that a key names. `Some(None)`: it names none. A reload compares

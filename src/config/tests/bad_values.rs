@@ -170,6 +170,11 @@ fn wrong_redis_values() {
             "[redis]\npassword = \"hunter2\"\nurl = \"redis://:x@a\"",
             "2:1 redis.password: redis.url already has a password",
         ),
+        ("[redis]\npassword = \"${EMPTY}\"", "2:1 redis.password: is empty, as its variable is"),
+        (
+            "[redis]\nurl = \"redis://:${EMPTY}@a\"",
+            "2:1 redis.url: has a \":\" before its \"@\" and no password between them",
+        ),
         (
             "[redis]\nprobe_timeout = \"5s\"",
             "2:1 redis.probe_timeout: must be less than probe_interval",
@@ -232,8 +237,13 @@ fn wrong_auth_values() {
             "1:1 auth.jwt.secret_file: a key is missing: give secret_file, public_key_file or jwks_url",
         ),
         (
-            "[auth.jwt]\nsecret = \"${EMPTY}\"",
+            "[auth.jwt]\nsecret = \"\"",
             "1:1 auth.jwt.secret_file: a key is missing: give secret_file, public_key_file or jwks_url",
+        ),
+        ("[auth.jwt]\nsecret = \"${EMPTY}\"", "2:1 auth.jwt.secret: is empty, as its variable is"),
+        (
+            "[auth.jwt]\nsecret = \"${NEWLINE}\"",
+            "2:1 auth.jwt.secret: is empty, as its variable is",
         ),
         (
             "[auth.jwt]\nsecret = \"${UNSET}\"",
@@ -269,6 +279,18 @@ fn wrong_auth_values() {
         ),
         ("[[auth.token]]\nuser = \"42\"", "1:1 auth.token[0].sha256: is missing"),
         (&format!("[[auth.token]]\nsha256 = \"{good}\""), "1:1 auth.token[0].user: is missing"),
+        (
+            &format!("[[auth.token]]\nuser = 1.5\nsha256 = \"{good}\""),
+            "2:1 auth.token[0].user: must be a string or a whole number, not a float",
+        ),
+        (
+            &format!("[[auth.token]]\nuser = 1e20\nsha256 = \"{good}\""),
+            "2:1 auth.token[0].user: must be a string or a whole number, not a float",
+        ),
+        (
+            &format!("[[auth.token]]\nuser = true\nsha256 = \"{good}\""),
+            "2:1 auth.token[0].user: must be a string, not a boolean",
+        ),
         (
             &format!("[[auth.token]]\nuser = \"\"\nsha256 = \"{good}\""),
             "2:1 auth.token[0].user: must not be empty",

@@ -306,6 +306,29 @@ fn one_newline_at_the_end_of_a_secret_is_no_part_of_it_wherever_it_comes_from() 
 }
 
 #[test]
+fn no_password_is_what_is_written_so() {
+    for none in ["\"\"", "\"${UNSET:-}\"", "\"${EMPTY:-}\""] {
+        let text = format!("[redis]\npassword = {none}\n{LEAST}");
+        assert!(loaded(&text).config.redis.password.is_none(), "{none}");
+    }
+}
+
+#[test]
+fn the_user_of_a_token_is_one_text_however_its_number_is_written() {
+    for (written, user) in
+        [("42", "42"), ("42.0", "42"), ("4.2e1", "42"), ("-0", "0"), ("-0.0", "0"), ("0x2a", "42")]
+    {
+        let text = format!(
+            "[[auth.token]]\nsha256 = \"9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08\"\n\
+             user = {written}\n{LEAST}"
+        );
+        let now = std::time::SystemTime::now();
+        let identity = loaded(&text).config.auth.verify("test", now).unwrap();
+        assert_eq!(&*identity.user, user, "{written}");
+    }
+}
+
+#[test]
 fn the_url_of_an_issuer_is_shown_without_its_query() {
     let text = format!(
         "[auth.jwt]\nalgorithms = [\"ES256\"]\njwks_url = \"https://id.example/keys?key=hunter2\"\n{LEAST}"

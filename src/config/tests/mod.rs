@@ -27,6 +27,7 @@ fn environment(name: &str) -> Option<String> {
         "SOCKWAY_JWT_SECRET" => Some(SECRET.to_owned()),
         "SHORT" => Some("hunter2".to_owned()),
         "EMPTY" => Some(String::new()),
+        "NEWLINE" => Some("\n".to_owned()),
         _ => None,
     }
 }

@@ -79,8 +79,31 @@ async fn a_live_socket_is_an_error_and_stays() {
 async fn a_file_that_is_no_socket_is_an_error_and_stays() {
     let (_directory, path) = socket_path();
     fs::write(&path, "precious").unwrap();
-    assert_eq!(Listener::unix(&path, 0o660).err().unwrap().kind(), io::ErrorKind::AddrInUse);
+    for error in [Listener::unix(&path, 0o660).err().unwrap(), try_unix(&path).unwrap_err()] {
+        assert!(error.to_string().contains("no socket"), "not an address in use: {error}");
+    }
     assert_eq!(fs::read(&path).unwrap(), b"precious");
+}
+
+#[tokio::test]
+async fn to_try_an_address_listens_nowhere_and_leaves_everything_as_it_was() {
+    let (directory, path) = socket_path();
+    try_unix(&path).unwrap();
+    assert!(!path.exists());
+    assert!(try_unix(&directory.path().join("absent/ws.sock")).is_err());
+    let listener = Listener::unix(&path, 0o660).unwrap();
+    assert_eq!(try_unix(&path).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    UnixStream::connect(&path).unwrap();
+    drop(listener);
+    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    try_unix(&path).unwrap();
+    assert!(path.exists(), "a stale file is not doctor's to remove");
+
+    let listener = Listener::tcp("127.0.0.1:0".parse().unwrap()).unwrap();
+    let address = listener.address().unwrap();
+    assert_eq!(try_tcp(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
+    drop(listener);
+    try_tcp(address).unwrap();
 }
 
 #[tokio::test]

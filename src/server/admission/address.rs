@@ -6,7 +6,10 @@ mod tests;
 
 use hyper::{HeaderMap, header::HeaderName};
 use ipnet::IpNet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, Ipv6Addr, SocketAddr},
+};
 
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -42,6 +45,9 @@ pub(in crate::server) fn reported(
     for value in headers.get_all(X_FORWARDED_FOR).iter().rev() {
         // By bytes: a client may write anything in front of what the proxy adds.
         for entry in value.as_bytes().rsplit(|&byte| byte == b',') {
+            if entry.trim_ascii().is_empty() {
+                continue; // Says nothing (RFC 9110, 5.6.1).
+            }
             let Some(address) = str::from_utf8(entry).ok().and_then(parse) else { return nearest };
             nearest = Some(address);
             if !is_trusted(address, trusted) {
@@ -57,10 +63,26 @@ fn is_trusted(address: IpAddr, trusted: &[IpNet]) -> bool {
     trusted.iter().any(|net| net.contains(&address))
 }
 
-/// An address as proxies write it: bare, with a port, or in brackets.
+/// An address as proxies write it: bare, with a port, in brackets, in quotes, or with the zone of an IPv6
+/// address, which is left out.
 fn parse(entry: &str) -> Option<IpAddr> {
     let entry = entry.trim();
+    let quoted = entry.strip_prefix('"').and_then(|rest| rest.strip_suffix('"'));
+    let entry = &*without_zone(quoted.unwrap_or(entry));
     let bare = entry.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(entry);
     let address = bare.parse().ok().or_else(|| entry.parse().ok().map(|at: SocketAddr| at.ip()));
     address.map(|address| address.to_canonical())
+}
+
+/// `fe80::1` of `fe80::1%eth0`, `[fe80::1]:80` of `[fe80::1%eth0]:80`.
+fn without_zone(entry: &str) -> Cow<'_, str> {
+    let Some((address, zone)) = entry.split_once('%').filter(|(address, _)| address.contains(':'))
+    else {
+        return entry.into();
+    };
+    match zone.split_once(']') {
+        _ if zone.is_empty() => entry.into(),
+        Some((_, port)) => format!("{address}]{port}").into(),
+        None => address.into(),
+    }
 }

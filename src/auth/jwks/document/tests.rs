@@ -36,6 +36,7 @@ fn a_key_is_used_only_for_what_it_allows() {
         (r#""key_ops":["verify"]"#, true),
         (r#""key_ops":["encrypt"]"#, false),
         (r#""key_ops":[]"#, false),
+        (r#""use":"enc","alg":"RSA-OAEP-256""#, false),
         (r#""x5u":"http://127.0.0.1:9/","x5c":["AAAA"]"#, true),
     ] {
         let expected = if used { (1, vec![]) } else { (0, vec![SkipReason::OtherUse]) };
@@ -75,6 +76,10 @@ fn a_bad_key_is_skipped_and_the_good_ones_beside_it_are_used() {
         (secret.to_owned(), SkipReason::Secret),
         (small.to_owned(), SkipReason::RsaSize),
         (good(), SkipReason::Duplicate),
+        (shared(ES256, r#""use":"""#), SkipReason::Odd("use")),
+        (shared(ES256, r#""use":"SIG""#), SkipReason::Odd("use")),
+        (shared(ES256, r#""alg":"""#), SkipReason::Odd("alg")),
+        (shared(ES256, r#""alg":"es256""#), SkipReason::Odd("alg")),
         (r#"{"kty":"EC","crv":"secp256k1","x":"AA","y":"AA"}"#.to_owned(), SkipReason::OtherUse),
         (r#"{"kty":"AKP","alg":"ML-DSA-44","pub":"AA"}"#.to_owned(), SkipReason::OtherUse),
     ] {
@@ -113,6 +118,15 @@ fn a_kid_is_shown_cut_and_without_control_characters() {
     assert!(shown.starts_with(r"\u{1b}[31m\nx") && shown.len() < 100, "{shown}");
 }
 
+#[test]
+fn a_kid_that_is_no_text_is_shown_as_it_is_written() {
+    for (kid, shown) in [("7", "7"), ("7.0", "7.0"), ("null", "null"), ("[1]", "[1]")] {
+        let jwk = format!(r#"{{"kty":"oct","kid":{kid}}}"#);
+        let list = KeyList::read(document(&[shared(ES256, ""), jwk]).as_bytes(), &PUBLIC).unwrap();
+        assert_eq!(list.skipped[0].kid, shown);
+    }
+}
+
 /// The key with each member of bytes written in another form.
 fn rewritten(jwk: &str, write: impl Fn(Vec<u8>) -> String) -> String {
     let mut jwk: serde_json::Map<String, Value> = serde_json::from_str(jwk).unwrap();
@@ -122,6 +136,10 @@ fn rewritten(jwk: &str, write: impl Fn(Vec<u8>) -> String) -> String {
         }
     }
     Value::Object(jwk).to_string()
+}
+
+fn wrapped(base64: &str) -> String {
+    format!(" {}\r\n{}\n", &base64[..2], &base64[2..])
 }
 
 fn with_zero(mut bytes: Vec<u8>) -> String {
@@ -153,6 +171,7 @@ fn a_key_is_used_in_every_form_in_which_issuers_write_it() {
         let mut forms = vec![
             ("padded", rewritten(&jwk, |bytes| URL_SAFE.encode(bytes))),
             ("plain base64", rewritten(&jwk, |bytes| STANDARD.encode(bytes))),
+            ("wrapped", rewritten(&jwk, |bytes| wrapped(&STANDARD.encode(bytes)))),
             ("plain without padding", rewritten(&jwk, |bytes| STANDARD_NO_PAD.encode(bytes))),
         ];
         if algorithm != EdDSA {

@@ -38,6 +38,10 @@ fn the_right_most_untrusted_address_is_the_client() {
         (vec!["[2001:db8::1]"], "2001:db8::1"),
         (vec!["[2001:db8::1]:4711"], "2001:db8::1"),
         (vec!["10.0.0.1, 10.0.0.7"], "10.0.0.1"),
+        (vec!["fe80::1%eth0"], "fe80::1"),
+        (vec!["[fe80::1%25eth0]:80"], "fe80::1"),
+        (vec!["\"192.0.2.1\""], "192.0.2.1"),
+        (vec!["\"[2001:db8::1]:4711\", 10.0.0.7"], "2001:db8::1"),
         (vec![], "127.0.0.1"),
     ] {
         assert_eq!(behind(&lines), address(client), "{lines:?}");
@@ -49,8 +53,21 @@ fn what_is_not_an_address_ends_the_search_at_the_last_proxy() {
     for (lines, client) in [
         (vec!["192.0.2.1, unknown"], "127.0.0.1"),
         (vec!["192.0.2.1, unknown, 10.0.0.7"], "10.0.0.7"),
+        (vec!["192.0.2.1, \"\""], "127.0.0.1"),
+    ] {
+        assert_eq!(behind(&lines), address(client), "{lines:?}");
+    }
+}
+
+#[test]
+fn empty_items_of_the_list_say_nothing() {
+    for (lines, client) in [
         (vec![""], "127.0.0.1"),
-        (vec!["192.0.2.1,"], "127.0.0.1"),
+        (vec![" , ,"], "127.0.0.1"),
+        (vec!["192.0.2.1,"], "192.0.2.1"),
+        (vec!["192.0.2.1, ,"], "192.0.2.1"),
+        (vec!["192.0.2.1,,10.0.0.1"], "192.0.2.1"),
+        (vec!["192.0.2.1", ""], "192.0.2.1"),
     ] {
         assert_eq!(behind(&lines), address(client), "{lines:?}");
     }
@@ -90,8 +107,11 @@ fn nothing_that_a_client_writes_changes_whom_the_proxy_reports() {
 #[test]
 fn what_only_looks_like_an_address_is_none() {
     for entry in [
-        "fe80::1%eth0",
-        "[fe80::1%25eth0]:80",
+        "fe80::1%",
+        "%eth0",
+        "192.0.2.1%eth0",
+        "\"192.0.2.1",
+        "\"\"192.0.2.1\"\"",
         "192.0.2.1:99999",
         "192.0.2.1:",
         ":80",
