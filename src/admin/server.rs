@@ -13,7 +13,7 @@ use std::{
         atomic::{AtomicBool, Ordering::Relaxed},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 use tokio::{
     net::{TcpListener, TcpStream},
@@ -39,6 +39,10 @@ const CONNECTION_LIFETIME: Duration = Duration::from_secs(60);
 /// How long an answer that is under way may take when the connection is asked to end, or its place is
 /// needed.
 const LAST_ANSWER: Duration = Duration::from_millis(500);
+
+/// How long a new connection has for its request before its place can be needed: with many that come at
+/// once, the request is a moment behind the connection.
+const TIME_TO_ASK: Duration = Duration::from_millis(50);
 
 /// Turns of the runtime after which a connection has read what waits in its socket. In each the runtime
 /// asks the kernel which sockets have something; a new one is known to it from its first turn on.
@@ -156,7 +160,7 @@ async fn accept(
                     (Arc::clone(&connection.answering), connection.place_needed.clone());
                 let stop = stop.clone();
                 let task = connections.spawn(async move { connection.serve(stream, &stop).await });
-                open.push(Open { task, answering, place_needed });
+                open.push(Open { task, since: Instant::now(), answering, place_needed });
             }
             Err(error) => {
                 if !failing {
@@ -172,6 +176,8 @@ async fn accept(
 /// A connection, as the accept loop sees it.
 struct Open {
     task: JoinHandle<()>,
+    /// When it was accepted.
+    since: Instant,
     /// It has sent a request that is not answered yet.
     answering: Arc<AtomicBool>,
     /// Asks it to end, which takes it [`LAST_ANSWER`] at the most.
@@ -181,12 +187,19 @@ struct Open {
 /// Forgets the connections that have ended. When there are still as many as there may be, has one end.
 /// The oldest stand first.
 async fn make_room(open: &mut Vec<Open>) {
-    open.retain(|one| !one.task.is_finished());
-    if open.len() < MAX_CONNECTIONS {
-        return;
-    }
     let waits = |one: &Open| !one.answering.load(Relaxed);
-    let ends = open.remove(open.iter().position(waits).unwrap_or(0));
+    let oldest = loop {
+        open.retain(|one| !one.task.is_finished());
+        if open.len() < MAX_CONNECTIONS {
+            return;
+        }
+        let oldest = open.iter().position(waits).unwrap_or(0);
+        match TIME_TO_ASK.checked_sub(open[oldest].since.elapsed()) {
+            Some(left) if waits(&open[oldest]) => time::sleep(left).await,
+            _ => break oldest,
+        }
+    };
+    let ends = open.remove(oldest);
     ends.place_needed.cancel();
     // By a panic too, it has ended.
     let _ = ends.task.await;
