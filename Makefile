@@ -53,6 +53,7 @@ test:
 	@cargo build $(BENCHES) --quiet
 	@target/benches/debug/bench --sockway target/debug/sockway --no-peers --short \
 	    --scenario burst,unicast --sockets 50 --pairs 1 --messages 0.01
+	@echo '==> passed: format, lints, documentation, dependencies, tests, browser client, benchmark; left out: soak, bench, advisories'
 
 # Everything the benchmark needs is built first, so that nothing is built while it measures.
 bench:

@@ -64,7 +64,8 @@ pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver) {
 }
 
 /// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
-/// and sessions whose sockets have taken something write on, before the queues are judged.
+/// and sessions whose sockets have taken something write on, before the queues are judged. A batch of
+/// few bytes is never cut in two, however many came before it: one write takes all of it for a socket.
 async fn fan_out(
     registry: &Registry,
     turn: &mut Turn,
@@ -72,13 +73,16 @@ async fn fan_out(
     events: &[Event],
     dirty: &mut Vec<u32>,
 ) {
+    let mut bytes = 0;
     for (at, event) in (taken - events.len() as u64..).zip(events) {
-        if turn.is_over() {
+        if bytes >= BYTES_AT_ONCE {
+            bytes = 0;
             registry.flush(dirty).await;
             registry.bound_memory();
             turn.end().await;
         }
         registry.fan_out(at, event, dirty);
+        bytes += event.bytes();
         turn.add(event);
     }
 }
