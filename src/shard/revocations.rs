@@ -54,7 +54,7 @@ impl Revocations {
         }
     }
 
-    /// Whether this user was revoked since then. A user who comes back after that is welcome.
+    /// Whether this user was revoked at `since` or later. A revocation before it does not concern a new session.
     pub(super) fn of_user(&self, user: &Arc<str>, since: Instant) -> bool {
         [Revoke::User(Arc::clone(user)), Revoke::Everyone]
             .iter()

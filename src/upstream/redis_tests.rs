@@ -2,7 +2,7 @@
 
 use super::{
     Credentials, LinkStatus, Login, Status, Upstream,
-    test_server::{HeldPort, Server, call, certify, command, configured, read_reply},
+    test_server::{HeldPort, Server, call, command, configured, read_reply},
 };
 use crate::{
     bus::{

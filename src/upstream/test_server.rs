@@ -36,6 +36,23 @@ impl Server {
         server
     }
 
+    /// One that speaks TLS at this port and asks for a client's certificate. All certificates are made in
+    /// this directory, see [`certify`].
+    pub(super) fn with_certificates(directory: &Path, port: u16) -> Self {
+        certify(directory);
+        let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+        Self::start(
+            &[
+                ["--tls-port", &port.to_string()],
+                ["--tls-cert-file", &file("server.pem")],
+                ["--tls-key-file", &file("server.key")],
+                ["--tls-ca-cert-file", &file("ca.pem")],
+                ["--tls-auth-clients", "yes"],
+            ]
+            .concat(),
+        )
+    }
+
     fn launch(directory: &TempDir, arguments: &[String]) -> Child {
         let mut process = Process::new("redis-server");
         process.args(["--port", "0", "--save", "", "--appendonly", "no", "--unixsocket"]);
@@ -178,7 +195,7 @@ pub(super) fn fake(answer: impl Fn(&[String]) -> String + Send + 'static) -> (Te
 }
 
 /// An authority, and a server's and a client's certificate of it.
-pub(super) fn certify(directory: &Path) {
+fn certify(directory: &Path) {
     let openssl = |line: &str| {
         let mut process = Process::new("openssl");
         process.current_dir(directory).args(line.split(' ')).stderr(Stdio::null());

@@ -20,6 +20,7 @@ fn two_thousand_that_drip_cost_16_kib_each_and_are_cut_off_at_the_timeout() {
     let before = gateway.vitals();
     let mut drippers = Drippers::come(gateway.address, COUNT);
     for _ in 0..2 {
+        // Not a wait for something: how slowly these clients send.
         thread::sleep(Duration::from_secs(1));
         drippers.drip();
     }

@@ -73,6 +73,7 @@ fn a_redis_that_refuses_is_dialled_ten_times_in_ten_seconds_at_most() {
         until(says(one), || one.gateway.admin("/readyz").text().contains(says(one)));
     }
     let before: Vec<usize> = all.iter().map(dials).collect();
+    // Not a wait for something: the dials of these ten seconds are what is counted.
     thread::sleep(Duration::from_secs(10));
     for (one, before) in all.iter().zip(before) {
         let more = dials(one) - before;

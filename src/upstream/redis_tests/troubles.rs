@@ -178,19 +178,8 @@ async fn without_the_right_to_role_it_is_ready() {
 #[tokio::test]
 async fn both_connections_use_the_configured_certificates() {
     let (files, port) = (tempfile::tempdir().unwrap(), HeldPort::new().unwrap());
-    certify(files.path());
     let port = port.address().port();
-    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
-    let server = Server::start(
-        &[
-            ["--tls-port", &port.to_string()],
-            ["--tls-cert-file", &file("server.pem")],
-            ["--tls-key-file", &file("server.key")],
-            ["--tls-ca-cert-file", &file("ca.pem")],
-            ["--tls-auth-clients", "yes"],
-        ]
-        .concat(),
-    );
+    let server = Server::with_certificates(files.path(), port);
     let url = format!(
         "url = \"rediss://localhost:{port}\"\n[redis.tls]\nca_file = \"ca.pem\"\n\
          cert_file = \"client.pem\"\nkey_file = \"client.key\""

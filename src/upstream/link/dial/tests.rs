@@ -6,7 +6,7 @@ use crate::{
     secret::Secret,
     upstream::{
         link::{Arrival, Command, Credentials, Link as _, Login, Role},
-        test_server::{HeldPort, Server, certify, command, configured, fake, read_reply},
+        test_server::{HeldPort, Server, command, configured, fake, read_reply},
     },
 };
 use std::{
@@ -210,19 +210,8 @@ async fn a_server_that_accepts_and_never_answers_is_given_up_after_five_times_th
 #[tokio::test]
 async fn tls_uses_ca_file_and_the_client_certificate() {
     let files = tempfile::tempdir().unwrap();
-    certify(files.path());
     let (port, _held) = held();
-    let file = |name: &str| files.path().join(name).to_str().unwrap().to_owned();
-    let _server = Server::start(
-        &[
-            ["--tls-port", &port.to_string()],
-            ["--tls-cert-file", &file("server.pem")],
-            ["--tls-key-file", &file("server.key")],
-            ["--tls-ca-cert-file", &file("ca.pem")],
-            ["--tls-auth-clients", "yes"],
-        ]
-        .concat(),
-    );
+    let _server = Server::with_certificates(files.path(), port);
     let with = |tls: &str| {
         let url = format!("url = \"rediss://localhost:{port}\"\n[redis.tls]\n{tls}");
         configured(files.path(), &url)
