@@ -4,6 +4,8 @@
 //! like any other, and may keep its own user out for so long. With `"replace"` nobody is refused: when a session
 //! opens that is one too many, the user's oldest is closed and its place is free at once, however long its
 //! client takes to answer. Only open sessions count then, so that no handshake that fails costs a session.
+//! The oldest is the one whose handshake came first: two shards may learn in either order that their sessions
+//! are open, but who opens a second one after the 101 of the first must keep the second.
 
 use super::lock;
 use crate::{config::OnUserLimit, reason::CloseReason, shard::SessionHandle};
@@ -23,25 +25,27 @@ pub(super) struct UserLimit {
 #[derive(Default)]
 struct Users {
     places: HashMap<Arc<str>, Places>,
-    /// Sessions opened so far.
-    opened: SessionNumber,
+    /// Handshakes that took a place so far.
+    taken: PlaceNumber,
 }
 
-/// In the order in which the sessions opened.
-type SessionNumber = u64;
+/// In the order of the handshakes.
+type PlaceNumber = u64;
 
 #[derive(Default)]
 struct Places {
     handshakes: usize,
-    sessions: VecDeque<(SessionNumber, SessionHandle)>,
+    /// In the order of their numbers.
+    sessions: VecDeque<(PlaceNumber, SessionHandle)>,
 }
 
 /// One place of a user, given back when dropped. A user without places takes no memory.
 pub(in crate::server) struct UserPlace {
     users: Arc<Mutex<Users>>,
     user: Arc<str>,
-    /// `None` while it is a handshake's.
-    session: Option<SessionNumber>,
+    number: PlaceNumber,
+    /// Whether the handshake has come to a session.
+    open: bool,
 }
 
 impl UserLimit {
@@ -62,6 +66,8 @@ impl UserLimit {
     /// Takes a place for a handshake; `None` when there is none.
     pub(super) fn take(&self, user: &Arc<str>) -> Option<UserPlace> {
         let mut users = lock(&self.users);
+        users.taken += 1;
+        let number = users.taken;
         let places = users.places.entry(Arc::clone(user)).or_default();
         if self.on_limit == OnUserLimit::Refuse
             && places.handshakes + places.sessions.len() >= self.limit
@@ -69,7 +75,8 @@ impl UserLimit {
             return None;
         }
         places.handshakes += 1;
-        Some(UserPlace { users: Arc::clone(&self.users), user: Arc::clone(user), session: None })
+        let (users, user) = (Arc::clone(&self.users), Arc::clone(user));
+        Some(UserPlace { users, user, number, open: false })
     }
 
     /// The handshake has come to a session. With `"replace"` the oldest sessions beyond the limit are closed.
@@ -79,15 +86,14 @@ impl UserLimit {
         }
     }
 
-    /// Enters a session and takes out those that it replaces.
+    /// Enters a session and takes out those beyond the limit: itself, where newer ones were faster.
     fn enter(&self, place: &mut UserPlace, session: SessionHandle) -> Vec<SessionHandle> {
         let mut users = lock(&place.users);
-        users.opened += 1;
-        let number = users.opened;
         let Some(places) = users.places.get_mut(&place.user) else { return Vec::new() };
         places.handshakes -= 1;
-        places.sessions.push_back((number, session));
-        place.session = Some(number);
+        let at = places.sessions.partition_point(|&(number, _)| number < place.number);
+        places.sessions.insert(at, (place.number, session));
+        place.open = true;
         let beyond = match self.on_limit {
             OnUserLimit::Refuse => 0,
             OnUserLimit::Replace => places.sessions.len().saturating_sub(self.limit),
@@ -102,11 +108,11 @@ impl UserLimit {
 }
 
 impl Places {
-    fn give_back(&mut self, session: Option<SessionNumber>) {
-        let Some(number) = session else {
+    fn give_back(&mut self, number: PlaceNumber, open: bool) {
+        if !open {
             self.handshakes -= 1;
             return;
-        };
+        }
         // Not found: another session has its place.
         if let Ok(at) = self.sessions.binary_search_by_key(&number, |&(number, _)| number) {
             self.sessions.remove(at);
@@ -118,7 +124,7 @@ impl Drop for UserPlace {
     fn drop(&mut self) {
         let mut users = lock(&self.users);
         let Some(places) = users.places.get_mut(&self.user) else { return };
-        places.give_back(self.session);
+        places.give_back(self.number, self.open);
         if places.handshakes == 0 && places.sessions.is_empty() {
             users.places.remove(&self.user);
         }
@@ -157,6 +163,22 @@ mod tests {
         assert_eq!(session, SessionName::for_tests(1));
         drop(places);
         assert!(users.is_empty(), "users without sessions take memory");
+    }
+
+    #[test]
+    fn the_older_handshake_is_replaced_though_its_session_is_entered_last() {
+        let (shard, mut told) = ShardHandle::for_tests();
+        let users = limit(1, OnUserLimit::Replace);
+        let mut older = users.take(&"42".into()).unwrap();
+        let mut newer = users.take(&"42".into()).unwrap();
+        let handle = |number| SessionHandle::new(shard.clone(), SessionName::for_tests(number));
+        users.opened(&mut newer, handle(1));
+        assert!(told.try_recv().is_err(), "a handshake costs nobody a session");
+        users.opened(&mut older, handle(0));
+        let Ok(ShardCommand::Close { session, .. }) = told.try_recv() else { panic!("no") };
+        assert_eq!(session, SessionName::for_tests(0));
+        drop((older, newer));
+        assert!(users.is_empty());
     }
 
     #[test]
