@@ -124,6 +124,18 @@ fn anchors(text: &str) -> Vec<String> {
 }
 
 #[test]
+fn no_file_has_the_markers_of_a_merge_that_was_not_finished() {
+    let is_marker = |line: &str| line.starts_with("<<<<<<< ") || line.starts_with(">>>>>>> ");
+    for extension in ["md", "rs", "toml", "js", "ts", "html", "py", "yml", "yaml", "json", "sh"] {
+        for path in files(extension) {
+            let text = fs::read_to_string(&path).expect("a text");
+            let marked = text.lines().position(is_marker);
+            assert_eq!(marked, None, "{}", path.display());
+        }
+    }
+}
+
+#[test]
 fn every_relative_link_leads_somewhere() {
     let (mut seen, mut broken) = (0, Vec::new());
     for path in files("md") {
