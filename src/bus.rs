@@ -6,8 +6,15 @@
 //! *requests* that all shards share.
 
 mod ring;
+mod streams;
 
-pub use ring::{Fill, RingError, RingLimits, RingPosition, RingReceiver, RingSender, ring};
+pub use ring::{
+    Beyond, Fill, RingError, RingEvent, RingLimits, RingPosition, RingReceiver, RingSender, ring,
+};
+pub use streams::{
+    Page, PageAsk, PageEntry, PageError, PageFacts, PageRequest, StreamEvent, StreamFacts,
+    StreamRequest, StreamRequests, StreamShardEnd, StreamUpstreamEnd,
+};
 
 use crate::{channel::ChannelName, message::Message, reason::GapReason};
 use std::{num::NonZeroUsize, sync::Arc};
@@ -44,10 +51,8 @@ pub enum Revoke {
 /// About what a message costs beside its payload.
 const MESSAGE_BYTES: usize = 128;
 
-impl Event {
-    /// The memory that a ring counts for it.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+impl RingEvent for Event {
+    fn bytes(&self) -> usize {
         match self {
             Self::Message(message) => MESSAGE_BYTES + message.payload().len(),
             // Their names are the hub's, too.
@@ -103,29 +108,35 @@ pub enum RejectedBy {
     Redis,
     /// There is no link to ask.
     LinkDown,
+    /// The instance has as many streams as `redis.max_streams` allows.
+    StreamLimit,
+    /// Redis does not say which keys change (CLIENT TRACKING), so no stream can be followed.
+    TrackingRefused,
 }
 
 /// Upstream's ends of the queues.
 #[derive(Debug)]
 pub struct UpstreamEnd {
     /// One ring a shard, by shard number.
-    pub rings: Vec<RingSender>,
+    pub rings: Vec<RingSender<Event>>,
     /// One queue a shard. Its length is bounded by the channels that the shard wants.
     pub subscription_events: Vec<mpsc::UnboundedSender<SubscriptionEvents>>,
     /// One queue a shard. Its length is bounded by what is revoked while the shard does one thing: nothing
     /// that a session is told waits for a session.
     pub revocations: Vec<mpsc::UnboundedSender<Revoke>>,
     pub requests: mpsc::Receiver<RequestBatch>,
+    pub streams: StreamUpstreamEnd,
 }
 
 /// One shard's ends of the queues.
 #[derive(Debug)]
 pub struct ShardEnd {
     pub id: ShardId,
-    pub ring: RingReceiver,
+    pub ring: RingReceiver<Event>,
     pub subscription_events: mpsc::UnboundedReceiver<SubscriptionEvents>,
     pub revocations: mpsc::UnboundedReceiver<Revoke>,
     pub requests: mpsc::Sender<RequestBatch>,
+    pub streams: StreamShardEnd,
 }
 
 /// Events that a shard may fall behind before the oldest are dropped.
@@ -148,23 +159,33 @@ pub fn queues_for_tests(shards: usize) -> (UpstreamEnd, Vec<ShardEnd>) {
 #[must_use]
 pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<ShardEnd>) {
     assert!((1..=MAX_SHARDS).contains(&shards), "{shards} shards");
-    let limits = RingLimits { events: RING_EVENTS, bytes: ring_bytes };
+    let limits = RingLimits { events: RING_EVENTS, bytes: ring_bytes, beyond: Beyond::DropOldest };
     let (request, requests) = mpsc::channel(REQUESTS);
+    let (streams, stream_ends) = streams::queues(shards, limits);
     let mut upstream = UpstreamEnd {
+        streams,
         rings: Vec::new(),
         subscription_events: Vec::new(),
         revocations: Vec::new(),
         requests,
     };
-    let ends = (0..shards)
-        .map(|id| {
+    let ends = (0..)
+        .zip(stream_ends)
+        .map(|(id, streams)| {
             let (sender, ring) = ring(limits);
             let (subscription_event, subscription_events) = mpsc::unbounded_channel();
             let (revoke, revocations) = mpsc::unbounded_channel();
             upstream.rings.push(sender);
             upstream.revocations.push(revoke);
             upstream.subscription_events.push(subscription_event);
-            ShardEnd { id, ring, subscription_events, revocations, requests: request.clone() }
+            ShardEnd {
+                id,
+                ring,
+                subscription_events,
+                revocations,
+                requests: request.clone(),
+                streams,
+            }
         })
         .collect();
     (upstream, ends)

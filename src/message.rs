@@ -3,7 +3,7 @@
 //! The payload is copied once, into its raw frame, by [`wire::message`](crate::wire::message). All
 //! sessions of all shards share these bytes, however many there are.
 
-use crate::channel::ChannelName;
+use crate::{channel::ChannelName, stream_id::StreamId};
 use bytes::Bytes;
 use std::{sync::OnceLock, time::Instant};
 
@@ -14,6 +14,8 @@ pub struct Message {
     pub channel: ChannelName,
     /// When it came out of the Redis client; `sockway_delivery_seconds` counts from here.
     pub received: Instant,
+    /// Its place in its stream; `None`: it came by pub/sub.
+    pub id: Option<StreamId>,
     raw: Bytes,
     payload_len: usize,
     json: OnceLock<Bytes>,
@@ -27,7 +29,7 @@ impl Message {
     #[must_use]
     pub fn framed(channel: ChannelName, raw: Bytes, payload_len: usize, received: Instant) -> Self {
         assert!(payload_len <= raw.len(), "a frame holds its payload");
-        Self { channel, received, raw, payload_len, json: OnceLock::new() }
+        Self { channel, received, id: None, raw, payload_len, json: OnceLock::new() }
     }
 
     /// The memory that it takes, its encodings included as far as they are made.

@@ -116,8 +116,16 @@ pub enum Refusal {
     Draining,
     /// The Redis link is down, so nothing can be confirmed.
     RedisUnavailable,
-    /// Redis refuses this very channel (NOPERM).
+    /// Redis refuses this very channel (NOPERM), or it is a stream and the key is none.
     ChannelRefused,
+    /// The instance has as many streams as `redis.max_streams` allows.
+    StreamLimit,
+    /// Redis does not say which keys change, so no stream can be followed.
+    TrackingRefused,
+    /// `since` or `last` of the request are malformed.
+    SinceInvalid,
+    /// `since` or `last` on an endpoint without streams.
+    SinceNotSupported,
     /// Redis did not confirm the subscription before `handshake_timeout`.
     SubscriptionTimeout,
     /// The issuer's keys could not be fetched, so nobody can say whether the token verifies.
@@ -145,7 +153,10 @@ impl Refusal {
     #[must_use]
     pub const fn status(self) -> u16 {
         match self {
-            Self::BadHandshake | Self::TokenConflict => 400,
+            Self::BadHandshake
+            | Self::TokenConflict
+            | Self::SinceInvalid
+            | Self::SinceNotSupported => 400,
             Self::TokenMissing | Self::TokenInvalid | Self::TokenExpired => 401,
             Self::OriginNotAllowed
             | Self::ClaimMissing
@@ -164,6 +175,8 @@ impl Refusal {
             | Self::Draining
             | Self::RedisUnavailable
             | Self::ChannelRefused
+            | Self::StreamLimit
+            | Self::TrackingRefused
             | Self::SubscriptionTimeout
             | Self::KeysUnavailable => 503,
         }
@@ -208,6 +221,10 @@ pub enum GapReason {
     ShardLagged,
     /// One message was larger than `redis.max_payload`.
     PayloadTooLarge,
+    /// Entries of a stream were trimmed before they were read.
+    StreamTrimmed,
+    /// A stream was made anew unseen, or rolled back.
+    StreamReset,
     /// One session was too slow and `on_slow` dropped messages for it.
     SlowConsumer,
 }
@@ -227,7 +244,11 @@ impl GapReason {
     pub const fn missed(self) -> Option<u64> {
         match self {
             Self::PayloadTooLarge | Self::SlowConsumer => Some(1),
-            Self::RedisReconnected | Self::RedisMoved | Self::ShardLagged => None,
+            Self::RedisReconnected
+            | Self::RedisMoved
+            | Self::ShardLagged
+            | Self::StreamTrimmed
+            | Self::StreamReset => None,
         }
     }
 

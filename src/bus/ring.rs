@@ -1,10 +1,10 @@
-//! The ring of one shard: a queue with one producer and one consumer, bounded by number and by bytes.
+//! The ring of one shard: a queue with one consumer, bounded by number and by bytes.
 //!
-//! Sending never waits: beyond a bound the oldest events are dropped, and the consumer is told how
-//! many before it gets the next. A batch costs one lock on either side, and a wake-up only where the
+//! Sending never waits. Beyond a bound the oldest events are dropped, and the consumer is told how
+//! many before it gets the next; or, where nothing may be dropped, its fill says that nothing more should be
+//! sent for now. A batch costs one lock on either side, and a wake-up only where the
 //! consumer sleeps; nothing is allocated once the queue has grown to its usual length.
 
-use super::Event;
 use std::{
     collections::VecDeque,
     future::poll_fn,
@@ -13,12 +13,28 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
+/// What goes through a ring.
+pub trait RingEvent {
+    /// The memory that a ring counts for it.
+    fn bytes(&self) -> usize;
+}
+
 /// How far a shard may fall behind. One event always fits, however large it is.
 #[derive(Debug, Clone, Copy)]
 pub struct RingLimits {
     pub events: NonZeroUsize,
-    /// Of memory, see [`Event::bytes`].
+    /// Of memory, see [`RingEvent::bytes`].
     pub bytes: NonZeroUsize,
+    pub beyond: Beyond,
+}
+
+/// What happens to events beyond the limits.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beyond {
+    /// The oldest are dropped.
+    DropOldest,
+    /// All are kept: who sends looks at the [`Fill`] first.
+    KeepAll,
 }
 
 /// How full a ring is.
@@ -44,28 +60,28 @@ pub enum RingError {
 
 /// Upstream's end.
 #[derive(Debug)]
-pub struct RingSender(Arc<Ring>);
+pub struct RingSender<E>(Arc<Ring<E>>);
 
 /// The shard's end.
 #[derive(Debug)]
-pub struct RingReceiver {
-    ring: Arc<Ring>,
+pub struct RingReceiver<E> {
+    ring: Arc<Ring<E>>,
     taken: u64,
 }
 
 /// Tells how much has been sent to a ring. Cheap to clone.
-#[derive(Debug, Clone)]
-pub struct RingPosition(Arc<Ring>);
+#[derive(Debug)]
+pub struct RingPosition<E>(Arc<Ring<E>>);
 
 #[derive(Debug)]
-struct Ring {
+struct Ring<E> {
     limits: RingLimits,
-    state: Mutex<RingState>,
+    state: Mutex<RingState<E>>,
 }
 
-#[derive(Debug, Default)]
-struct RingState {
-    events: VecDeque<Event>,
+#[derive(Debug)]
+struct RingState<E> {
+    events: VecDeque<E>,
     bytes: usize,
     sent: u64,
     /// Dropped since the consumer was last told.
@@ -78,15 +94,24 @@ struct RingState {
 
 /// Makes a ring.
 #[must_use]
-pub fn ring(limits: RingLimits) -> (RingSender, RingReceiver) {
-    let ring = Arc::new(Ring { limits, state: Mutex::default() });
+pub fn ring<E: RingEvent>(limits: RingLimits) -> (RingSender<E>, RingReceiver<E>) {
+    let state = RingState {
+        events: VecDeque::new(),
+        bytes: 0,
+        sent: 0,
+        lost: 0,
+        waiting: None,
+        sender_gone: false,
+        receiver_gone: false,
+    };
+    let ring = Arc::new(Ring { limits, state: Mutex::new(state) });
     (RingSender(Arc::clone(&ring)), RingReceiver { ring, taken: 0 })
 }
 
-impl RingSender {
+impl<E: RingEvent> RingSender<E> {
     /// Sends these events in their order and leaves `events` empty, with its room. Without a
     /// receiver they are dropped.
-    pub fn append(&self, events: &mut Vec<Event>) {
+    pub fn append(&self, events: &mut Vec<E>) {
         let mut state = self.0.state();
         if state.receiver_gone {
             drop(state);
@@ -117,12 +142,12 @@ impl RingSender {
 
     /// Sends one event.
     #[cfg(test)]
-    pub fn send(&self, event: Event) {
+    pub fn send(&self, event: E) {
         self.append(&mut vec![event]);
     }
 }
 
-impl RingPosition {
+impl<E> RingPosition<E> {
     /// Events that were ever sent.
     #[must_use]
     pub fn sent(&self) -> u64 {
@@ -130,10 +155,10 @@ impl RingPosition {
     }
 }
 
-impl RingReceiver {
+impl<E: RingEvent> RingReceiver<E> {
     /// How much is sent, to be asked while this end waits for it.
     #[must_use]
-    pub fn position(&self) -> RingPosition {
+    pub fn position(&self) -> RingPosition<E> {
         RingPosition(Arc::clone(&self.ring))
     }
 
@@ -148,17 +173,13 @@ impl RingReceiver {
     /// # Errors
     /// - [`RingError::Lagged`]: events were dropped just here; nothing was taken yet.
     /// - [`RingError::Closed`]: nothing will come any more.
-    pub async fn recv_many(
-        &mut self,
-        events: &mut Vec<Event>,
-        limit: usize,
-    ) -> Result<(), RingError> {
+    pub async fn recv_many(&mut self, events: &mut Vec<E>, limit: usize) -> Result<(), RingError> {
         poll_fn(|context| self.poll_many(events, limit, context)).await
     }
 
     fn poll_many(
         &mut self,
-        events: &mut Vec<Event>,
+        events: &mut Vec<E>,
         limit: usize,
         context: &Context<'_>,
     ) -> Poll<Result<(), RingError>> {
@@ -179,7 +200,7 @@ impl RingReceiver {
         }
         let count = limit.min(state.events.len());
         events.extend(state.events.drain(..count));
-        let taken = events[events.len() - count..].iter().map(Event::bytes).sum::<usize>();
+        let taken = events[events.len() - count..].iter().map(E::bytes).sum::<usize>();
         state.bytes -= taken;
         self.taken += count as u64;
         Poll::Ready(Ok(()))
@@ -187,7 +208,7 @@ impl RingReceiver {
 
     /// Takes one event that is here already, if any.
     #[cfg(test)]
-    pub fn try_recv(&mut self) -> Option<Result<Event, RingError>> {
+    pub fn try_recv(&mut self) -> Option<Result<E, RingError>> {
         let mut events = Vec::new();
         let context = Context::from_waker(Waker::noop());
         match self.poll_many(&mut events, 1, &context) {
@@ -202,26 +223,27 @@ impl RingReceiver {
     /// # Errors
     /// As [`RingReceiver::recv_many`].
     #[cfg(test)]
-    pub async fn recv(&mut self) -> Result<Event, RingError> {
+    pub async fn recv(&mut self) -> Result<E, RingError> {
         let mut events = Vec::new();
         self.recv_many(&mut events, 1).await?;
         Ok(events.remove(0))
     }
 }
 
-impl Ring {
+impl<E> Ring<E> {
     /// Nothing that could panic runs under the lock, so a poisoned one is as good as any.
-    fn state(&self) -> MutexGuard<'_, RingState> {
+    fn state(&self) -> MutexGuard<'_, RingState<E>> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl RingState {
-    fn push(&mut self, event: Event, limits: RingLimits) {
+impl<E: RingEvent> RingState<E> {
+    fn push(&mut self, event: E, limits: RingLimits) {
         self.bytes += event.bytes();
         self.sent += 1;
         self.events.push_back(event);
-        while self.events.len() > 1
+        while limits.beyond == Beyond::DropOldest
+            && self.events.len() > 1
             && (self.events.len() > limits.events.get() || self.bytes > limits.bytes.get())
             && let Some(oldest) = self.events.pop_front()
         {
@@ -231,7 +253,7 @@ impl RingState {
     }
 }
 
-impl Drop for RingSender {
+impl<E> Drop for RingSender<E> {
     fn drop(&mut self) {
         let mut state = self.0.state();
         state.sender_gone = true;
@@ -241,7 +263,7 @@ impl Drop for RingSender {
     }
 }
 
-impl Drop for RingReceiver {
+impl<E> Drop for RingReceiver<E> {
     fn drop(&mut self) {
         let mut state = self.ring.state();
         state.receiver_gone = true;

@@ -149,8 +149,14 @@ pub struct Redis {
     pub on_revocation_gap: OnRevocationGap,
     /// In bytes.
     pub max_payload: NonZeroUsize,
-    /// Prepended to every channel, the probe's and the control channel's included.
+    /// Prepended to every channel and stream, the probe's and the control channel's included.
     pub channel_prefix: String,
+    /// Distinct streams that this instance follows at one time.
+    pub max_streams: NonZeroUsize,
+    /// How often every stream is read without being woken; `None`: never.
+    pub stream_poll: Option<Duration>,
+    /// The field of an entry that is the message.
+    pub stream_field: String,
 }
 
 impl Redis {

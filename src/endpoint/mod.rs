@@ -23,8 +23,12 @@ pub type EndpointName = Arc<str>;
 pub struct Endpoint {
     pub name: EndpointName,
     pub path: RoutePath,
-    /// At least one.
+    /// Pub/sub channels. At least one of these and `streams` together.
     pub channels: Vec<ChannelTemplate>,
+    pub streams: Vec<ChannelTemplate>,
+    pub replay: ReplayLimits,
+    /// Whether its sessions may come as Server-Sent Events too.
+    pub sse: bool,
     pub access: Access,
     pub format: Format,
     /// How far a session may fall behind, by messages.
@@ -62,9 +66,21 @@ impl Endpoint {
         self.name == other.name
             && self.path == other.path
             && self.channels == other.channels
+            && self.streams == other.streams
             && self.access == other.access
             && self.format == other.format
     }
+}
+
+/// What a client that returns may be given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ReplayLimits {
+    /// Entries of one stream; 0: none.
+    pub messages: usize,
+    /// Payload bytes of all streams of a session together.
+    pub bytes: usize,
+    /// Entries of one stream for a client without a position, or whose position does not recover.
+    pub last: usize,
 }
 
 /// Who may open a session here.

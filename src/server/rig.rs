@@ -46,7 +46,7 @@ pub(super) struct Rig {
     pub(super) address: Option<SocketAddr>,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Sender<Phase>,
-    ring: RingSender,
+    ring: RingSender<Event>,
     changes: Arc<Mutex<Vec<Request>>>,
     running: JoinHandle<()>,
     _shard: ShardThread,

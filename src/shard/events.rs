@@ -5,7 +5,7 @@
 
 use super::registry::Registry;
 use crate::{
-    bus::{Event, RingError, RingReceiver},
+    bus::{Event, RingError, RingEvent as _, RingReceiver},
     reason::GapReason,
 };
 use std::rc::Rc;
@@ -44,7 +44,7 @@ impl Turn {
 }
 
 /// Takes events until the sender has gone.
-pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver) {
+pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver<Event>) {
     let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
     let mut turn = Turn::default();
     loop {

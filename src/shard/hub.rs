@@ -107,6 +107,12 @@ impl Hub {
                 Confirmation::Rejected(RejectedBy::LinkDown) => {
                     return Poll::Ready(Err(Refusal::RedisUnavailable));
                 }
+                Confirmation::Rejected(RejectedBy::StreamLimit) => {
+                    return Poll::Ready(Err(Refusal::StreamLimit));
+                }
+                Confirmation::Rejected(RejectedBy::TrackingRefused) => {
+                    return Poll::Ready(Err(Refusal::TrackingRefused));
+                }
                 Confirmation::Awaited(awaited) => {
                     // A handshake is polled for other reasons too, such as each byte that its client
                     // sends early; it waits here once all the same.

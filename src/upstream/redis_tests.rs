@@ -62,6 +62,9 @@ fn settings(server: &Server) -> config::Redis {
         on_revocation_gap: config::OnRevocationGap::Warn,
         max_payload: (8 << 20).try_into().unwrap(),
         channel_prefix: String::new(),
+        max_streams: const { std::num::NonZeroUsize::new(200_000).unwrap() },
+        stream_poll: None,
+        stream_field: "data".to_owned(),
     }
 }
 
@@ -193,6 +196,9 @@ async fn it_works_over_tcp_with_a_prefix_and_a_database() {
         address,
         database: 3,
         channel_prefix: prefix,
+        max_streams: const { std::num::NonZeroUsize::new(200_000).unwrap() },
+        stream_poll: None,
+        stream_field: "data".to_owned(),
         ..settings(&server)
     });
     rig.until_up().await;

@@ -4,7 +4,7 @@
 
 use crate::{
     bus::{
-        Event, Fill, RequestBatch, Revoke, RingSender, ShardId, SubscriptionEvent,
+        Event, Fill, RequestBatch, Revoke, RingEvent as _, RingSender, ShardId, SubscriptionEvent,
         SubscriptionEvents, UpstreamEnd,
     },
     channel::ChannelName,
@@ -29,7 +29,7 @@ pub(super) struct ShardQueues {
 /// A shard's ring, and what goes into it with the next flush.
 #[derive(Debug)]
 struct StagedRing {
-    ring: RingSender,
+    ring: RingSender<Event>,
     staged: Vec<Event>,
 }
 

@@ -1,10 +1,11 @@
 use super::*;
-use crate::{channel::ChannelName, message::Message};
+use crate::{bus::Event, channel::ChannelName, message::Message};
 use bytes::Bytes;
 use std::time::Instant;
 
 fn limits(events: usize, bytes: usize) -> RingLimits {
-    RingLimits { events: events.try_into().unwrap(), bytes: bytes.try_into().unwrap() }
+    let (events, bytes) = (events.try_into().unwrap(), bytes.try_into().unwrap());
+    RingLimits { events, bytes, beyond: Beyond::DropOldest }
 }
 
 fn event(payload: &str) -> Event {
@@ -13,12 +14,12 @@ fn event(payload: &str) -> Event {
     Event::Message(Arc::new(Message::framed(channel, raw, payload.len(), Instant::now())))
 }
 
-fn send(sender: &RingSender, range: std::ops::Range<usize>) {
+fn send(sender: &RingSender<Event>, range: std::ops::Range<usize>) {
     sender.append(&mut range.map(|n| event(&n.to_string())).collect());
 }
 
 /// Everything that is here, in words.
-fn drain(receiver: &mut RingReceiver) -> Vec<String> {
+fn drain(receiver: &mut RingReceiver<Event>) -> Vec<String> {
     std::iter::from_fn(|| receiver.try_recv())
         .map(|received| match received {
             Ok(Event::Message(message)) => String::from_utf8_lossy(message.payload()).into_owned(),
@@ -123,4 +124,13 @@ async fn no_more_than_the_limit_is_taken_at_once() {
     assert_eq!(taken.len(), 3);
     receiver.recv_many(&mut taken, 3).await.unwrap();
     assert_eq!(taken.len(), 5);
+}
+
+#[test]
+fn a_ring_that_keeps_all_says_that_it_is_full_and_drops_nothing() {
+    let (sender, mut receiver) = ring(RingLimits { beyond: Beyond::KeepAll, ..limits(4, 1 << 20) });
+    send(&sender, 0..8);
+    assert_eq!(sender.fill(), Fill::High);
+    assert_eq!(drain(&mut receiver), (0..8).map(|n| n.to_string()).collect::<Vec<_>>());
+    assert_eq!(sender.fill(), Fill::Low);
 }

@@ -8,7 +8,8 @@ use crate::{
         units,
     },
     endpoint::{
-        Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder, RoutePath,
+        Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder,
+        ReplayLimits, RoutePath,
     },
     wire::{GapNotice, HeartbeatNotice},
 };
@@ -51,15 +52,20 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
     let name =
         table.required_text("name", |name| grammar::endpoint_name(name).map(|()| name.to_owned()));
     let path = table.required_text("path", path);
-    let channels = table.required_list("channels", ChannelTemplate::parse);
+    let channels = table.list("channels", &[], ChannelTemplate::parse);
+    let streams = table.list("streams", &[], ChannelTemplate::parse);
     let access = access(table, surroundings);
+    if channels.is_empty() && streams.is_empty() {
+        table.problem("channels", "at least one of channels and streams is needed");
+    }
     check_channels(table, &channels, path.as_ref(), access, &surroundings.reserved);
+    check_channels(table, &streams, path.as_ref(), access, &surroundings.reserved);
     let claimed = Claimed {
         name: name.clone().map(|value| At { place: table.place_of("name"), value }),
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
     };
-    let channels = channels.into_iter().map(|channel| channel.value).collect();
-    (claimed, rest_of_endpoint(table, name, path, channels, access))
+    let values = |list: Vec<At<ChannelTemplate>>| list.into_iter().map(|it| it.value).collect();
+    (claimed, rest_of_endpoint(table, name, path, (values(channels), values(streams)), access))
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
@@ -67,7 +73,7 @@ fn rest_of_endpoint(
     table: &mut Table<'_, '_>,
     name: Option<String>,
     path: Option<RoutePath>,
-    channels: Vec<ChannelTemplate>,
+    (channels, streams): (Vec<ChannelTemplate>, Vec<ChannelTemplate>),
     access: Option<Access>,
 ) -> Option<Endpoint> {
     let format =
@@ -95,10 +101,15 @@ fn rest_of_endpoint(
         "ignore",
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
+    let replay = replay(table);
+    let sse = table.flag("sse", false);
     Some(Endpoint {
         name: name?.into(),
         path: path?,
         channels,
+        streams,
+        replay: replay?,
+        sse: sse?,
         access: access?,
         format: format?,
         queue_messages: queue_messages?,
@@ -114,6 +125,13 @@ fn rest_of_endpoint(
         max_message: max_message?,
         inbound: inbound?,
     })
+}
+
+fn replay(table: &mut Table<'_, '_>) -> Option<ReplayLimits> {
+    let messages = table.number("replay_messages", 1_000, 0..=MOST_QUEUED_MESSAGES);
+    let bytes = table.amount("replay_bytes", "1MiB", units::size);
+    let last = table.number("replay_last", 0, 0..=MOST_QUEUED_MESSAGES);
+    Some(ReplayLimits { messages: messages?, bytes: bytes?.get(), last: last? })
 }
 
 fn path(text: &str) -> Result<RoutePath, String> {

@@ -28,6 +28,9 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
     );
     let max_payload = table.amount("max_payload", "8MiB", units::size);
     let channel_prefix = table.text("channel_prefix", "", channel);
+    let max_streams = table.count("max_streams", 200_000, 10_000_000);
+    let stream_poll = table.amount("stream_poll", "30s", units::wait);
+    let stream_field = table.text("stream_field", "data", stream_field);
     let is_tls = url.as_ref().is_none_or(|url| has_tls(&url.address));
     let tls = table.optional_table("tls", |table| redis_tls(table, is_tls));
 
@@ -71,6 +74,9 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         on_revocation_gap: on_revocation_gap?,
         max_payload: max_payload?,
         channel_prefix: channel_prefix?.unwrap_or_default(),
+        max_streams: max_streams?,
+        stream_poll: Some(stream_poll?).filter(|poll| !poll.is_zero()),
+        stream_field: stream_field?,
     })
 }
 
@@ -134,6 +140,10 @@ fn compare(
     table.compare("url", Some(format!("{:?} {}", url.address, url.database).as_bytes()));
     table.compare("username", username.as_ref().map(String::as_bytes));
     table.compare("password", password.as_ref().map(|secret| secret.expose().as_bytes()));
+}
+
+fn stream_field(text: &str) -> Result<String, &'static str> {
+    if text.is_empty() { Err("must not be empty") } else { Ok(text.to_owned()) }
 }
 
 /// A channel of our own, or none.

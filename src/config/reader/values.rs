@@ -214,6 +214,22 @@ impl Table<'_, '_> {
         self.number(key, default, 1..=most).and_then(NonZeroUsize::new)
     }
 
+    /// `true` or `false`.
+    pub(in crate::config) fn flag(&mut self, key: &'static str, default: bool) -> Option<bool> {
+        let (place, value) = self.find(key);
+        let flag = match value {
+            None => default,
+            Some(DeValue::Boolean(flag)) => *flag,
+            Some(other) => {
+                let message = format_args!("must be true or false, not {}", kind(other));
+                self.reader.problem(&place, message);
+                return None;
+            }
+        };
+        self.put(key, flag, Compared::shown(flag == default));
+        Some(flag)
+    }
+
     /// A limit where zero, the default, means that there is none.
     pub(in crate::config) fn limit(
         &mut self,

@@ -65,6 +65,12 @@ fn detail(refusal: Refusal) -> &'static str {
         Refusal::Draining => "The gateway is stopping.",
         Refusal::RedisUnavailable => "Subscriptions cannot be confirmed now.",
         Refusal::ChannelRefused => "Redis refuses a channel of this endpoint.",
+        Refusal::StreamLimit => "The gateway follows as many streams as it may.",
+        Refusal::TrackingRefused => "Redis does not let streams be followed.",
+        Refusal::SinceInvalid => "The position in since or last is malformed.",
+        Refusal::SinceNotSupported => {
+            "This endpoint has no streams, so there is no position to go on from."
+        }
         Refusal::SubscriptionTimeout => "The subscription was not confirmed in time.",
         Refusal::KeysUnavailable => "The keys that prove tokens cannot be fetched now.",
         Refusal::InternalError => "The gateway failed; this is not the client's fault.",

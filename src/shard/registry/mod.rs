@@ -18,7 +18,7 @@ use super::{
     wheel::TICK,
 };
 use crate::{
-    bus::{RingPosition, ShardId, SubscriptionEvents},
+    bus::{Event, RingPosition, ShardId, SubscriptionEvents},
     channel::ChannelName,
     metrics::ShardMetrics,
     reason::CloseReason,
@@ -53,7 +53,7 @@ pub(super) struct Registry {
     paced_close: RefCell<PacedClose>,
     revocations: RefCell<Revocations>,
     /// Of the shard's ring. Empty before its tasks run.
-    pub(super) ring: OnceCell<RingPosition>,
+    pub(super) ring: OnceCell<RingPosition<Event>>,
     pub(super) newcomers: RefCell<Newcomers>,
 }
 
