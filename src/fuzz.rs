@@ -143,7 +143,7 @@ pub fn path(data: &[u8]) {
         fingerprint: None,
     };
     let values = Values { identity: Some(&identity), path: &found.parameters, query };
-    let channels = found.endpoint.channels_for(&values).unwrap_or_default();
+    let channels = found.endpoint.topics_for(&values).unwrap_or_default().channels;
     assert!(channels.len() <= 32, "{} channels", channels.len());
     for channel in &channels {
         assert_channel(channel, &template);

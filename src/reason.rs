@@ -299,6 +299,37 @@ impl MissedReason {
     }
 }
 
+/// What came of the position that a client gave for a stream.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum ReplayResult {
+    /// It gets everything that came after it.
+    Recovered,
+    /// Something that came after it is gone, or that cannot be ruled out.
+    Trimmed,
+    /// More came after it than the endpoint replays.
+    TooMany,
+    /// It is not a position of this stream, or not any more.
+    Reset,
+}
+
+impl ReplayResult {
+    /// Every word, each at its [`ReplayResult::index`].
+    pub const ALL: &'static [Self] = Self::VARIANTS;
+
+    /// Position in [`ReplayResult::ALL`], for tables of counters.
+    #[must_use]
+    pub const fn index(self) -> usize {
+        self as usize
+    }
+
+    /// Metric label, and the `reason` of a stream in `ready`.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.into_str()
+    }
+}
+
 /// What came of a `refresh` frame.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case", const_into_str)]

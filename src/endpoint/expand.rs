@@ -1,11 +1,12 @@
-//! Expands channel templates: from an identity, a path and a query to the channels of a session.
+//! Expands templates: from an identity, a path and a query to the channels and streams of a session.
 //!
 //! This is the wall between clients: a value goes into a channel's name only when it keeps the strict
 //! grammar of [`template`](super::template), wherever it came from. One value that does not refuses the
 //! whole handshake; a session never gets some of its channels.
 
 use super::{
-    Endpoint, PathParameters, percent,
+    Endpoint, PathParameters, Topics,
+    query::query_value,
     template::{ChannelTemplate, Part, Placeholder, RESERVED, is_value},
 };
 use crate::{
@@ -36,32 +37,56 @@ pub struct Unfilled {
 }
 
 impl Endpoint {
-    /// The channels that a request subscribes to, each once, in the order of the templates. At least one.
+    /// What a request subscribes to, in the order of the templates.
     ///
     /// # Errors
     /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names, or
     ///   the claims are empty lists and no channel is left.
-    /// - [`Refusal::ClaimUnusable`]: a claim is there, but cannot be a text.
-    /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, or a query name is there
-    ///   twice.
+    /// - [`Refusal::ClaimUnusable`]: a claim is there, but cannot be a text, or is a list where only one
+    ///   stream can be.
+    /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, a query name is there
+    ///   twice, or one name would be a channel and a stream.
     /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
-    pub fn channels_for(&self, values: &Values<'_>) -> Result<Vec<ChannelName>, Unfilled> {
-        let mut channels: Vec<ChannelName> = Vec::new();
+    pub fn topics_for(&self, values: &Values<'_>) -> Result<Topics, Unfilled> {
         let mut empty = None;
-        for template in &self.channels {
+        let channels = self.names(&self.channels, values, &mut empty)?;
+        let streams = self.names(&self.streams, values, &mut empty)?;
+        if streams.iter().any(|stream| channels.contains(stream)) {
+            return Err(self.refused_stream(Refusal::ValueNotAllowed, "is a channel here, too"));
+        }
+        if self.sse && streams.len() > 1 {
+            return Err(self.refused_stream(Refusal::ClaimUnusable, "gives more than one stream"));
+        }
+        match empty {
+            Some(placeholder) if channels.is_empty() && streams.is_empty() => {
+                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
+            }
+            _ => Ok(Topics { channels, streams }),
+        }
+    }
+
+    /// The names that these templates give, each once.
+    fn names<'t>(
+        &self,
+        templates: &'t [ChannelTemplate],
+        values: &Values<'_>,
+        empty: &mut Option<&'t Placeholder>,
+    ) -> Result<Vec<ChannelName>, Unfilled> {
+        let mut names: Vec<ChannelName> = Vec::new();
+        for template in templates {
             let items = |placeholder: &Placeholder| self.values(placeholder, values);
-            for name in expand(template, items, &mut empty)? {
-                if !channels.iter().any(|channel| channel.as_str() == name) {
-                    channels.push(ChannelName::new(name));
+            for name in expand(template, items, empty)? {
+                if !names.iter().any(|known| known.as_str() == name) {
+                    names.push(ChannelName::new(name));
                 }
             }
         }
-        match empty {
-            Some(placeholder) if channels.is_empty() => {
-                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
-            }
-            _ => Ok(channels),
-        }
+        Ok(names)
+    }
+
+    fn refused_stream(&self, refusal: Refusal, cause: &str) -> Unfilled {
+        let templates: Vec<_> = self.streams.iter().map(ChannelTemplate::as_str).collect();
+        Unfilled { refusal, cause: format!("streams {templates:?}: a name {cause}") }
     }
 
     /// The values that a placeholder takes, each of which may stand in a channel's name.
@@ -181,19 +206,6 @@ fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
     let list = query_value(query, name)?;
     // One more than allowed is enough to be refused for it, however long the list is.
     Some(list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1).map(str::to_owned).collect())
-}
-
-/// `None` also for a duplicate name: this side could mean the first while a proxy before it
-/// checked the last.
-fn query_value(query: &str, name: &str) -> Option<String> {
-    let mut values = query.split('&').filter_map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (percent::decode_query(key)? == name).then_some(value)
-    });
-    match (values.next(), values.next()) {
-        (Some(value), None) => percent::decode_query(value),
-        _ => None,
-    }
 }
 
 #[cfg(test)]

@@ -1,4 +1,4 @@
-//! Whether a newer token still gives the channels that an older one gave.
+//! Whether a newer token still gives the channels and streams that an older one gave.
 //!
 //! A session does not keep its path and query. It need not: values of the URL are the client's own choice,
 //! so what stands in a channel at their places is as good with any token. What came from the token must
@@ -22,27 +22,33 @@ enum Place<'a> {
 }
 
 impl Endpoint {
-    /// Whether a session with this identity could have all of these channels, each by one template or
-    /// another. `false` also where the identity would be refused: it lacks a claim, one is unusable, or a
-    /// template would give more channels than it may.
+    /// Whether a session with this identity could have all of these channels and streams, each by one
+    /// template or another. `false` also where the identity would be refused: it lacks a claim, one is
+    /// unusable, or a template would give more names than it may.
     #[must_use]
-    pub fn still_gives(&self, identity: &Identity, channels: &[ChannelName]) -> bool {
-        if !self.channels.iter().all(|template| would_expand(template, identity)) {
-            return false;
-        }
-        let templates: Option<Vec<_>> = self
-            .channels
-            .iter()
-            .map(|template| template.parts().iter().map(|part| place(part, identity)).collect())
-            .collect();
-        let templates: Vec<Vec<Place<'_>>> = match templates {
-            Some(templates) => templates,
-            None => return false,
-        };
-        channels
-            .iter()
-            .all(|channel| templates.iter().any(|template| can_become(template, channel.as_str())))
+    pub fn still_gives(
+        &self,
+        identity: &Identity,
+        channels: &[ChannelName],
+        streams: &[ChannelName],
+    ) -> bool {
+        still_give(&self.channels, identity, channels)
+            && still_give(&self.streams, identity, streams)
     }
+}
+
+fn still_give(templates: &[ChannelTemplate], identity: &Identity, names: &[ChannelName]) -> bool {
+    if !templates.iter().all(|template| would_expand(template, identity)) {
+        return false;
+    }
+    let templates: Option<Vec<Vec<Place<'_>>>> = templates
+        .iter()
+        .map(|template| template.parts().iter().map(|part| place(part, identity)).collect())
+        .collect();
+    templates.is_some_and(|templates| {
+        let given = |name: &ChannelName| templates.iter().any(|it| can_become(it, name.as_str()));
+        names.iter().all(given)
+    })
 }
 
 /// Whether a handshake could expand the template, with one value at each place of the URL.
@@ -113,7 +119,7 @@ mod tests {
             (json!({"t": "a:b", "g": ["x", "y"]}), false),
         ] {
             assert_eq!(
-                endpoint.still_gives(&identity(claims.clone()), &channels),
+                endpoint.still_gives(&identity(claims.clone()), &channels, &[]),
                 given,
                 "{claims}"
             );
@@ -127,13 +133,13 @@ mod tests {
         let channels = ["user:ann", "g:0:0:lobby1"].map(ChannelName::new);
         let given = |g: i32, h: i32| {
             let (g, h) = ((0..g).collect::<Vec<_>>(), (0..h).collect::<Vec<_>>());
-            endpoint.still_gives(&identity(json!({"g": g, "h": h})), &channels)
+            endpoint.still_gives(&identity(json!({"g": g, "h": h})), &channels, &[])
         };
         assert!(given(1, 1) && given(32, 1) && given(4, 8), "32 channels a template");
         assert!(!given(42, 1) && !given(33, 1) && !given(3, 11), "more");
         let reserved = endpoint_at("/ws", &["all", "{claim.c}event@0__:x"]);
         let all = [ChannelName::new("all")];
-        assert!(reserved.still_gives(&identity(json!({"c": "my"})), &all));
-        assert!(!reserved.still_gives(&identity(json!({"c": "__key"})), &all), "reserved");
+        assert!(reserved.still_gives(&identity(json!({"c": "my"})), &all, &[]));
+        assert!(!reserved.still_gives(&identity(json!({"c": "__key"})), &all, &[]), "reserved");
     }
 }

@@ -6,14 +6,18 @@ use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 mod expand;
 mod keeps;
 mod path;
-mod percent;
+pub mod percent;
+mod query;
 mod routes;
 mod template;
+mod topics;
 
 pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
+pub use query::query_values;
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, Placeholder, RESERVED, is_channel_character};
+pub use topics::Topics;
 
 /// The endpoint's name: its metric label.
 pub type EndpointName = Arc<str>;

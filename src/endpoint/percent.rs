@@ -3,7 +3,8 @@
 use percent_encoding::percent_decode_str;
 
 /// Decodes a path segment. `None`: a `%` without two hexadecimal digits, or not UTF-8.
-pub(super) fn decode(text: &str) -> Option<String> {
+#[must_use]
+pub fn decode(text: &str) -> Option<String> {
     let well_formed = text.split('%').skip(1).all(|rest| {
         rest.as_bytes().get(..2).is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
     });
@@ -12,7 +13,8 @@ pub(super) fn decode(text: &str) -> Option<String> {
 }
 
 /// Decodes a name or value of a query, where `+` is a space.
-pub(super) fn decode_query(text: &str) -> Option<String> {
+#[must_use]
+pub fn decode_query(text: &str) -> Option<String> {
     match text.contains('+') {
         true => decode(&text.replace('+', " ")),
         false => decode(text),

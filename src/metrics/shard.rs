@@ -1,7 +1,7 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
 use super::local_counter::{HistogramTotal, LocalCounter, LocalGauge, LocalHistogram};
-use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult};
+use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, ReplayResult};
 use prometheus::{
     core::{Collector, Desc},
     proto::{Counter, Gauge, LabelPair, Metric, MetricFamily, MetricType},
@@ -25,6 +25,8 @@ pub struct ShardMetrics {
     /// Accepted → 101 or refusal written.
     pub handshake_seconds: LocalHistogram,
     pub session_seconds: LocalHistogram,
+    /// From all topics confirmed → all that was missed read, for sessions that are given some of it.
+    pub replay_seconds: LocalHistogram,
     endpoints: Mutex<Vec<(Arc<str>, Arc<EndpointMetrics>)>>,
 }
 
@@ -40,6 +42,10 @@ pub struct EndpointMetrics {
     pub delivered_bytes: LocalCounter,
     /// By `MissedReason::index`.
     pub missed: [LocalCounter; MissedReason::ALL.len()],
+    /// Positions that clients gave, one a stream, by `ReplayResult::index`.
+    pub replays: [LocalCounter; ReplayResult::ALL.len()],
+    /// Messages from before a session flushed to its socket; they are no deliveries.
+    pub replayed: LocalCounter,
 }
 
 impl EndpointMetrics {
@@ -112,6 +118,7 @@ impl ShardMetrics {
             delivery_seconds: LocalHistogram::new(DELIVERY),
             handshake_seconds: LocalHistogram::new(HANDSHAKE),
             session_seconds: LocalHistogram::new(SESSION),
+            replay_seconds: LocalHistogram::new(HANDSHAKE),
             endpoints: Mutex::default(),
         }
     }
@@ -149,6 +156,9 @@ pub(super) struct ShardCollector {
     delivery_seconds: Desc,
     handshake_seconds: Desc,
     session_seconds: Desc,
+    replays: Desc,
+    replayed: Desc,
+    replay_seconds: Desc,
 }
 
 impl ShardCollector {
@@ -207,6 +217,21 @@ impl ShardCollector {
                 &[],
             )?,
             session_seconds: desc("session_seconds", "How long sessions were open.", &[])?,
+            replays: desc(
+                "replays_total",
+                "Positions that clients came back with, one a stream, by what came of them.",
+                &["endpoint", "result"],
+            )?,
+            replayed: desc(
+                "replayed_messages_total",
+                "Messages from before a session that were flushed to its socket.",
+                &["endpoint"],
+            )?,
+            replay_seconds: desc(
+                "replay_seconds",
+                "From subscribed to ready, for sessions that asked for messages from before them.",
+                &[],
+            )?,
         })
     }
 
@@ -250,6 +275,9 @@ impl Collector for ShardCollector {
             &self.delivery_seconds,
             &self.handshake_seconds,
             &self.session_seconds,
+            &self.replays,
+            &self.replayed,
+            &self.replay_seconds,
         ]
     }
 
@@ -265,15 +293,15 @@ impl Collector for ShardCollector {
                 .collect();
             family(desc, kind, metrics)
         };
-        let per_reason =
+        let per_word =
             |desc: &Desc,
-             reasons: &[&str],
+             (label, words): (&str, &[&str]),
              counter: fn(&EndpointMetrics, usize) -> &LocalCounter| {
                 let mut metrics = Vec::new();
                 for (name, all) in &endpoints {
-                    for (at, reason) in reasons.iter().enumerate() {
+                    for (at, word) in words.iter().enumerate() {
                         let total = all.iter().map(|one| counter(one, at).load()).sum();
-                        let labels = [("endpoint", &**name), ("reason", reason)];
+                        let labels = [("endpoint", &**name), (label, word)];
                         metrics.push(sample(MetricType::COUNTER, &labels, total));
                     }
                 }
@@ -281,6 +309,7 @@ impl Collector for ShardCollector {
             };
         let closed: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
         let missed: Vec<_> = MissedReason::ALL.iter().map(|reason| reason.label()).collect();
+        let replays: Vec<_> = ReplayResult::ALL.iter().map(|result| result.label()).collect();
         let gaps = GapReason::ALL
             .iter()
             .map(|reason| {
@@ -305,8 +334,10 @@ impl Collector for ShardCollector {
             per_endpoint(&self.delivered_bytes, MetricType::COUNTER, |one| {
                 one.delivered_bytes.load()
             }),
-            per_reason(&self.closed, &closed, |one, at| &one.closed[at]),
-            per_reason(&self.missed, &missed, |one, at| &one.missed[at]),
+            per_word(&self.closed, ("reason", &closed), |one, at| &one.closed[at]),
+            per_word(&self.missed, ("reason", &missed), |one, at| &one.missed[at]),
+            per_word(&self.replays, ("result", &replays), |one, at| &one.replays[at]),
+            per_endpoint(&self.replayed, MetricType::COUNTER, |one| one.replayed.load()),
             family(&self.gaps, MetricType::COUNTER, gaps),
             family(&self.refreshes, MetricType::COUNTER, refreshes),
             family(
@@ -317,6 +348,7 @@ impl Collector for ShardCollector {
             self.histogram(&self.delivery_seconds, |one| &one.delivery_seconds, DELIVERY),
             self.histogram(&self.handshake_seconds, |one| &one.handshake_seconds, HANDSHAKE),
             self.histogram(&self.session_seconds, |one| &one.session_seconds, SESSION),
+            self.histogram(&self.replay_seconds, |one| &one.replay_seconds, HANDSHAKE),
         ]
     }
 }

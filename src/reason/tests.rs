@@ -25,13 +25,15 @@ fn labels_are_what_alerts_and_clients_select_on() {
         "bad_handshake token_conflict token_missing token_invalid token_expired \
          origin_not_allowed claim_missing claim_unusable value_not_allowed too_many_values \
          not_found method_not_allowed upgrade_required request_timeout uri_too_long headers_too_large address_limit \
-         user_limit at_capacity draining redis_unavailable channel_refused \
-         subscription_timeout keys_unavailable internal_error",
+         user_limit at_capacity draining redis_unavailable channel_refused stream_limit \
+         tracking_refused since_invalid since_not_supported subscription_timeout keys_unavailable \
+         internal_error",
     );
     assert_labels(
         GapReason::ALL,
         GapReason::label,
-        "redis_reconnected redis_moved shard_lagged payload_too_large slow_consumer",
+        "redis_reconnected redis_moved shard_lagged payload_too_large stream_trimmed stream_reset \
+         slow_consumer",
     );
     assert_labels(
         MissedReason::ALL,
@@ -43,6 +45,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
         RefreshResult::label,
         "accepted unchanged superseded rejected key_unknown",
     );
+    assert_labels(ReplayResult::ALL, ReplayResult::label, "recovered trimmed too_many reset");
     assert_labels(
         NotReadyReason::VARIANTS,
         NotReadyReason::label,
@@ -60,6 +63,7 @@ fn every_word_stands_at_its_index() {
     check(GapReason::ALL, GapReason::index);
     check(MissedReason::ALL, MissedReason::index);
     check(RefreshResult::ALL, RefreshResult::index);
+    check(ReplayResult::ALL, ReplayResult::index);
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! The channels of a shard that have the most sessions, found a slice at a time.
+//! The channels and streams of a shard that have the most sessions, found a slice at a time.
 //!
 //! By walking the sessions, whose keys stay while others come and go: a session that is there all the
 //! while shows its channels. Between two slices the shard serves its sessions as ever, so that asking
@@ -21,9 +21,12 @@ pub(super) async fn busiest(registry: &Registry, prefix: &str, limit: usize) -> 
     let mut top = Top { limit, floor: None, channels: HashMap::new() };
     registry
         .visit_sessions(|session| {
-            let hub = registry.hub.borrow();
-            let named = session.channels.iter().filter(|channel| channel.starts_with(prefix));
-            named.for_each(|channel| top.offer(channel, hub.members(channel).len()));
+            let (hub, streams) = (registry.hub.borrow(), registry.streams.hub.borrow());
+            let is_named = |name: &&ChannelName| name.starts_with(prefix);
+            let channels = session.channels().iter().filter(is_named);
+            channels.for_each(|channel| top.offer(channel, hub.members(channel).len()));
+            let named = session.streams().iter().filter(is_named);
+            named.for_each(|stream| top.offer(stream, streams.members(stream).len()));
         })
         .await;
     top.shrink();

@@ -1,11 +1,11 @@
-//! The task that takes events out of a shard's ring, and gives the shard's other tasks their turn.
+//! The tasks that take events out of a shard's two rings, and give the shard's other tasks their turn.
 //!
 //! What a batch dirties is flushed together. A stream of events that never ends, in large batches or in
 //! small ones, may not keep the thread from reading sockets and from accepting.
 
 use super::registry::Registry;
 use crate::{
-    bus::{Event, RingError, RingEvent as _, RingReceiver},
+    bus::{Event, RingError, RingEvent, RingReceiver, StreamEvent},
     reason::GapReason,
 };
 use std::rc::Rc;
@@ -25,7 +25,7 @@ struct Turn {
 }
 
 impl Turn {
-    fn add(&mut self, event: &Event) {
+    fn add(&mut self, event: &impl RingEvent) {
         self.events += 1;
         self.bytes += event.bytes();
     }
@@ -49,7 +49,14 @@ pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver<Event>) 
     let mut turn = Turn::default();
     loop {
         match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
-            Ok(()) => fan_out(&registry, &mut turn, ring.taken(), &events, &mut dirty).await,
+            Ok(()) => {
+                let mut at = ring.taken() - events.len() as u64;
+                let put = |event: &Event, dirty: &mut Vec<u32>| {
+                    registry.fan_out(at, event, dirty);
+                    at += 1;
+                };
+                fan_out(&registry, &mut turn, &events, &mut dirty, put).await;
+            }
             Err(RingError::Lagged(lost)) => {
                 lagged(&registry, ring.taken(), lost, &mut dirty).await;
             }
@@ -63,25 +70,41 @@ pub(super) async fn take(registry: Rc<Registry>, mut ring: RingReceiver<Event>) 
     }
 }
 
+/// Takes events of streams until the sender has gone. None is ever dropped.
+pub(super) async fn take_of_streams(registry: Rc<Registry>, mut ring: RingReceiver<StreamEvent>) {
+    let (mut dirty, mut events) = (Vec::new(), Vec::with_capacity(EVENTS_AT_ONCE));
+    let mut turn = Turn::default();
+    while ring.recv_many(&mut events, EVENTS_AT_ONCE).await.is_ok() {
+        let put = |event: &StreamEvent, dirty: &mut Vec<u32>| {
+            registry.take_stream_event(event, dirty);
+        };
+        fan_out(&registry, &mut turn, &events, &mut dirty, put).await;
+        registry.flush(&mut dirty).await;
+        registry.bound_memory();
+        turn.end().await;
+        events.clear();
+    }
+}
+
 /// Puts events into the queues; where they are many bytes, what they dirty is flushed now and then,
 /// and sessions whose sockets have taken something write on, before the queues are judged. A batch of
 /// few bytes is never cut in two, however many came before it: one write takes all of it for a socket.
-async fn fan_out(
+async fn fan_out<E: RingEvent>(
     registry: &Registry,
     turn: &mut Turn,
-    taken: u64,
-    events: &[Event],
+    events: &[E],
     dirty: &mut Vec<u32>,
+    mut put: impl FnMut(&E, &mut Vec<u32>),
 ) {
     let mut bytes = 0;
-    for (at, event) in (taken - events.len() as u64..).zip(events) {
+    for event in events {
         if bytes >= BYTES_AT_ONCE {
             bytes = 0;
             registry.flush(dirty).await;
             registry.bound_memory();
             turn.end().await;
         }
-        registry.fan_out(at, event, dirty);
+        put(event, dirty);
         bytes += event.bytes();
         turn.add(event);
     }

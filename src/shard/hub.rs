@@ -1,7 +1,8 @@
 //! Fan-out table of a shard: which sessions are in each channel, and whether Redis has confirmed it.
 //!
 //! The hub never talks to Redis: it notes what changed in what is wanted, and takes upstream's
-//! subscription events. It knows sessions only by their keys.
+//! subscription events. It knows sessions only by their keys. A shard has one for pub/sub channels and
+//! one for streams, of each of which it also keeps how far it has come.
 
 use super::members::Members;
 use crate::{
@@ -14,8 +15,8 @@ use std::task::{Context, Poll, Waker};
 
 /// See the module.
 #[derive(Debug)]
-pub(super) struct Hub {
-    channels: HashMap<ChannelName, Channel, foldhash::fast::RandomState>,
+pub(super) struct Hub<K = ()> {
+    channels: HashMap<ChannelName, Channel<K>, foldhash::fast::RandomState>,
     /// Requests that upstream has not been sent yet.
     requests: Vec<Request>,
     /// Counts from 1 the times that all gaps were told at once: what was lost before is not any more.
@@ -26,7 +27,7 @@ pub(super) struct Hub {
 
 /// Small on purpose: often there is one for each session.
 #[derive(Debug)]
-struct Channel {
+struct Channel<K> {
     confirmation: Confirmation,
     /// [`Hub::epoch`] when it was lost, in the order of the ring; 0: its gap was told.
     interrupted: u32,
@@ -34,6 +35,8 @@ struct Channel {
     places: u32,
     /// Keys of the sessions that messages go to.
     members: Members,
+    /// What the shard keeps of it beside that.
+    kept: K,
 }
 
 /// What upstream has said of a channel.
@@ -53,13 +56,13 @@ struct Awaited {
     waiting: Vec<Waker>,
 }
 
-impl Channel {
+impl<K> Channel<K> {
     fn is_refused(&self) -> bool {
         matches!(self.confirmation, Confirmation::Rejected(RejectedBy::Redis))
     }
 }
 
-impl Hub {
+impl<K: Default> Hub<K> {
     pub(super) fn new() -> Self {
         Self { channels: HashMap::default(), requests: Vec::new(), epoch: 1, sequence: 1 }
     }
@@ -75,6 +78,7 @@ impl Hub {
                     interrupted: 0,
                     places: 1,
                     members: Members::NONE,
+                    kept: K::default(),
                 });
                 self.requests.push(Request::Subscribe(name.clone()));
             }
@@ -136,11 +140,10 @@ impl Hub {
         for event in events {
             match event {
                 SubscriptionEvent::Confirmed(name) => {
-                    self.settle(&name, Confirmation::Subscribed, read_up_to);
+                    self.confirm(&name, read_up_to);
                 }
                 SubscriptionEvent::Rejected(name, by) => {
-                    self.settle(&name, Confirmation::Rejected(by), read_up_to);
-                    if self.is_refused(&name) && self.members(&name).len() > 0 {
+                    if self.reject(&name, by, read_up_to) {
                         taken_away.push(name);
                     }
                 }
@@ -150,16 +153,28 @@ impl Hub {
         taken_away
     }
 
+    /// Upstream has confirmed a channel. `false`: it speaks of the past.
+    pub(super) fn confirm(&mut self, name: &ChannelName, read_up_to: u64) -> bool {
+        self.settle(name, Confirmation::Subscribed, read_up_to)
+    }
+
+    /// Upstream cannot have a channel. `true`: Redis has taken it away from sessions.
+    pub(super) fn reject(&mut self, name: &ChannelName, by: RejectedBy, read_up_to: u64) -> bool {
+        self.settle(name, Confirmation::Rejected(by), read_up_to);
+        self.is_refused(name) && self.members(name).len() > 0
+    }
+
     /// Whether Redis refuses this channel: no session can have it now.
     pub(super) fn is_refused(&self, name: &str) -> bool {
         self.channels.get(name).is_some_and(Channel::is_refused)
     }
 
-    fn settle(&mut self, name: &ChannelName, event: Confirmation, read_up_to: u64) {
-        let Some(channel) = self.channels.get_mut(name) else { return };
+    /// `false`: the event is of before the channel was given up, and perhaps asked for again.
+    fn settle(&mut self, name: &ChannelName, event: Confirmation, read_up_to: u64) -> bool {
+        let Some(channel) = self.channels.get_mut(name) else { return false };
         let confirmation = &mut channel.confirmation;
         if matches!(confirmation, Confirmation::Awaited(one) if one.sequence > read_up_to) {
-            return; // The event is of before the channel was given up and asked for again.
+            return false;
         }
         if let Confirmation::Awaited(awaited) = std::mem::replace(confirmation, event) {
             awaited.waiting.into_iter().for_each(Waker::wake);
@@ -168,6 +183,7 @@ impl Hub {
         if channel.is_refused() {
             channel.interrupted = 0;
         }
+        true
     }
 
     /// Channels whose confirmation is awaited stay as they are: each gets an event of its own.
@@ -218,12 +234,17 @@ impl Hub {
         }
     }
 
-    /// Takes a session out of a channel and gives its place back.
+    /// Takes a session out of a channel, if it is there, and gives its place back.
     pub(super) fn remove_member(&mut self, name: &ChannelName, key: u32) {
         if let Some(channel) = self.channels.get_mut(name) {
             channel.members.remove(key);
         }
         self.release(name);
+    }
+
+    /// What is kept of a channel, and the sessions that its messages go to.
+    pub(super) fn find(&self, name: &str) -> Option<(&K, &Members)> {
+        self.channels.get(name).map(|channel| (&channel.kept, &channel.members))
     }
 
     /// The sessions that a channel's messages go to.
@@ -233,12 +254,14 @@ impl Hub {
 
     /// What upstream must be asked next, with its number; `None` when nothing changed.
     pub(super) fn take_requests(&mut self) -> Option<(u64, Vec<Request>)> {
-        if self.requests.is_empty() {
-            return None;
-        }
+        self.has_requests().then(|| self.next_batch())
+    }
+
+    /// What changed since the last batch, if anything did, and the number of the next one.
+    pub(super) fn next_batch(&mut self) -> (u64, Vec<Request>) {
         let sequence = self.sequence;
         self.sequence += 1;
-        Some((sequence, std::mem::take(&mut self.requests)))
+        (sequence, std::mem::take(&mut self.requests))
     }
 
     /// Whether [`Hub::take_requests`] has something to hand out.
@@ -254,12 +277,12 @@ mod tests {
     /// Often there is one for each session.
     #[test]
     fn a_channel_is_no_larger_than_it_was() {
-        assert!(size_of::<Channel>() <= 48, "{}", size_of::<Channel>());
+        assert!(size_of::<Channel<()>>() <= 48, "{}", size_of::<Channel<()>>());
     }
 
     #[test]
     fn a_handshake_waits_once_however_often_it_is_polled() {
-        let (mut hub, names) = (Hub::new(), [ChannelName::new("orders")]);
+        let (mut hub, names) = (Hub::<()>::new(), [ChannelName::new("orders")]);
         hub.acquire(&names[0]);
         let waker = futures_util::task::noop_waker();
         for _ in 0..100 {

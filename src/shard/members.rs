@@ -96,6 +96,13 @@ impl Members {
         before.for_each(|key| self.insert(key));
     }
 
+    /// Every key, in no order.
+    pub(super) fn keys(&self) -> Vec<u32> {
+        let mut keys = Vec::with_capacity(self.len());
+        self.for_each(|key| keys.push(key));
+        keys
+    }
+
     /// Hands out every key, in no order.
     pub(super) fn for_each(&self, mut each: impl FnMut(u32)) {
         match self {
@@ -155,8 +162,7 @@ mod tests {
     use std::collections::BTreeSet;
 
     fn sorted(members: &Members) -> Vec<u32> {
-        let mut keys = Vec::new();
-        members.for_each(|key| keys.push(key));
+        let mut keys = members.keys();
         keys.sort_unstable();
         keys
     }

@@ -9,10 +9,10 @@
 //! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory`: deadlines; who is in a channel; who
 //!    came a moment ago; who was sent away a moment ago; a client's frames; what all queues hold
 //! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
-//! 2. `session`: one session, its queue and its deadlines
+//! 2. `session` `streams`: one session, its queue and its deadlines; how far the shard has come in streams
 //! 3. `registry`: all sessions of the shard
-//! 4. `refresh` `busiest` `events`: a client's newer tokens; the channels with the most sessions; what
-//!    comes through the ring
+//! 4. `refresh` `busiest` `events` `catch_up`: a client's newer tokens; the channels with the most sessions;
+//!    what comes through the rings; what a session is given from before it
 //! 5. `task`: what waits for a session's socket
 //! 6. `subscription`: from channels to a running session
 //! 7. `mod`: what other threads and other tasks hold of a shard
@@ -20,6 +20,7 @@
 //! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
 mod busiest;
+mod catch_up;
 mod context;
 mod events;
 #[cfg(any(test, fuzzing))]
@@ -38,6 +39,9 @@ mod revocations;
 #[cfg(test)]
 mod rig;
 mod session;
+#[cfg(test)]
+mod stream_rig;
+mod streams;
 mod subscription;
 mod task;
 #[cfg(test)]
@@ -48,13 +52,14 @@ mod tls_tests;
 mod wheel;
 
 pub use busiest::Busy;
+pub use catch_up::{Resume, Since};
 pub use session::{SessionName, SessionSpec};
-pub use subscription::Subscription;
+pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{
-    channel::ChannelName,
     config::Config,
+    endpoint::Topics,
     metrics::ShardMetrics,
     reason::{CloseReason, Refusal},
 };
@@ -135,14 +140,14 @@ impl Shard {
         &self.registry.context.metrics
     }
 
-    /// Subscribes to channels and waits until Redis has confirmed every one. Dropping the future, or
+    /// Subscribes to topics and waits until Redis has confirmed every one. Dropping the future, or
     /// the subscription, gives them back. It never times out by itself.
     ///
     /// # Errors
     /// [`Refusal::RedisUnavailable`] at once when there is no link, [`Refusal::ChannelRefused`]
-    /// when Redis refuses one of them.
-    pub async fn subscribe(&self, channels: Vec<ChannelName>) -> Result<Subscription, Refusal> {
-        Subscription::acquire(&self.registry, channels).await
+    /// when Redis refuses one of them, [`Refusal::StreamLimit`], [`Refusal::TrackingRefused`].
+    pub async fn subscribe(&self, topics: Topics) -> Result<Subscription, Refusal> {
+        Subscription::acquire(&self.registry, topics).await
     }
 
     /// Spawns a task on this shard. A panic in it is logged and ends nothing else.

@@ -102,9 +102,7 @@ fn refreshed(session: &Registered, verified: Verified) -> RefreshResult {
     let reason = match verified {
         Ok(identity) if Some(&identity.user) != session.user.as_ref() => CloseReason::Forbidden,
         // What a session hears, its token must give, and this is the one that it lives by now.
-        Ok(identity) if !session.endpoint.still_gives(&identity, &session.channels) => {
-            CloseReason::Reconfigured
-        }
+        Ok(identity) if !session.is_still_given(&identity) => CloseReason::Reconfigured,
         Ok(identity) => {
             let accepted = session.lengthen(identity);
             session.recheck_revocations();

@@ -1,6 +1,6 @@
 //! For tests: a shard without threads and without Redis, its other ends in the test's hands.
 
-use super::{SessionSpec, Shard, registry::Registry, subscription::PendingSession, thread};
+use super::{PendingSession, Resume, SessionSpec, Shard, Subscription, registry::Registry, thread};
 pub(super) use crate::testing::endpoint;
 use crate::{
     auth::{Auth, Reject},
@@ -97,12 +97,12 @@ impl Rig {
     }
 
     /// Opens this many sessions in `orders` whose 101 is not out yet.
-    pub(super) async fn open_many(&mut self, sessions: usize) -> Vec<PendingSession<()>> {
+    pub(super) async fn open_many(&mut self, sessions: usize) -> Vec<PendingSession> {
         let mut pending = Vec::with_capacity(sessions);
         let _first = self.connect(endpoint()).await;
         for _ in 0..sessions {
-            let subscription = self.shard.subscribe(vec![orders()]).await.unwrap();
-            pending.push(subscription.open(spec(endpoint(), identity()), ()));
+            let subscription = self.shard.subscribe(vec![orders()].into()).await.unwrap();
+            pending.push(open(subscription, spec(endpoint(), identity())).await);
         }
         pending
     }
@@ -134,7 +134,7 @@ impl Rig {
         identity: Identity,
     ) {
         let shard = self.shard.clone();
-        let subscribe = shard.subscribe(vec![ChannelName::new("orders")]);
+        let subscribe = shard.subscribe(vec![orders()].into());
         let confirm = async {
             if self.shard.registry.hub.borrow().members("orders").len() == 0 {
                 self.requested().await;
@@ -142,9 +142,14 @@ impl Rig {
             }
         };
         let (subscription, ()) = tokio::join!(subscribe, confirm);
-        let pending = subscription.unwrap().open(spec(endpoint, identity), ());
+        let pending = open(subscription.unwrap(), spec(endpoint, identity)).await;
         pending.start(transport, &Bytes::new());
     }
+}
+
+/// Opens a session that asks for nothing from before it.
+pub(super) async fn open(subscription: Subscription, spec: SessionSpec) -> PendingSession {
+    subscription.open(spec, &Resume::default()).await.unwrap()
 }
 
 pub(super) fn orders() -> ChannelName {
@@ -206,7 +211,7 @@ pub(super) enum Frame {
 
 impl Client {
     /// Starts a session over one end of a socket pair; the client is the other.
-    pub(super) fn start(pending: PendingSession<()>) -> Self {
+    pub(super) fn start(pending: PendingSession) -> Self {
         let (ours, theirs) = UnixStream::pair().unwrap();
         pending.start(Transport::Unix(ours), &Bytes::new());
         Self(theirs)

@@ -11,8 +11,8 @@ mod taken_away;
 
 use super::{
     rig::{
-        Client, Frame, Rig, bulky, close, endpoint, identity, message, orders, run, settle, spec,
-        text,
+        Client, Frame, Rig, bulky, close, endpoint, identity, message, open, orders, run, settle,
+        spec, text,
     },
     session::Session,
     task::SessionTask,
@@ -31,7 +31,8 @@ fn a_subscription_is_given_only_when_every_channel_is_confirmed() {
     run(async {
         let mut rig = Rig::new();
         let shard = rig.shard.clone();
-        let mut subscribe = Box::pin(shard.subscribe(vec![orders(), ChannelName::new("news")]));
+        let mut subscribe =
+            Box::pin(shard.subscribe(vec![orders(), ChannelName::new("news")].into()));
         assert!(futures_util::poll!(&mut subscribe).is_pending());
         assert_eq!(
             rig.requested().await,
@@ -56,7 +57,7 @@ fn a_refused_channel_refuses_the_subscription_and_is_given_up() {
         ] {
             let mut rig = Rig::new();
             let shard = rig.shard.clone();
-            let mut subscribe = Box::pin(shard.subscribe(vec![orders()]));
+            let mut subscribe = Box::pin(shard.subscribe(vec![orders()].into()));
             assert!(futures_util::poll!(&mut subscribe).is_pending());
             rig.requested().await;
             rig.subscription_event(SubscriptionEvent::Rejected(orders(), by));
@@ -71,12 +72,12 @@ fn a_confirmation_of_an_earlier_subscription_is_ignored() {
     run(async {
         let mut rig = Rig::new();
         let shard = rig.shard.clone();
-        let mut first = Box::pin(shard.subscribe(vec![orders()]));
+        let mut first = Box::pin(shard.subscribe(vec![orders()].into()));
         assert!(futures_util::poll!(&mut first).is_pending());
         rig.requested().await;
         drop(first);
         rig.requested().await;
-        let mut second = Box::pin(shard.subscribe(vec![orders()]));
+        let mut second = Box::pin(shard.subscribe(vec![orders()].into()));
         assert!(futures_util::poll!(&mut second).is_pending());
         rig.requested().await;
         let stale = SubscriptionEvents {
@@ -97,11 +98,11 @@ fn while_the_link_is_lost_nobody_gets_a_channel_that_was_subscribed() {
         let _client = rig.connect(endpoint()).await;
         rig.subscription_event(SubscriptionEvent::Lost([ChannelName::new("orders")].into()));
         tokio::task::yield_now().await;
-        let refused = rig.shard.subscribe(vec![orders()]).await;
+        let refused = rig.shard.subscribe(vec![orders()].into()).await;
         assert_eq!(refused.err(), Some(Refusal::RedisUnavailable));
         rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         tokio::task::yield_now().await;
-        assert!(rig.shard.subscribe(vec![orders()]).await.is_ok());
+        assert!(rig.shard.subscribe(vec![orders()].into()).await.is_ok());
     });
 }
 
@@ -124,8 +125,8 @@ fn messages_published_between_open_and_start_are_delivered() {
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
-        let pending = subscription.open(spec(endpoint(), identity()), ());
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
+        let pending = open(subscription, spec(endpoint(), identity())).await;
         rig.publish("orders", "early");
         tokio::task::yield_now().await;
         let mut client = Client::start(pending);

@@ -1,4 +1,4 @@
-//! The thread of a shard and its few tasks: ring, subscription events, revocations, requests, commands,
+//! The thread of a shard and its few tasks: rings, subscription events, revocations, requests, commands,
 //! wheel.
 
 use super::{
@@ -6,7 +6,9 @@ use super::{
     wheel::TICK,
 };
 use crate::{
-    bus::{RequestBatch, Revoke, ShardEnd, ShardId, SubscriptionEvents},
+    bus::{
+        RequestBatch, Revoke, ShardEnd, ShardId, StreamRequests, StreamShardEnd, SubscriptionEvents,
+    },
     liveness::SignOfLife,
     metrics::ShardMetrics,
 };
@@ -130,6 +132,11 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
+    let StreamShardEnd { ring, requests, pages } = end.streams;
+    let first = registry.streams.pages.set(pages);
+    debug_assert!(first.is_ok(), "a shard asks one upstream");
+    tasks.spawn_local(events::take_of_streams(Rc::clone(registry), ring));
+    tasks.spawn_local(send_stream_requests(Rc::clone(registry), requests));
     tasks
 }
 
@@ -154,6 +161,18 @@ async fn send_requests(registry: Rc<Registry>, upstream: mpsc::Sender<RequestBat
         let taken = registry.hub.borrow_mut().take_requests();
         if let Some((sequence, requests)) = taken {
             let batch = RequestBatch { shard: registry.id, sequence, requests };
+            if upstream.send(batch).await.is_err() {
+                return;
+            }
+        }
+    }
+}
+
+async fn send_stream_requests(registry: Rc<Registry>, upstream: mpsc::Sender<StreamRequests>) {
+    loop {
+        registry.streams.requests_waiting.notified().await;
+        if let Some((sequence, requests)) = registry.streams.take_requests() {
+            let batch = StreamRequests { shard: registry.id, sequence, requests };
             if upstream.send(batch).await.is_err() {
                 return;
             }

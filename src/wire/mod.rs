@@ -6,7 +6,8 @@
 use crate::{
     channel::ChannelName,
     message::Message,
-    reason::{CloseReason, GapReason},
+    reason::{CloseReason, GapReason, ReplayResult},
+    stream_id::StreamId,
 };
 use bytes::Bytes;
 use std::{
@@ -30,19 +31,69 @@ pub enum Codec {
     WsJson,
 }
 
-/// Messages of a channel that a session does not get, or may not have got.
+/// Messages of a channel or stream that a session does not get, or may not have got.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Gap {
     pub channel: ChannelName,
+    pub loss: Loss,
+}
+
+/// What is, or may be, missing at one place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Loss {
     pub reason: GapReason,
-    /// How many; `None` where nobody can know.
+    /// How many messages; `None` where nobody can know.
+    pub missed: Option<u64>,
+    /// Of a stream: the place behind what is missing.
+    pub id: Option<StreamId>,
+}
+
+impl Loss {
+    /// Takes in what is missing next, at the same place of a session's output.
+    pub fn add(&mut self, next: Self) {
+        self.missed = self.missed.zip(next.missed).map(|(missed, more)| missed + more);
+        self.id = next.id.or(self.id);
+    }
+}
+
+impl From<GapReason> for Loss {
+    /// What a gap of this reason is on a pub/sub channel.
+    fn from(reason: GapReason) -> Self {
+        Self { reason, missed: reason.missed(), id: None }
+    }
+}
+
+/// What `ready` says of one of the session's streams.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StreamReady {
+    pub stream: ChannelName,
+    /// The place just before the stream's next frame; `None` where nobody can know.
+    pub id: Option<StreamId>,
+    /// What came of the client's position; `None`: it gave none.
+    pub recovery: Option<Recovery>,
+    /// Entries that follow from before the session; `None`: none were asked for.
+    pub replayed: Option<usize>,
+}
+
+/// What came of a position.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recovery {
+    pub result: ReplayResult,
+    /// Entries that do not come, where that is known; of a position that recovers there are none.
     pub missed: Option<u64>,
 }
 
-impl Gap {
-    /// Takes in another gap at the same place.
-    pub fn add(&mut self, reason: GapReason) {
-        self.missed = self.missed.zip(reason.missed()).map(|(missed, more)| missed + more);
+impl StreamReady {
+    /// Of a stream that goes on from here, for a client without a position.
+    #[must_use]
+    pub fn at(stream: ChannelName, id: StreamId) -> Self {
+        Self { stream, id: Some(id), recovery: None, replayed: None }
+    }
+
+    /// Whether the client gave a position, and does not get all that came after it.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.recovery.is_some_and(|recovery| recovery.result != ReplayResult::Recovered)
     }
 }
 
@@ -83,6 +134,14 @@ pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Messa
     Message::framed(channel, frame::data(payload), payload.len(), received)
 }
 
+/// … of a stream's entry.
+#[must_use]
+pub fn entry(stream: ChannelName, id: StreamId, payload: &[u8], received: Instant) -> Message {
+    let mut entry = message(stream, payload, received);
+    entry.id = Some(id);
+    entry
+}
+
 impl Codec {
     /// A message, encoded at most once for each codec.
     #[must_use]
@@ -100,11 +159,21 @@ impl Codec {
         self,
         session: impl Display,
         channels: &[ChannelName],
+        streams: &[StreamReady],
         heartbeat: Option<Duration>,
     ) -> Option<Bytes> {
         match self {
             Self::WsRaw => None,
-            Self::WsJson => Some(frame::text(&json::ready(session, channels, heartbeat))),
+            Self::WsJson => Some(frame::text(&json::ready(session, channels, streams, heartbeat))),
+        }
+    }
+
+    /// What tells a client that it does not get all that came after its position, where `ready` cannot.
+    #[must_use]
+    pub fn not_recovered(self, notice: &GapNotice) -> Option<Bytes> {
+        match self {
+            Self::WsRaw => Some(notice.0.clone()),
+            Self::WsJson => None,
         }
     }
 
@@ -134,7 +203,7 @@ impl Codec {
     pub fn gap_includes(self, gap: &Gap, channel: &ChannelName, reason: GapReason) -> bool {
         match self {
             Self::WsRaw => true,
-            Self::WsJson => gap.reason == reason && gap.channel == *channel,
+            Self::WsJson => gap.loss.reason == reason && gap.channel == *channel,
         }
     }
 

@@ -42,9 +42,9 @@ fn a_message_is_encoded_once_however_often_it_is_asked_for() {
 #[test]
 fn only_a_json_session_is_told_ready() {
     let heartbeat = Some(Duration::from_secs(25));
-    assert_eq!(Codec::WsRaw.ready(7, &[orders()], heartbeat), None);
+    assert_eq!(Codec::WsRaw.ready(7, &[orders()], &[], heartbeat), None);
     let ready = br#"{"type":"ready","session":"7","channels":["orders"],"heartbeat_ms":25000}"#;
-    assert_eq!(Codec::WsJson.ready(7, &[orders()], heartbeat).unwrap(), frame::text(ready));
+    assert_eq!(Codec::WsJson.ready(7, &[orders()], &[], heartbeat).unwrap(), frame::text(ready));
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_heartbeat_is_json_or_the_notice_of_the_endpoint_if_there_is_one() {
 #[test]
 fn a_raw_gap_is_the_notice_of_the_endpoint_and_shares_its_bytes() {
     let notice = GapNotice::new("lost");
-    let gap = Gap { channel: orders(), reason: GapReason::ShardLagged, missed: None };
+    let gap = Gap { channel: orders(), loss: GapReason::ShardLagged.into() };
     let encoded = Codec::WsRaw.gap(&gap, &notice);
     assert_eq!(encoded, &b"\x81\x04lost"[..]);
     assert_eq!(encoded.as_ptr(), notice.0.as_ptr());
@@ -72,7 +72,7 @@ fn a_raw_gap_is_the_notice_of_the_endpoint_and_shares_its_bytes() {
 #[test]
 fn raw_gaps_include_each_other_and_json_gaps_those_of_the_same_channel_and_reason() {
     let (told, other) = (GapReason::SlowConsumer, GapReason::RedisReconnected);
-    let gap = Gap { channel: orders(), reason: told, missed: Some(1) };
+    let gap = Gap { channel: orders(), loss: told.into() };
     let news = ChannelName::new("news");
     for (channel, reason, json) in
         [(&orders(), told, true), (&news, told, false), (&orders(), other, false)]

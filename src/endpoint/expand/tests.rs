@@ -41,8 +41,8 @@ fn expanded(
     let (path, query) = url.split_once('?').unwrap_or((url, ""));
     let matched = Routes::new(endpoints.collect()).find(path).unwrap();
     let values = Values { identity, path: &matched.parameters, query };
-    let channels = matched.endpoint.channels_for(&values)?;
-    Ok(channels.iter().map(ToString::to_string).collect())
+    let topics = matched.endpoint.topics_for(&values)?;
+    Ok(topics.channels.iter().map(ToString::to_string).collect())
 }
 
 /// Values that must never get into a channel's name, whatever brought them.

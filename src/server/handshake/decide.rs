@@ -1,13 +1,13 @@
 //! Whether a request may have what it asks for: a request and the configuration in, a grant or a
 //! refusal out. Waits for nothing but the keys of an issuer.
 
-use super::head::RequestHead;
+use super::{head::RequestHead, position};
 use crate::{
     auth::{Auth, TokenError, TokenFault},
-    channel::ChannelName,
-    endpoint::{Access, Matched, Routes, Unfilled, Values},
+    endpoint::{Access, Matched, Routes, Topics, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
+    shard::Resume,
 };
 use hyper::Method;
 use std::borrow::Cow;
@@ -17,7 +17,9 @@ use std::borrow::Cow;
 pub(super) struct Grant {
     /// `None` on an endpoint with `auth = "none"`.
     pub(super) identity: Option<Identity>,
-    pub(super) channels: Vec<ChannelName>,
+    pub(super) topics: Topics,
+    /// What it asks for from before it.
+    pub(super) resume: Resume,
 }
 
 /// Why there is no grant.
@@ -50,6 +52,12 @@ impl From<TokenFault> for Denied {
     }
 }
 
+impl From<Refusal> for Denied {
+    fn from(refusal: Refusal) -> Self {
+        Self { refusal, cause: None }
+    }
+}
+
 impl From<Unfilled> for Denied {
     fn from(unfilled: Unfilled) -> Self {
         Self { refusal: unfilled.refusal, cause: Some(unfilled.to_string().into()) }
@@ -72,7 +80,7 @@ pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Re
 /// that. Cancel-safe.
 ///
 /// # Errors
-/// What is wrong with the token, or with a value for the channels.
+/// What is wrong with the token, with a value for the topics, or with a position.
 pub(super) async fn grant<P>(
     auth: &Auth,
     matched: &Matched,
@@ -88,8 +96,10 @@ pub(super) async fn grant<P>(
         path: &matched.parameters,
         query: request.uri.query().unwrap_or_default(),
     };
-    let channels = matched.endpoint.channels_for(&values)?;
-    Ok(Grant { identity, channels })
+    let topics = matched.endpoint.topics_for(&values)?;
+    let has_streams = !matched.endpoint.streams.is_empty();
+    let resume = position::resume(request, has_streams, topics.streams.len())?;
+    Ok(Grant { identity, topics, resume })
 }
 
 async fn identify<P>(

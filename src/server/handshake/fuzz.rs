@@ -71,7 +71,7 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
             assert_eq!(answer.windows(4).filter(|end| *end == b"\r\n\r\n").count(), 1);
             let user = grant.identity.map(|identity| identity.user);
             assert!(user.is_none_or(|user| &*user == "42"), "nobody else has a token");
-            assert!(!grant.channels.is_empty());
+            assert!(!grant.topics.channels.is_empty());
         }
         (Err(NoUpgrade::NotAsked), ..) => {
             assert_answer(Refusal::UpgradeRequired, None, Some(head), now);

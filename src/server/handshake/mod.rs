@@ -1,9 +1,9 @@
 //! One handshake: from a connection to a session, or to a refusal.
 //!
 //! Runs as one task on the shard that will own the session. `handshake_timeout` bounds the whole:
-//! the request, the authentication and the subscription. The checks, the first of which to fail is the
-//! answer: path and method, upgrade headers, Origin, limits of the address, token, channels, limit of the
-//! user, and last the subscription.
+//! the request, the authentication, the subscription, and the reading of what its client missed. The checks,
+//! the first of which to fail is the answer: path and method, upgrade headers, Origin, limits of the address,
+//! token, topics, position, limit of the user, the subscription, and last the reading.
 
 mod decide;
 #[cfg(any(test, fuzzing))]
@@ -11,6 +11,7 @@ pub(crate) mod fuzz;
 mod head;
 mod origin;
 mod pending_connection;
+mod position;
 mod refuse;
 mod upgrade;
 
@@ -20,14 +21,14 @@ use super::{
     state::ServerState,
 };
 use crate::{
-    endpoint::{EndpointName, Matched},
-    identity::Identity,
+    endpoint::{Endpoint, EndpointName, Matched},
     net::Transport,
     phase::Phase,
     reason::Refusal,
-    shard::{SessionHandle, SessionSpec, Shard, ShardHandle, Subscription},
+    shard::{PendingSession, SessionHandle, SessionSpec, Shard, ShardHandle},
 };
 use bytes::Bytes;
+use decide::Grant;
 use futures_util::FutureExt as _;
 use head::{Received, RequestHead};
 use hyper::Method;
@@ -67,11 +68,9 @@ struct Recognised {
     matched: Matched,
 }
 
-/// Everything a session needs, but the connection and its permits.
+/// A session, but for its connection and its permits.
 struct Granted {
-    matched: Matched,
-    identity: Option<Identity>,
-    subscription: Subscription,
+    session: PendingSession,
     user: UserPermit,
 }
 
@@ -215,16 +214,46 @@ impl Handshake {
             Some(identity) => admission.take_user(&identity.user)?,
             None => None,
         };
-        let subscription = tokio::select! {
-            biased;
-            subscription = self.shard.subscribe(grant.channels) => subscription?,
-            refusal = self.end(Refusal::SubscriptionTimeout) => return Err(refusal.into()),
-            () = client.disconnected() => return Err(NoSession::Gone),
-        };
-        Ok(Granted { matched, identity: grant.identity, subscription, user })
+        let session = self.subscribe(grant, matched.endpoint, client).await?;
+        Ok(Granted { session, user })
     }
 
-    /// Opens the session, answers with the 101, and lets the session run.
+    /// Subscribes to the topics and reads what the client missed.
+    async fn subscribe(
+        &self,
+        Grant { identity, topics, resume }: Grant,
+        endpoint: Arc<Endpoint>,
+        client: &mut PendingConnection,
+    ) -> Result<PendingSession, NoSession> {
+        let late = Refusal::SubscriptionTimeout;
+        let subscribed = self.shard.subscribe(topics);
+        let mut subscription = self.within(late, client, subscribed).await??;
+        let room = subscription.make_room(&endpoint, &resume);
+        self.within(Refusal::AtCapacity, client, room).await?;
+        let config = &self.state.config;
+        let (auth, generation) = (Arc::clone(&config.auth), config.generation);
+        let began = self.accepted.into();
+        let spec = SessionSpec { endpoint, identity, auth, began, generation };
+        Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
+    }
+
+    /// Waits for something, for as long as the client does, and until the handshake must end: as `late` at
+    /// the deadline.
+    async fn within<T>(
+        &self,
+        late: Refusal,
+        client: &mut PendingConnection,
+        something: impl Future<Output = T>,
+    ) -> Result<T, NoSession> {
+        tokio::select! {
+            biased;
+            done = something => Ok(done),
+            refusal = self.end(late) => Err(refusal.into()),
+            () = client.disconnected() => Err(NoSession::Gone),
+        }
+    }
+
+    /// Answers with the 101, and lets the session run.
     async fn open(
         mut self,
         granted: Granted,
@@ -232,14 +261,10 @@ impl Handshake {
         address: AddressPermit,
         mut client: PendingConnection,
     ) {
-        let Granted { matched, identity, subscription, user } = granted;
+        let Granted { session, user } = granted;
         let Upgrade { accept_key, subprotocol } =
             self.upgrade.take().expect("what is granted was recognised before");
-        let config = &self.state.config;
-        let (auth, generation) = (Arc::clone(&config.auth), config.generation);
-        let began = self.accepted.into();
-        let spec = SessionSpec { endpoint: matched.endpoint, identity, auth, began, generation };
-        let mut pending = subscription.open(spec, (connection, address, user));
+        let mut pending = session.with_permit((connection, address, user));
         let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
         self.answered();

@@ -22,9 +22,12 @@ impl Registry {
     }
 
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
-        let hub = self.hub.borrow();
+        self.deliver_to(self.hub.borrow().members(&message.channel), message, dirty);
+    }
+
+    pub(super) fn deliver_to(&self, to: &Members, message: &Arc<Message>, dirty: &mut Vec<u32>) {
         let queued = Rc::new(Queued::new(Arc::clone(message), Rc::clone(&self.context.memory)));
-        self.queue_for(hub.members(&message.channel), dirty, |one| one.enqueue(&queued));
+        self.queue_for(to, dirty, |one| one.enqueue(&queued));
     }
 
     /// Tells the sessions of a channel that messages may have been missed until now. A session whose
@@ -42,12 +45,17 @@ impl Registry {
             }
             let waits = reason.is_of_link()
                 && !one.codec().gap_names_channel()
-                && hub.is_interrupted(&one.channels);
-            !waits && newcomers.concerns(at, one.key) && one.gap(channel, reason)
+                && hub.is_interrupted(one.channels());
+            !waits && newcomers.concerns(at, one.key) && one.gap(channel, reason.into())
         });
     }
 
-    fn queue_for(&self, to: &Members, dirty: &mut Vec<u32>, put: impl Fn(&Session) -> bool) {
+    pub(super) fn queue_for(
+        &self,
+        to: &Members,
+        dirty: &mut Vec<u32>,
+        put: impl Fn(&Session) -> bool,
+    ) {
         let sessions = self.sessions.borrow();
         to.for_each(|key| {
             if put(&sessions[key as usize]) {
@@ -61,8 +69,8 @@ impl Registry {
         self.hub.borrow_mut().resume_all();
         let tell = |session: &Session| {
             let concerned = self.newcomers.borrow().concerns(at, session.key);
-            for channel in session.channels.iter().filter(|_| concerned) {
-                if session.gap(channel, reason) {
+            for channel in session.channels().iter().filter(|_| concerned) {
+                if session.gap(channel, reason.into()) {
                     dirty.push(session.key);
                 }
             }

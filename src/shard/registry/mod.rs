@@ -6,6 +6,7 @@
 mod deliver;
 mod reload;
 mod revoke;
+mod streams;
 mod walk;
 
 use super::{
@@ -15,11 +16,12 @@ use super::{
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionName, SessionSpec},
+    streams::Streams,
     wheel::TICK,
 };
 use crate::{
     bus::{Event, RingPosition, ShardId, SubscriptionEvents},
-    channel::ChannelName,
+    endpoint::Topics,
     metrics::ShardMetrics,
     reason::CloseReason,
 };
@@ -39,6 +41,7 @@ pub(super) struct Registry {
     pub(super) id: ShardId,
     pub(super) context: Rc<Context>,
     pub(super) hub: RefCell<Hub>,
+    pub(super) streams: Streams,
     sessions: RefCell<Slab<Rc<Session>>>,
     /// Told when the hub has requests for upstream.
     pub(super) requests_waiting: Notify,
@@ -92,6 +95,7 @@ impl Registry {
             id,
             context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
+            streams: Streams::new(),
             sessions: RefCell::default(),
             requests_waiting: Notify::new(),
             ended: Notify::new(),
@@ -105,45 +109,56 @@ impl Registry {
         }
     }
 
-    /// Makes a session and lets the channels' messages go to it. The caller has subscribed to the
-    /// channels; the session's removal gives that back.
+    /// Makes a session and lets what comes on its channels and streams go to it. The caller has subscribed
+    /// to them; the session's removal gives that back.
     ///
     /// # Panics
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
-    pub(super) fn insert(
-        self: &Rc<Self>,
-        channels: Box<[ChannelName]>,
-        spec: SessionSpec,
-    ) -> Registered {
+    pub(super) fn insert(self: &Rc<Self>, topics: Topics, spec: SessionSpec) -> Registered {
         let (began, generation) = (spec.began, spec.generation);
-        let session = self.make_session(channels, spec);
+        let session = self.make_session(topics, spec);
         if self.draining.get() {
             session.drain_after(TICK);
         }
         let sent = self.ring.get().map_or(0, RingPosition::sent);
         self.newcomers.borrow_mut().insert(session.key, sent);
-        let mut hub = self.hub.borrow_mut();
-        session.channels.iter().for_each(|channel| hub.add_member(channel, session.key));
-        drop(hub);
+        self.add_to_hubs(&session);
         if self.is_revoked(&session, began) {
             session.end(CloseReason::Revoked);
         }
         // Redis may have taken a channel away since it was confirmed.
-        let hub = self.hub.borrow();
-        if session.channels.iter().any(|channel| hub.is_refused(channel)) {
+        if self.is_refused(&session) {
             session.end(CloseReason::ChannelRefused);
         }
-        drop(hub);
         // Its handshake may have begun before the latest reload.
         self.recheck_generation(&session, generation);
         Registered { registry: Rc::clone(self), session }
     }
 
-    fn make_session(&self, channels: Box<[ChannelName]>, spec: SessionSpec) -> Rc<Session> {
+    fn add_to_hubs(&self, session: &Session) {
+        let (mut hub, mut streams) = (self.hub.borrow_mut(), self.streams.hub.borrow_mut());
+        session.channels().iter().for_each(|channel| hub.add_member(channel, session.key));
+        session.streams().iter().for_each(|stream| streams.add_member(stream, session.key));
+    }
+
+    fn remove_from_hubs(&self, session: &Session) {
+        let (mut hub, mut streams) = (self.hub.borrow_mut(), self.streams.hub.borrow_mut());
+        session.channels().iter().for_each(|channel| hub.remove_member(channel, session.key));
+        session.streams().iter().for_each(|stream| streams.remove_member(stream, session.key));
+    }
+
+    /// Whether Redis refuses something that a session has.
+    fn is_refused(&self, session: &Session) -> bool {
+        let (hub, streams) = (self.hub.borrow(), self.streams.hub.borrow());
+        session.channels().iter().any(|channel| hub.is_refused(channel))
+            || session.streams().iter().any(|stream| streams.is_refused(stream))
+    }
+
+    fn make_session(&self, topics: Topics, spec: SessionSpec) -> Rc<Session> {
         let mut sessions = self.sessions.borrow_mut();
         let place = sessions.vacant_entry();
         let key = u32::try_from(place.key()).expect("a shard has fewer sessions than descriptors");
-        let session = Rc::new(Session::new(key, Rc::clone(&self.context), channels, spec));
+        let session = Rc::new(Session::new(key, Rc::clone(&self.context), topics, spec));
         place.insert(Rc::clone(&session));
         session
     }
@@ -151,9 +166,7 @@ impl Registry {
     /// Ends a session: it is in no channel any more, and its key is free.
     fn remove(&self, session: &Session) {
         session.finish();
-        let mut hub = self.hub.borrow_mut();
-        session.channels.iter().for_each(|channel| hub.remove_member(channel, session.key));
-        drop(hub);
+        self.remove_from_hubs(session);
         self.sessions.borrow_mut().remove(session.key as usize);
         self.newcomers.borrow_mut().remove(session.key);
         self.hub_changed();
@@ -165,13 +178,15 @@ impl Registry {
         if self.hub.borrow().has_requests() {
             self.requests_waiting.notify_one();
         }
+        self.streams.hub_changed();
     }
 
     /// Takes upstream's subscription events, and ends the sessions of channels that Redis has taken away.
     pub(super) fn take_subscription_events(self: &Rc<Self>, events: SubscriptionEvents) {
         let taken_away = self.hub.borrow_mut().apply(events);
         for channel in taken_away {
-            tokio::task::spawn_local(Rc::clone(self).end_members(channel));
+            let members = self.hub.borrow().members(&channel).keys();
+            tokio::task::spawn_local(Rc::clone(self).end_members(members, channel));
         }
     }
 

@@ -55,15 +55,13 @@ impl Registry {
         });
     }
 
-    /// Ends the sessions of a channel that Redis has taken away.
-    pub(super) async fn end_members(self: Rc<Self>, channel: ChannelName) {
-        let mut keys = Vec::new();
-        self.hub.borrow().members(&channel).for_each(|key| keys.push(key));
+    /// Ends the sessions of a channel or stream that Redis has taken away.
+    pub(super) async fn end_members(self: Rc<Self>, keys: Vec<u32>, topic: ChannelName) {
         for some in keys.chunks(FLUSHES_AT_ONCE) {
             for &key in some {
                 let session = self.sessions.borrow().get(key as usize).cloned();
                 // A key may have a new owner by now.
-                if let Some(session) = session.filter(|one| one.channels.contains(&channel)) {
+                if let Some(session) = session.filter(|one| one.has(&topic)) {
                     session.end(CloseReason::ChannelRefused);
                 }
             }

@@ -148,7 +148,7 @@ impl Session {
         }
     }
 
-    fn drop_queue(&self) {
+    pub(super) fn drop_queue(&self) {
         let reason = match self.close_reason.get() {
             Some(CloseReason::SlowConsumer) => MissedReason::SlowConsumer,
             _ => MissedReason::SessionEnded,
@@ -162,7 +162,7 @@ impl Session {
 /// Whether what is queued is still sent before the close frame: not to a client that is too slow for
 /// it, or that may not have it any more; and one that was replaced must learn of that, or it would come
 /// back and take the place of the other.
-fn flushes_first(reason: CloseReason) -> bool {
+pub(super) fn flushes_first(reason: CloseReason) -> bool {
     !matches!(
         reason,
         CloseReason::SlowConsumer

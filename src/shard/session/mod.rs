@@ -7,10 +7,12 @@ mod closing;
 mod deadlines;
 mod inline_deque;
 mod keepalive;
+mod opening;
 mod output;
 mod queue;
 
 pub(super) use closing::Stage;
+pub(super) use queue::Replayed;
 
 use super::{
     context::Context,
@@ -22,7 +24,7 @@ use crate::{
     auth::Auth,
     channel::ChannelName,
     config::Config,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Topics},
     identity::{Identity, TokenFingerprint},
     metrics::EndpointMetrics,
     net::Transport,
@@ -47,7 +49,10 @@ pub(super) struct Session {
     pub(super) context: Rc<Context>,
     pub(super) endpoint: Arc<Endpoint>,
     metrics: Arc<EndpointMetrics>,
-    pub(super) channels: Box<[ChannelName]>,
+    /// Pub/sub channels, then streams.
+    topics: Box<[ChannelName]>,
+    /// How many of those are channels.
+    channels: u32,
     pub(super) user: Option<Arc<str>>,
     pub(super) token: RefCell<Token>,
     /// Of that token.
@@ -90,7 +95,7 @@ pub(super) struct Token {
     pub(super) auth: Arc<Auth>,
 }
 
-/// What a session is made of, besides its channels and its transport.
+/// What a session is made of, besides its topics and its transport.
 pub struct SessionSpec {
     pub endpoint: Arc<Endpoint>,
     /// `None` on an endpoint with `auth = "none"`.
@@ -135,12 +140,8 @@ impl fmt::Display for SessionId {
 }
 
 impl Session {
-    pub(super) fn new(
-        key: u32,
-        context: Rc<Context>,
-        channels: Box<[ChannelName]>,
-        spec: SessionSpec,
-    ) -> Self {
+    /// A session that has nothing to send yet: [`Session::begin`] comes next, with what is to be sent first.
+    pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
         let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         metrics.opened.add(1);
@@ -151,7 +152,8 @@ impl Session {
             key,
             context,
             metrics,
-            channels,
+            channels: u32::try_from(topics.channels.len()).expect("templates are few"),
+            topics: [topics.channels, topics.streams].concat().into(),
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
             fingerprint: Cell::new(identity.as_ref().and_then(|identity| identity.fingerprint)),
             token: RefCell::new(Token::new(identity, auth)),
@@ -178,8 +180,27 @@ impl Session {
         if let Some(expires) = expires {
             session.expire_at(expires);
         }
-        session.queue_ready();
         session
+    }
+
+    /// Its pub/sub channels.
+    pub(super) fn channels(&self) -> &[ChannelName] {
+        &self.topics[..self.channels as usize]
+    }
+
+    /// Its streams.
+    pub(super) fn streams(&self) -> &[ChannelName] {
+        &self.topics[self.channels as usize..]
+    }
+
+    /// Whether it has a channel or stream of this name.
+    pub(super) fn has(&self, topic: &ChannelName) -> bool {
+        self.topics.contains(topic)
+    }
+
+    /// Whether its endpoint gives this identity all that the session has.
+    pub(super) fn is_still_given(&self, identity: &Identity) -> bool {
+        self.endpoint.still_gives(identity, self.channels(), self.streams())
     }
 
     pub(super) fn name(&self) -> SessionName {

@@ -6,6 +6,7 @@ use crate::{
     endpoint::{OnGap, OnSlow},
     reason::{CloseReason, GapReason, MissedReason},
     shard::memory::Queued,
+    wire::Loss,
 };
 use bytes::Bytes;
 use std::{io, rc::Rc, time::Instant};
@@ -63,11 +64,11 @@ impl Session {
 
     /// Tells the session, as `on_gap` says, that messages of a channel may have been missed
     /// upstream. Returns as [`Session::enqueue`] does.
-    pub(in crate::shard) fn gap(&self, channel: &ChannelName, reason: GapReason) -> bool {
+    pub(in crate::shard) fn gap(&self, channel: &ChannelName, loss: Loss) -> bool {
         if self.stage.get() != Stage::Open {
             return false;
         }
-        self.count_gap(reason);
+        self.count_gap(loss.reason);
         match self.endpoint.on_gap {
             OnGap::Ignore => false,
             OnGap::Close => {
@@ -75,7 +76,7 @@ impl Session {
                 false
             }
             OnGap::Notice => {
-                self.queue.borrow_mut().push_gap(channel, reason);
+                self.queue.borrow_mut().push_gap(channel, loss);
                 !self.dirty.replace(true)
             }
         }
@@ -116,9 +117,9 @@ impl Session {
         }
     }
 
-    /// Bytes of the messages in the queue.
+    /// Bytes of the messages in the queue, and of the replay before them.
     pub(in crate::shard) fn queued_bytes(&self) -> usize {
-        self.queue.borrow().bytes()
+        self.queue.borrow().all_bytes()
     }
 
     /// Ends the session for the memory of its queue. What is partly written goes too, and with it the
@@ -140,7 +141,8 @@ impl Session {
         });
         self.metrics.deliveries.add(messages);
         self.metrics.delivered_bytes.add(bytes);
-        self.delivered.set(self.delivered.get() + messages);
+        self.metrics.replayed.add(finished.replayed);
+        self.delivered.set(self.delivered.get() + messages + finished.replayed);
         self.note_written(written);
         self.replies.set(self.replies.get().saturating_sub(finished.pongs));
         if finished.seen {
@@ -179,14 +181,6 @@ impl Session {
         } else {
             self.replies.set(self.replies.get() + 1);
             self.push_frame(frame);
-        }
-    }
-
-    pub(super) fn queue_ready(&self) {
-        let codec = self.codec();
-        let heartbeat = self.endpoint.heartbeat_over(codec);
-        if let Some(ready) = codec.ready(self.id, &self.channels, heartbeat) {
-            self.push_frame(ready);
         }
     }
 

@@ -10,7 +10,7 @@ use crate::{
     message::Message,
     reason::GapReason,
     shard::memory::Queued,
-    wire::{Codec, Gap, GapNotice, frame},
+    wire::{Codec, Gap, GapNotice, Loss, frame},
 };
 use bytes::Bytes;
 use std::{array, collections::HashSet, io::IoSlice, mem, rc::Rc};
@@ -29,10 +29,13 @@ const PRIVATE: usize = 256;
 pub(super) struct OutQueue {
     codec: Codec,
     items: InlineDeque<Item>,
-    /// How much of the first item is already in the socket. It must then stay where it is.
-    written: usize,
+    /// How much of the first item is already in the socket. It must then stay where it is. No frame is
+    /// as large as four bytes can say.
+    written: u32,
     /// Whether the transport has taken the first item's next byte without reporting it.
     owed: bool,
+    /// Items at the front that the session begins with: they stay, and no bound of the queue counts them.
+    ahead: u32,
     /// Queued messages. The configuration allows a million.
     messages: u32,
     /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
@@ -46,11 +49,31 @@ pub(super) struct Finished {
     pub(super) seen: bool,
     /// Answers to the client's pings.
     pub(super) pongs: u16,
+    /// Messages of a replay.
+    pub(super) replayed: u64,
+}
+
+/// What a session begins with.
+#[derive(Debug)]
+pub(super) enum Ahead {
+    /// A whole frame of this session alone.
+    Frame(Bytes),
+    Replayed(Replayed),
+}
+
+/// A part of a replay.
+#[derive(Debug)]
+pub(in crate::shard) enum Replayed {
+    Message(Rc<Queued>),
+    /// In the place of an entry that is too large.
+    Gap(ChannelName, Loss),
 }
 
 #[derive(Debug)]
 enum Item {
     Message(Rc<Queued>),
+    /// A message from before the session.
+    Replayed(Rc<Queued>),
     Gap(Box<PendingGap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
     Frame(Box<Bytes>),
@@ -65,9 +88,18 @@ struct PendingGap {
 }
 
 impl Item {
-    fn gap(channel: ChannelName, reason: GapReason) -> Self {
-        let gap = Gap { channel, reason, missed: reason.missed() };
-        Self::Gap(Box::new(PendingGap { gap, frame: None }))
+    fn gap(channel: ChannelName, loss: Loss) -> Self {
+        Self::Gap(Box::new(PendingGap { gap: Gap { channel, loss }, frame: None }))
+    }
+}
+
+impl From<Ahead> for Item {
+    fn from(ahead: Ahead) -> Self {
+        match ahead {
+            Ahead::Frame(frame) => Self::Frame(Box::new(frame)),
+            Ahead::Replayed(Replayed::Message(message)) => Self::Replayed(message),
+            Ahead::Replayed(Replayed::Gap(stream, loss)) => Self::gap(stream, loss),
+        }
     }
 }
 
@@ -78,6 +110,7 @@ impl OutQueue {
             items: InlineDeque::default(),
             written: 0,
             owed: false,
+            ahead: 0,
             messages: 0,
             bytes: 0,
         }
@@ -88,14 +121,18 @@ impl OutQueue {
         self.codec
     }
 
-    /// Bytes of the queued messages, with their overhead.
-    pub(super) fn bytes(&self) -> usize {
-        self.bytes
+    /// Bytes of the queued messages, with their overhead, and of the replay before them.
+    pub(super) fn all_bytes(&self) -> usize {
+        let replayed = self.items.iter().take(self.ahead as usize).map(|item| match item {
+            Item::Replayed(message) => self.weight(message),
+            Item::Message(_) | Item::Gap(_) | Item::Frame(_) => 0,
+        });
+        self.bytes + replayed.sum::<usize>()
     }
 
     /// The memory of this queue alone: its places, and what is not shared with other sessions.
     pub(super) fn private_bytes(&self) -> usize {
-        let private = self.items.len() - self.messages as usize;
+        let private = self.items.len() - self.messages as usize - self.ahead as usize;
         self.items.memory() + private * PRIVATE
     }
 
@@ -133,13 +170,39 @@ impl OutQueue {
         self.items.push(Item::Frame(Box::new(frame)));
     }
 
+    /// Puts these before everything else, once.
+    pub(super) fn put_ahead(&mut self, ahead: Vec<Ahead>) {
+        debug_assert!(!self.is_begun() && self.ahead == 0, "a session begins once");
+        let mut waiting = mem::take(&mut self.items);
+        self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
+        ahead.into_iter().for_each(|item| self.items.push(item.into()));
+        while let Some(item) = waiting.pop() {
+            self.items.push(item);
+        }
+    }
+
+    /// Takes out everything of a channel, as if it had never come.
+    pub(super) fn forget(&mut self, channel: &ChannelName) {
+        let mut all = mem::take(&mut self.items);
+        while let Some(item) = all.pop() {
+            match item {
+                Item::Message(message) if message.channel == *channel => {
+                    self.messages -= 1;
+                    self.bytes -= self.weight(&message);
+                }
+                Item::Gap(pending) if pending.gap.channel == *channel => {}
+                kept => self.items.push(kept),
+            }
+        }
+    }
+
     /// Marks that messages may have been missed upstream just here. Losses at one place are one notice
     /// until it is written.
-    pub(super) fn push_gap(&mut self, channel: &ChannelName, reason: GapReason) {
+    pub(super) fn push_gap(&mut self, channel: &ChannelName, loss: Loss) {
         let end = self.items.len();
-        match self.gap_before(end, channel, reason) {
-            Some(gap) => gap.add(reason),
-            None => self.items.push(Item::gap(channel.clone(), reason)),
+        match self.gap_before(end, channel, loss.reason) {
+            Some(gap) => gap.loss.add(loss),
+            None => self.items.push(Item::gap(channel.clone(), loss)),
         }
     }
 
@@ -158,7 +221,7 @@ impl OutQueue {
             .rev()
             .filter(|&at| match &self.items[at] {
                 Item::Message(message) => !newer.insert(message.channel.clone()),
-                Item::Gap(_) | Item::Frame(_) => false,
+                Item::Replayed(_) | Item::Gap(_) | Item::Frame(_) => false,
             })
             .collect();
         // From the front, so that neighbours share one gap; each that did moved the rest up by one.
@@ -183,6 +246,7 @@ impl OutQueue {
             }
         }
         self.messages -= dropped;
+        self.ahead = self.ahead.min(u32::from(!self.items.is_empty()));
         dropped
     }
 
@@ -208,10 +272,10 @@ impl OutQueue {
         let frames = self.items.iter().map_while(|item| item.frame(self.codec));
         // Most of the time there is one frame, and 64 slices are worth not being set up for it.
         if self.items.len() == 1 {
-            let only: [IoSlice<'_>; 1] = slices(frames, self.written);
+            let only: [IoSlice<'_>; 1] = slices(frames, self.written as usize);
             write(&only)
         } else {
-            let all: [IoSlice<'_>; MAX_SLICES] = slices(frames, self.written);
+            let all: [IoSlice<'_>; MAX_SLICES] = slices(frames, self.written as usize);
             write(&all[..self.items.len().min(MAX_SLICES)])
         }
     }
@@ -223,7 +287,7 @@ impl OutQueue {
         written: usize,
         mut delivered: impl FnMut(&Message, usize),
     ) -> Finished {
-        let mut written = self.written + written;
+        let mut written = self.written as usize + written;
         let mut finished = Finished::default();
         // A gap that has not been encoded was in no write; it stays for the next.
         while let Some(len) =
@@ -231,12 +295,17 @@ impl OutQueue {
             && len <= written
         {
             written -= len;
+            self.ahead = self.ahead.saturating_sub(1);
             match self.items.pop() {
                 Some(Item::Message(message)) => {
                     self.messages -= 1;
                     self.bytes -= len + OVERHEAD;
                     finished.seen = true;
                     delivered(&message, len);
+                }
+                Some(Item::Replayed(_)) => {
+                    finished.seen = true;
+                    finished.replayed += 1;
                 }
                 Some(Item::Frame(frame)) => {
                     finished.seen |= frame::is_data(&frame);
@@ -248,13 +317,14 @@ impl OutQueue {
                 None => {}
             }
         }
-        self.written = written;
+        self.written = u32::try_from(written).expect("a frame is smaller");
         finished
     }
 
-    /// Places whose items may still be moved: all but a partly written first.
+    /// Places whose items may still be moved: all but a partly written first, and what the session begins
+    /// with.
     fn movable(&self) -> std::ops::Range<usize> {
-        usize::from(self.is_begun())..self.items.len()
+        usize::from(self.is_begun()).max(self.ahead as usize)..self.items.len()
     }
 
     /// Whether a part of the first item is on its way: dropping it now would leave that part behind.
@@ -273,16 +343,17 @@ impl OutQueue {
     fn drop_message(&mut self, at: usize) -> bool {
         let Item::Message(message) = &self.items[at] else { return false };
         let channel = message.channel.clone();
+        let loss = Loss { id: message.id, ..GapReason::SlowConsumer.into() };
         self.messages -= 1;
         self.bytes -= self.weight(message);
-        match self.gap_before(at, &channel, GapReason::SlowConsumer) {
+        match self.gap_before(at, &channel, loss.reason) {
             Some(gap) => {
-                gap.add(GapReason::SlowConsumer);
+                gap.loss.add(loss);
                 self.items.remove(at);
                 true
             }
             None => {
-                self.items[at] = Item::gap(channel, GapReason::SlowConsumer);
+                self.items[at] = Item::gap(channel, loss);
                 false
             }
         }
@@ -300,7 +371,7 @@ impl OutQueue {
             .rev()
             .map_while(|at| match &self.items[at] {
                 Item::Gap(it) => Some((at, self.codec.gap_includes(&it.gap, channel, reason))),
-                Item::Message(_) | Item::Frame(_) => None,
+                Item::Message(_) | Item::Replayed(_) | Item::Frame(_) => None,
             })
             .find_map(|(at, included)| included.then_some(at))?;
         match &mut self.items[found] {
@@ -308,7 +379,7 @@ impl OutQueue {
                 pending.frame = None;
                 Some(&mut pending.gap)
             }
-            Item::Message(_) | Item::Frame(_) => None,
+            Item::Message(_) | Item::Replayed(_) | Item::Frame(_) => None,
         }
     }
 }
@@ -329,7 +400,7 @@ impl Item {
     /// The frame; a gap has none before [`OutQueue::write_with`] encodes it.
     fn frame(&self, codec: Codec) -> Option<&[u8]> {
         match self {
-            Self::Message(message) => Some(codec.message(message)),
+            Self::Message(message) | Self::Replayed(message) => Some(codec.message(message)),
             Self::Frame(frame) => Some(frame),
             Self::Gap(pending) => pending.frame.as_deref(),
         }

@@ -1,7 +1,7 @@
 //! What a client may send to its session, and what that does.
 
 use crate::shard::rig::{
-    Client, Frame, Rig, bulky, close, endpoint, identity, orders, run, settle, spec, text,
+    Client, Frame, Rig, bulky, close, endpoint, identity, open, orders, run, settle, spec, text,
 };
 use crate::{
     bus::Request,
@@ -151,8 +151,8 @@ fn a_client_that_is_replaced_is_told_so_before_what_waits_for_it() {
     run(async {
         let mut rig = Rig::new();
         let _first = rig.connect(endpoint()).await;
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
-        let pending = subscription.open(spec(endpoint(), identity()), ());
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
+        let pending = open(subscription, spec(endpoint(), identity())).await;
         let name = pending.name();
         let mut client = Client::start(pending);
         rig.publish("orders", &bulky());

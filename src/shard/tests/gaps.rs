@@ -13,7 +13,7 @@ fn nine() -> Vec<ChannelName> {
 /// A session in nine channels.
 async fn in_nine(rig: &mut Rig, format: Format) -> Client {
     let shard = rig.shard.clone();
-    let subscribe = shard.subscribe(nine());
+    let subscribe = shard.subscribe(nine().into());
     let confirm = async {
         rig.requested().await;
         nine().into_iter().for_each(|channel| {
@@ -22,7 +22,7 @@ async fn in_nine(rig: &mut Rig, format: Format) -> Client {
     };
     let (subscription, ()) = tokio::join!(subscribe, confirm);
     let endpoint = Endpoint { format, ..endpoint() };
-    Client::start(subscription.unwrap().open(spec(endpoint, identity()), ()))
+    Client::start(open(subscription.unwrap(), spec(endpoint, identity())).await)
 }
 
 fn lose_all(rig: &Rig) {
@@ -144,9 +144,9 @@ fn a_session_is_not_told_a_gap_that_was_in_the_ring_before_it_opened() {
     run(async {
         let mut rig = Rig::new();
         let mut early = rig.connect(endpoint()).await;
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
         rig.event(Event::Gap(orders(), RECONNECTED));
-        let mut late = Client::start(subscription.open(spec(endpoint(), identity()), ()));
+        let mut late = Client::start(open(subscription, spec(endpoint(), identity())).await);
         rig.publish("orders", "1");
         assert_eq!(late.next().await, text("1"), "not before");
         assert_eq!(early.next().await, text(r#"{"type":"gap"}"#));
@@ -160,11 +160,11 @@ fn a_session_that_opens_behind_a_ring_that_overran_is_not_told_of_it() {
     run(async {
         let mut rig = Rig::new();
         let mut early = rig.connect(endpoint()).await;
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
         for _ in 0..20_000 {
             rig.event(Event::Message(message("nobody's", "")));
         }
-        let mut late = Client::start(subscription.open(spec(endpoint(), identity()), ()));
+        let mut late = Client::start(open(subscription, spec(endpoint(), identity())).await);
         rig.publish("orders", "1");
         assert_eq!(late.next().await, text("1"));
         assert_eq!(early.next().await, text(r#"{"type":"gap"}"#));

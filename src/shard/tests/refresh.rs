@@ -8,7 +8,9 @@ use crate::{
     shard::{
         SessionSpec,
         refresh::PAUSE,
-        rig::{Client, Frame, Rig, close, endpoint, identity, orders, run, settle, spec, text},
+        rig::{
+            Client, Frame, Rig, close, endpoint, identity, open, orders, run, settle, spec, text,
+        },
     },
 };
 use aws_lc_rs::digest::{SHA256, digest};
@@ -31,14 +33,14 @@ fn auth(tenants: &[&str]) -> Arc<Auth> {
     Arc::new(Auth::new(vec![], Reject::Status, None, tenants.iter().map(token).collect()))
 }
 
-async fn open(rig: &mut Rig) -> Client {
+async fn open_as(rig: &mut Rig) -> Client {
     let claims = Claims::from_iter([("tenant", "orders")]);
     let expires = Some(std::time::SystemTime::now() + std::time::Duration::from_secs(600));
     let fingerprint = Some(TokenFingerprint::of("opened with"));
     let spec = spec(by_tenant(), Identity { claims, expires, fingerprint, ..identity() });
     let spec = SessionSpec { auth: auth(&["orders", "other"]), ..spec };
-    let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
-    let mut client = Client::start(subscription.open(spec, ()));
+    let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
+    let mut client = Client::start(open(subscription, spec).await);
     assert!(matches!(client.next().await, Frame::Text(ready) if ready.contains("ready")));
     client
 }
@@ -70,7 +72,7 @@ fn a_newer_token_that_no_longer_gives_the_channels_ends_the_session() {
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let (mut moved, mut same) = (open(&mut rig).await, open(&mut rig).await);
+        let (mut moved, mut same) = (open_as(&mut rig).await, open_as(&mut rig).await);
         refresh(&mut moved, "other").await;
         refresh(&mut same, "orders").await;
         assert_eq!(moved.next().await, close(CloseReason::Reconfigured));
@@ -85,7 +87,7 @@ fn of_many_tokens_in_one_read_only_the_last_is_verified() {
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let mut client = open(&mut rig).await;
+        let mut client = open_as(&mut rig).await;
         let wrong = ["none", "other", "none"].repeat(30);
         refresh_at_once(&mut client, wrong.into_iter().chain(["orders"])).await;
         settle().await;
@@ -100,7 +102,7 @@ fn between_two_verifications_is_a_pause_and_the_latest_token_is_not_lost_in_it()
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let mut client = open(&mut rig).await;
+        let mut client = open_as(&mut rig).await;
         let began = Instant::now();
         refresh(&mut client, "orders").await;
         settle().await;
@@ -119,7 +121,7 @@ fn the_token_that_a_session_lives_by_is_not_verified_again_and_takes_no_ones_pla
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let mut client = open(&mut rig).await;
+        let mut client = open_as(&mut rig).await;
         // It would not verify any more.
         refresh(&mut client, "opened with").await;
         refresh_at_once(&mut client, ["orders", "opened with"]).await;

@@ -8,7 +8,8 @@ use crate::{
         SessionSpec,
         reload::AT_ONCE,
         rig::{
-            Client, Frame, Rig, close, config, endpoint, identity, orders, run, settle, spec, text,
+            Client, Frame, Rig, close, config, endpoint, identity, open, orders, run, settle, spec,
+            text,
         },
         wheel::TICK,
     },
@@ -93,9 +94,9 @@ fn a_session_of_a_later_configuration_than_its_shard_knows_is_not_checked_agains
         let _other = rig.connect(endpoint()).await;
         rig.shard.registry.reload(config(1, "/first"));
         let latest = config(3, "/third");
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
         let spec = SessionSpec { generation: 3, ..spec(endpoint_of(&latest), identity()) };
-        let mut client = Client::start(subscription.open(spec, ()));
+        let mut client = Client::start(open(subscription, spec).await);
         settle().await;
         rig.shard.registry.reload(config(2, "/second"));
         settle().await;

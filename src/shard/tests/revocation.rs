@@ -6,7 +6,7 @@ use crate::{
     reason::CloseReason,
     shard::SessionSpec,
     shard::rig::{
-        Client, Rig, close, endpoint, identity, message, orders, run, settle, spec, text,
+        Client, Rig, close, endpoint, identity, message, open, orders, run, settle, spec, text,
     },
 };
 use std::time::Duration;
@@ -60,11 +60,11 @@ fn who_is_revoked_while_shaking_hands_is_closed_and_who_comes_later_is_not() {
             [(Revoke::User("42".into()), false), (Revoke::Token("a".into()), true)]
         {
             let verified = spec(endpoint(), named("42", "a"));
-            let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+            let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
             sleep(Duration::from_secs(1)).await;
             rig.revoke(revoke);
             sleep(Duration::from_secs(8)).await;
-            let mut client = Client::start(subscription.open(verified, ()));
+            let mut client = Client::start(open(subscription, verified).await);
             assert_eq!(client.next().await, close(CloseReason::Revoked));
 
             let mut later = rig.connect_as(endpoint(), named("42", "a")).await;
@@ -103,9 +103,9 @@ fn after_a_gap_everybody_who_has_an_identity_is_closed() {
         let mut rig = Rig::new();
         let mut client = rig.connect(endpoint()).await;
         let anonymous = spec(endpoint(), identity());
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
         let spec = SessionSpec { identity: None, ..anonymous };
-        let mut guest = Client::start(subscription.open(spec, ()));
+        let mut guest = Client::start(open(subscription, spec).await);
         rig.revoke(Revoke::Everyone);
         assert_eq!(client.next().await, close(CloseReason::Revoked));
         rig.publish("orders", "still here");

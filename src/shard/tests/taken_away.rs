@@ -7,16 +7,20 @@ fn refuse(rig: &Rig, channel: &str) {
     rig.subscription_event(SubscriptionEvent::Rejected(channel, RejectedBy::Redis));
 }
 
+fn names(channels: &[&str]) -> Vec<ChannelName> {
+    channels.iter().map(|&name| ChannelName::new(name)).collect()
+}
+
 /// A session in these channels, the first of which is new to the shard.
-async fn open(rig: &mut Rig, channels: &[&str], confirmed: &str) -> Client {
+async fn open_in(rig: &mut Rig, channels: &[&str], confirmed: &str) -> Client {
     let shard = rig.shard.clone();
-    let subscribe = shard.subscribe(channels.iter().map(|&name| ChannelName::new(name)).collect());
+    let subscribe = shard.subscribe(names(channels).into());
     let confirm = async {
         rig.requested().await;
         rig.subscription_event(SubscriptionEvent::Confirmed(ChannelName::new(confirmed)));
     };
     let (subscription, ()) = tokio::join!(subscribe, confirm);
-    Client::start(subscription.unwrap().open(spec(endpoint(), identity()), ()))
+    Client::start(open(subscription.unwrap(), spec(endpoint(), identity())).await)
 }
 
 #[test]
@@ -25,7 +29,7 @@ fn its_sessions_are_closed_behind_what_they_have_and_others_stay() {
         let mut rig = Rig::new();
         let mut first = rig.connect(endpoint()).await;
         let mut second = rig.connect(endpoint()).await;
-        let mut other = open(&mut rig, &["news"], "news").await;
+        let mut other = open_in(&mut rig, &["news"], "news").await;
         rig.publish("orders", "the last");
         settle().await;
         refuse(&rig, "orders");
@@ -47,10 +51,10 @@ fn a_session_that_opens_just_then_is_closed_too() {
     run(async {
         let mut rig = Rig::new();
         let _other = rig.connect(endpoint()).await;
-        let subscription = rig.shard.subscribe(vec![orders()]).await.unwrap();
+        let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
         refuse(&rig, "orders");
         settle().await;
-        let mut late = Client::start(subscription.open(spec(endpoint(), identity()), ()));
+        let mut late = Client::start(open(subscription, spec(endpoint(), identity())).await);
         assert_eq!(late.next().await, close(CloseReason::ChannelRefused));
     });
 }
@@ -67,7 +71,7 @@ fn once_it_is_back_nobody_waits_for_the_end_of_a_gap_that_it_never_told() {
         // The client has not answered yet, so that the channel is still wanted.
         rig.subscription_event(SubscriptionEvent::Confirmed(orders()));
         settle().await;
-        let mut later = open(&mut rig, &["orders", "news"], "news").await;
+        let mut later = open_in(&mut rig, &["orders", "news"], "news").await;
         let news = ChannelName::new("news");
         rig.event(Event::Lost([news.clone()].into()));
         rig.event(Event::Gap(news, GapReason::RedisReconnected));

@@ -150,10 +150,10 @@ fn latest_keeps_the_newest_of_each_channel_and_their_order() {
 fn gaps_at_the_same_place_are_one_notice_and_a_message_between_keeps_them_apart() {
     let orders = ChannelName::new("orders");
     let mut queue = OutQueue::new(Codec::WsRaw);
-    queue.push_gap(&orders, GapReason::RedisReconnected);
-    queue.push_gap(&ChannelName::new("news"), GapReason::RedisReconnected);
+    queue.push_gap(&orders, GapReason::RedisReconnected.into());
+    queue.push_gap(&ChannelName::new("news"), GapReason::RedisReconnected.into());
     queue.push_message(message("orders", "1"));
-    queue.push_gap(&orders, GapReason::RedisReconnected);
+    queue.push_gap(&orders, GapReason::RedisReconnected.into());
     assert_eq!(drain(&mut queue), [NOTICE, "1", NOTICE]);
 }
 
@@ -161,7 +161,9 @@ fn gaps_at_the_same_place_are_one_notice_and_a_message_between_keeps_them_apart(
 fn messages_that_were_too_large_are_one_notice_with_their_number_until_it_is_written() {
     let mut queue = OutQueue::new(Codec::WsJson);
     let lose = |queue: &mut OutQueue, times: usize| {
-        (0..times).for_each(|_| queue.push_gap(&ChannelName::new("a"), GapReason::PayloadTooLarge));
+        (0..times).for_each(|_| {
+            queue.push_gap(&ChannelName::new("a"), GapReason::PayloadTooLarge.into())
+        });
     };
     let notice = |missed: u64| {
         format!(r#"{{"type":"gap","channel":"a","reason":"payload_too_large","missed":{missed}}}"#)
@@ -180,9 +182,9 @@ fn a_notice_that_a_blocked_write_was_offered_takes_in_further_losses() {
         assert!(queue.skip_oldest());
         blocked(&mut queue);
     }
-    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected);
+    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected.into());
     blocked(&mut queue);
-    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected);
+    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected.into());
     assert_eq!(drain(&mut queue), [NOTICE, "4", NOTICE]);
 
     let mut queue = queue_of(&[("a", "1"), ("a", "2"), ("a", "3")], Codec::WsJson);
@@ -221,7 +223,7 @@ fn a_notice_behind_as_much_as_one_write_takes_is_told_by_the_next() {
     let payloads: Vec<String> = (0..=MAX_SLICES).map(|n| n.to_string()).collect();
     let messages: Vec<_> = payloads.iter().map(|payload| ("a", payload.as_str())).collect();
     let mut queue = queue_of(&messages[..MAX_SLICES], Codec::WsRaw);
-    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected);
+    queue.push_gap(&ChannelName::new("a"), GapReason::RedisReconnected.into());
     queue.push_message(message("a", &payloads[MAX_SLICES]));
     let drained = drain(&mut queue);
     assert_eq!(drained[MAX_SLICES..], [NOTICE, "64"]);

@@ -1,0 +1,147 @@
+//! Entries that are read for one client, page by page, within what its endpoint replays.
+
+use super::{Fail, Source, proof::prove};
+use crate::{
+    bus::{Page, PageAsk, PageEntry, PageFacts},
+    channel::ChannelName,
+    reason::ReplayResult,
+    shard::session::Replayed,
+    stream_id::StreamId,
+};
+
+/// Entries of the first page, and of the largest. Each next one is twice as large while they weigh less
+/// than [`PAGE_BYTES`]: while Redis answers with a page it answers nobody else.
+const FIRST_PAGE: usize = 16;
+const LARGEST_PAGE: usize = 256;
+const PAGE_BYTES: usize = 1 << 20;
+
+/// What was read of one stream behind a client's position.
+pub(in crate::shard) struct Read {
+    pub(super) stream: ChannelName,
+    /// The client's position.
+    pub(super) since: StreamId,
+    /// How often the stream had turned before anything was read.
+    turns: u32,
+    /// The place behind what was read, and whether an entry was found there.
+    at: StreamId,
+    is_found: bool,
+    pub(super) entries: Vec<Replayed>,
+    /// Payload bytes of the entries.
+    pub(super) bytes: usize,
+    page: usize,
+}
+
+impl Source<'_> {
+    /// Reads what came after a position, up to about where the shard is. Nothing is kept from going on
+    /// meanwhile, so a fast stream is read until a page is short, and no further.
+    pub(super) async fn read_since(
+        &self,
+        stream: &ChannelName,
+        since: StreamId,
+    ) -> Result<Read, Fail> {
+        if self.limits.messages == 0 {
+            return Err(ReplayResult::TooMany.into());
+        }
+        let (place, turns) = self.streams.progress(stream);
+        if since > place {
+            // It comes from an instance that is further on.
+            self.streams.read_on(stream).await?;
+        }
+        let mut read = Read::new(stream.clone(), since, turns);
+        let place = || self.streams.progress(stream).0;
+        if since > place() {
+            return Err(ReplayResult::Reset.into());
+        }
+        while self.read_page(&mut read, place()).await? && read.at != place() {}
+        Ok(read)
+    }
+
+    /// Reads the rest, up to the place from which on the session gets everything that comes, and proves
+    /// that it is all of one stream.
+    pub(super) async fn read_rest(&self, mut read: Read, joined: StreamId) -> Result<Read, Fail> {
+        if joined < read.at {
+            return Err(ReplayResult::Reset.into());
+        }
+        while read.at != joined && self.read_page(&mut read, joined).await? {}
+        // A stream that was made anew is told by its tail, perhaps behind what was read here.
+        self.streams.read_on(&read.stream).await?;
+        if self.streams.progress(&read.stream).1 != read.turns {
+            return Err(ReplayResult::Reset.into());
+        }
+        Ok(read)
+    }
+
+    /// Reads one page, up to a place. `false`: there is no more.
+    async fn read_page(&self, read: &mut Read, until: StreamId) -> Result<bool, Fail> {
+        let facts = if read.is_found { PageFacts::Never } else { PageFacts::WhereNotFound };
+        // One more than may be replayed is enough to know.
+        let count = read.page.min(self.limits.messages + 1 - read.entries.len());
+        let ask = PageAsk::After { after: read.at, until: Some(until), count, facts };
+        let page = self.streams.page(&read.stream, ask).await?;
+        read.check(&page)?;
+        let taken = self.take(read, &page, until);
+        if read.entries.len() > self.limits.messages || read.bytes > self.limits.bytes {
+            return Err(ReplayResult::TooMany.into());
+        }
+        Ok(page.is_full && taken > 0)
+    }
+
+    /// Takes a page's entries up to a place; how many.
+    fn take(&self, read: &mut Read, page: &Page, until: StreamId) -> usize {
+        let (before, bytes) = (read.entries.len(), read.bytes);
+        for entry in page.entries.iter().take_while(|entry| id(entry) <= until) {
+            read.at = id(entry);
+            read.is_found = true;
+            read.bytes += payload(entry);
+            read.entries.push(self.replayed(&read.stream, entry));
+        }
+        if read.bytes - bytes < PAGE_BYTES {
+            read.page = LARGEST_PAGE.min(2 * read.page);
+        }
+        read.entries.len() - before
+    }
+}
+
+impl Read {
+    fn new(stream: ChannelName, since: StreamId, turns: u32) -> Self {
+        Self {
+            stream,
+            since,
+            turns,
+            at: since,
+            is_found: false,
+            entries: Vec::new(),
+            bytes: 0,
+            page: FIRST_PAGE,
+        }
+    }
+
+    /// Whether the page follows what was read before: it begins with the entry where that ended, or what
+    /// Redis says proves that nothing is missing.
+    fn check(&mut self, page: &Page) -> Result<(), ReplayResult> {
+        if page.found {
+            self.is_found = true;
+            return Ok(());
+        }
+        if self.is_found {
+            return Err(ReplayResult::Trimmed);
+        }
+        prove(self.at, &page.facts.unwrap_or_default())
+    }
+}
+
+/// The place of an entry.
+pub(super) fn id(entry: &PageEntry) -> StreamId {
+    match entry {
+        PageEntry::Message(message) => message.id.unwrap_or_default(),
+        PageEntry::TooLarge(id) => *id,
+    }
+}
+
+/// What `replay_bytes` counts for an entry.
+pub(super) fn payload(entry: &PageEntry) -> usize {
+    match entry {
+        PageEntry::Message(message) => message.payload().len(),
+        PageEntry::TooLarge(_) => 0,
+    }
+}
