@@ -1,15 +1,15 @@
 //! Which sessions a new configuration closes, and how fast.
 //!
-//! A session is closed when its endpoint has gone or gives something else now, or when the static
-//! token that it lives by has. All others notice nothing: they keep the queue, the timers and the
-//! identity they opened with.
+//! A session is closed when its endpoint has gone or gives something else now (with 4009 where it has no
+//! streams any more: a position would be refused there), or when the static token that it lives by has.
+//! All others notice nothing: they keep the queue, the timers and the identity they opened with.
 //!
 //! A session whose token was taken away is closed at once. The rest may be thousands who would all
 //! come back together, so a few are closed with each tick, and all within [`SPREAD`].
 
 use super::wheel::TICK;
 use crate::{auth::Auth, config::Config, endpoint::Endpoint, reason::CloseReason};
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 /// How long the sessions that a reload closes may still be open, their close frames aside.
 const SPREAD: Duration = Duration::from_secs(2);
@@ -38,7 +38,19 @@ pub(super) fn close_reason(session: &SessionFacts<'_>, config: &Config) -> Optio
         }
     }
     let goes_on = config.endpoints.iter().any(|endpoint| session.endpoint.continues_as(endpoint));
-    (!goes_on).then_some(CloseReason::Reconfigured)
+    (!goes_on).then(|| reason_to_leave(session.endpoint, config))
+}
+
+/// A client comes back with its positions, unless it is told that they are good for nothing any more.
+fn reason_to_leave(endpoint: &Endpoint, config: &Config) -> CloseReason {
+    let is_same = |other: &&Arc<Endpoint>| other.name == endpoint.name;
+    let loses_streams =
+        config.endpoints.iter().find(is_same).is_some_and(|now| now.streams.is_empty());
+    if loses_streams && !endpoint.streams.is_empty() {
+        CloseReason::Gap
+    } else {
+        CloseReason::Reconfigured
+    }
 }
 
 /// Sessions that are to be closed a few at a time, by their keys.
@@ -98,6 +110,32 @@ mod tests {
         ] {
             assert_eq!(close_reason(&by_token, &now), for_token);
             assert_eq!(close_reason(&by_jwt, &now), for_jwt);
+        }
+    }
+
+    #[test]
+    fn a_session_is_told_to_forget_its_position_where_its_endpoint_has_no_streams_any_more() {
+        let with = |topics: &str| {
+            testing::config(&format!(
+                "[[endpoint]]\nname = \"a\"\npath = \"/ws\"\nauth = \"none\"\n{topics}"
+            ))
+        };
+        let streams = with("streams = [\"s\"]\nchannels = [\"c\"]");
+        let channels = with("channels = [\"c\"]");
+        let others = with("streams = [\"t\"]");
+        for (opened, now, reason) in [
+            (&streams, &channels, Some(CloseReason::Gap)),
+            (&streams, &others, Some(CloseReason::Reconfigured)),
+            (&streams, &config("/elsewhere", '1', "42"), Some(CloseReason::Reconfigured)),
+            (&channels, &others, Some(CloseReason::Reconfigured)),
+            (&streams, &streams, None),
+        ] {
+            let facts = SessionFacts {
+                endpoint: &opened.endpoints[0],
+                static_token: None,
+                auth: &opened.auth,
+            };
+            assert_eq!(close_reason(&facts, now), reason);
         }
     }
 

@@ -26,7 +26,7 @@ impl Registry {
         let is_latest = || self.newest_generation.get() == config.generation;
         let check = |session: &Session| match session.close_reason_under(&config) {
             _ if !is_latest() => {}
-            Some(CloseReason::Reconfigured) => paced.push(session.key),
+            Some(CloseReason::Reconfigured | CloseReason::Gap) => paced.push(session.key),
             Some(reason) => session.end(reason),
             None => {}
         };

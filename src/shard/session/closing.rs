@@ -100,8 +100,13 @@ impl Session {
         self.stage.get()
     }
 
-    /// Ends the bookkeeping: counters and the one log record. The socket is dropped after this.
+    /// Ends the bookkeeping: counters and the one log record. The socket is dropped after this. One that never
+    /// began was refused, and is no session to anybody.
     pub(in crate::shard) fn finish(&self) {
+        if !self.queue.borrow().has_begun() {
+            self.queue.borrow_mut().abandon();
+            return;
+        }
         let reason = self.close_reason.get().unwrap_or(if std::thread::panicking() {
             CloseReason::InternalError
         } else {

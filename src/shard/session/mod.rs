@@ -51,8 +51,8 @@ pub(super) struct Session {
     metrics: Arc<EndpointMetrics>,
     /// Pub/sub channels, then streams.
     topics: Box<[ChannelName]>,
-    /// How many of those are channels.
-    channels: u32,
+    /// How many of those are channels. No configuration has templates for more.
+    channels: u16,
     pub(super) user: Option<Arc<str>>,
     pub(super) token: RefCell<Token>,
     /// Of that token.
@@ -73,8 +73,6 @@ pub(super) struct Session {
     deadlines: Deadlines,
     /// What the shard counts for this session's queue alone, in bytes.
     private_bytes: Cell<u32>,
-    /// Replies of ours that wait in the queue.
-    replies: Cell<u16>,
     /// Frames that the client may still send, and the tick for which that number holds: at most
     /// [`FRAME_BURST`], so that two bytes are enough.
     allowance: Cell<u16>,
@@ -144,7 +142,6 @@ impl Session {
     pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
         let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
-        metrics.opened.add(1);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
         let session = Self {
@@ -152,7 +149,7 @@ impl Session {
             key,
             context,
             metrics,
-            channels: u32::try_from(topics.channels.len()).expect("templates are few"),
+            channels: u16::try_from(topics.channels.len()).expect("templates are few"),
             topics: [topics.channels, topics.streams].concat().into(),
             user: identity.as_ref().map(|identity| Arc::clone(&identity.user)),
             fingerprint: Cell::new(identity.as_ref().and_then(|identity| identity.fingerprint)),
@@ -166,7 +163,6 @@ impl Session {
             stage: Cell::new(Stage::Open),
             deadlines: Deadlines::default(),
             private_bytes: Cell::new(0),
-            replies: Cell::new(0),
             allowance: Cell::new(FRAME_BURST),
             allowance_at: Cell::new(opened),
             opened,
@@ -185,12 +181,12 @@ impl Session {
 
     /// Its pub/sub channels.
     pub(super) fn channels(&self) -> &[ChannelName] {
-        &self.topics[..self.channels as usize]
+        &self.topics[..self.channels.into()]
     }
 
     /// Its streams.
     pub(super) fn streams(&self) -> &[ChannelName] {
-        &self.topics[self.channels as usize..]
+        &self.topics[self.channels.into()..]
     }
 
     /// Whether it has a channel or stream of this name.

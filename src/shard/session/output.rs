@@ -13,7 +13,7 @@ use std::{io, rc::Rc, time::Instant};
 
 /// Our own replies that may wait behind a socket that takes nothing: a client that sends pings and
 /// never reads would otherwise fill the queue with pongs.
-const MAX_REPLIES: u16 = 64;
+const MAX_REPLIES: u8 = 64;
 
 impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
@@ -144,7 +144,6 @@ impl Session {
         self.metrics.replayed.add(finished.replayed);
         self.delivered.set(self.delivered.get() + messages + finished.replayed);
         self.note_written(written);
-        self.replies.set(self.replies.get().saturating_sub(finished.pongs));
         if finished.seen {
             self.put_heartbeat_off();
         }
@@ -173,14 +172,14 @@ impl Session {
     /// Queues a reply to something that the client sent. A client that causes more and more of them
     /// and reads none is closed.
     pub(in crate::shard) fn push_reply(&self, frame: Bytes) {
-        if self.replies.get() == MAX_REPLIES {
+        let too_many = || self.queue.borrow().replies() == MAX_REPLIES;
+        if too_many() {
             self.flush(Instant::now());
         }
-        if self.replies.get() == MAX_REPLIES {
+        if too_many() {
             self.end(CloseReason::RateLimited);
         } else {
-            self.replies.set(self.replies.get() + 1);
-            self.push_frame(frame);
+            self.queue.borrow_mut().push_reply(frame);
         }
     }
 

@@ -38,6 +38,9 @@ pub(super) struct OutQueue {
     ahead: u32,
     /// Queued messages. The configuration allows a million.
     messages: u32,
+    /// Queued replies of ours.
+    replies: u8,
+    has_begun: bool,
     /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
     bytes: usize,
 }
@@ -47,8 +50,6 @@ pub(super) struct OutQueue {
 pub(super) struct Finished {
     /// Whether a frame was among it that a page can see.
     pub(super) seen: bool,
-    /// Answers to the client's pings.
-    pub(super) pongs: u16,
     /// Messages of a replay.
     pub(super) replayed: u64,
 }
@@ -112,6 +113,8 @@ impl OutQueue {
             owed: false,
             ahead: 0,
             messages: 0,
+            replies: 0,
+            has_begun: false,
             bytes: 0,
         }
     }
@@ -170,9 +173,25 @@ impl OutQueue {
         self.items.push(Item::Frame(Box::new(frame)));
     }
 
+    /// … that answers something of the client's.
+    pub(super) fn push_reply(&mut self, frame: Bytes) {
+        self.replies += 1;
+        self.push_frame(frame);
+    }
+
+    pub(super) fn replies(&self) -> u8 {
+        self.replies
+    }
+
+    /// Whether what it begins with is there.
+    pub(super) fn has_begun(&self) -> bool {
+        self.has_begun
+    }
+
     /// Puts these before everything else, once.
     pub(super) fn put_ahead(&mut self, ahead: Vec<Ahead>) {
-        debug_assert!(!self.is_begun() && self.ahead == 0, "a session begins once");
+        debug_assert!(!self.has_begun, "a session begins once");
+        self.has_begun = true;
         let mut waiting = mem::take(&mut self.items);
         self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
         ahead.into_iter().for_each(|item| self.items.push(item.into()));
@@ -309,7 +328,8 @@ impl OutQueue {
                 }
                 Some(Item::Frame(frame)) => {
                     finished.seen |= frame::is_data(&frame);
-                    finished.pongs += u16::from(frame::is_pong(&frame));
+                    let pongs = u8::from(frame::is_pong(&frame));
+                    self.replies = self.replies.saturating_sub(pongs);
                 }
                 Some(Item::Gap(pending)) => {
                     finished.seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
