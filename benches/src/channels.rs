@@ -8,6 +8,7 @@
 //! | `/both/7` | number 7, and the common one |
 //! | `/many?c=7,8,9` | numbers 7, 8 and 9 |
 //! | `/user?token=JWT` | the number in the token's `sub`, and the common one |
+//! | `/stream/all`, `/stream/own/7`, `/stream/many?c=7,8` | the same names, as streams; Sockway alone |
 
 /// The common channel, which every socket has.
 pub const ALL: &str = "bench:all";

@@ -20,7 +20,11 @@ pub(crate) struct Bench {
     deliveries: u64,
 }
 
-struct Load {
+/// A load generator.
+pub(crate) struct Load {
+    kind: Kind,
+    /// The latest step.
+    asked: String,
     input: ChildStdin,
     output: BufReader<ChildStdout>,
     _process: Process,
@@ -30,47 +34,19 @@ impl Bench {
     pub(crate) fn start(place: &Place, kind: Kind, settings: &Settings) -> Outcome<Self> {
         let redis = Redis::start(place)?;
         let server = Server::start(place, kind, &redis, settings)?;
-        let mut command = processes::command(&place.program("load"));
-        let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
-        command.args([
-            "--server",
-            &server.address.to_string(),
-            "--redis",
-            &redis.address.to_string(),
-        ]);
-        command.args(["--pid", &pids.join(","), "--redis-pid", &redis.pid().to_string(), "-"]);
-        if kind == Kind::Nchan {
-            command.arg("--publish-over-http");
-        }
-        if settings.tls {
-            let [certificate, _] = place.certificate()?;
-            command.arg("--tls-ca").arg(certificate);
-        }
-        command.stdin(Stdio::piped()).stdout(Stdio::piped());
-        let mut process = Process::start(&mut command, place.load_cores())?;
-        let input = process.0.stdin.take().ok_or("no pipe")?;
-        let output = BufReader::new(process.0.stdout.take().ok_or("no pipe")?);
-        Ok(Self {
-            kind,
-            redis,
-            load: Load { input, output, _process: process },
-            server,
-            deliveries: 0,
-        })
+        let load = Load::start(place, kind, &server, &redis, settings.tls)?;
+        Ok(Self { kind, redis, load, server, deliveries: 0 })
     }
 
-    /// Lets the load generator do one step. Fails when the load generator fails, for example because a
-    /// delivery was missing; it has then printed the reason.
+    /// One more load generator for the same server.
+    pub(crate) fn another_load(&self, place: &Place) -> Outcome<Load> {
+        Load::start(place, self.kind, &self.server, &self.redis, false)
+    }
+
+    /// Lets the load generator do one step.
     pub(crate) fn step<T: DeserializeOwned>(&mut self, line: &str) -> Outcome<T> {
-        writeln!(self.load.input, "{line}")?;
-        let mut answer = String::new();
-        self.load.output.read_line(&mut answer)?;
-        if answer.is_empty() {
-            return Err(
-                format!("{}: the load generator failed at: {line}", self.kind.name()).into()
-            );
-        }
-        Ok(serde_json::from_str(&answer)?)
+        self.load.ask(line)?;
+        self.load.answer()
     }
 
     /// A step that publishes.
@@ -99,5 +75,55 @@ impl Bench {
             return Err(format!("Sockway counted {counted} deliveries, but {came} came").into());
         }
         Ok(())
+    }
+}
+
+impl Load {
+    fn start(
+        place: &Place,
+        kind: Kind,
+        server: &Server,
+        redis: &Redis,
+        tls: bool,
+    ) -> Outcome<Self> {
+        let mut command = processes::command(&place.program("load"));
+        let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
+        command.args([
+            "--server",
+            &server.address.to_string(),
+            "--redis",
+            &redis.address.to_string(),
+        ]);
+        command.args(["--pid", &pids.join(","), "--redis-pid", &redis.pid().to_string(), "-"]);
+        if kind == Kind::Nchan {
+            command.arg("--publish-over-http");
+        }
+        if tls {
+            let [certificate, _] = place.certificate()?;
+            command.arg("--tls-ca").arg(certificate);
+        }
+        command.stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut process = Process::start(&mut command, place.load_cores())?;
+        let input = process.0.stdin.take().ok_or("no pipe")?;
+        let output = BufReader::new(process.0.stdout.take().ok_or("no pipe")?);
+        Ok(Self { kind, input, output, asked: String::new(), _process: process })
+    }
+
+    /// Asks for one step.
+    pub(crate) fn ask(&mut self, line: &str) -> Outcome<()> {
+        line.clone_into(&mut self.asked);
+        Ok(writeln!(self.input, "{line}")?)
+    }
+
+    /// Waits for the step's figures. Fails when the load generator fails, for example because a delivery was
+    /// missing; it has then printed the reason.
+    pub(crate) fn answer<T: DeserializeOwned>(&mut self) -> Outcome<T> {
+        let mut answer = String::new();
+        self.output.read_line(&mut answer)?;
+        if answer.is_empty() {
+            let (name, asked) = (self.kind.name(), &self.asked);
+            return Err(format!("{name}: the load generator failed at: {asked}").into());
+        }
+        Ok(serde_json::from_str(&answer)?)
     }
 }

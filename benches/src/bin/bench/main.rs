@@ -13,6 +13,7 @@ mod port;
 mod processes;
 mod scenarios;
 mod servers;
+mod streams;
 mod table;
 
 use std::error::Error;

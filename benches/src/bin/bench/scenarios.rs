@@ -10,6 +10,7 @@ use crate::Outcome;
 use crate::load::Bench;
 use crate::processes;
 use crate::servers::{Kind, Place, Settings};
+use crate::streams;
 use crate::table::{Row, Target};
 
 pub(crate) struct Scenario {
@@ -48,11 +49,32 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     Scenario { name: "cores", what: "two cores for the server against one", run: cores },
     Scenario { name: "shootout", what: "most sockets with p95 below 500 ms", run: shootout },
     Scenario { name: "slow", what: "one reader of 1 KB/s among fast ones", run: slow },
+    Scenario {
+        name: "stream",
+        what: "a stream's entries to 1,000 sockets, beside pub/sub",
+        run: streams::delivery,
+    },
+    Scenario {
+        name: "resume",
+        what: "10,000 sessions come back with their positions",
+        run: streams::resume,
+    },
+    Scenario { name: "rearm", what: "50,000 streams after a Redis restart", run: streams::rearm },
+    Scenario {
+        name: "stream-memory",
+        what: "10,000 idle connections with a stream each",
+        run: streams::memory,
+    },
+    Scenario {
+        name: "history",
+        what: "others while 1,000 clients are given 100 entries each",
+        run: streams::history,
+    },
 ];
 
 /// Measures each of these in turn, as many times as there are pairs, after an uncounted warm-up turn. A peer that fails has no figure; when the limit or
 /// Sockway fails, so does the scenario. Sockway's own count of deliveries must equal the load generator's.
-fn in_turn<T>(
+pub(crate) fn in_turn<T>(
     place: &Place,
     benches: &mut [Bench],
     mut turn: impl FnMut(&mut Bench) -> Outcome<T>,
@@ -111,16 +133,16 @@ fn of_each_build<T>(
 }
 
 impl Place<'_> {
-    fn pairs(&self) -> usize {
+    pub(crate) fn pairs(&self) -> usize {
         self.options.pairs.unwrap_or(if self.options.short { 3 } else { 7 })
     }
 
-    fn sockets(&self, usual: usize) -> usize {
+    pub(crate) fn sockets(&self, usual: usize) -> usize {
         self.options.sockets.unwrap_or(usual)
     }
 
     /// This many messages; in the short form a fifth of them.
-    fn messages(&self, usual: f64) -> u64 {
+    pub(crate) fn messages(&self, usual: f64) -> u64 {
         let share = if self.options.short { 0.2 } else { 1.0 };
         (usual * share * self.options.messages).ceil() as u64
     }
@@ -140,11 +162,11 @@ fn connected(place: &Place, kinds: &[Kind], sockets: usize, path: &str) -> Outco
     Ok(benches)
 }
 
-fn connect(bench: &mut Bench, sockets: usize, path: &str) -> Outcome<Connected> {
+pub(crate) fn connect(bench: &mut Bench, sockets: usize, path: &str) -> Outcome<Connected> {
     bench.step(&format!("connect --sockets {sockets} --path {path}"))
 }
 
-fn closed(
+pub(crate) fn closed(
     bench: &mut Bench,
     place: &Place,
     messages: u64,

@@ -271,6 +271,9 @@ impl Server {
                 let admin = *admin.insert(ports[1].address());
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
                 let mut text = configuration(address, admin, redis.address, settings);
+                if kind == Kind::Sockway {
+                    text += &stream_endpoints();
+                }
                 if settings.tls {
                     let [certificate, key] = place.certificate()?;
                     text +=
@@ -344,6 +347,21 @@ fn configuration(
         );
     }
     text
+}
+
+/// Endpoints that an older build may not know.
+fn stream_endpoints() -> String {
+    let streams = [
+        ("stream-all", "/stream/all", channels::ALL),
+        ("stream-own", "/stream/own/{id}", "bench:{path.id}"),
+        ("stream-many", "/stream/many", "bench:{query.c}"),
+    ];
+    let endpoint = |(name, path, stream)| {
+        format!(
+            "[[endpoint]]\nname = \"{name}\"\npath = \"{path}\"\nstreams = [\"{stream}\"]\nauth = \"none\"\n"
+        )
+    };
+    streams.map(endpoint).concat()
 }
 
 /// nginx with the peers' configuration, with its placeholders filled in.

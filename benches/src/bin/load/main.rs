@@ -73,6 +73,7 @@ fn perform(run: &mut Run, line: &str) -> Result<(), Box<dyn Error>> {
         Step::Closed(closed) => serde_json::to_string(&run.closed(&closed)?)?,
         Step::Open(open) => serde_json::to_string(&run.open(&open)?)?,
         Step::Idle(idle) => serde_json::to_string(&run.idle(&idle)?)?,
+        Step::Resume(resume) => serde_json::to_string(&run.resume(&resume)?)?,
     };
     let mut out = io::stdout().lock();
     writeln!(out, "{json}")?;

@@ -49,6 +49,8 @@ pub(crate) enum Step {
     Open(Open),
     /// Publish nothing; answer pings.
     Idle(Idle),
+    /// Append entries to streams, then open sockets that ask for all of them.
+    Resume(Resume),
 }
 
 #[derive(Args)]
@@ -78,6 +80,9 @@ pub(crate) struct Content {
     /// Which channels are published to.
     #[arg(long, value_enum, default_value_t = Target::All)]
     pub(crate) to: Target,
+    /// They are streams: append to them.
+    #[arg(long)]
+    pub(crate) stream: bool,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -114,4 +119,22 @@ pub(crate) struct Open {
 pub(crate) struct Idle {
     #[arg(long)]
     pub(crate) seconds: f64,
+}
+
+#[derive(Args)]
+pub(crate) struct Resume {
+    #[command(flatten)]
+    pub(crate) content: Content,
+    /// Each with a stream of its own, or all with the common one.
+    #[arg(long)]
+    pub(crate) sockets: usize,
+    /// May contain {ids}, and must ask for everything behind the entry 1-0.
+    #[arg(long)]
+    pub(crate) path: String,
+    /// Of each stream, behind the entry 1-0.
+    #[arg(long)]
+    pub(crate) entries: u64,
+    /// How many handshakes run at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) at_once: usize,
 }

@@ -14,6 +14,8 @@ pub(crate) struct Publisher {
     over_http: bool,
     unsent: Vec<u8>,
     arrived: Vec<u8>,
+    /// Commands that are not answered yet.
+    pub(crate) unanswered: u64,
 }
 
 impl Publisher {
@@ -22,10 +24,11 @@ impl Publisher {
         rustix::net::connect(&socket, &address)?;
         sockopt::set_tcp_nodelay(&socket, true)?;
         rustix::io::ioctl_fionbio(&socket, true)?;
-        Ok(Self { socket, over_http, unsent: Vec::new(), arrived: Vec::new() })
+        Ok(Self { socket, over_http, unsent: Vec::new(), arrived: Vec::new(), unanswered: 0 })
     }
 
     pub(crate) fn add(&mut self, channel: &str, payload: &[u8]) {
+        self.unanswered += 1;
         if self.over_http {
             let head = format!(
                 "POST /pub/{channel} HTTP/1.1\r\nHost: bench\r\nContent-Type: text/plain\r\nContent-Length: {}\r\n\r\n",
@@ -36,6 +39,14 @@ impl Publisher {
         } else {
             resp::command(&mut self.unsent, &[b"PUBLISH", channel.as_bytes(), payload]);
         }
+    }
+
+    /// Appends an entry, `*` or an id of one's own. A stream keeps about 1,000, so that Redis stays small.
+    pub(crate) fn append(&mut self, stream: &str, id: &str, payload: &[u8]) {
+        self.unanswered += 1;
+        let words: [&[u8]; 8] =
+            [b"XADD", stream.as_bytes(), b"MAXLEN", b"~", b"1000", id.as_bytes(), b"data", payload];
+        resp::command(&mut self.unsent, &words);
     }
 
     /// Sends what can be sent; `false` when some of it must wait.
@@ -63,6 +74,7 @@ impl Publisher {
         let mut at = 0;
         while let Some(length) = self.answer(at)? {
             at += length;
+            self.unanswered -= 1;
         }
         self.arrived.drain(..at);
         Ok(true)
@@ -75,7 +87,8 @@ impl Publisher {
         }
         match resp::parse(bytes)? {
             None => Ok(None),
-            Some((Value::Number(1..), length)) => Ok(Some(length)),
+            // An appended entry is answered by its id.
+            Some((Value::Number(1..) | Value::Text(_), length)) => Ok(Some(length)),
             Some((Value::Number(_), _)) => Err("a channel had no subscriber".into()),
             Some((other, _)) => Err(format!("Redis answered {other:?}").into()),
         }

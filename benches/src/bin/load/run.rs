@@ -11,7 +11,7 @@ use sockway_benches::report::{Connected, Window};
 use sockway_benches::stamp::{self, EVERYBODY, Stamp};
 use sockway_benches::{channels, process, token};
 
-use crate::options::{Closed, Connect, Content, Idle, Open, Options, Target};
+use crate::options::{Closed, Connect, Content, Idle, Open, Options, Resume, Target};
 use crate::publisher::Publisher;
 use crate::sockets::{self, Frame, Socket};
 use crate::windows::{Meter, Tally};
@@ -84,28 +84,14 @@ impl<'a> Run<'a> {
         self.channels_of_a_socket = step.channels;
         let before = self.sockets.len();
         let end = before + step.sockets;
-        let paths: Vec<String> = (before..end).map(|index| path(step, index)).collect();
+        let path = |index| path(&step.path, step.channels, index);
+        let paths: Vec<String> = (before..end).map(path).collect();
         self.settle()?;
         let memory_before = process::memory(&self.options.pid)?;
         let redis: Vec<u32> = self.options.redis_pid.into_iter().collect();
         let meter = Meter::start(&self.options.pid, &redis)?;
-        let (start, mut progress) = (Instant::now(), (Instant::now(), 0));
-        while self.sockets.len() < end || self.shaking_hands > 0 {
-            while self.sockets.len() < end && self.shaking_hands < step.at_once {
-                self.connect_one(&paths[self.sockets.len() - before])?;
-            }
-            self.turn(Some(STALLED))?;
-            let open = self.sockets.len() - self.shaking_hands;
-            if open > progress.1 {
-                progress = (Instant::now(), open);
-            } else if progress.0.elapsed() > STALLED {
-                return Err(format!(
-                    "{open} sockets are open, {} get no answer",
-                    self.shaking_hands
-                )
-                .into());
-            }
-        }
+        let start = Instant::now();
+        self.open_all(&paths, step.at_once)?;
         let seconds = start.elapsed().as_secs_f64();
         self.settle()?;
         let (cpu, shares) = meter.stop(seconds)?;
@@ -118,6 +104,90 @@ impl<'a> Run<'a> {
             memory_after: process::memory(&self.options.pid)?,
             shares,
         })
+    }
+
+    /// Opens a socket for each path, so many at once.
+    fn open_all(&mut self, paths: &[String], at_once: usize) -> Outcome<()> {
+        let before = self.sockets.len();
+        let end = before + paths.len();
+        let mut progress = (Instant::now(), 0);
+        while self.sockets.len() < end || self.shaking_hands > 0 {
+            while self.sockets.len() < end && self.shaking_hands < at_once {
+                self.connect_one(&paths[self.sockets.len() - before])?;
+            }
+            self.turn(Some(STALLED))?;
+            let open = self.sockets.len() - self.shaking_hands;
+            if open > progress.1 {
+                progress = (Instant::now(), open);
+            } else if progress.0.elapsed() > STALLED {
+                let silent = self.shaking_hands;
+                return Err(format!("{open} sockets are open, {silent} get no answer").into());
+            }
+        }
+        Ok(())
+    }
+
+    /// Fills the streams, opens the sockets, and measures until the last socket has the last entry.
+    pub(crate) fn resume(&mut self, step: &Resume) -> Outcome<Connected> {
+        self.channels_of_a_socket = 1;
+        self.fill(step)?;
+        let paths: Vec<String> =
+            (0..step.sockets).map(|index| path(&step.path, 1, index)).collect();
+        self.settle()?;
+        let memory_before = process::memory(&self.options.pid)?;
+        let redis: Vec<u32> = self.options.redis_pid.into_iter().collect();
+        let meter = Meter::start(&self.options.pid, &redis)?;
+        let start = Instant::now();
+        self.open_all(&paths, step.at_once)?;
+        let mut progress = (Instant::now(), 0);
+        while self.tally.in_flight > 0 {
+            self.turn(Some(STALLED))?;
+            self.watch(&mut progress)?;
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        // Anything that arrives now is a duplicate, and the tally rejects it.
+        self.settle()?;
+        let (cpu, shares) = meter.stop(seconds)?;
+        Ok(Connected {
+            sockets: self.sockets.len(),
+            opened: step.sockets,
+            seconds,
+            server_cpu_micros_per_connection: cpu as f64 / 1e3 / step.sockets as f64,
+            memory_before,
+            memory_after: process::memory(&self.options.pid)?,
+            shares,
+        })
+    }
+
+    /// Appends the entry 1-0, which nobody asks for, and those behind it.
+    fn fill(&mut self, step: &Resume) -> Outcome<()> {
+        let content = step.content;
+        self.tally = Tally::new(content.size, self.tally.next_sequence());
+        let (streams, readers) = match content.to {
+            Target::All => (1, step.sockets as u32),
+            Target::Own => (step.sockets as u32, 1),
+        };
+        let publisher = self.publisher.as_mut().ok_or("there is no Redis")?;
+        let mut payload = Vec::with_capacity(content.size);
+        for entry in 1..=step.entries + 1 {
+            for number in 0..streams {
+                let (name, channel) = match content.to {
+                    Target::All => (channels::ALL.to_owned(), EVERYBODY),
+                    Target::Own => (channels::own(number), number),
+                };
+                payload.clear();
+                let sequence = self.tally.next_sequence();
+                Stamp { sequence, channel, nanos: 0 }.write(content.size, &mut payload);
+                publisher.append(&name, &format!("{entry}-0"), &payload);
+                if entry > 1 {
+                    self.tally.publish(readers);
+                }
+            }
+        }
+        while self.publisher.as_ref().is_some_and(|publisher| publisher.unanswered > 0) {
+            self.turn(Some(STALLED))?;
+        }
+        Ok(())
     }
 
     fn connect_one(&mut self, path: &str) -> Outcome<()> {
@@ -211,7 +281,7 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn idle(&mut self, step: &Idle) -> Outcome<Window> {
-        let content = Content { size: stamp::LENGTH, to: Target::All };
+        let content = Content { size: stamp::LENGTH, to: Target::All, stream: false };
         self.window(content, |run| run.turn_for(Duration::from_secs_f64(step.seconds)))
     }
 
@@ -268,8 +338,10 @@ impl<'a> Run<'a> {
         };
         let mut payload = Vec::with_capacity(content.size);
         Stamp { sequence, channel, nanos }.write(content.size, &mut payload);
-        if let Some(publisher) = &mut self.publisher {
-            publisher.add(&name, &payload);
+        match &mut self.publisher {
+            Some(publisher) if content.stream => publisher.append(&name, "*", &payload),
+            Some(publisher) => publisher.add(&name, &payload),
+            None => {}
         }
         self.tally.publish(sockets);
     }
@@ -415,12 +487,11 @@ impl Slow {
     }
 }
 
-fn path(step: &Connect, index: usize) -> String {
-    let first = index as u32 * step.channels;
-    let mut path = step.path.clone();
+fn path(template: &str, channels: u32, index: usize) -> String {
+    let first = index as u32 * channels;
+    let mut path = template.to_owned();
     if path.contains("{ids}") {
-        let ids: Vec<String> =
-            (first..first + step.channels).map(|number| number.to_string()).collect();
+        let ids: Vec<String> = (first..first + channels).map(|number| number.to_string()).collect();
         path = path.replace("{ids}", &ids.join(","));
     }
     if path.contains("{token}") {
