@@ -155,8 +155,11 @@ impl StreamUpstreamEnd {
     /// Takes the ends; what is left in their place is closed.
     #[must_use]
     pub fn take(&mut self) -> Self {
-        let closed =
-            Self { rings: Vec::new(), requests: mpsc::channel(1).1, pages: mpsc::unbounded_channel().1 };
+        let closed = Self {
+            rings: Vec::new(),
+            requests: mpsc::channel(1).1,
+            pages: mpsc::unbounded_channel().1,
+        };
         std::mem::replace(self, closed)
     }
 }

@@ -68,10 +68,8 @@ impl Upstream {
         let credentials = Credentials::new(&settings);
         let connector = Connector::new(&settings, credentials.clone());
         let (dialler, stream_end) = (connector.links(), end.streams.take());
-        let (actor, status) =
-            Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
-        let streams =
-            StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
+        let (actor, status) = Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
+        let streams = StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
         (Self { actor, streams, credentials }, status)
     }
 

@@ -181,11 +181,12 @@ impl StreamActor {
         }
     }
 
-    /// The link, or the dial, is of no use any more. What was received before is delivered first.
+    /// The link, or the dial, is of no use any more. What was received before is delivered first, unless
+    /// this is the wrong server.
     fn give_up(&mut self, end: &End, now: Instant) {
-        self.take_arrived(now);
         let (by, error) = match end {
             End::Lost(error) => {
+                self.take_arrived(now);
                 self.primary.lost();
                 (RejectedBy::LinkDown, error.clone())
             }

@@ -24,11 +24,19 @@ pub(super) struct Canary {
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum CanaryPhase {
-    Waiting { until: Instant },
+    Waiting {
+        until: Instant,
+    },
     Adding,
-    Added { at: Instant },
+    Added {
+        at: Instant,
+    },
     /// The time is over; what stands before the answer to one more PING still counts.
-    LastChance { at: Instant, is_asked: bool, is_answered: bool },
+    LastChance {
+        at: Instant,
+        is_asked: bool,
+        is_answered: bool,
+    },
 }
 
 impl Canary {
@@ -126,7 +134,9 @@ impl Canary {
     /// Whether it did not come back. Take in everything that has arrived before you ask.
     pub(super) fn is_lost(&self, now: Instant) -> bool {
         match self.phase {
-            CanaryPhase::LastChance { is_answered: true, .. } => !self.is_reading && !self.wants_read,
+            CanaryPhase::LastChance { is_answered: true, .. } => {
+                !self.is_reading && !self.wants_read
+            }
             CanaryPhase::LastChance { at, .. } => at + LAST_CHANCE * self.timeout <= now,
             _ => false,
         }

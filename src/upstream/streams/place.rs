@@ -143,5 +143,4 @@ pub(super) fn just_before(id: StreamId) -> StreamId {
 }
 
 #[cfg(test)]
-#[path = "place_tests.rs"]
 mod tests;

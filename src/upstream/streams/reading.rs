@@ -104,6 +104,10 @@ impl Reading {
 
     /// The size of the page behind this one, which was full.
     pub(super) fn next_page(&self, page: u16) -> u16 {
-        if self.weight < HEAVY_PAGE { (page * 2).min(LARGEST_PAGE) } else { super::table::FIRST_PAGE }
+        if self.weight < HEAVY_PAGE {
+            (page * 2).min(LARGEST_PAGE)
+        } else {
+            super::table::FIRST_PAGE
+        }
     }
 }

@@ -133,11 +133,7 @@ impl ReadingOrder {
         }
     }
 
-    fn requeue(
-        &mut self,
-        numbers: impl FnOnce(&mut Self) -> Vec<StreamNumber>,
-        table: &mut Table,
-    ) {
+    fn requeue(&mut self, numbers: impl FnOnce(&mut Self) -> Vec<StreamNumber>, table: &mut Table) {
         for number in numbers(self) {
             let Some(stream) = table.get_mut(number) else { continue };
             stream.is_queued = false;

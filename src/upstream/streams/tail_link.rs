@@ -4,16 +4,12 @@
 //! first is answered first: whether changes are told, which server this is, which run of it; so that
 //! nothing that is read is judged before that is known.
 
-use super::{
-    patience::Patience,
-    reading::Reading,
-    tail::Tail,
-};
+use super::{patience::Patience, reading::Reading, tail::Tail};
+use crate::stream_id::StreamId;
 use crate::upstream::{
     link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
     primary::Primary,
 };
-use crate::stream_id::StreamId;
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;

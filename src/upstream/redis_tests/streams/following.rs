@@ -69,10 +69,8 @@ async fn keys_have_the_prefix_and_field_of_the_configuration() {
     add(&server, "s", "1-0", "not ours");
     server.call(&["XADD", "tenant:s", "1-0", "m", "ours"]);
     assert_eq!(rig.stream_event().await, "s 1-0=ours");
-    eventually("the canary", || {
-        server.call(&["KEYS", "tenant:sockway:probe:stream:*"]).len() == 1
-    })
-    .await;
+    eventually("the canary", || server.call(&["KEYS", "tenant:sockway:probe:stream:*"]).len() == 1)
+        .await;
 }
 
 #[tokio::test]
