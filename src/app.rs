@@ -109,7 +109,10 @@ impl Gateway {
             listener: liveness.part("the listener"),
             of_all: liveness,
         };
-        let (upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
+        let (mut upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
+        if config.endpoints.iter().any(|endpoint| !endpoint.streams.is_empty()) {
+            upstream = upstream.with_streams();
+        }
         let (phase, phases) = watch::channel(Phase::Running);
         let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
         handles.iter().for_each(|shard| shard.tell(ShardCommand::Reload(Arc::clone(&config))));

@@ -378,6 +378,8 @@ pub enum NotReadyReason {
     KeysUnavailable,
     /// Redis refuses the control channel, so that nobody can be sent away.
     ControlRefused,
+    /// Redis does not say which keys change, so no stream can be followed.
+    TrackingRefused,
 }
 
 impl NotReadyReason {

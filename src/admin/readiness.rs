@@ -45,8 +45,13 @@ impl Readiness {
             code: NotReadyReason::ControlRefused,
             detail: format!("Redis refuses redis.control_channel, so nobody can be revoked: {why}"),
         });
+        let tracking = status.tracking_refused.as_ref().map(|why| NotReady {
+            code: NotReadyReason::TrackingRefused,
+            detail: format!("Redis does not tell which streams change (CLIENT TRACKING): {why}"),
+        });
         let link = unproven(status, expires, now);
-        let reasons = stopping(phase).into_iter().chain(link).chain(control).chain(keys);
+        let refused = control.into_iter().chain(tracking);
+        let reasons = stopping(phase).into_iter().chain(link).chain(refused).chain(keys);
         let reasons: Vec<_> = reasons.collect();
         Self { ready: reasons.is_empty(), reasons }
     }
@@ -96,7 +101,8 @@ mod tests {
 
     fn up(verified: Option<Instant>) -> Status {
         let link = LinkStatus::Up;
-        Status { link, verified, wanted: 0, subscribed: 0, control_refused: None }
+        let (control_refused, tracking_refused) = (None, None);
+        Status { link, verified, wanted: 0, subscribed: 0, control_refused, tracking_refused }
     }
 
     #[test]
@@ -107,6 +113,17 @@ mod tests {
         let readiness = Readiness::of(Phase::Running, &status, None, EXPIRES, now);
         assert!(!readiness.ready);
         assert_eq!(readiness.reasons[0].code, NotReadyReason::ControlRefused);
+        assert!(readiness.reasons[0].detail.ends_with("NOPERM"));
+    }
+
+    #[test]
+    fn who_is_not_told_which_streams_change_is_not_ready() {
+        let now = Instant::now();
+        let refused = Some("NOPERM".to_owned());
+        let status = Status { tracking_refused: refused, ..up(Some(now)) };
+        let readiness = Readiness::of(Phase::Running, &status, None, EXPIRES, now);
+        assert!(!readiness.ready);
+        assert_eq!(readiness.reasons[0].code, NotReadyReason::TrackingRefused);
         assert!(readiness.reasons[0].detail.ends_with("NOPERM"));
     }
 

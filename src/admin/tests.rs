@@ -68,6 +68,7 @@ impl Rig {
             wanted: 0,
             subscribed: 0,
             control_refused: None,
+            tracking_refused: None,
         });
         let (phase, phases) = watch::channel(Phase::Running);
         let drain = CancellationToken::new();
@@ -100,6 +101,7 @@ impl Rig {
             wanted: 7,
             subscribed: 5,
             control_refused: None,
+            tracking_refused: None,
         };
         self.upstream.send_replace(status);
     }

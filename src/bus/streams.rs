@@ -79,7 +79,7 @@ pub struct PageRequest {
 }
 
 /// Which entries.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PageAsk {
     /// Those behind `after`, the oldest first, at most `count`, and none behind `until`.
     After { after: StreamId, until: Option<StreamId>, count: usize, facts: PageFacts },
@@ -88,7 +88,7 @@ pub enum PageAsk {
 }
 
 /// When a page is read together with what XINFO says, in one step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum PageFacts {
     Never,
     /// Where the entry `after` is not there.
@@ -149,6 +149,19 @@ pub struct StreamUpstreamEnd {
     pub requests: mpsc::Receiver<StreamRequests>,
     /// Its length is bounded by the handshakes that are under way.
     pub pages: mpsc::UnboundedReceiver<PageRequest>,
+}
+
+impl StreamUpstreamEnd {
+    /// Takes the ends; what is left in their place is closed.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let closed = Self {
+            rings: Vec::new(),
+            requests: mpsc::channel(1).1,
+            pages: mpsc::unbounded_channel().1,
+        };
+        std::mem::replace(self, closed)
+    }
 }
 
 /// One shard's ends of the queues for streams.

@@ -63,9 +63,28 @@ pub struct UpstreamMetrics {
     pub stale_messages: IntCounter,
     /// Times that revocations may have been missed.
     pub revocation_gaps: IntCounter,
+    /// Streams that sessions want, and those whose changes Redis tells.
+    pub streams_wanted: IntGauge,
+    pub streams_subscribed: IntGauge,
+    pub stream_wakes: StreamWakes,
+    /// Readings of streams' tails.
+    pub stream_reads: IntCounter,
     pub outage_seconds: Counter,
     /// From Redis answering again to every wanted channel subscribed again.
     pub resubscribe_seconds: prometheus::Histogram,
+}
+
+/// Why streams were read.
+#[derive(Debug)]
+pub struct StreamWakes {
+    /// Redis told a change, and there was one.
+    pub push: IntCounter,
+    /// Nobody told anything, and there was something new.
+    pub poll: IntCounter,
+    /// Redis told that the canary's stream has changed.
+    pub canary: IntCounter,
+    /// Redis told a change, and there was none.
+    pub fruitless: IntCounter,
 }
 
 impl Metrics {
@@ -181,6 +200,23 @@ impl UpstreamMetrics {
             &["state"],
         )?;
         registry.register(Box::new(channels.clone()))?;
+        let streams = IntGaugeVec::new(
+            Opts::new(
+                "sockway_streams",
+                "Streams that sessions want, and those whose changes Redis tells.",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(streams.clone()))?;
+        let wakes = counters(
+            registry,
+            Opts::new(
+                "sockway_stream_wakes_total",
+                "Why streams were read: a change that Redis told, one that it did not tell (poll), \
+                 the canary, or none at all (fruitless).",
+            ),
+            "source",
+        )?;
         let resubscribe_seconds = prometheus::Histogram::with_opts(
             HistogramOpts::new(
                 "sockway_redis_resubscribe_seconds",
@@ -211,6 +247,19 @@ impl UpstreamMetrics {
                 registry,
                 "sockway_redis_message_bytes_total",
                 "Payload bytes received from Redis.",
+            )?,
+            streams_wanted: streams.with_label_values(&["wanted"]),
+            streams_subscribed: streams.with_label_values(&["subscribed"]),
+            stream_wakes: StreamWakes {
+                push: wakes.with_label_values(&["push"]),
+                poll: wakes.with_label_values(&["poll"]),
+                canary: wakes.with_label_values(&["canary"]),
+                fruitless: wakes.with_label_values(&["fruitless"]),
+            },
+            stream_reads: counter(
+                registry,
+                "sockway_stream_reads_total",
+                "Readings of streams behind what was read before.",
             )?,
             channels_wanted: channels.with_label_values(&["wanted"]),
             channels_subscribed: channels.with_label_values(&["subscribed"]),

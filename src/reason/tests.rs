@@ -49,7 +49,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
     assert_labels(
         NotReadyReason::VARIANTS,
         NotReadyReason::label,
-        "draining starting redis_link_down redis_proof_expired keys_unavailable control_refused",
+        "draining starting redis_link_down redis_proof_expired keys_unavailable control_refused tracking_refused",
     );
 }
 

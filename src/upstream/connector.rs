@@ -20,6 +20,11 @@ impl Connector {
         let links = Dialler::new(dial.clone(), settings.max_payload.get());
         Self { links, commands: CommandDialler::new(dial) }
     }
+
+    /// Dials connections of our own.
+    pub(super) fn links(&self) -> Dialler {
+        self.links.clone()
+    }
 }
 
 impl Connect for Connector {

@@ -46,8 +46,14 @@ impl Health {
         now: Instant,
     ) -> (Self, watch::Receiver<Status>) {
         let link = LinkStatus::Down("not connected yet".to_owned());
-        let status =
-            Status { link, verified: None, wanted: 0, subscribed: 0, control_refused: None };
+        let status = Status {
+            link,
+            verified: None,
+            wanted: 0,
+            subscribed: 0,
+            control_refused: None,
+            tracking_refused: None,
+        };
         let (status, seen) = watch::channel(status);
         let outage = Some(Outage { began: now, counted: now, announced: false });
         let health = Self {
@@ -60,6 +66,11 @@ impl Health {
             resubscribing: None,
         };
         (health, seen)
+    }
+
+    /// Where others report what they know.
+    pub(super) fn status(&self) -> watch::Sender<Status> {
+        self.status.clone()
     }
 
     /// A link was made; whether it is any good is not known yet.

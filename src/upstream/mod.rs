@@ -1,6 +1,6 @@
 //! The Redis side: subscribes to what shards want, and routes what Redis sends into their rings.
 //!
-//! One task for each node; there is one. Promises: it never waits for a shard, but stops reading for a
+//! One task for each node; there is one. A second task, with connections of its own, follows streams. Promises: it never waits for a shard, but stops reading for a
 //! moment when one falls far behind; whatever may have been lost is marked in the rings, exactly where
 //! the loss ended; and it says that it is up only while a probe has proven that what is published
 //! arrives. It never gives up on Redis.
@@ -9,9 +9,10 @@
 //!
 //! 0. `link` `shard_queues` `status` `control_message`: our own connection that subscribes; the queues
 //!    to the shards; what others may know; whose sessions a control message revokes
-//! 1. `connect` `backoff` `health`: what is needed of connections; when to dial again; status,
-//!    metrics and log
-//! 2. `publish`: the connection for every other command
+//! 1. `connect` `backoff` `health` `primary`: what is needed of connections; when to dial again; status,
+//!    metrics and log; which server is dialled
+//! 2. `publish` `streams`: the connection for every other command; what is read of streams, and its one
+//!    task
 //! 3. `connector` `pubsub`: makes both connections; what is subscribed on a node, and its one task
 //! 4. `mod`: the Redis side as the rest of the program sees it
 //! 5. `diagnose`: what `sockway doctor` asks
@@ -25,12 +26,14 @@ mod diagnose;
 mod fake_redis;
 mod health;
 mod link;
+mod primary;
 mod publish;
 mod pubsub;
 #[cfg(test)]
 mod redis_tests;
 mod shard_queues;
 mod status;
+mod streams;
 #[cfg(test)]
 mod test_server;
 
@@ -44,11 +47,13 @@ use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};
 use connector::Connector;
 use pubsub::Actor;
 use std::{fmt, sync::Arc};
-use tokio::sync::watch;
+use streams::StreamActor;
+use tokio::{join, sync::watch};
 
 /// The Redis side of a gateway.
 pub struct Upstream {
     actor: Actor<Connector>,
+    streams: StreamActor,
     credentials: Credentials,
 }
 
@@ -57,13 +62,23 @@ impl Upstream {
     #[must_use]
     pub fn new(
         settings: config::Redis,
-        end: UpstreamEnd,
+        mut end: UpstreamEnd,
         metrics: Arc<Metrics>,
     ) -> (Self, watch::Receiver<Status>) {
         let credentials = Credentials::new(&settings);
         let connector = Connector::new(&settings, credentials.clone());
-        let (actor, status) = Actor::new(connector, settings, end, metrics);
-        (Self { actor, credentials }, status)
+        let (dialler, stream_end) = (connector.links(), end.streams.take());
+        let (actor, status) = Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
+        let streams = StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
+        (Self { actor, streams, credentials }, status)
+    }
+
+    /// Connects for streams at once, not only when a first session asks for one: whether they can be
+    /// followed at all is then known before.
+    #[must_use]
+    pub fn with_streams(mut self) -> Self {
+        self.streams.connect_early();
+        self
     }
 
     /// The login of the next dial, which a reload may replace.
@@ -76,7 +91,7 @@ impl Upstream {
     /// when every shard has gone.
     pub async fn run(self, sign: SignOfLife) {
         tokio::select! {
-            () = self.actor.run() => {}
+            _ = async { join!(self.actor.run(), self.streams.run()) } => {}
             () = sign.keep_giving() => {}
         }
     }

@@ -31,6 +31,7 @@ use tokio_util::task::AbortOnDropHandle;
 mod load;
 mod outages;
 mod rights;
+mod streams;
 mod troubles;
 
 const PATIENCE: Duration = Duration::from_secs(30);

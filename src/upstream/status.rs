@@ -14,6 +14,8 @@ pub struct Status {
     pub subscribed: usize,
     /// Why Redis refuses the control channel, in its words, if it does.
     pub control_refused: Option<String>,
+    /// Why Redis does not tell which streams change, if it refuses that.
+    pub tracking_refused: Option<String>,
 }
 
 /// The state of the link.

@@ -16,10 +16,12 @@ use std::{
     time::{Duration, Instant},
 };
 
+mod entry;
 pub mod frame;
 mod inbound;
 mod json;
 
+pub use entry::entry_object;
 pub use inbound::ClientFrame;
 
 /// How a session's messages and notices are encoded.

@@ -80,6 +80,17 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// The number of elements of an aggregate that nothing is allocated for; `None`: null.
+    pub(super) fn elements(&mut self) -> Result<Option<u64>, Stop> {
+        match self.integer()? {
+            -1 => Ok(None),
+            count => match u64::try_from(count) {
+                Ok(count) if count <= LARGEST_BULK => Ok(Some(count)),
+                _ => Err(Stop::Wrong("an aggregate has an impossible number of elements")),
+            },
+        }
+    }
+
     /// The content of a bulk string, and its CR LF.
     pub(super) fn content(&mut self, length: u64) -> Result<Range<usize>, Stop> {
         let length = usize::try_from(length).map_err(|_| Stop::Wrong("a string is too long"))?;

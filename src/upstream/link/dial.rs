@@ -6,8 +6,9 @@ use super::{
     buffered_stream::{BufferedStream, Stream, lost},
     connection::Connection,
     dial_settings::{DialSettings, Tls, silent},
-    login::log_in,
+    login::{Protocol, log_in},
     redactor::Redactor,
+    stream_link::StreamLink,
 };
 use crate::{config::RedisAddress, error_chain::words};
 use std::{net::SocketAddr, path::Path, time::Duration};
@@ -17,7 +18,7 @@ use tokio::{
 };
 use tokio_rustls::rustls::pki_types::ServerName;
 
-/// Dials the connection that subscribes.
+/// Dials connections of our own.
 #[derive(Clone)]
 pub(in crate::upstream) struct Dialler {
     settings: DialSettings,
@@ -26,32 +27,60 @@ pub(in crate::upstream) struct Dialler {
     turns: Turns,
 }
 
+/// A connection on which nothing is asked.
+struct LoggedIn {
+    stream: BufferedStream,
+    redactor: Redactor,
+    protocol: Protocol,
+}
+
 impl Dialler {
     /// Messages of more than `max_payload` bytes will be skipped.
     pub(in crate::upstream) fn new(settings: DialSettings, max_payload: usize) -> Self {
         Self { settings, max_payload, turns: Turns::default() }
     }
 
-    /// Dials. The connection is logged in and has answered a PING.
+    /// Dials the connection that subscribes. It is logged in and has answered a PING.
     ///
     /// # Errors
     /// - [`LinkError::Unreachable`]: no connection was made.
     /// - [`LinkError::Lost`]: TLS failed, Redis hung up, or did not answer in time.
     /// - [`LinkError::Answered`]: Redis refuses the login, or is of no use now.
     pub(in crate::upstream) fn dial(&self, target: &Target) -> Pending<Connection> {
-        let (dialler, address) = (self.clone(), self.settings.address(target));
+        let (dialler, target) = (self.clone(), target.clone());
         Box::pin(async move {
-            match address {
-                RedisAddress::Unix(path) => {
-                    let stream = connect_unix(&path, dialler.settings.connect_limit).await?;
-                    dialler.set_up(async { Ok(stream) }, dialler.settings.setup_limit).await
-                }
-                RedisAddress::Tcp { host, port, .. } => dialler.by_name(&host, port).await,
-            }
+            let LoggedIn { stream, redactor, .. } = dialler.log_in(&target).await?;
+            Ok(Connection::new(stream, redactor))
         })
     }
 
-    async fn by_name(&self, host: &str, port: u16) -> Result<Connection, LinkError> {
+    /// Dials a connection for streams, in whose entries `field` is the payload.
+    ///
+    /// # Errors
+    /// As [`Dialler::dial`].
+    pub(in crate::upstream) fn dial_streams(
+        &self,
+        target: &Target,
+        field: &str,
+    ) -> Pending<StreamLink> {
+        let (dialler, target, field) = (self.clone(), target.clone(), field.to_owned());
+        Box::pin(async move {
+            let LoggedIn { stream, redactor, protocol } = dialler.log_in(&target).await?;
+            Ok(StreamLink::new(stream, redactor, protocol, &field, dialler.max_payload))
+        })
+    }
+
+    async fn log_in(&self, target: &Target) -> Result<LoggedIn, LinkError> {
+        match self.settings.address(target) {
+            RedisAddress::Unix(path) => {
+                let stream = connect_unix(&path, self.settings.connect_limit).await?;
+                self.set_up(async { Ok(stream) }, self.settings.setup_limit).await
+            }
+            RedisAddress::Tcp { host, port, .. } => self.by_name(&host, port).await,
+        }
+    }
+
+    async fn by_name(&self, host: &str, port: u16) -> Result<LoggedIn, LinkError> {
         let deadline = Instant::now() + self.settings.connect_limit;
         let mut addresses = addresses::resolve(host, port, self.settings.connect_limit).await?;
         self.turns.order(&mut addresses);
@@ -63,7 +92,7 @@ impl Dialler {
         &self,
         addresses: &[SocketAddr],
         deadline: Instant,
-    ) -> Result<Connection, LinkError> {
+    ) -> Result<LoggedIn, LinkError> {
         let share = self.settings.setup_share(addresses.len());
         let limit = self.settings.connect_limit;
         addresses::race(addresses, limit, |address| self.by_address(address, deadline, share)).await
@@ -74,7 +103,7 @@ impl Dialler {
         address: SocketAddr,
         deadline: Instant,
         limit: Duration,
-    ) -> Result<Connection, LinkError> {
+    ) -> Result<LoggedIn, LinkError> {
         let late = |_| self.settings.not_connected();
         let stream = timeout_at(deadline, TcpStream::connect(address)).await.map_err(late)?;
         let stream = stream.map_err(|error| LinkError::Unreachable(words(&error)))?;
@@ -90,13 +119,14 @@ impl Dialler {
         &self,
         stream: impl Future<Output = Result<S, LinkError>>,
         limit: Duration,
-    ) -> Result<Connection, LinkError> {
+    ) -> Result<LoggedIn, LinkError> {
         let set_up = async {
             let mut stream = BufferedStream::new(stream.await?, self.max_payload);
             let login = self.settings.credentials.current();
             let redactor = Redactor::new(login.password.clone());
-            log_in(&mut stream, &login, self.settings.database, &redactor).await?;
-            Ok(Connection::new(stream, redactor))
+            let database = self.settings.database;
+            let protocol = log_in(&mut stream, &login, database, &redactor).await?;
+            Ok(LoggedIn { stream, redactor, protocol })
         };
         timeout(limit, set_up).await.map_err(|_| silent(limit))?
     }

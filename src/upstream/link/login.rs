@@ -11,6 +11,13 @@ const NAME: &[u8] = b"sockway";
 /// Redis's user when none is named.
 const DEFAULT_USER: &str = "default";
 
+/// The version of the protocol that a connection speaks.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Protocol {
+    Resp2,
+    Resp3,
+}
+
 /// Logs in and proves that Redis answers.
 ///
 /// # Errors
@@ -20,17 +27,18 @@ pub(super) async fn log_in(
     login: &Login,
     database: u8,
     redactor: &Redactor,
-) -> Result<(), LinkError> {
+) -> Result<Protocol, LinkError> {
     let greeted = greet(stream, login, redactor).await;
     stream.wipe();
-    greeted?;
+    let protocol = greeted?;
     // Not asked for when it is the default, so that the smallest ACL needs no SELECT.
     if database != 0 {
         expect(stream, &[b"SELECT", database.to_string().as_bytes()], redactor).await?;
     }
     // Connected is not enough: a Redis that wants a password says so only here.
     let answer = stream.ask(&[b"PING"]).await?;
-    pong(answer, redactor).map(drop)
+    pong(answer, redactor)?;
+    Ok(protocol)
 }
 
 /// RESP3 where it is known: there, other commands may share a connection with subscriptions.
@@ -38,7 +46,7 @@ async fn greet(
     stream: &mut BufferedStream,
     login: &Login,
     redactor: &Redactor,
-) -> Result<(), LinkError> {
+) -> Result<Protocol, LinkError> {
     let user = login.username.as_deref().unwrap_or(DEFAULT_USER);
     let mut words: Vec<&[u8]> = vec![b"HELLO", b"3"];
     if let Some(password) = &login.password {
@@ -50,11 +58,11 @@ async fn greet(
             match greet_resp2(stream, login, redactor).await {
                 // It hangs up behind such an error when it has too many clients.
                 Err(LinkError::Lost(_)) => Err(redactor.login_refused(&text)),
-                greeted => greeted,
+                greeted => greeted.map(|()| Protocol::Resp2),
             }
         }
         Value::Error(text) => Err(redactor.login_refused(&text)),
-        _ => Ok(()),
+        _ => Ok(Protocol::Resp3),
     }
 }
 

@@ -1,4 +1,4 @@
-//! Our own RESP connection to one Redis server: what the actor needs of it, and nothing more.
+//! Our own RESP connections to one Redis server: what the actors need of them, and nothing more.
 //!
 //! A link is dialled once and never mends itself: when it ends, the actor drops it and dials anew,
 //! so that start-up and recovery are one code path. Dropping a link closes its connection.
@@ -7,14 +7,17 @@
 //!
 //! 0. `mod` `credentials` `cursor`: what is asked and what arrives; user and password, which may
 //!    change; the parts of RESP
-//! 1. `value` `skip` `redactor` `addresses` `dial_settings`: small answers; what is not kept; Redis's
-//!    errors without the password; names and their addresses; what a dial needs to know
+//! 1. `value` `skip` `token` `redactor` `addresses` `dial_settings`: small answers; what is not kept;
+//!    RESP one token at a time; Redis's errors without the password; names and their addresses; what a
+//!    dial needs to know
 //! 2. `resp`: bytes → events
 //! 3. `read_buffer`: what was received
-//! 4. `buffered_stream` `fuzz`: a stream with its read and write buffers; a fuzz target
-//! 5. `connection`: what was asked, and what came of it
+//! 4. `buffered_stream` `entry` `fuzz`: a stream with its read and write buffers; tokens → entries of a
+//!    stream; a fuzz target
+//! 5. `connection` `facts`: what was asked, and what came of it; tokens → what XINFO says
 //! 6. `login`: HELLO, AUTH, SETNAME, SELECT, PING
-//! 7. `dial`: TCP, unix socket or TLS, then the login
+//! 7. `stream_link`: the connection for streams
+//! 8. `dial`: TCP, unix socket or TLS, then the login
 
 mod addresses;
 mod buffered_stream;
@@ -23,6 +26,8 @@ mod credentials;
 mod cursor;
 mod dial;
 mod dial_settings;
+mod entry;
+mod facts;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod login;
@@ -30,6 +35,8 @@ mod read_buffer;
 mod redactor;
 mod resp;
 mod skip;
+mod stream_link;
+mod token;
 mod value;
 
 pub use credentials::{Credentials, Login};
@@ -39,6 +46,7 @@ pub(super) use {
     dial::Dialler,
     dial_settings::{DialSettings, silent},
     redactor::Redactor,
+    stream_link::{Entries, StreamArrival, StreamCommand, StreamLink},
 };
 
 use std::{fmt, future::Future, pin::Pin};

@@ -4,9 +4,10 @@
 //! demands; it shrinks again behind a large one. What is above the cap never gets into it whole.
 
 use super::{
-    cursor::Stop,
+    cursor::{Cursor, Stop},
     resp::{self, Event},
     skip::Skip,
+    token::{self, Token},
 };
 use std::ops::Range;
 
@@ -38,36 +39,77 @@ impl ReadBuffer {
     /// # Errors
     /// When this is not what Redis may say; then nothing more can be read.
     pub(super) fn next(&mut self) -> Result<Option<Event>, &'static str> {
+        let max_payload = self.max_payload;
         loop {
-            let received = &self.buffer[..self.end];
-            if !self.skip.is_done() {
-                self.start = self.skip.run(received, self.start)?;
-                if !self.skip.is_done() {
-                    self.need = self.end - self.start + 1;
-                    return Ok(None);
+            match self.find(|bytes, start| resp::find(bytes, start, max_payload))? {
+                Some(Event::Ignored { values }) => self.skip.values(values),
+                Some(Event::Oversized { channel, pattern, bytes }) => {
+                    self.skip.string(bytes);
+                    return Ok(Some(Event::Oversized { channel, pattern, bytes }));
                 }
-                self.need = 1;
+                event => return Ok(event),
             }
-            if self.end - self.start < self.need {
+        }
+    }
+
+    /// The next token that is complete. Strings of more than `limit` bytes are skipped as they come.
+    /// Ranges are good until [`ReadBuffer::room`].
+    ///
+    /// # Errors
+    /// When this is not RESP; then nothing more can be read.
+    pub(super) fn token(&mut self, limit: usize) -> Result<Option<Token>, &'static str> {
+        loop {
+            match self.find(|bytes, start| token::find(bytes, start, limit))? {
+                Some(Token::Attribute(values)) => self.skip.values(values),
+                Some(Token::Long(bytes)) => {
+                    self.skip.string(bytes);
+                    return Ok(Some(Token::Long(bytes)));
+                }
+                token => return Ok(token),
+            }
+        }
+    }
+
+    /// The first byte of what comes next: what kind of value it is.
+    ///
+    /// # Errors
+    /// As [`ReadBuffer::token`].
+    pub(super) fn kind(&mut self) -> Result<Option<u8>, &'static str> {
+        self.find(|bytes, start| Ok((Cursor::new(bytes, start).kind()?, start)))
+    }
+
+    /// Skips so many values, of any size, as they come.
+    pub(super) fn skip_values(&mut self, values: u64) {
+        self.skip.values(values);
+    }
+
+    /// Finds what comes next, with its end, behind all that is to be skipped.
+    fn find<T>(
+        &mut self,
+        find: impl FnOnce(&[u8], usize) -> Result<(T, usize), Stop>,
+    ) -> Result<Option<T>, &'static str> {
+        let received = &self.buffer[..self.end];
+        if !self.skip.is_done() {
+            self.start = self.skip.run(received, self.start)?;
+            if !self.skip.is_done() {
+                self.need = self.end - self.start + 1;
                 return Ok(None);
             }
-            let (event, end) = match resp::find(received, self.start, self.max_payload) {
-                Ok(found) => found,
-                Err(Stop::More(end)) => {
-                    self.need = end - self.start;
-                    return Ok(None);
-                }
-                Err(Stop::Wrong(why)) => return Err(why),
-            };
-            (self.start, self.need) = (end, 1);
-            match event {
-                Event::Ignored { values } => self.skip.values(values),
-                Event::Oversized { bytes, .. } => {
-                    self.skip.string(bytes);
-                    return Ok(Some(event));
-                }
-                event => return Ok(Some(event)),
+            self.need = 1;
+        }
+        if self.end - self.start < self.need {
+            return Ok(None);
+        }
+        match find(received, self.start) {
+            Ok((found, end)) => {
+                (self.start, self.need) = (end, 1);
+                Ok(Some(found))
             }
+            Err(Stop::More(end)) => {
+                self.need = end - self.start;
+                Ok(None)
+            }
+            Err(Stop::Wrong(why)) => Err(why),
         }
     }
 

@@ -63,10 +63,10 @@ impl Skip {
                 self.bytes = cursor.length()?.map_or(0, |length| length + 2);
                 0
             }
-            b'*' | b'~' | b'>' => cursor.count()?,
-            b'%' => 2 * cursor.count()?,
+            b'*' | b'~' | b'>' => cursor.elements()?.unwrap_or(0),
+            b'%' => 2 * cursor.elements()?.unwrap_or(0),
             // The value that an attribute is about comes behind it.
-            b'|' => 2 * cursor.count()? + 1,
+            b'|' => 2 * cursor.elements()?.unwrap_or(0) + 1,
             b'+' | b'-' | b':' | b',' | b'#' | b'_' | b'(' => cursor.line().map(|_| 0)?,
             _ => return Err(Stop::Wrong("there is no such kind of value")),
         };

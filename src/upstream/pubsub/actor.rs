@@ -102,6 +102,11 @@ impl<C: Connect> Actor<C> {
         (actor, status)
     }
 
+    /// Where others report what they know of the Redis side.
+    pub(in crate::upstream) fn status(&self) -> watch::Sender<Status> {
+        self.health.status()
+    }
+
     /// Runs until every shard has gone.
     pub(in crate::upstream) async fn run(mut self) {
         let mut timer = Box::pin(sleep_until(Instant::now()));

@@ -4,8 +4,8 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `table` `probe` `primary` `outstanding` `put_off` `internal_channel` `pause` `revocation_gap`: who
-//!    wants what; is the subscription alive; which server it is; unanswered commands; what is asked
+//! 0. `table` `probe` `outstanding` `put_off` `internal_channel` `pause` `revocation_gap`: who
+//!    wants what; is the subscription alive; unanswered commands; what is asked
 //!    again; channels of our own; when it is not read; whether revocations were missed
 //! 1. `router`: from what arrives into the shards' rings
 //! 2. `node`: what is known of the node, from one connection to the next
@@ -18,7 +18,6 @@ mod internal_channel;
 mod node;
 mod outstanding;
 mod pause;
-mod primary;
 mod probe;
 mod put_off;
 mod revocation_gap;

@@ -4,7 +4,6 @@
 //! for the shards is queued. It sends nothing to Redis.
 
 use super::{
-    primary::Primary,
     probe::Probe,
     router::{Router, Sinks},
     table::{Answered, Joined, NodeId, ONLY_NODE, Table},
@@ -15,7 +14,7 @@ use crate::{
     config,
     log_throttle::LogThrottle,
     reason::GapReason,
-    upstream::{link::LinkError, shard_queues::ShardQueues},
+    upstream::{link::LinkError, primary::Primary, shard_queues::ShardQueues},
 };
 use tokio::time::Instant;
 use tracing::warn;

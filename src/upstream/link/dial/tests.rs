@@ -191,7 +191,9 @@ async fn an_address_that_accepts_and_says_nothing_does_not_keep_the_dial_from_th
     let settings = configured(Path::new(""), &format!("url = \"redis://name:{port}\""));
     let started = Instant::now();
     let deadline = started + Duration::from_secs(2);
-    let mut connection = dialler(&settings).by_addresses(&addresses, deadline).await.expect("one");
+    let logged_in = dialler(&settings).by_addresses(&addresses, deadline).await;
+    let LoggedIn { stream, redactor, .. } = logged_in.map_err(|error| error.to_string()).unwrap();
+    let mut connection = Connection::new(stream, redactor);
     assert_eq!(subscribe(&mut connection, &["a"]).await, "+a");
     assert!(started.elapsed() < Duration::from_secs(4), "{:?}", started.elapsed());
 }

@@ -9,10 +9,8 @@
 //!
 //! Pure: it sends nothing.
 
-use crate::{
-    config::RedisAddress,
-    upstream::link::{Role, Target},
-};
+use super::link::{Role, Target};
+use crate::config::RedisAddress;
 use tracing::warn;
 
 /// What is known of the primary.

@@ -1,0 +1,113 @@
+//! One reading of a stream, from its command to its answer.
+
+use super::{
+    place::Place,
+    table::{Source, Stream, StreamNumber},
+};
+use crate::{
+    bus::StreamFacts,
+    stream_id::StreamId,
+    upstream::link::{Entries, StreamCommand},
+};
+
+/// A page that weighs as much is not followed by a larger one.
+const HEAVY_PAGE: usize = 1 << 20;
+
+/// Entries of the largest page.
+const LARGEST_PAGE: u16 = 256;
+
+/// A reading that is asked for and not answered.
+#[derive(Debug)]
+pub(super) struct Reading {
+    pub(super) number: StreamNumber,
+    pub(super) kind: ReadingKind,
+    pub(super) source: Source,
+    /// The place at which it begins.
+    pub(super) before: Place,
+    /// Entries that were asked for, that at the place included.
+    pub(super) asked: usize,
+    /// Whether the place's own entry is there; `None`: nothing has come yet.
+    pub(super) is_there: Option<bool>,
+    pub(super) facts: Option<StreamFacts>,
+    /// New entries, and the bytes of their payloads.
+    pub(super) entries: usize,
+    pub(super) weight: usize,
+    /// Whether the entries are new, where that had to be judged.
+    pub(super) is_page_new: Option<bool>,
+    /// Whether anything has changed.
+    pub(super) has_found: bool,
+}
+
+/// How a stream is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ReadingKind {
+    /// For the first time: where it ends.
+    Place,
+    /// From its place on.
+    Entries,
+    /// From its place on, with facts, in one step.
+    Both,
+}
+
+impl Reading {
+    /// The next reading of a stream that is dirty.
+    pub(super) fn of(number: StreamNumber, stream: &mut Stream) -> Self {
+        let kind = match stream.place {
+            None => ReadingKind::Place,
+            // There is no entry at the start that could prove anything.
+            Some(Place { last: StreamId::ZERO, .. }) => ReadingKind::Both,
+            Some(_) if stream.with_facts => ReadingKind::Both,
+            Some(_) => ReadingKind::Entries,
+        };
+        if kind == ReadingKind::Both {
+            stream.with_facts = false;
+        }
+        stream.is_asked = true;
+        let before = stream.place.unwrap_or_default();
+        Self {
+            number,
+            kind,
+            source: stream.dirty.take().unwrap_or(Source::Other),
+            before,
+            asked: usize::from(stream.page) + usize::from(before.last != StreamId::ZERO),
+            is_there: None,
+            facts: None,
+            entries: 0,
+            weight: 0,
+            is_page_new: None,
+            has_found: false,
+        }
+    }
+
+    /// The command, for the stream as Redis knows it.
+    pub(super) fn command<'k>(&self, key: &'k str) -> StreamCommand<'k> {
+        let entries = Entries::From { key, first: self.before.last, count: self.asked };
+        match self.kind {
+            ReadingKind::Place => StreamCommand::Facts(key),
+            ReadingKind::Entries => StreamCommand::Entries(entries),
+            ReadingKind::Both => StreamCommand::Both(entries),
+        }
+    }
+
+    /// Entries that may still come.
+    pub(super) fn cost(&self) -> usize {
+        match self.kind {
+            ReadingKind::Place => 1,
+            ReadingKind::Entries | ReadingKind::Both => self.asked,
+        }
+    }
+
+    /// Whether there may be more behind it.
+    pub(super) fn is_full(&self) -> bool {
+        self.entries + usize::from(self.is_there == Some(true)) >= self.asked
+    }
+
+    /// The size of the page behind this one, which was full.
+    pub(super) fn next_page(&self, page: u16) -> u16 {
+        if self.weight < HEAVY_PAGE {
+            (page * 2).min(LARGEST_PAGE)
+        } else {
+            super::table::FIRST_PAGE
+        }
+    }
+}

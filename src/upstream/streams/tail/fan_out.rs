@@ -1,0 +1,220 @@
+//! What the answers to readings mean: entries, gaps and places for the shards.
+
+use super::Tail;
+use crate::{
+    bus::{RejectedBy, StreamEvent},
+    stream_id::StreamId,
+    upstream::{
+        link::LinkError,
+        streams::{
+            place::{PageUse, Place, just_before},
+            reading::{Reading, ReadingKind},
+            table::{FIRST_PAGE, Source, StreamNumber, StreamState},
+        },
+    },
+    wire,
+};
+use std::sync::Arc;
+use tokio::time::Instant;
+use tracing::{debug, warn};
+
+impl Tail {
+    /// An entry of the oldest reading; `None`: its payload is too large.
+    pub(in crate::upstream::streams) fn entry(
+        &mut self,
+        reading: &mut Reading,
+        id: StreamId,
+        payload: Option<&[u8]>,
+    ) {
+        if reading.is_there.is_none() {
+            let is_there = id == reading.before.last;
+            reading.is_there = Some(is_there);
+            if reading.kind == ReadingKind::Both {
+                self.judge(reading, Some(id));
+            }
+            if is_there {
+                return;
+            }
+        }
+        let is_new = match reading.kind {
+            ReadingKind::Place => false,
+            ReadingKind::Entries => reading.is_there == Some(true),
+            ReadingKind::Both => reading.is_page_new == Some(true),
+        };
+        if is_new {
+            reading.entries += 1;
+            reading.weight += payload.map_or(0, <[u8]>::len);
+            reading.has_found = true;
+            self.new_entry(reading.number, id, payload);
+        }
+    }
+
+    fn new_entry(&mut self, number: StreamNumber, id: StreamId, payload: Option<&[u8]>) {
+        let Some(stream) = self.table.get_mut(number) else { return };
+        if let Some(place) = &mut stream.place {
+            place.read(id);
+        }
+        if stream.told == 0 {
+            return;
+        }
+        let event = match payload {
+            Some(payload) => {
+                self.metrics.upstream.messages.inc();
+                self.metrics.upstream.message_bytes.inc_by(payload.len() as u64);
+                let mut message = wire::message(stream.name.clone(), payload, self.received);
+                message.id = Some(id);
+                StreamEvent::Entry(Arc::new(message))
+            }
+            None => {
+                debug!(stream = %stream.name, %id, "entry is larger than redis.max_payload");
+                StreamEvent::TooLarge { stream: stream.name.clone(), place: id }
+            }
+        };
+        self.queues.send(stream.told, &event);
+    }
+
+    /// Compares the stream with what was read before; `first` is the first entry from the place on.
+    fn judge(&mut self, reading: &mut Reading, first: Option<StreamId>) {
+        let Some(facts) = reading.facts else { return };
+        let Some(stream) = self.table.get_mut(reading.number) else { return };
+        let is_new_run = std::mem::take(&mut stream.is_new_run);
+        let is_there = reading.is_there == Some(true);
+        let finding = reading.before.judge(is_there, is_new_run, &facts);
+        reading.is_page_new = Some(finding.page == PageUse::New);
+        reading.has_found |= finding.is_turn || finding.lost.is_some();
+        let (to, name) = (stream.told, stream.name.clone());
+        if finding.is_turn {
+            self.turned.push(name.clone());
+            self.queues.send(to, &StreamEvent::Turn { stream: name.clone() });
+        }
+        let place = match finding.page {
+            PageUse::None(place) => place.last,
+            PageUse::New => first.map_or(facts.last, just_before),
+        };
+        if let Some(lost) = finding.lost {
+            let (stream, reason, missed) = (name.clone(), lost.reason, lost.missed);
+            self.queues.send(to, &StreamEvent::Gap { stream, reason, missed, place });
+        }
+        if let PageUse::None(new) = finding.page {
+            stream.place = Some(new);
+            if finding.lost.is_none() && new.last != reading.before.last {
+                self.queues.send(to, &StreamEvent::Place { stream: name, place });
+            }
+        }
+    }
+
+    /// A reading is answered.
+    pub(in crate::upstream::streams) fn read(&mut self, mut reading: Reading) {
+        let Some(stream) = self.table.get_mut(reading.number) else { return };
+        stream.is_asked = false;
+        let is_over = match reading.kind {
+            ReadingKind::Place => {
+                stream.place = reading.facts.as_ref().map(Place::newest);
+                true
+            }
+            ReadingKind::Entries if reading.is_there == Some(true) => {
+                stream.is_new_run = false;
+                !reading.is_full()
+            }
+            ReadingKind::Entries => {
+                // The place's own entry is gone: why, only facts can tell.
+                stream.with_facts = true;
+                reading.has_found = true;
+                false
+            }
+            ReadingKind::Both => self.read_with_facts(&mut reading),
+        };
+        self.count(&reading);
+        if is_over { self.caught_up(reading.number) } else { self.read_on(&reading) }
+    }
+
+    /// Returns whether everything was read.
+    fn read_with_facts(&mut self, reading: &mut Reading) -> bool {
+        if reading.is_page_new.is_none() {
+            self.judge(reading, None);
+        }
+        let (Some(facts), Some(true)) = (reading.facts, reading.is_page_new) else { return true };
+        let Some(stream) = self.table.get_mut(reading.number) else { return true };
+        let Some(place) = &mut stream.place else { return true };
+        if reading.is_full() {
+            let is_there = reading.is_there == Some(true);
+            place.behind_page(&reading.before, is_there, reading.entries as u64, &facts);
+            return false;
+        }
+        let last = place.last;
+        *place = Place::newest(&facts);
+        if last != facts.last {
+            let event = StreamEvent::Place { stream: stream.name.clone(), place: facts.last };
+            self.queues.send(stream.told, &event);
+        }
+        true
+    }
+
+    fn count(&mut self, reading: &Reading) {
+        let wakes = &self.metrics.upstream.stream_wakes;
+        let is_fruitless = !reading.has_found && reading.kind != ReadingKind::Place;
+        if self.order.answered(reading.source, is_fruitless) {
+            wakes.fruitless.inc();
+        } else if reading.source == Source::Push {
+            wakes.push.inc();
+        } else if reading.source == Source::Poll && reading.has_found {
+            wakes.poll.inc();
+        }
+    }
+
+    fn read_on(&mut self, reading: &Reading) {
+        let Some(stream) = self.table.get_mut(reading.number) else { return };
+        if reading.is_full() {
+            stream.page = reading.next_page(stream.page);
+        }
+        self.order.add(reading.number, stream, Source::Other);
+    }
+
+    /// Everything in a stream is read, and its next change is told.
+    fn caught_up(&mut self, number: StreamNumber) {
+        self.table.set_state(number, StreamState::Armed);
+        let Some(stream) = self.table.get_mut(number) else { return };
+        stream.page = FIRST_PAGE;
+        let to = stream.wanted & !stream.told;
+        stream.told |= to;
+        self.queues.subscribed(to, stream);
+        if self.marks.end(number, &stream.name, &mut self.queues) {
+            stream.with_facts = true;
+            self.order.add(number, stream, Source::Other);
+        } else if let Some(source) = stream.dirty {
+            self.order.add(number, stream, source);
+        }
+    }
+
+    /// A reading is answered by an error.
+    pub(in crate::upstream::streams) fn not_read(
+        &mut self,
+        reading: &Reading,
+        error: &LinkError,
+        now: Instant,
+    ) {
+        self.order.answered(reading.source, false);
+        let Some(stream) = self.table.get_mut(reading.number) else { return };
+        stream.is_asked = false;
+        if !error.passes() {
+            return self.refuse(reading.number, error);
+        }
+        stream.with_facts |= reading.kind == ReadingKind::Both;
+        stream.dirty = Some(Source::Other);
+        self.order.put_off(reading.number, stream, now);
+        self.log_put_off(error);
+    }
+
+    /// Redis refuses a stream: WRONGTYPE, NOPERM.
+    fn refuse(&mut self, number: StreamNumber, error: &LinkError) {
+        self.table.set_state(number, StreamState::Refused);
+        let Some(stream) = self.table.get_mut(number) else { return };
+        (stream.place, stream.told, stream.dirty) = (None, 0, None);
+        stream.with_facts = false;
+        if let Some(before) = self.refusals.to_log(self.received) {
+            warn!(stream = %stream.name, reason = %error, before, "Redis refuses a stream");
+        }
+        self.queues.rejected(stream.wanted, &stream.name, RejectedBy::Redis);
+        self.marks.give_up(number, &stream.name, &mut self.queues);
+    }
+}
