@@ -1,6 +1,7 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
 use super::local_counter::{HistogramTotal, LocalCounter, LocalGauge, LocalHistogram};
+use crate::carrier::Carrier;
 use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult};
 use prometheus::{
     core::{Collector, Desc},
@@ -31,7 +32,8 @@ pub struct ShardMetrics {
 /// What one shard counts for one endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
-    pub opened: LocalCounter,
+    /// By `Carrier::index`.
+    pub opened: [LocalCounter; Carrier::ALL.len()],
     /// By `CloseReason::index`.
     pub closed: [LocalCounter; CloseReason::ALL.len()],
     /// Messages flushed to a socket, once for each socket.
@@ -47,7 +49,8 @@ impl EndpointMetrics {
     #[must_use]
     pub fn open(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(LocalCounter::load).sum();
-        self.opened.load().saturating_sub(closed)
+        let opened: u64 = self.opened.iter().map(LocalCounter::load).sum();
+        opened.saturating_sub(closed)
     }
 }
 
@@ -160,7 +163,11 @@ impl ShardCollector {
         Ok(Self {
             shards,
             sessions: desc("sessions", "Sessions open now.", &["endpoint"])?,
-            opened: desc("sessions_opened_total", "Sessions opened.", &["endpoint"])?,
+            opened: desc(
+                "sessions_opened_total",
+                "Sessions opened, over WebSockets and over Server-Sent Events.",
+                &["endpoint", "transport"],
+            )?,
             closed: desc(
                 "sessions_closed_total",
                 "Sessions ended, by reason.",
@@ -265,20 +272,22 @@ impl Collector for ShardCollector {
                 .collect();
             family(desc, kind, metrics)
         };
-        let per_reason =
+        let per_label =
             |desc: &Desc,
-             reasons: &[&str],
+             label: &str,
+             values: &[&str],
              counter: fn(&EndpointMetrics, usize) -> &LocalCounter| {
                 let mut metrics = Vec::new();
                 for (name, all) in &endpoints {
-                    for (at, reason) in reasons.iter().enumerate() {
+                    for (at, value) in values.iter().enumerate() {
                         let total = all.iter().map(|one| counter(one, at).load()).sum();
-                        let labels = [("endpoint", &**name), ("reason", reason)];
+                        let labels = [("endpoint", &**name), (label, value)];
                         metrics.push(sample(MetricType::COUNTER, &labels, total));
                     }
                 }
                 family(desc, MetricType::COUNTER, metrics)
             };
+        let carriers: Vec<_> = Carrier::ALL.iter().map(|carrier| carrier.label()).collect();
         let closed: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
         let missed: Vec<_> = MissedReason::ALL.iter().map(|reason| reason.label()).collect();
         let gaps = GapReason::ALL
@@ -300,13 +309,13 @@ impl Collector for ShardCollector {
 
         vec![
             per_endpoint(&self.sessions, MetricType::GAUGE, EndpointMetrics::open),
-            per_endpoint(&self.opened, MetricType::COUNTER, |one| one.opened.load()),
+            per_label(&self.opened, "transport", &carriers, |one, at| &one.opened[at]),
             per_endpoint(&self.deliveries, MetricType::COUNTER, |one| one.deliveries.load()),
             per_endpoint(&self.delivered_bytes, MetricType::COUNTER, |one| {
                 one.delivered_bytes.load()
             }),
-            per_reason(&self.closed, &closed, |one, at| &one.closed[at]),
-            per_reason(&self.missed, &missed, |one, at| &one.missed[at]),
+            per_label(&self.closed, "reason", &closed, |one, at| &one.closed[at]),
+            per_label(&self.missed, "reason", &missed, |one, at| &one.missed[at]),
             family(&self.gaps, MetricType::COUNTER, gaps),
             family(&self.refreshes, MetricType::COUNTER, refreshes),
             family(

@@ -38,7 +38,10 @@ mod reverse_proxy;
 mod rig;
 mod rigs;
 mod slow;
+mod sse;
 mod startup;
+
+mod sse_refusals;
 mod stop;
 mod storms;
 mod stuck_log;

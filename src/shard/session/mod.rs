@@ -20,6 +20,7 @@ use super::{
 };
 use crate::{
     auth::Auth,
+    carrier::Carrier,
     channel::ChannelName,
     config::Config,
     endpoint::Endpoint,
@@ -93,6 +94,8 @@ pub(super) struct Token {
 /// What a session is made of, besides its channels and its transport.
 pub struct SessionSpec {
     pub endpoint: Arc<Endpoint>,
+    /// How everything looks to this client.
+    pub codec: Codec,
     /// `None` on an endpoint with `auth = "none"`.
     pub identity: Option<Identity>,
     /// Verifies the token of a `refresh` frame until a reload brings another one.
@@ -141,9 +144,9 @@ impl Session {
         channels: Box<[ChannelName]>,
         spec: SessionSpec,
     ) -> Self {
-        let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
+        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
-        metrics.opened.add(1);
+        metrics.opened[codec.carrier().index()].add(1);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
         let session = Self {
@@ -156,7 +159,7 @@ impl Session {
             fingerprint: Cell::new(identity.as_ref().and_then(|identity| identity.fingerprint)),
             token: RefCell::new(Token::new(identity, auth)),
             transport: OnceCell::new(),
-            queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
+            queue: RefCell::new(OutQueue::new(codec)),
             waker: Cell::new(None),
             dirty: Cell::new(false),
             beating: Cell::new(false),
@@ -191,6 +194,11 @@ impl Session {
         self.queue.borrow().codec()
     }
 
+    /// What it is carried by.
+    pub(super) fn carrier(&self) -> Carrier {
+        self.codec().carrier()
+    }
+
     /// Takes this many frames off what the client may send. `false`: it has sent too many.
     pub(super) fn may_send(&self, frames: u32) -> bool {
         let now = self.context.now();
@@ -207,6 +215,7 @@ impl Session {
         let token = self.token.borrow();
         let facts = SessionFacts {
             endpoint: &self.endpoint,
+            carrier: self.carrier(),
             static_token: token.sha256.as_deref(),
             auth: &token.auth,
         };

@@ -10,7 +10,7 @@ use crate::{
     message::Message,
     reason::GapReason,
     shard::memory::Queued,
-    wire::{Codec, Gap, GapNotice, frame},
+    wire::{Codec, Gap, GapNotice},
 };
 use bytes::Bytes;
 use std::{array, collections::HashSet, io::IoSlice, mem, rc::Rc};
@@ -239,11 +239,12 @@ impl OutQueue {
                     delivered(&message, len);
                 }
                 Some(Item::Frame(frame)) => {
-                    finished.seen |= frame::is_data(&frame);
-                    finished.pongs += u16::from(frame::is_pong(&frame));
+                    finished.seen |= self.codec.is_seen(&frame);
+                    finished.pongs += u16::from(self.codec.is_pong(&frame));
                 }
                 Some(Item::Gap(pending)) => {
-                    finished.seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
+                    let frame = pending.frame.as_deref();
+                    finished.seen |= frame.is_some_and(|frame| self.codec.is_seen(frame));
                 }
                 None => {}
             }
