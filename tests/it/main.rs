@@ -41,6 +41,7 @@ mod slow;
 mod sse;
 mod startup;
 
+mod sse_browser;
 mod sse_refusals;
 mod stop;
 mod storms;

@@ -3,16 +3,22 @@
 use crate::rig::{
     Endpoint, Gateway, HeldPort, Redis, Request, Settings,
     events::{Event, Events, request},
+    gateway,
     http::{self, with_deadlines},
     proxy::{Proxy, Weather},
     settings::{notifications, rooms},
-    token,
-    wait::{self, until},
+    token, wait,
 };
 use rustix::process::Signal;
 use serde_json::json;
 use socket2::{Domain, SockRef, Socket, Type};
-use std::{io::Write as _, time::Duration};
+use std::{
+    io::{Read as _, Write as _},
+    net::TcpStream,
+    os::unix::net::UnixStream,
+    thread,
+    time::Duration,
+};
 
 /// `/ws/rooms/{room}`, over both.
 fn both() -> Endpoint {
@@ -97,7 +103,9 @@ fn http_1_0_gets_the_same_events_without_chunks() {
 fn a_token_gives_the_same_channels_and_its_end_ends_the_stream_for_good() {
     let redis = Redis::start();
     let endpoint = notifications().set("sse", true);
-    let gateway = Gateway::start(&Settings::new(&redis).endpoint(endpoint));
+    // Without leeway, so that the test need not wait for it.
+    let settings = Settings::new(&redis).set("auth.jwt.leeway", "0s");
+    let gateway = Gateway::start(&settings.endpoint(endpoint));
     let as_query = open(&gateway, &format!("/ws/me?token={}", token::of("ann")));
     let as_header = Events::open(gateway.address, &request("/ws/me").bearer(&token::of("ann")));
     let soon = token::signed(&json!({ "sub": "bob", "exp": token::now() + 2 }));
@@ -184,20 +192,23 @@ fn a_client_that_leaves_in_any_way_leaves_nothing_behind() {
 
 #[test]
 fn a_stream_that_is_not_read_is_closed_as_slow_and_its_neighbour_misses_nothing() {
-    let (redis, gateway) = start(both().set("queue_messages", 16).set("write_timeout", "60s"));
-    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
-    socket.set_recv_buffer_size(4096).expect("a socket option");
-    socket.connect(&gateway.address.into()).expect("the port accepts");
-    let mut slow = Events::over(with_deadlines(socket.into()), &request("/ws/rooms/1"));
+    const MESSAGES: usize = 600;
+    let redis = Redis::start();
+    let quick = Endpoint::new("quick", "/quick", &["room:1"]).open().set("sse", true);
+    let settings = Settings::new(&redis)
+        .set("server.shards", 1)
+        // Room for all that is published at once: it is read only afterwards.
+        .endpoint(quick.set("queue_bytes", "64MiB"))
+        .endpoint(both().set("queue_messages", 16).set("write_timeout", "60s"));
+    let gateway = Gateway::start(&settings);
+    let mut slow = Events::over(narrow(&gateway), &request("/ws/rooms/1"));
     slow.ready();
-    let mut quick = open(&gateway, "/ws/rooms/1");
+    let mut quick = open(&gateway, "/quick");
     quick.ready();
     let message = |number: usize| format!("{number:0>16384}");
-    for number in 0..600 {
-        redis.publish("room:1", message(number));
-        assert_eq!(quick.message(), message(number));
-    }
-    gateway.wait_metric(&closed("slow_consumer"), 1.0);
+    redis.publish_all("room:1", (0..MESSAGES).map(message));
+    let missed = "sockway_missed_messages_total{endpoint=\"rooms\",reason=\"slow_consumer\"}";
+    wait::until("it is too slow", || gateway.metrics().get(missed) > 0.0);
     let mut expected = 0;
     let close = loop {
         match slow.next() {
@@ -210,7 +221,16 @@ fn a_stream_that_is_not_read_is_closed_as_slow_and_its_neighbour_misses_nothing(
     };
     assert_eq!(close.data, r#"{"code":4008,"reason":"slow_consumer"}"#);
     assert_eq!(slow.next(), None);
-    gateway.metrics().assert_balanced();
+    gateway.wait_metric(&closed("slow_consumer"), 1.0);
+    (0..MESSAGES).for_each(|number| assert_eq!(quick.message(), message(number)));
+}
+
+/// A connection whose gateway soon notices when it is not read.
+fn narrow(gateway: &Gateway) -> TcpStream {
+    let socket = Socket::new(Domain::IPV4, Type::STREAM, None).expect("a socket");
+    socket.set_recv_buffer_size(4096).expect("a socket option");
+    socket.connect(&gateway.address.into()).expect("the port accepts");
+    with_deadlines(socket.into())
 }
 
 #[test]
@@ -249,7 +269,7 @@ fn a_newer_session_of_the_user_takes_the_place_of_the_older_for_good() {
     assert_eq!(newer.message(), "yours");
 }
 
-/// The client's own machine acknowledges what the proxy keeps, so it is the proxy that stops reading.
+/// Over a unix socket, whose other end must read before anything counts as acknowledged.
 #[test]
 fn a_stream_whose_client_takes_nothing_is_ended_by_its_write_timeout() {
     let endpoint = both()
@@ -257,20 +277,30 @@ fn a_stream_whose_client_takes_nothing_is_ended_by_its_write_timeout() {
         .set("ping_interval", "200ms")
         .set("write_timeout", "400ms");
     let redis = Redis::start();
-    let port = tempfile::tempdir().expect("a directory");
-    let socket = port.path().join("ws.sock");
+    let directory = tempfile::tempdir().expect("a directory");
+    let socket = directory.path().join("ws.sock");
     let listen = format!("unix:{}", socket.display());
     let settings = Settings::new(&redis).set("server.listen", listen).endpoint(endpoint);
-    let (process, directory) = crate::rig::gateway::spawn(&settings);
-    let mut client = wait::within(wait::LIMIT, "the gateway listens", || {
-        std::os::unix::net::UnixStream::connect(&socket).ok()
-    });
-    until("subscribed", || {
-        let _ = client.write_all(&request("/ws/rooms/1").encode());
-        redis.numsub("room:1") == 1
+    let (process, _file) = gateway::spawn(&settings);
+    process
+        .stderr
+        .wait_for("the gateway is ready", |line| line.contains("Redis link is up").then_some(()));
+    let connect = || UnixStream::connect(&socket).expect("it listens");
+    let (mut dead, mut alive) = (connect(), connect());
+    for client in [&mut dead, &mut alive] {
+        client.write_all(&request("/ws/rooms/1").encode()).expect("taken");
+    }
+    let reading = thread::spawn(move || {
+        let mut bytes = Vec::new();
+        let _ = alive.read_to_end(&mut bytes);
+        String::from_utf8_lossy(&bytes).into_owned()
     });
     process.stderr.wait_for("the close", |line| line.contains("write_timeout").then_some(()));
-    drop((client, directory));
+    process.signal(Signal::TERM);
+    let read = reading.join().expect("read");
+    assert!(read.contains("event: heartbeat"), "{read}");
+    assert!(read.contains(r#"{"code":1012,"reason":"restarting"}"#), "it was left alone: {read}");
+    drop(dead);
 }
 
 #[test]

@@ -156,11 +156,13 @@ impl Events {
     /// Reads on: a chunk, or whatever comes.
     fn more(&mut self) -> io::Result<()> {
         if !self.is_chunked {
+            if self.received.is_empty() {
+                let mut bytes = [0; 4096];
+                let read = self.stream.read(&mut bytes)?;
+                self.has_ended = read == 0;
+                self.received.extend_from_slice(&bytes[..read]);
+            }
             self.body.append(&mut self.received);
-            let mut bytes = [0; 4096];
-            let read = self.stream.read(&mut bytes)?;
-            self.has_ended = read == 0;
-            self.body.extend_from_slice(&bytes[..read]);
             return Ok(());
         }
         let size = self.line()?;
