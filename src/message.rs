@@ -19,7 +19,7 @@ pub struct Message {
     raw: Bytes,
     payload_len: usize,
     json: OnceLock<Bytes>,
-    /// Boxed: most messages go over WebSockets alone.
+    /// Boxed: most messages are sent as frames alone.
     events: OnceLock<Box<Events>>,
 }
 

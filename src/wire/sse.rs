@@ -67,9 +67,8 @@ impl Body {
         }
     }
 
-    fn part_of(self, chunk: Bytes) -> Bytes {
-        let part = self.part(&chunk);
-        chunk.slice_ref(part)
+    fn part_of(self, chunk: &Bytes) -> Bytes {
+        chunk.slice_ref(self.part(chunk))
     }
 }
 
@@ -103,13 +102,13 @@ pub(super) fn ready(
 ) -> Bytes {
     let data = json::ready(session, channels, heartbeat);
     let retry = Some(fastrand::u64(RETRY));
-    body.part_of(chunk(&Event { retry, name: Some("ready"), data: &data, ..Event::default() }))
+    body.part_of(&chunk(&Event { retry, name: Some("ready"), data: &data, ..Event::default() }))
 }
 
 /// A gap looks the same in every format: a page tells it from a message by the event's name.
 pub(super) fn gap(body: Body, gap: &Gap) -> Bytes {
     let data = json::gap(gap);
-    body.part_of(chunk(&Event { name: Some("gap"), data: &data, ..Event::default() }))
+    body.part_of(&chunk(&Event { name: Some("gap"), data: &data, ..Event::default() }))
 }
 
 /// The same bytes for all sessions.
@@ -118,7 +117,7 @@ pub(super) fn heartbeat(body: Body) -> &'static Bytes {
         let data = json::HEARTBEAT.as_bytes();
         chunk(&Event { name: Some("heartbeat"), data, ..Event::default() })
     });
-    static ALONE: LazyLock<Bytes> = LazyLock::new(|| Body::UntilClose.part_of(CHUNK.clone()));
+    static ALONE: LazyLock<Bytes> = LazyLock::new(|| Body::UntilClose.part_of(&CHUNK));
     match body {
         Body::Chunked => &CHUNK,
         Body::UntilClose => &ALONE,
@@ -159,7 +158,7 @@ fn last(body: Body, retry: Option<u64>, code: u16, reason: &str) -> Bytes {
     let event = chunk(&Event { retry, name: Some("close"), data: &data, ..Event::default() });
     match body {
         Body::Chunked => [&event, LAST_CHUNK].concat().into(),
-        Body::UntilClose => body.part_of(event),
+        Body::UntilClose => body.part_of(&event),
     }
 }
 

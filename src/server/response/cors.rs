@@ -1,4 +1,4 @@
-//! What lets a page of another origin read an answer (CORS). WebSockets need none of it.
+//! What lets a page of another origin read an answer (CORS). A WebSocket needs none of it.
 
 use super::push;
 use hyper::{
