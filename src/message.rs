@@ -19,6 +19,15 @@ pub struct Message {
     raw: Bytes,
     payload_len: usize,
     json: OnceLock<Bytes>,
+    /// Boxed: most messages are sent as frames alone.
+    events: OnceLock<Box<Events>>,
+}
+
+/// A message as Server-Sent Events, each a chunk of a response's body.
+#[derive(Debug, Default)]
+struct Events {
+    raw: OnceLock<Bytes>,
+    json: OnceLock<Bytes>,
 }
 
 impl Message {
@@ -29,13 +38,24 @@ impl Message {
     #[must_use]
     pub fn framed(channel: ChannelName, raw: Bytes, payload_len: usize, received: Instant) -> Self {
         assert!(payload_len <= raw.len(), "a frame holds its payload");
-        Self { channel, received, id: None, raw, payload_len, json: OnceLock::new() }
+        Self {
+            channel,
+            received,
+            id: None,
+            raw,
+            payload_len,
+            json: OnceLock::new(),
+            events: OnceLock::new(),
+        }
     }
 
     /// The memory that it takes, its encodings included as far as they are made.
     #[must_use]
     pub fn memory(&self) -> usize {
-        size_of::<Self>() + self.raw.len() + self.json.get().map_or(0, Bytes::len)
+        let made = |encoding: &OnceLock<Bytes>| encoding.get().map_or(0, Bytes::len);
+        let events =
+            self.events.get().map_or(0, |it| size_of::<Events>() + made(&it.raw) + made(&it.json));
+        size_of::<Self>() + self.raw.len() + made(&self.json) + events
     }
 
     /// The payload as Redis sent it.
@@ -53,5 +73,14 @@ impl Message {
     /// The WebSocket frame of the JSON envelope, which the first call makes with `encode`.
     pub fn json(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.json.get_or_init(|| encode(self))
+    }
+    /// The event of the payload as it is, which the first call makes with `encode`.
+    pub fn raw_event(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.events.get_or_init(Box::default).raw.get_or_init(|| encode(self))
+    }
+
+    /// The event of the JSON envelope, which the first call makes with `encode`.
+    pub fn json_event(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.events.get_or_init(Box::default).json.get_or_init(|| encode(self))
     }
 }

@@ -54,6 +54,18 @@ impl Source {
         }
     }
 
+    /// Whether a browser adds the token by itself.
+    #[must_use]
+    pub fn is_cookie(&self) -> bool {
+        matches!(self, Self::Cookie(_))
+    }
+
+    /// Whether a page's `EventSource` can carry a token here: it asks for a URL and sets no headers.
+    #[must_use]
+    pub fn is_for_event_sources(&self) -> bool {
+        matches!(self, Self::Query(_) | Self::Cookie(_))
+    }
+
     /// Calls `found` with every token that a request carries in this source.
     fn search(&self, request: &Parts, found: &mut impl FnMut(Cow<'_, str>)) {
         match self {

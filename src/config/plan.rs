@@ -33,6 +33,9 @@ const NEEDS_RESTART: &[&str] = &[
     "redis.on_revocation_gap",
     "redis.max_payload",
     "redis.channel_prefix",
+    "redis.max_streams",
+    "redis.stream_poll",
+    "redis.stream_field",
     "log.format",
 ];
 

@@ -1,6 +1,6 @@
 //! A configured path: how clients reach it, what it subscribes them to, how it treats them.
 
-use crate::wire::{Codec, GapNotice, HeartbeatNotice};
+use crate::wire::{Codec, GapNotice, HeartbeatNotice, sse::Body};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
@@ -110,6 +110,15 @@ impl Format {
         match self {
             Self::Raw => Codec::WsRaw,
             Self::Json => Codec::WsJson,
+        }
+    }
+
+    /// The codec of a session over Server-Sent Events that gets its messages so.
+    #[must_use]
+    pub const fn over_event_stream(self, body: Body) -> Codec {
+        match self {
+            Self::Raw => Codec::SseRaw(body),
+            Self::Json => Codec::SseJson(body),
         }
     }
 }

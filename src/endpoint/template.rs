@@ -5,6 +5,8 @@
 //! literal text that contains it. In `{user}-{path.room}`, user `a` in room `b-c` would share the channel of user
 //! `a-b` in room `c`.
 
+mod meet;
+
 /// A channel template, such as `user:{user}:notifications`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ChannelTemplate {
@@ -102,7 +104,19 @@ impl ChannelTemplate {
     /// channels that are Sockway's own.
     #[must_use]
     pub fn can_name(&self, channel: &str) -> bool {
-        can_name(&self.parts, channel)
+        meet::can_meet(&self.parts, &[Part::Literal(channel.to_owned())])
+    }
+
+    /// Whether some values could make both templates name one channel.
+    #[must_use]
+    pub fn can_meet(&self, other: &Self) -> bool {
+        meet::can_meet(&self.parts, &other.parts)
+    }
+
+    /// Whether every name that it gives begins with this, whatever the values are.
+    #[must_use]
+    pub fn begins_with(&self, text: &str) -> bool {
+        matches!(self.parts.first(), Some(Part::Literal(literal)) if literal.starts_with(text))
     }
 
     pub(super) fn parts(&self) -> &[Part] {
@@ -229,20 +243,6 @@ fn push_literal(parts: &mut Vec<Part>, text: &str) -> Result<(), TemplateError> 
         parts.push(Part::Literal(text.to_owned()));
     }
     Ok(())
-}
-
-/// Tries every split between values. Templates are a few parts long, and this runs once at start.
-fn can_name(parts: &[Part], channel: &str) -> bool {
-    match parts.split_first() {
-        None => channel.is_empty(),
-        Some((Part::Literal(text), rest)) => {
-            channel.strip_prefix(text.as_str()).is_some_and(|after| can_name(rest, after))
-        }
-        Some((Part::Placeholder(_), rest)) => (1..=channel.len())
-            .filter(|&at| channel.is_char_boundary(at))
-            .take_while(|&at| channel[..at].chars().all(is_value_character))
-            .any(|at| can_name(rest, &channel[at..])),
-    }
 }
 
 #[cfg(test)]

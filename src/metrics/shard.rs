@@ -1,6 +1,7 @@
 //! What one shard counts, and the collector that sums all shards when Prometheus asks.
 
 use super::local_counter::{HistogramTotal, LocalCounter, LocalGauge, LocalHistogram};
+use crate::carrier::Carrier;
 use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, ReplayResult};
 use prometheus::{
     core::{Collector, Desc},
@@ -33,7 +34,8 @@ pub struct ShardMetrics {
 /// What one shard counts for one endpoint.
 #[derive(Debug, Default)]
 pub struct EndpointMetrics {
-    pub opened: LocalCounter,
+    /// By `Carrier::index`.
+    pub opened: [LocalCounter; Carrier::ALL.len()],
     /// By `CloseReason::index`.
     pub closed: [LocalCounter; CloseReason::ALL.len()],
     /// Messages flushed to a socket, once for each socket.
@@ -53,7 +55,8 @@ impl EndpointMetrics {
     #[must_use]
     pub fn open(&self) -> u64 {
         let closed: u64 = self.closed.iter().map(LocalCounter::load).sum();
-        self.opened.load().saturating_sub(closed)
+        let opened: u64 = self.opened.iter().map(LocalCounter::load).sum();
+        opened.saturating_sub(closed)
     }
 }
 
@@ -170,7 +173,11 @@ impl ShardCollector {
         Ok(Self {
             shards,
             sessions: desc("sessions", "Sessions open now.", &["endpoint"])?,
-            opened: desc("sessions_opened_total", "Sessions opened.", &["endpoint"])?,
+            opened: desc(
+                "sessions_opened_total",
+                "Sessions opened, over WebSockets and over Server-Sent Events.",
+                &["endpoint", "transport"],
+            )?,
             closed: desc(
                 "sessions_closed_total",
                 "Sessions ended, by reason.",
@@ -307,6 +314,7 @@ impl Collector for ShardCollector {
                 }
                 family(desc, MetricType::COUNTER, metrics)
             };
+        let carriers: Vec<_> = Carrier::ALL.iter().map(|carrier| carrier.label()).collect();
         let closed: Vec<_> = CloseReason::ALL.iter().map(|reason| reason.label()).collect();
         let missed: Vec<_> = MissedReason::ALL.iter().map(|reason| reason.label()).collect();
         let replays: Vec<_> = ReplayResult::ALL.iter().map(|result| result.label()).collect();
@@ -329,7 +337,7 @@ impl Collector for ShardCollector {
 
         vec![
             per_endpoint(&self.sessions, MetricType::GAUGE, EndpointMetrics::open),
-            per_endpoint(&self.opened, MetricType::COUNTER, |one| one.opened.load()),
+            per_word(&self.opened, ("transport", &carriers), |one, at| &one.opened[at]),
             per_endpoint(&self.deliveries, MetricType::COUNTER, |one| one.deliveries.load()),
             per_endpoint(&self.delivered_bytes, MetricType::COUNTER, |one| {
                 one.delivered_bytes.load()

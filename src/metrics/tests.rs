@@ -1,6 +1,7 @@
 //! `/metrics` as a whole: what must be there from the start, and what a label may say.
 
 use super::Metrics;
+use crate::carrier::Carrier;
 use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, Refusal};
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -12,7 +13,7 @@ use std::{
 fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
     vec![
         ("sockway_sessions", &["endpoint"], 2),
-        ("sockway_sessions_opened_total", &["endpoint"], 2),
+        ("sockway_sessions_opened_total", &["endpoint", "transport"], 4),
         ("sockway_sessions_closed_total", &["endpoint", "reason"], 2 * CloseReason::ALL.len()),
         ("sockway_session_seconds_count", &[], 1),
         ("sockway_handshakes_refused_total", &["reason"], Refusal::ALL.len()),
@@ -162,6 +163,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
             let closed = match label.as_str() {
                 "endpoint" => ["notifications", "rooms"].contains(&value.as_str()),
                 "reason" => reasons.contains(value.as_str()),
+                "transport" => Carrier::ALL.iter().any(|carrier| carrier.label() == value),
                 "state" => ["wanted", "subscribed"].contains(&value.as_str()),
                 "result" => results.contains(value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",

@@ -2,7 +2,8 @@
 //!
 //! Asked of the kernel's `sock_diag` (what `ss` shows as Send-Q), since room in a send buffer says
 //! little: it comes back in pieces for which a slow line needs longer than any patience. A question is a
-//! handful of system calls, so it is asked about sockets that take nothing, a few times each.
+//! handful of system calls, so it is asked about sockets that take nothing, a few times each, and where
+//! Server-Sent Events have no pong: once in a `ping_interval`.
 
 use rustix::net::{
     AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType,

@@ -351,7 +351,10 @@ async fn refusals_by_close_can_be_read_by_a_browser_and_never_subscribe() {
     }
     assert_eq!(rig.changes(), []);
     rig.wait_for_metric(r#"sockway_handshakes_refused_total{reason="token_missing"} 1"#).await;
-    rig.wait_for_metric(r#"sockway_sessions_opened_total{endpoint="notifications"} 0"#).await;
+    rig.wait_for_metric(
+        r#"sockway_sessions_opened_total{endpoint="notifications",transport="websocket"} 0"#,
+    )
+    .await;
 }
 
 #[tokio::test]

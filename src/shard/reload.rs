@@ -8,7 +8,9 @@
 //! come back together, so a few are closed with each tick, and all within [`SPREAD`].
 
 use super::wheel::TICK;
-use crate::{auth::Auth, config::Config, endpoint::Endpoint, reason::CloseReason};
+use crate::{
+    auth::Auth, carrier::Carrier, config::Config, endpoint::Endpoint, reason::CloseReason,
+};
 use std::{sync::Arc, time::Duration};
 
 /// How long the sessions that a reload closes may still be open, their close frames aside.
@@ -20,6 +22,7 @@ pub(super) const AT_ONCE: usize = 20;
 /// What a session opened with, as far as a configuration can take it away.
 pub(super) struct SessionFacts<'a> {
     pub(super) endpoint: &'a Endpoint,
+    pub(super) carrier: Carrier,
     /// SHA-256 of the static token that the session lives by, when it is one.
     pub(super) static_token: Option<&'a [u8; 32]>,
     /// What that token was verified by.
@@ -37,7 +40,10 @@ pub(super) fn close_reason(session: &SessionFacts<'_>, config: &Config) -> Optio
             Some(_) => {}
         }
     }
-    let goes_on = config.endpoints.iter().any(|endpoint| session.endpoint.continues_as(endpoint));
+    let goes_on = config.endpoints.iter().any(|endpoint| {
+        session.endpoint.continues_as(endpoint)
+            && (session.carrier == Carrier::WebSocket || endpoint.sse)
+    });
     (!goes_on).then(|| reason_to_leave(session.endpoint, config))
 }
 
@@ -96,6 +102,7 @@ mod tests {
         let sha256 = [0x11; 32];
         let of = |static_token| SessionFacts {
             endpoint: &opened.endpoints[0],
+            carrier: Carrier::WebSocket,
             static_token,
             auth: &opened.auth,
         };
@@ -133,10 +140,31 @@ mod tests {
             let facts = SessionFacts {
                 endpoint: &opened.endpoints[0],
                 static_token: None,
+                carrier: Carrier::WebSocket,
                 auth: &opened.auth,
             };
             assert_eq!(close_reason(&facts, now), reason);
         }
+    }
+
+    #[test]
+    fn an_event_stream_goes_on_only_where_its_endpoint_still_has_them() {
+        let with = |sse: bool| {
+            let text =
+                "[[endpoint]]\nname = \"a\"\npath = \"/a\"\nchannels = [\"a\"]\nauth = \"none\"";
+            testing::config(&format!("{text}\nsse = {sse}"))
+        };
+        let (opened, gone) = (with(true), with(false));
+        let of = |carrier| SessionFacts {
+            endpoint: &opened.endpoints[0],
+            carrier,
+            static_token: None,
+            auth: &opened.auth,
+        };
+        let (events, websocket) = (of(Carrier::EventStream), of(Carrier::WebSocket));
+        assert_eq!(close_reason(&events, &gone), Some(CloseReason::Reconfigured));
+        assert_eq!(close_reason(&websocket, &gone), None);
+        assert_eq!(close_reason(&events, &opened), None);
     }
 
     #[test]

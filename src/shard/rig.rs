@@ -187,6 +187,7 @@ pub(super) fn identity() -> Identity {
 
 pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
     SessionSpec {
+        codec: endpoint.format.over_websocket(),
         endpoint: Arc::new(endpoint),
         identity: Some(identity),
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),

@@ -10,7 +10,7 @@ use super::{
     registry::Registered,
     session::Stage,
 };
-use crate::{endpoint::Inbound, reason::CloseReason, wire::ClientFrame};
+use crate::{carrier::Carrier, endpoint::Inbound, reason::CloseReason, wire::ClientFrame};
 use std::{
     io,
     pin::Pin,
@@ -72,6 +72,11 @@ impl<P> SessionTask<P> {
 
     fn take_input(&mut self, bytes: &[u8]) {
         self.session.on_input();
+        if self.session.carrier() == Carrier::EventStream {
+            // Its request was the last thing that it may send.
+            self.session.end(CloseReason::UnexpectedMessage);
+            return self.session.flush(Instant::now());
+        }
         // After its close frame a client has nothing to send, and after ours for a violation nothing
         // that could be parsed.
         if !matches!(self.session.advance(), Stage::Open | Stage::AwaitingClose) {

@@ -1,6 +1,7 @@
 //! Rules of a shard, shown with a test in upstream's place and a socket pair as the client.
 
 mod client;
+mod event_stream;
 mod expiry;
 mod gaps;
 mod heartbeat;

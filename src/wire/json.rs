@@ -135,6 +135,16 @@ pub(super) fn gap(gap: &Gap) -> Vec<u8> {
     })
 }
 
+/// `{"code":1012,"reason":"restarting"}`: what a close frame says, where there are none.
+pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
+    #[derive(Serialize)]
+    struct Close<'a> {
+        code: u16,
+        reason: &'a str,
+    }
+    encode(&Close { code, reason })
+}
+
 /// The token of `{"type":"refresh","token":"…"}`; `None` for anything else.
 pub(super) fn refresh_token(text: &str) -> Option<String> {
     #[derive(Deserialize)]

@@ -1,9 +1,11 @@
 //! How everything looks to a client: one codec for each kind of session.
 //!
 //! Pure: bytes in, bytes out. It knows no sockets and no sessions. WebSocket frames are in
-//! [`frame`], every JSON shape is in `json`, and what a client may say is in `inbound`.
+//! [`frame`], Server-Sent Events in [`sse`], every JSON shape is in `json`, and what a client may say is in
+//! `inbound`.
 
 use crate::{
+    carrier::Carrier,
     channel::ChannelName,
     message::Message,
     reason::{CloseReason, GapReason, ReplayResult},
@@ -20,6 +22,7 @@ mod entry;
 pub mod frame;
 mod inbound;
 mod json;
+pub mod sse;
 
 pub use entry::entry_object;
 pub use inbound::ClientFrame;
@@ -31,6 +34,11 @@ pub enum Codec {
     WsRaw,
     /// WebSocket text frames with a JSON object each.
     WsJson,
+    /// Server-Sent Events whose data is the payload as Redis sent it, or in base64 where a browser would
+    /// change it.
+    SseRaw(sse::Body),
+    /// Server-Sent Events whose data is a JSON object each.
+    SseJson(sse::Body),
 }
 
 /// Messages of a channel or stream that a session does not get, or may not have got.
@@ -145,12 +153,23 @@ pub fn entry(stream: ChannelName, id: StreamId, payload: &[u8], received: Instan
 }
 
 impl Codec {
+    /// What carries a session with this codec.
+    #[must_use]
+    pub const fn carrier(self) -> Carrier {
+        match self {
+            Self::WsRaw | Self::WsJson => Carrier::WebSocket,
+            Self::SseRaw(_) | Self::SseJson(_) => Carrier::EventStream,
+        }
+    }
+
     /// A message, encoded at most once for each codec.
     #[must_use]
-    pub fn message(self, message: &Message) -> &Bytes {
+    pub fn message(self, message: &Message) -> &[u8] {
         match self {
             Self::WsRaw => message.raw(),
             Self::WsJson => message.json(|message| frame::text(&json::message(message))),
+            Self::SseRaw(body) => body.part(message.raw_event(sse::raw_message)),
+            Self::SseJson(body) => body.part(message.json_event(sse::json_message)),
         }
     }
 
@@ -167,6 +186,9 @@ impl Codec {
         match self {
             Self::WsRaw => None,
             Self::WsJson => Some(frame::text(&json::ready(session, channels, streams, heartbeat))),
+            Self::SseRaw(body) | Self::SseJson(body) => {
+                Some(sse::ready(body, session, channels, streams, heartbeat))
+            }
         }
     }
 
@@ -175,7 +197,7 @@ impl Codec {
     pub fn not_recovered(self, notice: &GapNotice) -> Option<Bytes> {
         match self {
             Self::WsRaw => Some(notice.0.clone()),
-            Self::WsJson => None,
+            Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => None,
         }
     }
 
@@ -187,6 +209,7 @@ impl Codec {
         match self {
             Self::WsRaw => notice.map(|notice| &notice.0),
             Self::WsJson => Some(&JSON),
+            Self::SseRaw(body) | Self::SseJson(body) => Some(sse::heartbeat(body)),
         }
     }
 
@@ -196,6 +219,7 @@ impl Codec {
         match self {
             Self::WsRaw => notice.0.clone(),
             Self::WsJson => frame::text(&json::gap(gap)),
+            Self::SseRaw(body) | Self::SseJson(body) => sse::gap(body, gap),
         }
     }
 
@@ -205,7 +229,9 @@ impl Codec {
     pub fn gap_includes(self, gap: &Gap, channel: &ChannelName, reason: GapReason) -> bool {
         match self {
             Self::WsRaw => true,
-            Self::WsJson => gap.loss.reason == reason && gap.channel == *channel,
+            Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => {
+                gap.loss.reason == reason && gap.channel == *channel
+            }
         }
     }
 
@@ -214,16 +240,32 @@ impl Codec {
     pub fn gap_names_channel(self) -> bool {
         match self {
             Self::WsRaw => false,
-            Self::WsJson => true,
+            Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => true,
         }
     }
 
-    /// A keepalive that the client must answer.
+    /// A keepalive that the client must answer; `None`: there are none.
     #[must_use]
-    pub fn ping(self) -> Bytes {
-        match self {
-            Self::WsRaw | Self::WsJson => frame::ping(),
+    pub fn ping(self) -> Option<Bytes> {
+        match self.carrier() {
+            Carrier::WebSocket => Some(frame::ping()),
+            Carrier::EventStream => None,
         }
+    }
+
+    /// Whether a page sees this frame of its session: not one that is for its browser alone.
+    #[must_use]
+    pub fn is_seen(self, frame: &[u8]) -> bool {
+        match self.carrier() {
+            Carrier::WebSocket => frame::is_data(frame),
+            Carrier::EventStream => true,
+        }
+    }
+
+    /// Whether this frame answers a ping.
+    #[must_use]
+    pub fn is_pong(self, frame: &[u8]) -> bool {
+        self.carrier() == Carrier::WebSocket && frame::is_pong(frame)
     }
 
     /// Our good-bye; `None` for a reason that leaves nobody to say it to.
@@ -231,6 +273,7 @@ impl Codec {
     pub fn close(self, reason: CloseReason) -> Option<Bytes> {
         match self {
             Self::WsRaw | Self::WsJson => frame::close(reason),
+            Self::SseRaw(body) | Self::SseJson(body) => sse::close(body, reason),
         }
     }
 

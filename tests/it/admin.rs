@@ -53,7 +53,10 @@ fn every_series_of_the_contract_exists_from_the_start() {
         assert!(metrics.all(name).next().is_some(), "{name} is missing");
     }
     assert_eq!(metrics.all("sockway_sessions").count(), 2, "one for each endpoint");
-    assert_eq!(metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\"}"), 0.0);
+    assert_eq!(
+        metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\",transport=\"websocket\"}"),
+        0.0
+    );
     assert_eq!(metrics.get("sockway_redis_up"), 1.0);
 }
 

@@ -176,7 +176,10 @@ fn the_counters_say_what_the_clients_saw() {
     gateway.wait_metric("sockway_delivery_seconds_count", 30.0);
     let metrics = gateway.metrics();
     assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), 3.0);
-    assert_eq!(metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\"}"), 3.0);
+    assert_eq!(
+        metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\",transport=\"websocket\"}"),
+        3.0
+    );
     assert_eq!(metrics.sum("sockway_missed_messages_total"), 0.0);
     assert!(metrics.get("sockway_redis_messages_total") >= 10.0);
     assert!(metrics.get("sockway_redis_message_bytes_total") >= 90.0);

@@ -38,7 +38,11 @@ mod reverse_proxy;
 mod rig;
 mod rigs;
 mod slow;
+mod sse;
 mod startup;
+
+mod sse_browser;
+mod sse_refusals;
 mod stop;
 mod storms;
 mod stuck_log;

@@ -53,7 +53,12 @@ fn endpoints_come_change_and_go_and_only_their_own_sessions_are_closed() {
 
     let added = Endpoint::new("added", "/ws/added", &["added"]).open();
     assert!(gateway.reload(&settings.endpoint(added)));
-    assert_eq!(gateway.metrics().get("sockway_sessions_opened_total{endpoint=\"added\"}"), 0.0);
+    assert_eq!(
+        gateway
+            .metrics()
+            .get("sockway_sessions_opened_total{endpoint=\"added\",transport=\"websocket\"}"),
+        0.0
+    );
     assert!(gateway.admin("/status").text().contains("\"added\":0"));
     hears(&mut gateway.open("/ws/added"), &redis, "added");
 

@@ -124,7 +124,11 @@ impl Side {
         assert_eq!(metrics.sum("sockway_missed_messages_total"), 0.0);
         assert_eq!(metrics.sum("sockway_gaps_total"), self.gaps() as f64);
         assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), ROOMS as f64);
-        assert_eq!(metrics.get("sockway_sessions_opened_total{endpoint=\"rooms\"}"), ROOMS as f64);
+        assert_eq!(
+            metrics
+                .get("sockway_sessions_opened_total{endpoint=\"rooms\",transport=\"websocket\"}"),
+            ROOMS as f64
+        );
         for state in ["wanted", "subscribed"] {
             let series = format!("sockway_channels{{state=\"{state}\"}}");
             assert_eq!(metrics.get(&series), ROOMS as f64);

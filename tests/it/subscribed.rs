@@ -41,7 +41,9 @@ fn ten_thousand_times_what_is_published_on_the_101_arrives() {
         }
     });
     assert!(start.elapsed() < LIMIT + Duration::from_secs(40), "took {:?}", start.elapsed());
-    let opened = gateway.metrics().get("sockway_sessions_opened_total{endpoint=\"rooms\"}");
+    let opened = gateway
+        .metrics()
+        .get("sockway_sessions_opened_total{endpoint=\"rooms\",transport=\"websocket\"}");
     assert_eq!(opened, CONNECTIONS as f64);
 }
 

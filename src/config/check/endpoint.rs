@@ -1,16 +1,16 @@
 //! `[[endpoint]]`: each by itself, then their names and paths together.
 
-use super::one_of;
+use super::{
+    one_of, sse,
+    topics::{self, Topics},
+};
 use crate::{
     config::{
         grammar,
         reader::{At, Place, Table},
         units,
     },
-    endpoint::{
-        Access, ChannelTemplate, Endpoint, Format, Inbound, OnGap, OnSlow, Placeholder,
-        ReplayLimits, RoutePath,
-    },
+    endpoint::{Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, RoutePath},
     wire::{GapNotice, HeartbeatNotice},
 };
 use std::{sync::Arc, time::Duration};
@@ -19,6 +19,8 @@ use std::{sync::Arc, time::Duration};
 pub(super) struct Surroundings {
     /// There is a way for a token to be valid.
     pub(super) verifies_tokens: bool,
+    /// A page's `EventSource`, which sets no headers of its own, can carry a token.
+    pub(super) event_source_carries_token: bool,
     /// Channels that Sockway keeps for itself, each with the key that names it.
     pub(super) reserved: Vec<(&'static str, String)>,
 }
@@ -52,29 +54,28 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
     let name =
         table.required_text("name", |name| grammar::endpoint_name(name).map(|()| name.to_owned()));
     let path = table.required_text("path", path);
-    let channels = table.list("channels", &[], ChannelTemplate::parse);
-    let streams = table.list("streams", &[], ChannelTemplate::parse);
     let access = access(table, surroundings);
-    if channels.is_empty() && streams.is_empty() {
-        table.problem("channels", "at least one of channels and streams is needed");
-    }
-    check_channels(table, &channels, path.as_ref(), access, &surroundings.reserved);
-    check_channels(table, &streams, path.as_ref(), access, &surroundings.reserved);
+    let topics = topics::topics(table, path.as_ref(), access, &surroundings.reserved);
     let claimed = Claimed {
         name: name.clone().map(|value| At { place: table.place_of("name"), value }),
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
     };
-    let values = |list: Vec<At<ChannelTemplate>>| list.into_iter().map(|it| it.value).collect();
-    (claimed, rest_of_endpoint(table, name, path, (values(channels), values(streams)), access))
+    let sse = table.flag("sse", false);
+    if sse == Some(true) {
+        sse::check_topics(table, &topics);
+        let needs_token = access == Some(Access::Required);
+        sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
+    }
+    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse))
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
 fn rest_of_endpoint(
     table: &mut Table<'_, '_>,
-    name: Option<String>,
-    path: Option<RoutePath>,
-    (channels, streams): (Vec<ChannelTemplate>, Vec<ChannelTemplate>),
+    (name, path): (Option<String>, Option<RoutePath>),
+    topics: Topics,
     access: Option<Access>,
+    sse: Option<bool>,
 ) -> Option<Endpoint> {
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
@@ -93,7 +94,7 @@ fn rest_of_endpoint(
     let gap_notice = table.text("gap_notice", r#"{"type":"gap"}"#, gap_notice);
     let ping_interval = table.amount("ping_interval", "25s", units::positive_wait);
     let ping_timeout = table.amount("ping_timeout", "20s", units::positive_wait);
-    let heartbeat = heartbeat(table, format, gap_notice.as_ref());
+    let heartbeat = heartbeat(table, (format, sse), gap_notice.as_ref());
     let write_timeout = table.amount("write_timeout", "10s", units::positive_wait);
     let max_message = table.amount("max_message", "16KiB", units::size);
     let inbound = table.text(
@@ -102,12 +103,14 @@ fn rest_of_endpoint(
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
     let replay = replay(table);
-    let sse = table.flag("sse", false);
+    if sse == Some(true) {
+        sse::check_notices(table, on_gap, heartbeat.as_ref());
+    }
     Some(Endpoint {
         name: name?.into(),
         path: path?,
-        channels,
-        streams,
+        channels: topics::templates(topics.channels),
+        streams: topics::templates(topics.streams),
         replay: replay?,
         sse: sse?,
         access: access?,
@@ -131,6 +134,9 @@ fn replay(table: &mut Table<'_, '_>) -> Option<ReplayLimits> {
     let messages = table.number("replay_messages", 1_000, 0..=MOST_QUEUED_MESSAGES);
     let bytes = table.amount("replay_bytes", "1MiB", units::size);
     let last = table.number("replay_last", 0, 0..=MOST_QUEUED_MESSAGES);
+    if last > messages && messages.is_some() {
+        table.problem("replay_last", "must be at most replay_messages");
+    }
     Some(ReplayLimits { messages: messages?, bytes: bytes?.get(), last: last? })
 }
 
@@ -162,10 +168,10 @@ fn gap_notice(text: &str) -> Result<GapNotice, String> {
 }
 
 /// Reads `heartbeat`, where zero is none, and `heartbeat_notice`. The former is shown as zero where no
-/// session would get one.
+/// session would get one: a raw WebSocket session needs a notice for it, an event stream does not.
 fn heartbeat(
     table: &mut Table<'_, '_>,
-    format: Option<Format>,
+    (format, sse): (Option<Format>, Option<bool>),
     gap_notice: Option<&GapNotice>,
 ) -> Option<(Option<Duration>, Option<HeartbeatNotice>)> {
     let heartbeat = table.amount("heartbeat", "25s", units::wait);
@@ -178,7 +184,7 @@ fn heartbeat(
             "must differ from gap_notice: a client cannot tell them apart",
         );
     }
-    if format? == Format::Raw && notice.is_none() {
+    if format? == Format::Raw && notice.is_none() && !sse? {
         table.show_instead("heartbeat", "0s");
     }
     Some((Some(heartbeat?).filter(|heartbeat| !heartbeat.is_zero()), notice))
@@ -190,48 +196,6 @@ fn heartbeat_notice(text: &str) -> Result<Option<HeartbeatNotice>, String> {
         1..=LARGEST_NOTICE => Ok(Some(HeartbeatNotice::new(text))),
         _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
     }
-}
-
-/// Whether every placeholder can have a value here, and no channel is a duplicate or reserved.
-fn check_channels(
-    table: &mut Table<'_, '_>,
-    channels: &[At<ChannelTemplate>],
-    path: Option<&RoutePath>,
-    access: Option<Access>,
-    reserved: &[(&'static str, String)],
-) {
-    for (number, At { place, value: template }) in channels.iter().enumerate() {
-        for placeholder in template.placeholders() {
-            if let Some(problem) = unfilled(placeholder, path, access) {
-                table.problem_at(place, problem);
-            }
-        }
-        if channels[..number].iter().any(|other| other.value == *template) {
-            table.problem_at(place, "is in the list already");
-        }
-        for (key, name) in reserved {
-            if template.can_name(name) {
-                table.problem_at(
-                    place,
-                    format_args!("can become {name:?}, which {key} keeps for Sockway itself"),
-                );
-            }
-        }
-    }
-}
-
-/// Why a placeholder can never have a value at this endpoint.
-fn unfilled(
-    placeholder: &Placeholder,
-    path: Option<&RoutePath>,
-    access: Option<Access>,
-) -> Option<String> {
-    if placeholder.is_from_token() && access == Some(Access::None) {
-        return Some(format!("{placeholder} needs a token, but this endpoint has auth = \"none\""));
-    }
-    let Placeholder::Path(name) = placeholder else { return None };
-    path.filter(|path| !path.parameters().any(|parameter| parameter == name))
-        .map(|path| format!("{placeholder} is not in the path {:?}", path.as_str()))
 }
 
 /// One name is one metric label; one request has one endpoint.

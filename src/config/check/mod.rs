@@ -7,8 +7,11 @@ mod endpoint;
 mod jwt;
 mod redis;
 mod server;
+mod sse;
+mod topics;
 
 use super::{Config, Effective, Log, LogFormat, Reload, Shutdown, reader::Table, units};
+use crate::auth::Source;
 use endpoint::Surroundings;
 use std::{fmt::Display, time::Duration};
 use tracing::level_filters::LevelFilter;
@@ -26,6 +29,10 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
     let auth = root.table("auth", |table| auth::auth(table, any_origin));
     let surroundings = Surroundings {
         verifies_tokens: auth.verifies_tokens,
+        // Wrong sources are told already.
+        event_source_carries_token: auth.checked.as_ref().is_none_or(|auth| {
+            auth.sources.is_empty() || auth.sources.iter().any(Source::is_for_event_sources)
+        }),
         reserved: redis.as_ref().map(redis::reserved_channels).unwrap_or_default(),
     };
     let endpoints = endpoint::endpoints(root, &surroundings);

@@ -75,7 +75,12 @@ impl<'r, 'd> Table<'r, 'd> {
 
     /// Records something that works, but is seldom meant.
     pub(in crate::config) fn warning(&mut self, key: &'static str, message: impl Display) {
-        let warning = self.reader.describe(&self.place_of(key), message);
+        let place = self.place_of(key);
+        self.warning_at(&place, message);
+    }
+
+    pub(in crate::config) fn warning_at(&mut self, place: &Place, message: impl Display) {
+        let warning = self.reader.describe(place, message);
         self.reader.warnings.push(warning);
     }
 

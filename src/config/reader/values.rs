@@ -163,18 +163,6 @@ impl Table<'_, '_> {
         self.list(key, default, parse)
     }
 
-    /// A list of strings without a default, of at least one element.
-    pub(in crate::config) fn required_list<T, E: Display>(
-        &mut self,
-        key: &'static str,
-        parse: impl Fn(&str) -> Result<T, E>,
-    ) -> Vec<At<T>> {
-        match self.require(key) {
-            Some(()) => self.filled_list(key, &[], parse),
-            None => Vec::new(),
-        }
-    }
-
     /// A whole number within a range.
     pub(in crate::config) fn number(
         &mut self,

@@ -56,7 +56,10 @@ fn wrong_endpoint_values() {
 #[test]
 fn wrong_channels() {
     endpoint_refuses(&[
-        ("channels = []", "7:1 endpoint[0].channels: must have at least one element"),
+        (
+            "channels = []",
+            "7:1 endpoint[0].channels: at least one of channels and streams is needed",
+        ),
         ("channels = \"a\"", "7:1 endpoint[0].channels: must be a list of strings, not a string"),
         ("channels = [\"a\", \"a\"]", "7:18 endpoint[0].channels[1]: is in the list already"),
         (
@@ -78,6 +81,89 @@ fn wrong_channels() {
         (
             "channels = [\"sockway:{path.room}\"]\n[redis]\nprobe_channel = \"\"",
             "7:13 endpoint[0].channels[0]: can become \"sockway:control\", which redis.control_channel keeps for Sockway itself",
+        ),
+    ]);
+}
+
+#[test]
+fn wrong_streams() {
+    endpoint_refuses(&[
+        ("streams = \"b\"", "7:1 endpoint[0].streams: must be a list of strings, not a string"),
+        ("streams = [\"b\", \"b\"]", "7:17 endpoint[0].streams[1]: is in the list already"),
+        (
+            "streams = [\"b*\"]",
+            "7:12 endpoint[0].streams[0]: must not contain '*': literal text is printable ASCII without space, * ? [ ] and \\",
+        ),
+        (
+            "streams = [\"{path.rom}\"]\nchannels = [\"a:b\"]",
+            "7:12 endpoint[0].streams[0]: {path.rom} is not in the path \"/{room}\"",
+        ),
+        (
+            "streams = [\"b\", \"{path.room}\"]",
+            "7:17 endpoint[0].streams[1]: \"a\" of channels could be the same name: a client cannot tell a channel from a stream",
+        ),
+        (
+            "channels = [\"{user}:b\"]\nstreams = [\"c:{path.room}\"]",
+            "8:12 endpoint[0].streams[0]: \"{user}:b\" of channels could be the same name: a client cannot tell a channel from a stream",
+        ),
+        (
+            "streams = [\"sockway:orders\"]",
+            "7:12 endpoint[0].streams[0]: begins with \"sockway:\", which Sockway keeps for itself",
+        ),
+        (
+            "channels = [\"a\"]\nstreams = [\"{path.room}:{user}\"]\n[redis]\ncontrol_channel = \"\"",
+            "8:12 endpoint[0].streams[0]: can become \"sockway:probe\", which redis.probe_channel keeps for Sockway itself",
+        ),
+        (
+            "auth = \"none\"\nstreams = [\"user:{user}\"]",
+            "8:12 endpoint[0].streams[0]: {user} needs a token, but this endpoint has auth = \"none\"",
+        ),
+    ]);
+}
+
+#[test]
+fn the_query_s_names_for_a_position_are_no_channel_s_and_no_stream_s() {
+    for name in ["since", "last", "last_event_id"] {
+        let said = format!("{{query.{name}}} is taken: {name} in the query is a client's position");
+        let (keys, place) = (format!("channels = [\"x:{{query.{name}}}\"]"), "7:13");
+        endpoint_refuses(&[(&keys, &format!("{place} endpoint[0].channels[0]: {said}"))]);
+        let (keys, place) = (format!("streams = [\"x:{{query.{name}}}\"]"), "7:12");
+        endpoint_refuses(&[(&keys, &format!("{place} endpoint[0].streams[0]: {said}"))]);
+    }
+}
+
+#[test]
+fn wrong_replays() {
+    let last = "endpoint[0].replay_last: must be at most replay_messages";
+    let range = "must be a whole number from 0 to 1000000";
+    endpoint_refuses(&[
+        ("replay_last = 1001", &format!("7:1 {last}")),
+        ("replay_messages = 0\nreplay_last = 1", &format!("8:1 {last}")),
+        ("replay_messages = -1", &format!("7:1 endpoint[0].replay_messages: {range}")),
+        ("replay_last = 1000001", &format!("7:1 endpoint[0].replay_last: {range}")),
+        ("replay_bytes = \"0B\"", "7:1 endpoint[0].replay_bytes: must be more than zero"),
+    ]);
+}
+
+#[test]
+fn wrong_event_streams() {
+    endpoint_refuses(&[
+        ("sse = \"yes\"", "7:1 endpoint[0].sse: must be true or false, not a string"),
+        (
+            "sse = true\nstreams = [\"b\", \"c\"]",
+            "8:17 endpoint[0].streams[1]: with sse = true a session has one stream at most: the id of an event is a position in that one",
+        ),
+        (
+            "sse = true\nstreams = [\"b:{query.q}\"]",
+            "8:12 endpoint[0].streams[0]: {query.q} is a list, and with sse = true a session has one stream at most",
+        ),
+        (
+            "sse = true\non_gap = \"close\"",
+            "8:1 endpoint[0].on_gap: must not be \"close\" with sse = true: a browser's EventSource would come back by itself, with its position",
+        ),
+        (
+            "sse = true\nheartbeat = \"0s\"",
+            "8:1 endpoint[0].heartbeat: must not be \"0s\" with sse = true: there are no pings, so only a heartbeat finds a client that is gone",
         ),
     ]);
 }
@@ -126,7 +212,7 @@ fn wrong_names_and_paths() {
         problems("[[endpoint]]\n"),
         [
             "FILE:1:1 endpoint[0].auth: \"required\" needs [auth.jwt] or [[auth.token]]; no token could be valid",
-            "FILE:1:1 endpoint[0].channels: is missing",
+            "FILE:1:1 endpoint[0].channels: at least one of channels and streams is needed",
             "FILE:1:1 endpoint[0].name: is missing",
             "FILE:1:1 endpoint[0].path: is missing",
         ]

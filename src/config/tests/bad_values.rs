@@ -214,6 +214,12 @@ fn wrong_redis_values() {
             "[redis]\nchannel_prefix = \"__keyspace@0__:\"",
             "2:1 redis.channel_prefix: must not start with \"__keyspace@\": Redis keeps it for itself",
         ),
+        (
+            "[redis]\nmax_streams = 0",
+            "2:1 redis.max_streams: must be a whole number from 1 to 10000000",
+        ),
+        ("[redis]\nstream_poll = \"30\"", &format!("2:1 redis.stream_poll: {DURATION}")),
+        ("[redis]\nstream_field = \"\"", "2:1 redis.stream_field: must not be empty"),
     ]);
 }
 

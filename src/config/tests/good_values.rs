@@ -8,7 +8,7 @@ use crate::{
         ListenAddress, LogFormat, OnRevocationGap, OnUserLimit, OriginRule, RedisAddress,
         effective, load, parse_with,
     },
-    endpoint::{Access, Format, Inbound, OnGap, OnSlow},
+    endpoint::{Access, Format, Inbound, OnGap, OnSlow, ReplayLimits},
     wire::{GapNotice, HeartbeatNotice},
 };
 use std::{fs, num::NonZeroUsize, time::Duration};
@@ -92,6 +92,9 @@ channel_prefix = "app:"
 linger = "0s"
 on_revocation_gap = "close"
 max_payload = "1KiB"
+max_streams = 7
+stream_poll = "0s"
+stream_field = "payload"
 "#;
     let redis = loaded(&format!("{text}{LEAST}")).config.redis;
     assert_eq!(
@@ -105,6 +108,8 @@ max_payload = "1KiB"
     assert_eq!((redis.channel_prefix.as_str(), redis.max_payload.get()), ("app:", 1024));
     assert_eq!(redis.on_revocation_gap, OnRevocationGap::Close);
     assert_eq!(redis.linger, Duration::ZERO);
+    assert_eq!((redis.max_streams.get(), redis.stream_poll), (7, None));
+    assert_eq!(redis.stream_field, "payload");
 }
 
 #[test]
@@ -184,12 +189,72 @@ inbound = "close"
 }
 
 #[test]
+fn an_endpoint_with_a_stream_and_server_sent_events() {
+    let text = r#"
+[[endpoint]]
+name = "orders"
+path = "/orders"
+auth = "none"
+streams = ["orders:events"]
+replay_messages = 20
+replay_bytes = "1KiB"
+replay_last = 20
+sse = true
+"#;
+    let loaded = loaded(text);
+    assert_eq!(loaded.warnings, [""; 0]);
+    let endpoint = &loaded.config.endpoints[0];
+    assert_eq!((endpoint.channels.len(), endpoint.streams[0].as_str()), (0, "orders:events"));
+    assert_eq!(endpoint.replay, ReplayLimits { messages: 20, bytes: 1024, last: 20 });
+    assert!(endpoint.sse);
+}
+
+#[test]
+fn a_page_that_could_carry_no_token_in_its_event_source_is_warned_about() {
+    let with = |sources: &str, auth: &str| {
+        let jwt = format!("[auth.jwt]\nsecret = {SECRET:?}\naudience = [\"a\"]");
+        let endpoint = "[[endpoint]]\nname = \"a\"\npath = \"/a\"\nchannels = [\"a\"]\nsse = true";
+        loaded(&format!("[auth]\n{sources}\n{jwt}\n{endpoint}\nauth = \"{auth}\"")).warnings
+    };
+    let warnings = with("sources = [\"header\", \"subprotocol\"]", "required");
+    assert_eq!(
+        warnings,
+        [
+            "FILE:10:1 endpoint[0].sse: auth.sources has neither \"query:NAME\" nor \"cookie:NAME\", and a browser's EventSource can carry a token in no other way"
+        ]
+    );
+    assert_eq!(with("", "required"), [""; 0]);
+    assert_eq!(with("sources = [\"header\", \"query:t\"]", "required"), [""; 0]);
+    assert_eq!(with("sources = [\"header\"]", "none"), [""; 0]);
+}
+
+#[test]
+fn streams_that_anyone_may_name_are_warned_about() {
+    let warnings = |streams: &str, auth: &str| {
+        let jwt = format!("[auth.jwt]\nsecret = {SECRET:?}\naudience = [\"a\"]\n");
+        let endpoint = "[[endpoint]]\nname = \"a\"\npath = \"/a/{room}\"";
+        loaded(&format!("{jwt}{endpoint}\nauth = \"{auth}\"\nstreams = [{streams}]")).warnings
+    };
+    let said =
+        "with auth = \"none\" anyone can have any number of streams followed (redis.max_streams)";
+    assert_eq!(
+        warnings("\"all\", \"chat:{path.room}\", \"{query.q}\"", "none"),
+        [
+            format!("FILE:8:19 endpoint[0].streams[1]: {{path.room}} {said}"),
+            format!("FILE:8:39 endpoint[0].streams[2]: {{query.q}} {said}")
+        ]
+    );
+    assert_eq!(warnings("\"chat:{path.room}\"", "required"), [""; 0]);
+}
+
+#[test]
 fn the_heartbeat_that_is_printed_is_the_one_that_is_sent() {
     let notice = "heartbeat_notice = \"alive\"\n";
     for (keys, printed) in [
         ("", "0s"),
         ("heartbeat = \"9s\"\n", "0s"),
         (notice, "25s"),
+        ("sse = true\n", "25s"),
         ("format = \"json\"\n", "25s"),
         ("format = \"json\"\nheartbeat = \"0s\"\n", "0s"),
         ("format = \"json\"\nheartbeat = \"9s\"\n", "9s"),

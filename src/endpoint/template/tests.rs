@@ -80,3 +80,37 @@ fn a_template_tells_which_channels_it_could_name() {
         assert_eq!(template(text).can_name(channel), can, "{text} {channel}");
     }
 }
+
+#[test]
+fn two_templates_meet_where_some_values_make_one_name_of_both() {
+    for (one, other, meet) in [
+        ("a", "a", true),
+        ("a", "b", false),
+        ("a", "ab", false),
+        ("chat:{path.room}", "chat:7", true),
+        ("chat:{path.room}", "chat:", false),
+        ("chat:{path.room}", "chat:7:8", false),
+        ("chat:{path.room}", "chat:{query.room}", true),
+        ("chat:{path.room}", "room:{path.room}", false),
+        ("{path.a}:x", "y:{path.a}", true),
+        ("{path.a}x", "y{path.a}", true),
+        ("{path.a}x{path.b}", "{path.b}yy", true),
+        ("user:{user}:a", "user:{user}:b", false),
+        ("{user}", "{claim.group}", true),
+        ("{path.a}{path.b}", "x", false),
+    ] {
+        let (one, other) = (template(one), template(other));
+        assert_eq!(one.can_meet(&other), meet, "{} {}", one.as_str(), other.as_str());
+        assert_eq!(other.can_meet(&one), meet, "{} {}", other.as_str(), one.as_str());
+    }
+}
+
+#[test]
+fn templates_of_many_placeholders_are_compared_in_no_time() {
+    let many = |between: &str, end: &str| {
+        let placeholders: Vec<_> = (0..60).map(|n| format!("{{path.p{n}}}")).collect();
+        template(&(placeholders.join(between) + end))
+    };
+    assert!(!many("a", "b").can_meet(&many("b", "c")));
+    assert!(many("a", "").can_meet(&many("b", "")));
+}

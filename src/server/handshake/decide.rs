@@ -9,7 +9,6 @@ use crate::{
     reason::Refusal,
     shard::Resume,
 };
-use hyper::Method;
 use std::borrow::Cow;
 
 /// What a session may have.
@@ -67,13 +66,9 @@ impl From<Unfilled> for Denied {
 /// Finds the endpoint that a request is for.
 ///
 /// # Errors
-/// [`Refusal::NotFound`], [`Refusal::MethodNotAllowed`].
+/// [`Refusal::NotFound`].
 pub(super) fn find(routes: &Routes, request: &RequestHead) -> Result<Matched, Refusal> {
-    let matched = routes.find(request.uri.path()).ok_or(Refusal::NotFound)?;
-    if request.method != Method::GET {
-        return Err(Refusal::MethodNotAllowed);
-    }
-    Ok(matched)
+    routes.find(request.uri.path()).ok_or(Refusal::NotFound)
 }
 
 /// Finds out who asks, and to what that gives a right. Before it waits for a key it takes a place for

@@ -1,7 +1,7 @@
 //! A fuzz target: the bytes of a request's head, from the socket to the grant.
 
 use super::{
-    NoSession, decide,
+    NoSession, decide, event_stream,
     head::{Received, RequestHead, receive},
     origin,
     upgrade::{self, NoUpgrade},
@@ -13,7 +13,7 @@ use crate::{
     reason::Refusal,
     server::{
         admission::{AddressKey, reported},
-        response::{self, HandshakeFault},
+        response::{self, Cors, HandshakeFault},
     },
 };
 use futures_util::FutureExt as _;
@@ -40,7 +40,7 @@ pub(crate) fn request(config: &Config, now: SystemTime, data: &[u8]) {
             judge(config, now, &head);
         }
         Err(NoSession::Refused(refusal)) => assert_answer(refusal, None, None, now),
-        Err(NoSession::Gone) => {}
+        Err(NoSession::Gone | NoSession::Preflight) => {}
     }
 }
 
@@ -60,6 +60,11 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     let _ = reported(None, &head.headers, &server.trusted_proxies).map(AddressKey::new);
     let upgraded = upgrade::check_version(head).and_then(|()| upgrade::check(head));
     let allowed = origin::allowed(&server.allowed_origins, &head.headers);
+    let cors = Cors::new(&head.headers, allowed, true);
+    assert_one_head(&response::preflight(&cors, now));
+    if let (true, Ok(body)) = (event_stream::is_asked_for(head), event_stream::check(head)) {
+        assert_one_head(&response::event_stream(body, &cors, now));
+    }
     let granted = decide::find(&routes, head).and_then(|matched| {
         let granted = decide::grant(&config.auth, &matched, head, || Some(())).now_or_never();
         let granted = granted.expect("with keys of its own nothing is waited for");
@@ -67,8 +72,7 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     });
     match (upgraded, allowed, granted) {
         (Ok(upgrade), true, Ok(grant)) => {
-            let answer = response::switching(&upgrade.accept_key, upgrade.subprotocol);
-            assert_eq!(answer.windows(4).filter(|end| *end == b"\r\n\r\n").count(), 1);
+            assert_one_head(&response::switching(&upgrade.accept_key, upgrade.subprotocol));
             let user = grant.identity.map(|identity| identity.user);
             assert!(user.is_none_or(|user| &*user == "42"), "nobody else has a token");
             assert!(!grant.topics.channels.is_empty());
@@ -84,6 +88,11 @@ fn judge(config: &Config, now: SystemTime, head: &RequestHead) {
     }
 }
 
+/// Nothing that a request says ends a head before its end.
+fn assert_one_head(answer: &[u8]) {
+    assert_eq!(answer.windows(4).filter(|end| *end == b"\r\n\r\n").count(), 1);
+}
+
 /// An answer is one head and one problem document, whatever the request was.
 fn assert_answer(
     refusal: Refusal,
@@ -91,7 +100,9 @@ fn assert_answer(
     request: Option<&RequestHead>,
     now: SystemTime,
 ) {
-    let bytes = response::refused(refusal, fault, request.map(|request| &request.method), now);
+    let cors = request.map(|request| Cors::new(&request.headers, true, true));
+    let method = request.map(|request| &request.method);
+    let bytes = response::refused(refusal, fault, method, cors.as_ref(), now);
     let text = String::from_utf8(bytes).expect("an answer is text");
     let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
     assert!(head.starts_with("HTTP/1.1 "));

@@ -6,9 +6,11 @@
 //! token, topics, position, limit of the user, the subscription, and last the reading.
 
 mod decide;
+mod event_stream;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod head;
+mod headers;
 mod origin;
 mod pending_connection;
 mod position;
@@ -17,15 +19,17 @@ mod upgrade;
 
 use super::{
     admission::{AddressPermit, Admitted, Arrival, Permit, UserPermit},
-    response::{self, HandshakeFault},
+    response::{self, Cors, HandshakeFault},
     state::ServerState,
 };
 use crate::{
-    endpoint::{Endpoint, EndpointName, Matched},
+    auth::Source,
+    endpoint::{Endpoint, EndpointName, Format, Matched},
     net::Transport,
     phase::Phase,
     reason::Refusal,
     shard::{PendingSession, SessionHandle, SessionSpec, Shard, ShardHandle},
+    wire::{Codec, sse::Body},
 };
 use bytes::Bytes;
 use decide::Grant;
@@ -38,7 +42,7 @@ use std::{
     net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, Instant},
+    time::{Duration, Instant, SystemTime},
 };
 use tokio::time::{sleep_until, timeout_at};
 use tracing::{debug, error};
@@ -53,12 +57,20 @@ enum NoSession {
     /// The client closed, or the connection broke: nobody is there to be answered.
     Gone,
     Refused(Refusal),
+    /// A browser only asked whether a page may send its request, and it may.
+    Preflight,
 }
 
 impl From<Refusal> for NoSession {
     fn from(refusal: Refusal) -> Self {
         Self::Refused(refusal)
     }
+}
+
+/// What a correct request asks for.
+enum Asked {
+    WebSocket(Upgrade),
+    EventStream(Body),
 }
 
 /// A request for an endpoint, correct as far as that shows without a token.
@@ -94,7 +106,8 @@ pub(super) async fn run(
         peer,
         method: None,
         endpoint: None,
-        upgrade: None,
+        asked: None,
+        cors: None,
         fault: None,
     };
     match admission {
@@ -114,7 +127,9 @@ struct Handshake {
     peer: Option<IpAddr>,
     method: Option<Method>,
     endpoint: Option<EndpointName>,
-    upgrade: Option<Upgrade>,
+    asked: Option<Asked>,
+    /// Where the answer may be one that a page can read.
+    cors: Option<Box<Cors>>,
     /// What is wrong with it, where that is known in detail.
     fault: Option<HandshakeFault>,
 }
@@ -153,14 +168,36 @@ impl Handshake {
     ) -> Result<Recognised, NoSession> {
         let Received { head, early } = head::receive(transport, end).await?;
         self.method = Some(head.method.clone());
-        upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;
+        let events = event_stream::is_asked_for(&head);
+        if !events {
+            upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;
+        }
         let matched = decide::find(&self.state.routes, &head)?;
         self.endpoint = Some(Arc::clone(&matched.endpoint.name));
-        self.upgrade = Some(upgrade::check(&head).map_err(|why| self.not_correct(why))?);
-        if !origin::allowed(&self.state.config.server.allowed_origins, &head.headers) {
+        let allowed = origin::allowed(&self.state.config.server.allowed_origins, &head.headers);
+        if matched.endpoint.sse && !upgrade::is_asked_for(&head) {
+            let credentials = self.state.config.auth.sources.iter().any(Source::is_cookie);
+            self.cors = Some(Box::new(Cors::new(&head.headers, allowed, credentials)));
+        }
+        match head.method {
+            Method::GET => self.asked = Some(self.asked(&head, events && matched.endpoint.sse)?),
+            Method::OPTIONS if self.cors.is_some() && allowed => return Err(NoSession::Preflight),
+            Method::OPTIONS if self.cors.is_some() => {}
+            _ => return Err(Refusal::MethodNotAllowed.into()),
+        }
+        if !allowed {
             return Err(Refusal::OriginNotAllowed.into());
         }
         Ok(Recognised { head, early, matched })
+    }
+
+    /// What a GET request asks for, when it does so correctly.
+    fn asked(&mut self, head: &RequestHead, events: bool) -> Result<Asked, Refusal> {
+        if events {
+            let body = event_stream::check(head).map_err(|fault| self.not_correct(fault.into()))?;
+            return Ok(Asked::EventStream(body));
+        }
+        upgrade::check(head).map(Asked::WebSocket).map_err(|why| self.not_correct(why))
     }
 
     /// Takes a correct handshake to its session, or its refusal.
@@ -233,7 +270,8 @@ impl Handshake {
         let config = &self.state.config;
         let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
-        let spec = SessionSpec { endpoint, identity, auth, began, generation };
+        let codec = self.codec(endpoint.format);
+        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation };
         Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
     }
 
@@ -262,10 +300,8 @@ impl Handshake {
         mut client: PendingConnection,
     ) {
         let Granted { session, user } = granted;
-        let Upgrade { accept_key, subprotocol } =
-            self.upgrade.take().expect("what is granted was recognised before");
+        let answer = self.beginning();
         let mut pending = session.with_permit((connection, address, user));
-        let answer = response::switching(&accept_key, subprotocol);
         let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
         self.answered();
         if matches!(written, Ok(Ok(()))) {
@@ -276,6 +312,30 @@ impl Handshake {
         } else {
             debug!(session = %pending.id(), "the client closed before its 101");
         }
+    }
+
+    /// How everything looks to a client that is let in.
+    fn codec(&self, format: Format) -> Codec {
+        match &self.asked {
+            Some(Asked::EventStream(body)) => format.over_event_stream(*body),
+            Some(Asked::WebSocket(_)) | None => format.over_websocket(),
+        }
+    }
+
+    /// How its answer begins.
+    fn beginning(&mut self) -> Vec<u8> {
+        match self.asked.take().expect("what is granted was recognised before") {
+            Asked::WebSocket(Upgrade { accept_key, subprotocol }) => {
+                response::switching(&accept_key, subprotocol)
+            }
+            Asked::EventStream(body) => self.event_stream(body),
+        }
+    }
+
+    /// The head of an answer of events.
+    fn event_stream(&self, body: Body) -> Vec<u8> {
+        let cors = self.cors.as_ref().expect("whose endpoint has events");
+        response::event_stream(body, cors, SystemTime::now())
     }
 
     fn answered(&self) {

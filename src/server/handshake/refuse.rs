@@ -1,7 +1,7 @@
 //! How a handshake ends without a session: its answer, what is logged, and the lingering close.
 
 use super::{
-    Handshake, NoSession,
+    Asked, Handshake, NoSession,
     decide::Denied,
     upgrade::{NoUpgrade, Upgrade},
 };
@@ -9,7 +9,11 @@ use crate::{
     auth::Reject,
     net::Transport,
     reason::Refusal,
-    server::{admission::OverLimit, response},
+    server::{
+        admission::OverLimit,
+        response::{self, HandshakeFault},
+    },
+    wire::sse,
 };
 use std::{
     io,
@@ -30,6 +34,7 @@ impl Handshake {
         };
         let refusal = match self.recognise(&mut transport, end).await {
             Ok(_) => over_limit.refusal,
+            Err(NoSession::Preflight) => over_limit.refusal,
             Err(NoSession::Refused(refusal)) => refusal,
             Err(NoSession::Gone) => return,
         };
@@ -56,13 +61,24 @@ impl Handshake {
                     response::linger(transport).await;
                 }
             }
+            NoSession::Preflight => {
+                let answer =
+                    self.cors.as_ref().map(|it| response::preflight(it, SystemTime::now()));
+                let answer = answer.unwrap_or_default();
+                if response::write_last(&mut transport, &answer).await.is_ok() {
+                    response::linger(transport).await;
+                }
+            }
         }
     }
 
     /// Notes what is wrong with a handshake, for the answer.
     pub(super) fn not_correct(&mut self, why: NoUpgrade) -> Refusal {
         match why {
-            NoUpgrade::NotAsked => Refusal::UpgradeRequired,
+            NoUpgrade::NotAsked => {
+                self.fault = self.cors.is_some().then_some(HandshakeFault::Accept);
+                Refusal::UpgradeRequired
+            }
             NoUpgrade::Faulty(fault) => {
                 self.fault = Some(fault);
                 Refusal::BadHandshake
@@ -87,19 +103,29 @@ impl Handshake {
         self.state.metrics.handshake_refused(refusal);
         debug!(endpoint = self.name(), code = refusal.label(), fault = ?self.fault, "handshake refused");
         let answer = self.closing_answer(refusal).unwrap_or_else(|| {
-            response::refused(refusal, self.fault, self.method.as_ref(), SystemTime::now())
+            let (method, cors) = (self.method.as_ref(), self.cors.as_deref());
+            response::refused(refusal, self.fault, method, cors, SystemTime::now())
         });
         let written = response::write_last(transport, &answer).await;
         self.answered();
         written
     }
 
-    /// The answer of `auth.reject = "close"`, where it applies.
+    /// The answer of `auth.reject = "close"`, where it applies; and over Server-Sent Events that to a refusal
+    /// which time may cure, since a status would end a browser's attempts for good.
     fn closing_answer(&self, refusal: Refusal) -> Option<Vec<u8>> {
-        let Upgrade { accept_key, subprotocol } = self.upgrade.as_ref()?;
-        let applies = self.state.config.auth.reject == Reject::Close;
-        applies
-            .then(|| response::switching_and_closing(accept_key, *subprotocol, refusal))
-            .flatten()
+        let close = refusal.as_close().filter(|_| self.state.config.auth.reject == Reject::Close);
+        match self.asked.as_ref()? {
+            Asked::WebSocket(Upgrade { accept_key, subprotocol }) => {
+                response::switching_and_closing(accept_key, *subprotocol, close?)
+            }
+            Asked::EventStream(body) => {
+                let events = match close {
+                    Some(close) => sse::close(*body, close)?,
+                    None => sse::refused_for_now(*body, refusal)?,
+                };
+                Some([&self.event_stream(*body)[..], &events].concat())
+            }
+        }
     }
 }

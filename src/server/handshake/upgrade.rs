@@ -1,13 +1,15 @@
 //! Whether a request is a correct WebSocket handshake (RFC 6455, section 4.2.1).
 
-use super::head::RequestHead;
+use super::{
+    head::RequestHead,
+    headers::{has_body, has_token, single, tokens},
+};
 use crate::server::response::HandshakeFault;
 use base64::Engine as _;
 use hyper::{
-    HeaderMap, Version,
+    Version,
     header::{
-        CONNECTION, CONTENT_LENGTH, HOST, HeaderName, HeaderValue, SEC_WEBSOCKET_KEY,
-        SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, TRANSFER_ENCODING, UPGRADE,
+        CONNECTION, HOST, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_PROTOCOL, SEC_WEBSOCKET_VERSION, UPGRADE,
     },
 };
 
@@ -18,7 +20,7 @@ const BEARER: &str = "bearer";
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Upgrade {
     /// The value of `Sec-WebSocket-Accept`.
-    pub(super) accept_key: String,
+    pub(super) accept_key: Box<str>,
     /// `bearer` when the client offered it: a browser drops a connection whose 101 selects none of
     /// the subprotocols that it offered. Never the token, which is offered behind it.
     pub(super) subprotocol: Option<&'static str>,
@@ -37,15 +39,20 @@ impl From<HandshakeFault> for NoUpgrade {
     }
 }
 
+/// Whether a request asks for a WebSocket.
+pub(super) fn is_asked_for(head: &RequestHead) -> bool {
+    has_token(&head.headers, &UPGRADE, "websocket")
+}
+
 /// Checks a GET request of HTTP/1.1 against the rules of a handshake.
 ///
 /// # Errors
 /// [`NoUpgrade::NotAsked`]: it does not ask for a WebSocket at all. Else it does, but not correctly.
 pub(super) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
-    let headers = &head.headers;
-    if !has_token(headers, &UPGRADE, "websocket") {
+    if !is_asked_for(head) {
         return Err(NoUpgrade::NotAsked);
     }
+    let headers = &head.headers;
     require(single(headers, &HOST).is_some(), HandshakeFault::Host)?;
     require(has_token(headers, &CONNECTION, "upgrade"), HandshakeFault::Connection)?;
     require(single(headers, &SEC_WEBSOCKET_VERSION) == Some("13"), HandshakeFault::Version)?;
@@ -54,7 +61,7 @@ pub(super) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
     let key = key.ok_or(HandshakeFault::Key)?;
     let bearer = tokens(headers, &SEC_WEBSOCKET_PROTOCOL).any(|token| token == BEARER);
     Ok(Upgrade {
-        accept_key: tungstenite::handshake::derive_accept_key(key.as_bytes()),
+        accept_key: tungstenite::handshake::derive_accept_key(key.as_bytes()).into(),
         subprotocol: bearer.then_some(BEARER),
     })
 }
@@ -67,41 +74,13 @@ pub(super) fn check_version(head: &RequestHead) -> Result<(), NoUpgrade> {
     Ok(require(head.version == Version::HTTP_11, HandshakeFault::Http10)?)
 }
 
-fn require(correct: bool, fault: HandshakeFault) -> Result<(), HandshakeFault> {
+pub(super) fn require(correct: bool, fault: HandshakeFault) -> Result<(), HandshakeFault> {
     if correct { Ok(()) } else { Err(fault) }
-}
-
-/// Whether a body follows, whose bytes would be taken for frames.
-fn has_body(headers: &HeaderMap) -> bool {
-    let length = headers.get(CONTENT_LENGTH).map(HeaderValue::as_bytes);
-    headers.contains_key(TRANSFER_ENCODING) || length.is_some_and(|length| length != b"0")
 }
 
 /// Whether a key is the base64 of exactly 16 bytes.
 fn is_sixteen_bytes(key: &str) -> bool {
     base64::engine::general_purpose::STANDARD.decode(key).is_ok_and(|bytes| bytes.len() == 16)
-}
-
-/// The value of a header that must stand exactly once.
-fn single<'a>(headers: &'a HeaderMap, name: &HeaderName) -> Option<&'a str> {
-    let mut values = headers.get_all(name).iter();
-    let value = values.next()?.to_str().ok()?;
-    values.next().is_none().then(|| value.trim())
-}
-
-/// Whether a list header contains a token, in any case.
-fn has_token(headers: &HeaderMap, name: &HeaderName, wanted: &str) -> bool {
-    tokens(headers, name).any(|token| token.eq_ignore_ascii_case(wanted))
-}
-
-/// The comma-separated tokens of a list header, over all its lines.
-fn tokens<'a>(headers: &'a HeaderMap, name: &HeaderName) -> impl Iterator<Item = &'a str> {
-    headers
-        .get_all(name)
-        .iter()
-        .filter_map(|value| value.to_str().ok())
-        .flat_map(|value| value.split(','))
-        .map(str::trim)
 }
 
 #[cfg(test)]
@@ -137,7 +116,7 @@ mod tests {
     #[test]
     fn a_correct_handshake_gets_the_accept_key_of_the_rfc() {
         let upgrade = check(&parts(&CORRECT)).unwrap();
-        assert_eq!(upgrade.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+        assert_eq!(&*upgrade.accept_key, "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
         assert_eq!(upgrade.subprotocol, None);
     }
 

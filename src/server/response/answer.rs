@@ -3,8 +3,11 @@
 //! An answer is built whole and written at once. Refusals always close the connection: a client
 //! that was refused has nothing more to say on it.
 
-use super::{HandshakeFault, problem};
-use crate::{reason::Refusal, wire::frame};
+use super::{Cors, HandshakeFault, problem, push};
+use crate::{
+    reason::{CloseReason, Refusal},
+    wire::frame,
+};
 use hyper::Method;
 use std::{fmt::Write as _, time::SystemTime};
 
@@ -23,23 +26,25 @@ pub(in crate::server) fn switching(accept_key: &str, subprotocol: Option<&'stati
 }
 
 /// The answer of `auth.reject = "close"`: a 101 with the close frame right behind it. `None` for a
-/// refusal that stays an HTTP answer.
+/// reason that has no close frame.
 pub(in crate::server) fn switching_and_closing(
     accept_key: &str,
     subprotocol: Option<&'static str>,
-    refusal: Refusal,
+    reason: CloseReason,
 ) -> Option<Vec<u8>> {
-    let close = frame::close(refusal.as_close()?)?;
+    let close = frame::close(reason)?;
     let mut answer = switching(accept_key, subprotocol);
     answer.extend_from_slice(&close);
     Some(answer)
 }
 
-/// The HTTP answer to a refused handshake, with what is wrong with it where that is known. A `HEAD` is answered without the body.
+/// The HTTP answer to a refused handshake, with what is wrong with it where that is known. A `HEAD` is
+/// answered without the body. `cors` is there where a page might read it.
 pub(in crate::server) fn refused(
     refusal: Refusal,
     fault: Option<HandshakeFault>,
     method: Option<&Method>,
+    cors: Option<&Cors>,
     now: SystemTime,
 ) -> Vec<u8> {
     let body = problem::body(refusal, fault);
@@ -50,7 +55,10 @@ pub(in crate::server) fn refused(
     push(&mut head, "Content-Length", &body.len().to_string());
     push(&mut head, "Cache-Control", "no-store");
     push(&mut head, "Date", &httpdate::fmt_http_date(now));
-    push_status_headers(&mut head, refusal);
+    if let Some(cors) = cors {
+        cors.push(&mut head);
+    }
+    push_status_headers(&mut head, refusal, if cors.is_some() { "GET, OPTIONS" } else { "GET" });
     head.push_str("\r\n");
     let mut answer = head.into_bytes();
     if method != Some(&Method::HEAD) {
@@ -59,15 +67,15 @@ pub(in crate::server) fn refused(
     answer
 }
 
-/// The headers that a status asks for, `Connection` included.
-fn push_status_headers(head: &mut String, refusal: Refusal) {
+/// The headers that a status asks for, `Connection` included. `methods` are those that are allowed.
+fn push_status_headers(head: &mut String, refusal: Refusal, methods: &str) {
     if let Some(wait) = refusal.retry_after() {
         push(head, "Retry-After", &wait.as_secs().to_string());
     }
     match refusal.status() {
         400 | 426 => push(head, "Sec-WebSocket-Version", "13"),
         401 => push(head, "WWW-Authenticate", "Bearer"),
-        405 => push(head, "Allow", "GET"),
+        405 => push(head, "Allow", methods),
         _ => {}
     }
     if refusal == Refusal::UpgradeRequired {
@@ -78,19 +86,12 @@ fn push_status_headers(head: &mut String, refusal: Refusal) {
     }
 }
 
-fn push(head: &mut String, name: &str, value: &str) {
-    head.push_str(name);
-    head.push_str(": ");
-    head.push_str(value);
-    head.push_str("\r\n");
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn text(refusal: Refusal) -> String {
-        let answer = refused(refusal, None, None, SystemTime::UNIX_EPOCH);
+        let answer = refused(refusal, None, None, None, SystemTime::UNIX_EPOCH);
         String::from_utf8(answer).unwrap()
     }
 
@@ -129,8 +130,8 @@ mod tests {
 
     #[test]
     fn a_head_request_is_answered_without_the_body() {
-        let answer =
-            refused(Refusal::MethodNotAllowed, None, Some(&Method::HEAD), SystemTime::UNIX_EPOCH);
+        let (refusal, head) = (Refusal::MethodNotAllowed, Some(&Method::HEAD));
+        let answer = refused(refusal, None, head, None, SystemTime::UNIX_EPOCH);
         assert!(answer.ends_with(b"\r\n\r\n"));
     }
 
@@ -145,10 +146,8 @@ mod tests {
 
     #[test]
     fn a_refusal_by_close_is_a_101_and_one_close_frame() {
-        let closing = |refusal| switching_and_closing(ACCEPT_KEY, None, refusal);
-        let answer = closing(Refusal::TokenExpired).unwrap();
+        let answer = switching_and_closing(ACCEPT_KEY, None, CloseReason::TokenExpired).unwrap();
         let frame = &answer[switching(ACCEPT_KEY, None).len()..];
         assert_eq!(frame, b"\x88\x0f\x0b\xb8token_expired");
-        assert_eq!(closing(Refusal::AtCapacity), None);
     }
 }

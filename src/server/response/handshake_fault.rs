@@ -10,6 +10,8 @@ pub(in crate::server) enum HandshakeFault {
     Version,
     Key,
     Body,
+    /// Not a handshake at all, where events could be asked for.
+    Accept,
 }
 
 impl HandshakeFault {
@@ -29,6 +31,9 @@ impl HandshakeFault {
             }
             Self::Body => {
                 "A handshake has no body: it must not have the headers Content-Length or Transfer-Encoding."
+            }
+            Self::Accept => {
+                "The request asks neither for a WebSocket (the headers Upgrade and Connection, which a proxy on the way may have to be told to pass on) nor for events (Accept: text/event-stream)."
             }
         }
     }

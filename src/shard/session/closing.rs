@@ -3,6 +3,7 @@
 
 use super::Session;
 use crate::{
+    carrier::Carrier,
     reason::{CloseReason, MissedReason},
     shard::wheel::TICK,
 };
@@ -21,7 +22,8 @@ pub(in crate::shard) enum Stage {
     Open,
     /// Our close frame is queued; the client's answer is awaited.
     AwaitingClose,
-    /// The client broke the protocol, or floods us: what it sends is thrown away.
+    /// The client broke the protocol, or floods us, or may not send anything (Server-Sent Events): what it
+    /// sends is thrown away.
     Discarding,
     /// … and our close frame is out; we have closed our side. Closing the other side as well while
     /// the client still sends would reset the connection, and could destroy our close frame.
@@ -51,6 +53,9 @@ impl Session {
         if is_violation(reason) {
             return self.discard();
         }
+        if self.carrier() == Carrier::EventStream {
+            return self.discard_within(CLOSE_WAIT);
+        }
         self.stage.set(Stage::AwaitingClose);
         let wait = if reason == CloseReason::PingTimeout { SHORT_WAIT } else { CLOSE_WAIT };
         self.set_deadline(&self.deadlines.end, wait);
@@ -59,8 +64,13 @@ impl Session {
 
     /// What the client sends is thrown away from now on, and it has little time left.
     fn discard(&self) {
+        self.discard_within(SHORT_WAIT);
+    }
+
+    /// … and so much time for what is queued. It then has nothing to answer.
+    fn discard_within(&self, wait: Duration) {
         self.stage.set(Stage::Discarding);
-        self.set_deadline(&self.deadlines.end, SHORT_WAIT);
+        self.set_deadline(&self.deadlines.end, wait);
         self.wake();
     }
 
@@ -122,6 +132,7 @@ impl Session {
         tracing::info!(
             session = %self.id,
             endpoint = &*self.endpoint.name,
+            transport = self.carrier().label(),
             reason = reason.label(),
             delivered = self.delivered.get(),
             missed = self.missed.get(),

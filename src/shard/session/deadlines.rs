@@ -3,6 +3,7 @@
 
 use super::{Session, Stage, Token};
 use crate::{
+    carrier::Carrier,
     identity::Identity,
     net::Transport,
     reason::CloseReason,
@@ -99,26 +100,42 @@ impl Session {
         self.set_deadline(&self.deadlines.write, Duration::ZERO);
     }
 
-    /// A pong is awaited from now on.
+    /// A pong is awaited from now on, or that the client acknowledges what it was sent.
     pub(super) fn await_pong(&self) {
         self.deadlines.progress.set(Progress::default());
-        let timeout = self.endpoint.ping_timeout;
-        self.set_deadline(&self.deadlines.pong, timeout / PONG_CHECK);
+        self.set_deadline(&self.deadlines.pong, self.pong_timeout() / PONG_CHECK);
+    }
+
+    fn pong_timeout(&self) -> Duration {
+        match self.carrier() {
+            Carrier::WebSocket => self.endpoint.ping_timeout,
+            Carrier::EventStream => self.endpoint.write_timeout,
+        }
     }
 
     /// Ends the session whose pong has not come in time, unless its client has acknowledged something
     /// since the check before that: then the ping may be behind much that it has still to read, and the
     /// next one asks again. Clients that answer are never checked, so an idle one costs nothing more.
+    ///
+    /// A client of Server-Sent Events answers nothing: it is ended when it has acknowledged nothing of what
+    /// it was sent.
     fn check_pong(&self) {
         self.deadlines.pong.set(0);
         let outstanding = self.transport.get().and_then(Transport::outstanding).unwrap_or(0);
         let Progress { outstanding: before, silent } = self.deadlines.progress.get();
+        let (reason, is_fine) = match self.carrier() {
+            Carrier::WebSocket => (CloseReason::PingTimeout, false),
+            Carrier::EventStream => (CloseReason::WriteTimeout, outstanding == 0),
+        };
+        if is_fine {
+            return;
+        }
         if silent == 0 {
             self.deadlines.progress.set(Progress { outstanding, silent: 1 });
-            let timeout = self.endpoint.ping_timeout;
+            let timeout = self.pong_timeout();
             self.set_deadline(&self.deadlines.pong, timeout - timeout / PONG_CHECK);
         } else if outstanding >= before {
-            self.end(CloseReason::PingTimeout);
+            self.end(reason);
         }
     }
 

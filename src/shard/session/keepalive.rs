@@ -1,5 +1,8 @@
 //! Signs of life to a client that is sent nothing else: pings, and heartbeats.
 //!
+//! Server-Sent Events have no pings: at their times the gateway looks instead whether the client has
+//! acknowledged what it was sent.
+//!
 //! A ping is answered, so that the gateway learns that the client is alive; a heartbeat is seen by the
 //! page, so that the client learns that the gateway is. Neither counts as a delivery, and neither is
 //! queued behind anything. An idle session is woken once for both.
@@ -73,7 +76,9 @@ impl Session {
         if self.deadlines.pong.get() == 0 {
             self.await_pong();
         }
-        self.push_frame(self.codec().ping());
+        if let Some(ping) = self.codec().ping() {
+            self.push_frame(ping);
+        }
     }
 
     fn queue_heartbeat(&self) {

@@ -22,6 +22,7 @@ use super::{
 };
 use crate::{
     auth::Auth,
+    carrier::Carrier,
     channel::ChannelName,
     config::Config,
     endpoint::{Endpoint, Topics},
@@ -96,6 +97,8 @@ pub(super) struct Token {
 /// What a session is made of, besides its topics and its transport.
 pub struct SessionSpec {
     pub endpoint: Arc<Endpoint>,
+    /// How everything looks to this client.
+    pub codec: Codec,
     /// `None` on an endpoint with `auth = "none"`.
     pub identity: Option<Identity>,
     /// Verifies the token of a `refresh` frame until a reload brings another one.
@@ -140,7 +143,7 @@ impl fmt::Display for SessionId {
 impl Session {
     /// A session that has nothing to send yet: [`Session::begin`] comes next, with what is to be sent first.
     pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
-        let SessionSpec { endpoint, identity, auth, began: _, generation: _ } = spec;
+        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _ } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
@@ -155,7 +158,7 @@ impl Session {
             fingerprint: Cell::new(identity.as_ref().and_then(|identity| identity.fingerprint)),
             token: RefCell::new(Token::new(identity, auth)),
             transport: OnceCell::new(),
-            queue: RefCell::new(OutQueue::new(endpoint.format.over_websocket())),
+            queue: RefCell::new(OutQueue::new(codec)),
             waker: Cell::new(None),
             dirty: Cell::new(false),
             beating: Cell::new(false),
@@ -208,6 +211,11 @@ impl Session {
         self.queue.borrow().codec()
     }
 
+    /// What it is carried by.
+    pub(super) fn carrier(&self) -> Carrier {
+        self.codec().carrier()
+    }
+
     /// Takes this many frames off what the client may send. `false`: it has sent too many.
     pub(super) fn may_send(&self, frames: u32) -> bool {
         let now = self.context.now();
@@ -224,6 +232,7 @@ impl Session {
         let token = self.token.borrow();
         let facts = SessionFacts {
             endpoint: &self.endpoint,
+            carrier: self.carrier(),
             static_token: token.sha256.as_deref(),
             auth: &token.auth,
         };

@@ -11,7 +11,7 @@ impl Session {
     /// Puts `ready` and the replays, stream by stream, before what waits. Call it once, before the
     /// session starts.
     pub(in crate::shard) fn begin(&self, streams: &[StreamReady], replay: Vec<Replayed>) {
-        self.metrics.opened.add(1);
+        self.metrics.opened[self.codec().carrier().index()].add(1);
         if self.close_reason.get().is_some_and(|reason| !flushes_first(reason)) {
             return self.queue.borrow_mut().put_ahead(Vec::new());
         }

@@ -10,7 +10,7 @@ use crate::{
     message::Message,
     reason::GapReason,
     shard::memory::Queued,
-    wire::{Codec, Gap, GapNotice, Loss, frame},
+    wire::{Codec, Gap, GapNotice, Loss},
 };
 use bytes::Bytes;
 use std::{array, collections::HashSet, io::IoSlice, mem, rc::Rc};
@@ -327,12 +327,13 @@ impl OutQueue {
                     finished.replayed += 1;
                 }
                 Some(Item::Frame(frame)) => {
-                    finished.seen |= frame::is_data(&frame);
-                    let pongs = u8::from(frame::is_pong(&frame));
+                    finished.seen |= self.codec.is_seen(&frame);
+                    let pongs = u8::from(self.codec.is_pong(&frame));
                     self.replies = self.replies.saturating_sub(pongs);
                 }
                 Some(Item::Gap(pending)) => {
-                    finished.seen |= pending.frame.is_some_and(|frame| frame::is_data(&frame));
+                    let frame = pending.frame.as_deref();
+                    finished.seen |= frame.is_some_and(|frame| self.codec.is_seen(frame));
                 }
                 None => {}
             }

@@ -5,6 +5,7 @@ pub(crate) mod chromium;
 pub(crate) mod client;
 pub(crate) mod crowd;
 pub(crate) mod drip;
+pub(crate) mod events;
 pub(crate) mod gateway;
 pub(crate) mod http;
 pub(crate) mod issuer;

@@ -1,0 +1,120 @@
+//! What an endpoint subscribes its sessions to: `channels` and `streams`.
+
+use crate::{
+    config::reader::{At, Place, Table},
+    endpoint::{Access, ChannelTemplate, Placeholder, RoutePath},
+};
+
+/// The good templates, each with its place.
+pub(super) struct Topics {
+    pub(super) channels: Vec<At<ChannelTemplate>>,
+    pub(super) streams: Vec<At<ChannelTemplate>>,
+}
+
+/// How the names of streams begin that are Sockway's own.
+const OWN_STREAMS: &str = "sockway:";
+
+/// Query parameters that say where a client goes on.
+const POSITIONS: [&str; 3] = ["since", "last", "last_event_id"];
+
+/// Reads both lists.
+pub(super) fn topics(
+    table: &mut Table<'_, '_>,
+    path: Option<&RoutePath>,
+    access: Option<Access>,
+    reserved: &[(&'static str, String)],
+) -> Topics {
+    let channels = table.list("channels", &[], ChannelTemplate::parse);
+    let streams = table.list("streams", &[], ChannelTemplate::parse);
+    if !table.has_some("channels") && !table.has_some("streams") {
+        table.problem("channels", "at least one of channels and streams is needed");
+    }
+    for templates in [&channels, &streams] {
+        check_templates(table, templates, path, access, reserved);
+    }
+    for At { place, value: stream } in &streams {
+        check_stream(table, place, stream, &channels);
+        if access == Some(Access::None) {
+            warn_of_streams_of_choice(table, place, stream);
+        }
+    }
+    Topics { channels, streams }
+}
+
+/// The templates without their places.
+pub(super) fn templates(list: Vec<At<ChannelTemplate>>) -> Vec<ChannelTemplate> {
+    list.into_iter().map(|template| template.value).collect()
+}
+
+/// Whether every placeholder can have a value here, and no name is a duplicate or reserved.
+fn check_templates(
+    table: &mut Table<'_, '_>,
+    templates: &[At<ChannelTemplate>],
+    path: Option<&RoutePath>,
+    access: Option<Access>,
+    reserved: &[(&'static str, String)],
+) {
+    for (number, At { place, value: template }) in templates.iter().enumerate() {
+        for placeholder in template.placeholders() {
+            if let Some(problem) = unfilled(placeholder, path, access) {
+                table.problem_at(place, problem);
+            }
+        }
+        if templates[..number].iter().any(|other| other.value == *template) {
+            table.problem_at(place, "is in the list already");
+        }
+        for (key, name) in reserved {
+            if template.can_name(name) {
+                table.problem_at(
+                    place,
+                    format_args!("can become {name:?}, which {key} keeps for Sockway itself"),
+                );
+            }
+        }
+    }
+}
+
+fn check_stream(
+    table: &mut Table<'_, '_>,
+    place: &Place,
+    stream: &ChannelTemplate,
+    channels: &[At<ChannelTemplate>],
+) {
+    if stream.begins_with(OWN_STREAMS) {
+        let problem = format!("begins with {OWN_STREAMS:?}, which Sockway keeps for itself");
+        table.problem_at(place, problem);
+    }
+    for At { value: channel, .. } in channels.iter().filter(|it| it.value.can_meet(stream)) {
+        let problem = "could be the same name: a client cannot tell a channel from a stream";
+        table.problem_at(place, format_args!("{:?} of channels {problem}", channel.as_str()));
+    }
+}
+
+/// Each stream that anyone names costs Redis and the gateway what a subscription does, and more.
+fn warn_of_streams_of_choice(table: &mut Table<'_, '_>, place: &Place, stream: &ChannelTemplate) {
+    let of_choice = |it: &&Placeholder| matches!(it, Placeholder::Path(_) | Placeholder::Query(_));
+    if let Some(placeholder) = stream.placeholders().find(of_choice) {
+        let warning = "with auth = \"none\" anyone can have any number of streams followed";
+        table.warning_at(place, format_args!("{placeholder} {warning} (redis.max_streams)"));
+    }
+}
+
+/// Why a placeholder can never have a value at this endpoint.
+fn unfilled(
+    placeholder: &Placeholder,
+    path: Option<&RoutePath>,
+    access: Option<Access>,
+) -> Option<String> {
+    if placeholder.is_from_token() && access == Some(Access::None) {
+        return Some(format!("{placeholder} needs a token, but this endpoint has auth = \"none\""));
+    }
+    match placeholder {
+        Placeholder::Query(name) if POSITIONS.contains(&name.as_str()) => {
+            Some(format!("{placeholder} is taken: {name} in the query is a client's position"))
+        }
+        Placeholder::Path(name) => path
+            .filter(|path| !path.parameters().any(|parameter| parameter == name))
+            .map(|path| format!("{placeholder} is not in the path {:?}", path.as_str())),
+        _ => None,
+    }
+}
