@@ -20,25 +20,28 @@ struct Backend {
     milliseconds: u64,
     /// Entries that nobody can miss: they were deleted, and whatever came before a stream was.
     nobodys: Vec<u64>,
+    /// Whether streams are deleted and made anew; then no entry is trimmed or deleted alone. Both together, unseen,
+    /// cannot be told apart from one stream: a limit that is documented.
     deletes_streams: bool,
 }
 
 impl Backend {
     fn disturb(&mut self, stream: &mut Stream) {
         match self.random.u8(..100) {
-            0..2 if self.deletes_streams => {
+            0..6 if self.deletes_streams => {
                 self.nobodys.extend(1..=self.added);
                 stream.delete();
                 let back = [0, self.milliseconds, self.milliseconds / 2];
                 self.milliseconds = back[self.random.usize(..3)];
+                (0..self.random.u8(0..30)).for_each(|_| self.add(stream));
             }
-            2..6 if !stream.entries.is_empty() => {
+            6..9 if !self.deletes_streams && !stream.entries.is_empty() => {
                 let at = self.random.usize(..stream.entries.len().min(5));
                 let entry = stream.entries[stream.entries.len() - 1 - at];
                 self.nobodys.push(entry.sequence);
                 stream.delete_entry(entry);
             }
-            6..12 => stream.trim_to([0, 2, 5, 20][self.random.usize(..4)]),
+            9..14 if !self.deletes_streams => stream.trim_to([0, 2, 5, 20][self.random.usize(..4)]),
             _ => (0..self.random.u8(1..6)).for_each(|_| self.add(stream)),
         }
     }
@@ -107,7 +110,7 @@ struct Guest {
 #[test]
 fn whatever_happens_nothing_comes_twice_and_nothing_is_missing_untold() {
     let (mut recovered, mut replayed) = (0, 0);
-    for seed in 0..100 {
+    for seed in 0..40 {
         run(async {
             let guests = round(seed).await;
             recovered += guests.iter().map(|it| it.diary.recovered).sum::<usize>();
@@ -115,7 +118,7 @@ fn whatever_happens_nothing_comes_twice_and_nothing_is_missing_untold() {
         });
     }
     println!("{recovered} recovered with {replayed} entries");
-    assert!(recovered > 500 && replayed > 1_000, "{recovered} with {replayed}: it shows nothing");
+    assert!(recovered > 300 && replayed > 1_000, "{recovered} with {replayed}: it shows nothing");
 }
 
 async fn round(seed: u64) -> Vec<Guest> {
