@@ -17,6 +17,7 @@ use crate::{
     },
 };
 use futures_util::FutureExt as _;
+use hyper::Method;
 use std::{
     future::pending, io::Write as _, os::unix::net::UnixStream as StdStream, time::SystemTime,
 };
@@ -101,8 +102,8 @@ fn assert_answer(
     now: SystemTime,
 ) {
     let cors = request.map(|request| Cors::new(&request.headers, true, true));
-    let method = request.map(|request| &request.method);
-    let bytes = response::refused(refusal, fault, method, cors.as_ref(), now);
+    let is_head = request.is_some_and(|request| request.method == Method::HEAD);
+    let bytes = response::refused(refusal, fault, is_head, cors.as_ref(), now);
     let text = String::from_utf8(bytes).expect("an answer is text");
     let (head, body) = text.split_once("\r\n\r\n").expect("an answer has a head");
     assert!(head.starts_with("HTTP/1.1 "));

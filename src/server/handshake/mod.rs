@@ -104,7 +104,7 @@ pub(super) async fn run(
         accepted,
         deadline: accepted + timeout,
         peer,
-        method: None,
+        is_head: false,
         endpoint: None,
         asked: None,
         cors: None,
@@ -125,7 +125,8 @@ struct Handshake {
     accepted: Instant,
     deadline: Instant,
     peer: Option<IpAddr>,
-    method: Option<Method>,
+    /// Whether the answer must have no body.
+    is_head: bool,
     endpoint: Option<EndpointName>,
     asked: Option<Asked>,
     /// Where the answer may be one that a page can read.
@@ -167,7 +168,7 @@ impl Handshake {
         end: impl Future<Output = Refusal>,
     ) -> Result<Recognised, NoSession> {
         let Received { head, early } = head::receive(transport, end).await?;
-        self.method = Some(head.method.clone());
+        self.is_head = head.method == Method::HEAD;
         let events = event_stream::is_asked_for(&head);
         if !events {
             upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;

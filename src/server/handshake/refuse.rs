@@ -103,8 +103,8 @@ impl Handshake {
         self.state.metrics.handshake_refused(refusal);
         debug!(endpoint = self.name(), code = refusal.label(), fault = ?self.fault, "handshake refused");
         let answer = self.closing_answer(refusal).unwrap_or_else(|| {
-            let (method, cors) = (self.method.as_ref(), self.cors.as_deref());
-            response::refused(refusal, self.fault, method, cors, SystemTime::now())
+            let (is_head, cors) = (self.is_head, self.cors.as_deref());
+            response::refused(refusal, self.fault, is_head, cors, SystemTime::now())
         });
         let written = response::write_last(transport, &answer).await;
         self.answered();
