@@ -53,7 +53,7 @@ use tokio::{join, sync::watch};
 /// The Redis side of a gateway.
 pub struct Upstream {
     actor: Actor<Connector>,
-    streams: StreamActor,
+    streams: Box<StreamActor>,
     credentials: Credentials,
 }
 
@@ -70,7 +70,7 @@ impl Upstream {
         let (dialler, stream_end) = (connector.links(), end.streams.take());
         let (actor, status) = Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
         let streams = StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
-        (Self { actor, streams, credentials }, status)
+        (Self { actor, streams: Box::new(streams), credentials }, status)
     }
 
     /// Connects for streams at once, not only when a first session asks for one: whether they can be
@@ -91,7 +91,7 @@ impl Upstream {
     /// when every shard has gone.
     pub async fn run(self, sign: SignOfLife) {
         tokio::select! {
-            _ = async { join!(self.actor.run(), self.streams.run()) } => {}
+            _ = async { join!(self.actor.run(), Box::pin(self.streams.run())) } => {}
             () = sign.keep_giving() => {}
         }
     }

@@ -146,7 +146,7 @@ impl StreamActor {
                 self.tail.request(batch, now);
             }),
             ActorEvent::Page(request) => self.pages.request(request, now),
-            ActorEvent::Tail(LinkEvent::Dialled(Ok(link))) => self.linked(link, now),
+            ActorEvent::Tail(LinkEvent::Dialled(Ok(link))) => self.linked(*link, now),
             ActorEvent::Tail(LinkEvent::Dialled(Err(error))) => {
                 self.give_up(&End::Lost(error), now);
             }
@@ -155,7 +155,7 @@ impl StreamActor {
                     self.give_up(&end, now);
                 }
             }
-            ActorEvent::Pages(LinkEvent::Dialled(Ok(link))) => self.pages.linked(link, now),
+            ActorEvent::Pages(LinkEvent::Dialled(Ok(link))) => self.pages.linked(*link, now),
             ActorEvent::Pages(LinkEvent::Dialled(Err(error))) => self.pages_failed(&error, now),
             ActorEvent::Pages(LinkEvent::Arrived) => {
                 if let Some(error) = self.pages_burst(now) {

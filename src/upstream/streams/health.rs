@@ -20,10 +20,9 @@ impl StreamHealth {
 
     /// Redis tells which keys change, or refuses to, for this reason.
     pub(super) fn tracking(&mut self, refused: Option<&str>) {
-        if refused.is_none() && !std::mem::replace(&mut self.is_up, true) {
-            if std::mem::take(&mut self.is_announced) {
-                info!("Redis link for streams is up");
-            }
+        let is_back = refused.is_none() && !std::mem::replace(&mut self.is_up, true);
+        if is_back && std::mem::take(&mut self.is_announced) {
+            info!("Redis link for streams is up");
         }
         self.is_refused = refused.is_some();
         self.status.send_if_modified(|status| {

@@ -32,7 +32,7 @@ pub(super) enum LinkState<L> {
 
 /// What can happen.
 pub(super) enum LinkEvent {
-    Dialled(Result<StreamLink, LinkError>),
+    Dialled(Result<Box<StreamLink>, LinkError>),
     Arrived,
 }
 
@@ -74,7 +74,7 @@ impl<L: Connected> LinkPhase<L> {
     pub(super) async fn next(&mut self) -> LinkEvent {
         match &mut self.state {
             LinkState::Off | LinkState::Waiting { .. } => pending().await,
-            LinkState::Dialling { dial, .. } => LinkEvent::Dialled(dial.await),
+            LinkState::Dialling { dial, .. } => LinkEvent::Dialled(dial.await.map(Box::new)),
             LinkState::Linked(linked) => {
                 linked.link().ready().await;
                 LinkEvent::Arrived

@@ -51,7 +51,7 @@ pub(super) struct PagesLink {
 
 enum Asked {
     Canary,
-    Page(PageBuild),
+    Page(Box<PageBuild>),
 }
 
 /// What has happened to the canary.
@@ -232,7 +232,7 @@ impl Pages {
             (Asked::Page(page), error) => {
                 linked.reading -= 1;
                 match error {
-                    None => self.read(page, now),
+                    None => self.read(*page, now),
                     Some(error) => {
                         let passes = error.passes();
                         let why = if passes { PageError::LinkDown } else { PageError::Refused };
@@ -284,6 +284,6 @@ impl PagesLink {
             true => StreamCommand::Both(entries),
             false => StreamCommand::Entries(entries),
         };
-        self.send(&command, Asked::Page(page), now);
+        self.send(&command, Asked::Page(Box::new(page)), now);
     }
 }
