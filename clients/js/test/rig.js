@@ -305,7 +305,7 @@ export class Diary {
   constructor(test, client) {
     this.events = [];
     this.read = 0;
-    for (const type of ["open", "message", "gap", "waiting", "stopped"]) {
+    for (const type of ["open", "recovered", "message", "gap", "waiting", "stopped"]) {
       client.addEventListener(type, (event) => this.events.push(event));
     }
     test.after(() => client.close());
