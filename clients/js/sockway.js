@@ -315,17 +315,17 @@ export class Sockway extends EventTarget {
    * @param {(type: string, heard: (event: any) => void) => void} on
    */
   #listenRaw(on) {
-    /** @param {any} event */
-    const position = ({ lastEventId }) => {
-      if (this.#onlyStream === undefined || !lastEventId) return {};
-      this.#positions.set(this.#onlyStream, lastEventId);
-      return { id: lastEventId };
+    /** @param {string | undefined} id */
+    const position = (id) => {
+      if (this.#onlyStream === undefined || !id) return {};
+      this.#positions.set(this.#onlyStream, id);
+      return { id };
     };
-    on("message", (event) => this.#tell("message", { data: event.data, ...position(event) }));
-    on("base64", (event) => this.#tell("message", { data: bytes(event.data), ...position(event) }));
-    on("gap", (event) => {
-      const { type, ...gap } = object(event.data);
-      this.#tell("gap", { reason: "notice", ...gap, ...position(event) });
+    on("message", ({ data, lastEventId }) => this.#tell("message", { data, ...position(lastEventId) }));
+    on("base64", ({ data, lastEventId }) => this.#tell("message", { data: bytes(data), ...position(lastEventId) }));
+    on("gap", ({ data }) => {
+      const { type, ...gap } = object(data); // in every format; of a channel it has no id
+      this.#tell("gap", { ...gap, ...position(gap.id) });
     });
   }
 

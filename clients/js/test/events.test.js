@@ -33,26 +33,29 @@ test("a raw endpoint's positions are the ids of its events", async (t) => {
   source.event("ready", { session: "9", streams: { news: {} }, heartbeat_ms: 25_000 });
   source.event("message", "one\ntwo", "4-0");
   source.event("base64", "/wA=", "5-0");
-  source.event("gap", { type: "gap", reason: "stream_trimmed", missed: 2 }, "7-0");
+  source.event("gap", { type: "gap", channel: "open", reason: "redis_reconnected", missed: null });
+  source.event("gap", { type: "gap", channel: "news", reason: "stream_trimmed", missed: 2, id: "7-0" });
   await diary.next("open");
   const text = await diary.next("message");
   assert.deepEqual([text.data, text.id], ["one\ntwo", "4-0"]);
   assert.deepEqual(new Uint8Array((await diary.next("message")).data), Uint8Array.of(0xff, 0x00));
-  assert.equal((await diary.next("gap")).missed, 2);
+  const ofChannel = await diary.next("gap");
+  assert.deepEqual([ofChannel.channel, ofChannel.id], ["open", undefined]);
+  assert.deepEqual([(await diary.next("gap")).missed, client.positions.news], [2, "7-0"]);
   assert.deepEqual(client.positions, { news: "7-0" });
   source.tell("error");
   assert.deepEqual((await next()).query, { since: "news@7-0" });
 });
 
-test("a raw endpoint without streams has no positions, and its gap notice may be any text", async (t) => {
+test("a raw endpoint without streams has no positions", async (t) => {
   const { client, diary, next } = scripted(t, { ...SSE, format: "raw" });
   const source = await next();
   source.event("ready", { session: "9", channels: ["open"] });
   source.event("message", "hi");
-  source.event("gap", "look again");
+  source.event("gap", { type: "gap", channel: "open", reason: "redis_reconnected", missed: null });
   await diary.next("open");
   assert.ok(!("id" in (await diary.next("message"))));
-  assert.equal((await diary.next("gap")).reason, "notice");
+  assert.equal((await diary.next("gap")).reason, "redis_reconnected");
   assert.deepEqual(client.positions, {});
 });
 
