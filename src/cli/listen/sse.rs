@@ -10,7 +10,7 @@ use super::{
 use crate::{VERSION, cli::Failure, error_chain::error_chain};
 use base64::{Engine, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use http_body_util::{BodyExt, Empty, Limited};
+use http_body_util::{BodyExt, Collected, Empty, Limited};
 use hyper::{
     Request, Response, StatusCode, Uri,
     body::Incoming,
@@ -116,7 +116,7 @@ async fn accepted(response: Response<Incoming>) -> Result<Incoming, Failure> {
     }
     let body = Limited::new(response.into_body(), MAX_REFUSAL).collect();
     let body = time::timeout(HANDSHAKE_TIMEOUT, body).await;
-    let body = body.ok().and_then(Result::ok).map(|body| body.to_bytes()).unwrap_or_default();
+    let body = body.ok().and_then(Result::ok).map(Collected::to_bytes).unwrap_or_default();
     Err(refusal(status.as_u16(), &body))
 }
 

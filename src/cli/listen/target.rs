@@ -24,8 +24,11 @@ impl Target {
     ) -> Result<Self, Failure> {
         let since = since.map(|since| ("since", since.to_owned()));
         let last = last.map(|last| ("last", last.to_string()));
-        let url = since.into_iter().chain(last).fold(without_fragment(url), with_parameter);
-        Ok(Self { url, authorization: token.map(authorization).transpose()? })
+        let mut target = without_fragment(url);
+        for (name, value) in since.into_iter().chain(last) {
+            add_parameter(&mut target, name, &value);
+        }
+        Ok(Self { url: target, authorization: token.map(authorization).transpose()? })
     }
 }
 
@@ -34,13 +37,14 @@ fn without_fragment(url: &str) -> String {
     url.split('#').next().unwrap_or_default().to_owned()
 }
 
-fn with_parameter(url: String, (name, value): (&str, String)) -> String {
+fn add_parameter(url: &mut String, name: &str, value: &str) {
     let separator = match url.split_once('?') {
         None => "?",
         Some((_, query)) if query.is_empty() || query.ends_with('&') => "",
         Some(_) => "&",
     };
-    format!("{url}{separator}{name}={}", utf8_percent_encode(&value, ENCODED))
+    let value = utf8_percent_encode(value, ENCODED);
+    *url = format!("{url}{separator}{name}={value}");
 }
 
 fn authorization(token: &Secret) -> Result<HeaderValue, Failure> {
