@@ -127,6 +127,25 @@ fn channels_are_searched_by_prefix() {
 }
 
 #[test]
+fn streams_are_shown_beside_channels_with_what_became_of_positions() {
+    let redis = Redis::start();
+    let streams = rooms().set("streams", vec!["chat:{path.room}"]);
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(streams));
+    let mut browser = Chromium::start();
+    browser.visit(&format!("http://{}/", gateway.admin));
+    browser.wait(&format!("{} === 'no client has come back with a position'", text("replays")));
+
+    let _clients = ["/ws/7", "/ws/7?since=0-0"].map(|target| gateway.open(target));
+    browser.wait(&format!("{}.includes('chat:72')", text("busiest")));
+    browser.wait(&format!("{}.includes('room:72')", text("busiest")));
+    browser.wait(&format!("{} === '1 · 1'", text("channels")));
+    assert_eq!(browser.value(&text("channels-title")), "Channels and streams");
+    browser.wait(&format!("{} === 'all confirmed by Redis'", text("unconfirmed")));
+    browser.wait(&format!("{}.startsWith('recovered')", text("replays")));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_gateway_that_does_not_answer_is_called_unreachable_and_welcomed_back() {
     let dev = Dev::start();
     let mut browser = Chromium::start();
