@@ -83,6 +83,38 @@ fn a_newcomer_connects_publishes_and_sees_it_arrive_without_a_complaint_of_the_b
 }
 
 #[test]
+fn what_was_written_while_nobody_was_connected_comes_with_the_next_connection_and_once() {
+    let dev = Dev::start();
+    let mut browser = Chromium::start();
+    browser.visit(&dev.page);
+    browser.wait("!document.getElementById('try').hidden");
+    browser.value("document.getElementById('try-endpoint').selectedIndex = 2");
+    browser.value("document.getElementById('try-endpoint').dispatchEvent(new Event('change'))");
+    assert_eq!(browser.value(&text("try-channel-label")), "Stream");
+    let write = |browser: &mut Chromium, number: u8| {
+        browser.value("document.getElementById('try-result').textContent = ''");
+        browser
+            .value(&format!("document.getElementById('try-message').value = '{{\"n\":{number}}}'"));
+        browser.value("document.getElementById('try-publish').requestSubmit()");
+        browser.wait(&format!("{}.startsWith('Redis keeps it as ')", text("try-result")));
+    };
+    let toggle = |browser: &mut Chromium, state: &str| {
+        browser.value("document.getElementById('try-open').click()");
+        browser.wait(&format!("{} === '{state}'", text("try-state")));
+    };
+    write(&mut browser, 1);
+    toggle(&mut browser, "connected");
+    browser.wait(&format!("{}.includes('\"data\":{{\"n\":1}}')", text("try-log")));
+    toggle(&mut browser, "not connected");
+    write(&mut browser, 2);
+    toggle(&mut browser, "connected");
+    browser.wait(&format!("{}.includes('\"data\":{{\"n\":2}}')", text("try-log")));
+    let first = format!("{}.split('\"data\":{{\"n\":1}}').length", text("try-log"));
+    assert_eq!(browser.value(&first), 2, "the first came once");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_script_in_a_channel_name_or_a_message_stays_text() {
     let dev = Dev::start();
     let mut browser = Chromium::start();
