@@ -78,15 +78,18 @@ test("a close that asks to stop stops it", async (t) => {
 });
 
 test("heartbeats and presence keep it alive, and silence ends it", async (t) => {
-  const { diary, next } = scripted(t, SSE);
-  const source = await next();
-  source.event("ready", ready({ news: "3-0" }, { heartbeat_ms: 300 }), "3-0");
-  const began = Date.now();
-  const beats = setInterval(() => source.event(["heartbeat", "join"][Math.round(Math.random())], { type: "heartbeat" }), 100);
-  setTimeout(() => clearInterval(beats), 1_500);
-  const waiting = await diary.find("waiting");
-  assert.deepEqual([waiting.code, waiting.reason], [1006, "heartbeats_missed"]);
-  assert.ok(Date.now() - began > 2_300, `after ${Date.now() - began} ms`);
+  const ends = ["heartbeat", "presence", "join", "leave"].map(async (type) => {
+    const { diary, next } = scripted(t, SSE);
+    const source = await next();
+    source.event("ready", ready({ news: "3-0" }, { heartbeat_ms: 300 }), "3-0");
+    const began = Date.now();
+    const beats = setInterval(() => source.event(type, { type }), 100);
+    setTimeout(() => clearInterval(beats), 1_500);
+    const waiting = await diary.find("waiting");
+    assert.deepEqual([waiting.code, waiting.reason], [1006, "heartbeats_missed"], type);
+    assert.ok(Date.now() - began > 2_300, `${type}: after ${Date.now() - began} ms`);
+  });
+  await Promise.all(ends);
 });
 
 test("a fresh token cannot be sent by it, and is that of the next session", async (t) => {

@@ -80,19 +80,21 @@ for (const code of [1000, 1003, 1008, 3003, 4011]) {
   });
 }
 
-test("4009 drops the positions, even those that were asked with, and is a gap", async (t) => {
-  const { client, diary, next } = scripted(t, { since: { news: "1-0" } });
-  const first = await next();
-  assert.deepEqual(first.query, { since: "news@1-0" });
-  first.end(4009, "gap"); // in the place of its ready
-  await diary.next("waiting");
-  assert.deepEqual(client.positions, {});
-  const second = await next();
-  assert.deepEqual(second.query, {});
-  second.say(ready({ news: "9-0" }));
-  await diary.next("open");
-  assert.equal((await diary.next("gap")).reason, "gap");
-});
+for (const [since, asked] of [[{ news: "1-0" }, "news@1-0"], ["1-0", "1-0"]]) {
+  test(`4009 drops the positions, even those that were asked with (${asked}), and is a gap`, async (t) => {
+    const { client, diary, next } = scripted(t, { since });
+    const first = await next();
+    assert.deepEqual(first.query, { since: asked });
+    first.end(4009, "gap"); // in the place of its ready
+    await diary.next("waiting");
+    assert.deepEqual(client.positions, {});
+    const second = await next();
+    assert.deepEqual(second.query, {});
+    second.say(ready({ news: "9-0" }));
+    await diary.next("open");
+    assert.equal((await diary.next("gap")).reason, "gap");
+  });
+}
 
 test("4012 backs off", async (t) => {
   const { diary, next } = scripted(t, { minBackoff: 1e9, maxBackoff: 1e9 });
