@@ -7,8 +7,9 @@ use std::{
     process::{Command, Output},
 };
 
-const DOCUMENTS: [&str; 8] = [
+const DOCUMENTS: [&str; 9] = [
     "README.md",
+    "docs/pubsub-or-stream.md",
     "docs/quick-start.md",
     "docs/out-of-scope.md",
     "docs/configuration.md",

@@ -3,7 +3,8 @@
  * A client for Sockway that stays connected: one file, no dependencies, for browsers and Node.
  *
  * It promises: after every loss it comes back as the close code asks, never in step with other
- * clients; a network that swallows without closing is a loss, too; whatever may have been missed is told by a `gap` event, behind the `open` from which on
+ * clients; a network that swallows without closing is a loss, too; what streams of Redis kept meanwhile
+ * is asked for by position; whatever may have been missed is told by a `gap` event, behind the `open` from which on
  * nothing is missed again. It never keeps a token anywhere but in memory, and puts none into an event.
  *
  * `new WebSocket(url)` works with Sockway just as well; this adds what to do when it closes.
@@ -57,7 +58,12 @@ export const AFTER_CLOSE = Object.freeze({
 /**
  * @typedef {object} Options
  * @property {string | TokenSource} [token] a token, or how to get one; none for endpoints without authentication
- * @property {"subprotocol" | "query"} [tokenIn] where it is sent; `query` puts it into the URL as `token`
+ * @property {"subprotocol" | "query"} [tokenIn] where it is sent; `query` puts it into the URL as `token`, and so do Server-Sent Events always
+ * @property {"websocket" | "sse" | "auto"} [transport] `sse`: Server-Sent Events; `auto`: the two in turn, WebSocket first, until one has opened, then that one
+ * @property {string | Record<string, string>} [since] where to begin: the `positions` of a client before this one, or the
+ *   bare position of an endpoint with one stream
+ * @property {number} [last] the newest so many of each stream, where no position is known or it does not recover
+ * @property {boolean} [withCredentials] Server-Sent Events from another origin: send cookies
  * @property {"raw" | "json"} [format] the endpoint's `format`
  * @property {string} [gapNotice] the endpoint's `gap_notice`
  * @property {string} [heartbeatNotice] a raw endpoint's `heartbeat_notice`; "" when it has none
@@ -67,10 +73,13 @@ export const AFTER_CLOSE = Object.freeze({
  * @property {number} [maxBackoff] milliseconds: the last limit
  * @property {number} [openTimeout] milliseconds for getting a token and opening the connection
  * @property {any} [WebSocket] a constructor, where there is no global one
+ * @property {any} [EventSource] a constructor, where there is no global one
  */
 
 const DEFAULTS = {
   tokenIn: "subprotocol",
+  transport: /** @type {"websocket" | "sse" | "auto"} */ ("websocket"),
+  withCredentials: false,
   format: "raw",
   gapNotice: '{"type":"gap"}',
   heartbeatNotice: "",
@@ -93,12 +102,16 @@ const LEAST_PATIENCE = 1_000;
 /** How long what may be waiting behind a page that stood still has to be read. Milliseconds. */
 const DOUBT = 1_000;
 
+/** Most characters that positions take in a URL; the gateway reads 4 KiB of them. */
+const LONGEST_SINCE = 4_000;
+
 /**
  * A connection that comes back. Events carry their values as properties:
  *
- * - `open`: subscribed; `session` and `channels` on json endpoints
- * - `message`: `data` (text or ArrayBuffer; on json endpoints the value), and there `channel`
- * - `gap`: messages may be missing, fetch the state anew: `reason`, and where known `channel`, `missed`
+ * - `open`: subscribed; on json endpoints and by Server-Sent Events `session`, `channels`, `streams`
+ * - `recovered`: nothing of the stream `channel` is missing: `replayed` messages of it come now
+ * - `message`: `data` (text or ArrayBuffer; on json endpoints the value), and there `channel`; of a stream its `id`
+ * - `gap`: messages may be missing, fetch the state anew: `reason`, and where known `channel`, `missed`, `id`
  * - `waiting`: not connected, and will try again in `delay` milliseconds: `code`, `reason`
  * - `stopped`: the end: `code`, `reason`
  */
@@ -107,8 +120,17 @@ export class Sockway extends EventTarget {
   #state = "connecting";
   #url;
   #options;
-  /** @type {WebSocket | null} */
-  #socket = null;
+  /** @type {{ close(code?: number): void, send?(text: string): void } | null} */
+  #connection = null;
+  /** What the next attempt uses. @type {"websocket" | "sse"} */
+  #transport = "websocket";
+  #hasOpened = false;
+  /** The id that came last, by stream. @type {Map<string, string>} */
+  #positions = new Map();
+  /** A position whose stream is not known by name yet. */
+  #barePosition = "";
+  /** The stream of a session that has only one. @type {string | undefined} */
+  #onlyStream;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** Counts attempts, so that what belongs to an earlier one is known by its number. */
@@ -117,6 +139,8 @@ export class Sockway extends EventTarget {
   #openedAt = 0;
   /** @type {string | null | undefined} */
   #token;
+  /** The one that the session has, or the attempt. @type {string | null | undefined} */
+  #sentToken;
   /** @type {string | null | undefined} */
   #refusedToken;
   /** @type {Refused | null} */
@@ -133,16 +157,20 @@ export class Sockway extends EventTarget {
   /**
    * @param {string | URL} url `wss://host/path`; relative ones and http(s) are understood as well
    * @param {Options} [options]
-   * @throws {TypeError} when the URL is none, or there is no WebSocket to use
+   * @throws {TypeError} when the URL is none, `since` has something that is no position, or there is no
+   *   WebSocket or EventSource to use
    */
   constructor(url, options = {}) {
     super();
     this.#url = new URL(url, globalThis.location?.href);
-    this.#url.protocol = this.#url.protocol.replace(/^http/, "ws");
-    this.#options = { WebSocket: globalThis.WebSocket, ...DEFAULTS, ...options };
-    if (typeof this.#options.WebSocket !== "function") {
-      throw new TypeError("there is no global WebSocket here: pass options.WebSocket");
+    const { WebSocket, EventSource } = globalThis;
+    this.#options = { WebSocket, EventSource, ...DEFAULTS, ...options };
+    this.#transport = this.#options.transport === "sse" ? "sse" : "websocket";
+    for (const name of needed(this.#options.transport)) {
+      if (typeof this.#options[name] === "function") continue;
+      throw new TypeError(`there is no global ${name} here: pass options.${name}`);
     }
+    this.#beginAt(options.since ?? {});
     for (const [target, type] of this.#surroundings()) target?.addEventListener?.(type, this.#onSurroundings);
     queueMicrotask(() => this.#connect()); // behind the listeners that the caller adds now
   }
@@ -151,22 +179,44 @@ export class Sockway extends EventTarget {
     return this.#state;
   }
 
+  /**
+   * The id that came last of each stream: what `since` of a client after this one takes, so that a page
+   * that is loaded again misses nothing. It changes only with `open`, `message` and `gap`, before their listeners run.
+   *
+   * @returns {Record<string, string>}
+   */
+  get positions() {
+    return Object.fromEntries(this.#positions);
+  }
+
   /** Ends it for good: `stopped` with 1000. */
   close() {
     this.#stop(1000, "bye");
   }
 
   /**
-   * Sends a fresh token of the same user, on a json endpoint: the session lives on to its expiry.
+   * Sends a fresh token of the same user, on a json endpoint: the session lives on to its expiry. Server-Sent
+   * Events cannot send: there it is the token of the next session.
    *
    * @param {string} token
    * @returns {boolean} whether there was a session to send it to
    */
   refresh(token) {
     this.#token = token;
-    if (this.#state !== "open") return false;
-    this.#socket?.send(JSON.stringify({ type: "refresh", token }));
+    if (this.#state !== "open" || !this.#connection?.send) return false;
+    this.#sentToken = token;
+    this.#connection.send(JSON.stringify({ type: "refresh", token }));
     return true;
+  }
+
+  /** @param {string | Record<string, string>} since */
+  #beginAt(since) {
+    const isBare = typeof since === "string";
+    for (const id of isBare ? [since] : Object.values(since)) {
+      if (!/^\d{1,20}-\d{1,20}$/.test(id)) throw new TypeError(`since: ${id} is no position`);
+    }
+    if (isBare) this.#barePosition = since;
+    else this.#positions = new Map(Object.entries(since));
   }
 
   async #connect() {
@@ -186,6 +236,7 @@ export class Sockway extends EventTarget {
     if (this.#options.token !== undefined && !token) {
       this.#stop(this.#refused?.code ?? 3000, this.#refused?.reason ?? "token_missing");
     } else {
+      this.#sentToken = token;
       this.#dial(token);
     }
   }
@@ -202,19 +253,23 @@ export class Sockway extends EventTarget {
 
   /** @param {string | null | undefined} token */
   #dial(token) {
-    const { WebSocket, tokenIn } = this.#options;
-    const url = new URL(this.#url);
-    if (token && tokenIn === "query") url.searchParams.set("token", token);
-    let socket;
     try {
-      socket = token && tokenIn === "subprotocol" ? new WebSocket(url.href, ["bearer", token]) : new WebSocket(url.href);
+      if (this.#transport === "sse") this.#dialEventSource(token);
+      else this.#dialWebSocket(token);
     } catch {
       // The error's text may have the token in it.
-      return this.#stop(1006, "unusable_url_or_token");
+      this.#stop(1006, "unusable_url_or_token");
     }
-    this.#socket = socket;
+  }
+
+  /** @param {string | null | undefined} token */
+  #dialWebSocket(token) {
+    const { WebSocket, tokenIn } = this.#options;
+    const url = this.#address("ws", tokenIn === "query" ? token : null);
+    const socket = token && tokenIn === "subprotocol" ? new WebSocket(url, ["bearer", token]) : new WebSocket(url);
+    this.#connection = socket;
     socket.binaryType = "arraybuffer";
-    const current = () => socket === this.#socket;
+    const current = () => socket === this.#connection;
     socket.addEventListener("open", () => current() && this.#options.format === "raw" && this.#openedRaw());
     socket.addEventListener("message", (/** @type {any} */ event) => {
       if (!current()) return;
@@ -223,6 +278,71 @@ export class Sockway extends EventTarget {
     });
     socket.addEventListener("error", () => {}); // `close` follows, and says as much
     socket.addEventListener("close", (/** @type {any} */ event) => current() && this.#lose(event.code, event.reason));
+  }
+
+  /**
+   * An EventSource would reconnect by itself, to the URL that it had, token and position included. This one is given up at its
+   * first error instead, and what happens then is decided here as for a WebSocket.
+   *
+   * @param {string | null | undefined} token
+   */
+  #dialEventSource(token) {
+    const { EventSource, format, withCredentials } = this.#options;
+    const source = new EventSource(this.#address("http", token), { withCredentials });
+    this.#connection = source;
+    /** @param {string} type @param {(event: any) => void} heard */
+    const on = (type, heard) =>
+      source.addEventListener(type, (/** @type {any} */ event) => {
+        if (source !== this.#connection) return;
+        this.#heardAt = Date.now();
+        heard(event);
+      });
+    on("ready", (event) => this.#ready(object(event.data)));
+    for (const type of ["heartbeat", "presence", "join", "leave"]) on(type, () => {}); // heard, that is all
+    on("error", () => this.#lose(1006, ""));
+    on("close", (event) => {
+      const { code = 1006, reason = "" } = object(event.data);
+      this.#lose(code, reason);
+    });
+    if (format === "json") for (const type of ["message", "gap"]) on(type, (event) => this.#received(event.data));
+    else this.#listenRaw(on);
+  }
+
+  /**
+   * The frames of a raw endpoint have no ids, its events do: those of the one stream that a session with
+   * Server-Sent Events has at most.
+   *
+   * @param {(type: string, heard: (event: any) => void) => void} on
+   */
+  #listenRaw(on) {
+    /** @param {string | undefined} id */
+    const position = (id) => {
+      if (this.#onlyStream === undefined || !id) return {};
+      this.#positions.set(this.#onlyStream, id);
+      return { id };
+    };
+    on("message", ({ data, lastEventId }) => this.#tell("message", { data, ...position(lastEventId) }));
+    on("base64", ({ data, lastEventId }) => this.#tell("message", { data: bytes(data), ...position(lastEventId) }));
+    on("gap", ({ data }) => {
+      const { type, ...gap } = object(data); // in every format; of a channel it has no id
+      this.#tell("gap", { ...gap, ...position(gap.id) });
+    });
+  }
+
+  /**
+   * Where to connect to.
+   *
+   * @param {"ws" | "http"} scheme
+   * @param {string | null | undefined} token for the query
+   */
+  #address(scheme, token) {
+    const url = new URL(this.#url);
+    url.protocol = url.protocol.replace(/^(ws|http)/, scheme);
+    if (token) url.searchParams.set("token", token);
+    const since = this.#barePosition || listed(this.#positions);
+    if (since) url.searchParams.set("since", since);
+    if (this.#options.last !== undefined) url.searchParams.set("last", String(this.#options.last));
+    return url.href;
   }
 
   /** @param {number | undefined} heartbeat milliseconds; none or 0: the gateway sends none */
@@ -255,17 +375,49 @@ export class Sockway extends EventTarget {
     this.#opened({});
   }
 
-  /** @param {object} values */
+  /** @param {any} ready the frame, or the event's data */
+  #ready({ type, heartbeat_ms: heartbeat, ...values }) {
+    this.#expect(heartbeat);
+    this.#opened(values);
+  }
+
+  /** @param {any} values */
   #opened(values) {
     clearTimeout(this.#timer);
     this.#state = "open";
     this.#openedAt = this.#heardAt = Date.now();
+    this.#hasOpened = true;
     this.#refused = null;
     this.#watch();
-    this.#tell("open", values);
-    const reason = this.#lost;
+    const streams = Object.entries(values.streams ?? {});
+    const missing = this.#missing(values, streams);
     this.#lost = null;
-    if (reason !== null) this.#tell("gap", { reason });
+    this.#barePosition = "";
+    this.#onlyStream = streams[0]?.[0];
+    this.#positions = new Map(streams.flatMap(([stream, { id }]) => (id ? [[stream, id]] : [])));
+    const attempt = this.#attempt;
+    this.#tell("open", values);
+    for (const told of missing) if (attempt === this.#attempt) this.#tell(...told); // unless a listener has closed it
+  }
+
+  /**
+   * What to tell, behind `open`, of what was published before it.
+   *
+   * @param {any} values of `ready`
+   * @param {[string, any][]} streams
+   * @returns {[string, object][]}
+   */
+  #missing({ channels = [], patterns = [] }, streams) {
+    const answered = streams.filter(([, { recovered }]) => recovered !== undefined);
+    /** @type {[string, object][]} */
+    const told = answered.map(([channel, { recovered, replayed, reason, missed, id }]) =>
+      recovered ? ["recovered", { channel, replayed }] : ["gap", { channel, reason, missed, id }],
+    );
+    const unanswered = streams.filter(([stream, { recovered }]) => recovered === undefined && this.#positions.has(stream));
+    const reason = this.#lost ?? (unanswered.length > 0 ? "no_position" : null);
+    // Channels keep nothing, and so may have missed something; a stream that no position was sent for, too.
+    const isAnswered = streams.length > 0 && answered.length === streams.length && channels.length + patterns.length === 0;
+    return reason === null || isAnswered ? told : [...told, ["gap", { reason }]];
   }
 
   /** @param {any} data */
@@ -276,12 +428,14 @@ export class Sockway extends EventTarget {
       else if (!heartbeatNotice || data !== heartbeatNotice) this.#tell("message", { data });
       return;
     }
-    const { type, heartbeat_ms: heartbeat, ...frame } = object(data);
-    if (type === "ready") this.#expect(heartbeat);
-    if (type === undefined) this.#stop(1003, "not_a_json_endpoint");
-    else if (type === "ready") this.#opened(frame);
-    else if (type === "gap") this.#tell("gap", frame);
-    else if (type === "message") this.#tell("message", { channel: frame.channel, data: payload(frame) });
+    const { type, ...frame } = object(data);
+    const { channel, id } = frame;
+    if (type === "ready") return this.#ready(frame);
+    if (type === undefined) return this.#stop(1003, "not_a_json_endpoint");
+    // The last one counts, even where it is smaller: a stream may have been rolled back.
+    if (id !== undefined) this.#positions.set(channel, id);
+    if (type === "gap") this.#tell("gap", frame);
+    else if (type === "message") this.#tell("message", { channel, data: payload(frame), ...(id !== undefined && { id }) });
   }
 
   /**
@@ -293,13 +447,26 @@ export class Sockway extends EventTarget {
   #lose(code, reason) {
     const wasOpen = this.#state === "open";
     const next = AFTER_CLOSE[code] ?? "backoff";
-    if (wasOpen) this.#lost = reason || "connection_lost";
+    if (wasOpen || code === 4009) this.#lost = reason || "connection_lost";
     if (next === "stop") return this.#stop(code, reason);
     if (wasOpen && Date.now() - this.#openedAt >= SETTLED) this.#failures = 0;
+    if (code === 4009) this.#forgetPositions();
     this.#drop();
+    if (!this.#hasOpened && this.#options.transport === "auto") this.#tryTheOther();
     if (next === "token" || !wasOpen) this.#giveUpToken(code, reason);
     if (next === "token" && typeof this.#options.token !== "function") return this.#stop(code, reason);
     this.#wait(this.#delay(next), code, reason);
+  }
+
+  /** The page fetches its state anew: what was published before that is in it. */
+  #forgetPositions() {
+    this.#positions.clear();
+    this.#barePosition = "";
+  }
+
+  /** Proxies and firewalls that stop the one may let the other pass. */
+  #tryTheOther() {
+    this.#transport = this.#transport === "sse" ? "websocket" : "sse";
   }
 
   /**
@@ -311,8 +478,8 @@ export class Sockway extends EventTarget {
    */
   #giveUpToken(code, reason) {
     this.#refused = { code, reason };
-    this.#refusedToken = this.#token;
-    this.#token = undefined;
+    this.#refusedToken = this.#sentToken;
+    if (this.#token === this.#sentToken) this.#token = undefined;
   }
 
   /**
@@ -353,13 +520,13 @@ export class Sockway extends EventTarget {
     this.#tell("stopped", { code, reason });
   }
 
-  /** Forgets the socket, if any, and what was planned. */
+  /** Forgets the connection, if any, and what was planned. */
   #drop() {
     clearTimeout(this.#timer);
     this.#attempt += 1;
-    const socket = this.#socket;
-    this.#socket = null;
-    socket?.close(1000);
+    const connection = this.#connection;
+    this.#connection = null;
+    connection?.close(1000);
   }
 
   /** @returns {[any, string][]} */
@@ -418,6 +585,41 @@ function object(data) {
  * @param {{ data?: any, data_base64?: string }} frame
  */
 function payload({ data, data_base64: base64 }) {
-  if (base64 === undefined) return data;
+  return base64 === undefined ? data : bytes(base64);
+}
+
+/** @param {string} base64 */
+function bytes(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
+}
+
+/**
+ * Positions as `since` takes them: `CHANNEL@ID,CHANNEL@ID`. Those that find no room are left out, and
+ * so are told as a gap.
+ *
+ * Each has its stream's name, also where there is only one: after a token of another user, or another
+ * configuration, it would else be taken for the position of another stream.
+ *
+ * @param {Map<string, string>} positions
+ */
+function listed(positions) {
+  let list = "";
+  for (const [stream, id] of positions) {
+    const longer = `${list}${list && ","}${stream.replace(/[%,@]/g, (character) => encodeURIComponent(character))}@${id}`;
+    if (encodeURIComponent(longer).length <= LONGEST_SINCE) list = longer;
+  }
+  return list;
+}
+
+/** @type {Record<string, ("WebSocket" | "EventSource")[]>} */
+const NEEDED = { websocket: ["WebSocket"], sse: ["EventSource"], auto: ["WebSocket", "EventSource"] };
+
+/**
+ * The constructors that a transport needs.
+ *
+ * @param {string} transport
+ */
+function needed(transport) {
+  if (!Object.hasOwn(NEEDED, transport)) throw new TypeError(`there is no transport ${transport}`);
+  return NEEDED[transport];
 }

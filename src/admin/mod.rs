@@ -20,7 +20,7 @@ mod status;
 mod tests;
 
 pub use channels::Turn;
-pub use console::{Place, Playground, Stage};
+pub use console::{Place, Playground, Post, Stage, Written};
 pub use server::{Admin, MAX_CONNECTIONS};
 
 use crate::{

@@ -1,124 +1,104 @@
-//! `sockway listen`: a WebSocket client that prints what arrives.
+//! `sockway listen`: a client that prints what arrives, by WebSocket or by Server-Sent Events.
 
 use super::{Failure, output, runtime};
-use crate::{error_chain::error_chain, lifecycle, secret::Secret};
+use crate::{lifecycle, secret::Secret};
 use serde_json::Value;
-use std::{env, io, time::Duration};
-use tokio::{net::TcpStream, time};
-use tokio_tungstenite::{
-    MaybeTlsStream, WebSocketStream, connect_async,
-    tungstenite::{
-        self, Message,
-        client::IntoClientRequest,
-        handshake::client::Request,
-        http::{HeaderValue, Response, header::AUTHORIZATION},
-        protocol::CloseFrame,
-    },
-};
-use watched::Watched;
+use std::{env, io, ops::ControlFlow, time::Duration};
+use target::Target;
 
+mod event;
+mod sse;
+mod target;
 mod watched;
+mod websocket;
 
-/// Open a WebSocket and print every message on a line of its own.
+/// Open a session and print every message on a line of its own.
 #[derive(Debug, clap::Args)]
 #[command(after_help = EXIT_STATUS)]
 pub(super) struct Args {
-    /// ws:// or wss://. A certificate of your own authority is trusted when the environment variable
-    /// `SSL_CERT_FILE` names that (PEM)
+    /// ws:// or wss://; with --sse also http:// or https://. A certificate of your own authority is trusted when the
+    /// environment variable `SSL_CERT_FILE` names that (PEM)
     url: String,
     /// Sent as `Authorization: Bearer …`; the environment variable `SOCKWAY_TOKEN` does the same
     /// and is not seen by other users of this machine
     #[arg(long)]
     token: Option<String>,
+    /// Begin after this entry of the stream: the id of the last message seen, or what XADD returned. For several
+    /// streams CHANNEL@ID,CHANNEL@ID, where `%`, `,` and `@` in CHANNEL are percent-encoded
+    #[arg(long, value_name = "ID")]
+    since: Option<String>,
+    /// Begin with the newest N entries of each stream, where there is no --since, or the gateway cannot go on from it
+    #[arg(long, value_name = "N")]
+    last: Option<u64>,
+    /// Server-Sent Events in place of a WebSocket, for endpoints with `sse = true`
+    #[arg(long)]
+    sse: bool,
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, SIGTERM, or the reader of its \
 output leaves), 1 when it is refused, when the server closes the session, whatever the code (a revoked \
-token: `closed: 3000 revoked`), or when the connection breaks or falls silent, so that not even a ping is answered; \
+token: `closed: 3000 revoked`), or when the connection breaks or falls silent (by WebSocket: not even a ping is answered); \
 the reason is the last line of stderr. 64 for wrong usage.";
 
 /// Until the server has answered the handshake.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(15);
 
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
+/// Less proves nothing: the gateway keeps time by tenths of a second, and networks have delays.
+const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 
 pub(super) fn run(args: &Args) -> Result<(), Failure> {
     let token = args.token.clone().or_else(|| env::var("SOCKWAY_TOKEN").ok()).map(Secret::new);
-    let request = request(&args.url, token.as_ref())?;
+    let target = Target::new(&args.url, args.since.as_deref(), args.last, token.as_ref())?;
     runtime::block_on(async {
         let asked = lifecycle::end_asked().map_err(|error| Failure::running(&error))?;
         tokio::select! {
-            result = listen(request) => result,
+            result = listen(target, args.sse) => result,
             _ = asked => Ok(()),
             () = output::reader_left() => Ok(()), // `sockway listen … | head`
         }
     })
 }
 
-async fn listen(request: Request) -> Result<(), Failure> {
-    let socket = connect(request).await?;
+async fn listen(target: Target, sse: bool) -> Result<(), Failure> {
+    if sse {
+        let events = sse::connect(target).await?;
+        connected(sse::print_all(events)).await
+    } else {
+        let socket = websocket::connect(target).await?;
+        connected(websocket::print_all(socket)).await
+    }
+}
+
+/// Says that it is connected, and prints to the end.
+async fn connected(printing: impl Future<Output = Result<(), Failure>>) -> Result<(), Failure> {
     let noted = output::note_later("connected");
-    let result = print_all(socket).await;
+    let result = printing.await;
     noted.await; // The reason is the last line.
     result
 }
 
-fn request(url: &str, token: Option<&Secret>) -> Result<Request, Failure> {
-    let mut request = url.into_client_request().map_err(|error| {
-        Failure::Running(format!("not a WebSocket URL: {}", error_chain(&error)))
-    })?;
-    if let Some(token) = token {
-        let mut value = HeaderValue::from_str(&format!("Bearer {}", token.expose()))
-            .map_err(|_| Failure::Running("the token cannot stand in a header".to_owned()))?;
-        value.set_sensitive(true);
-        request.headers_mut().insert(AUTHORIZATION, value);
-    }
-    Ok(request)
-}
-
-async fn connect(request: Request) -> Result<Socket, Failure> {
-    match time::timeout(HANDSHAKE_TIMEOUT, connect_async(request)).await {
-        Ok(Ok((socket, _))) => Ok(socket),
-        Ok(Err(tungstenite::Error::Http(response))) => Err(Failure::Running(refusal(&response))),
-        Ok(Err(error)) => Err(Failure::Running(format!("cannot connect: {}", error_chain(&error)))),
-        Err(_) => Err(Failure::Running("cannot connect: no answer in time".to_owned())),
+/// Prints a message; breaks when nobody reads any more.
+async fn print(message: impl AsRef<[u8]>) -> Result<ControlFlow<()>, Failure> {
+    match output::line_later(message).await {
+        Ok(()) => Ok(ControlFlow::Continue(())),
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(ControlFlow::Break(())),
+        Err(error) => Err(Failure::Running(format!("cannot write to stdout: {error}"))),
     }
 }
 
 /// `refused: 401 token_missing`, with what else the problem body says.
-fn refusal(response: &Response<Option<Vec<u8>>>) -> String {
-    let body = response.body().as_deref().unwrap_or_default();
+fn refusal(status: u16, body: &[u8]) -> Failure {
     let problem: Value = serde_json::from_slice(body).unwrap_or_default();
-    let mut text = format!("refused: {}", response.status().as_u16());
+    let mut text = format!("refused: {status}");
     for field in ["code", "detail"] {
         if let Some(value) = problem[field].as_str() {
             text.push(' ');
             text.push_str(value);
         }
     }
-    text
+    Failure::Running(text)
 }
 
-async fn print_all(socket: Socket) -> Result<(), Failure> {
-    let mut socket = Watched::new(socket);
-    loop {
-        let printed = match socket.next().await? {
-            Message::Text(text) => output::line_later(text.as_str()).await,
-            Message::Binary(bytes) => output::line_later(bytes).await,
-            Message::Close(frame) => return Err(Failure::Running(closed(frame.as_ref()))),
-            _ => Ok(()),
-        };
-        match printed {
-            Ok(()) => {}
-            Err(error) if error.kind() == io::ErrorKind::BrokenPipe => return Ok(()),
-            Err(error) => return Err(Failure::Running(format!("cannot write to stdout: {error}"))),
-        }
-    }
-}
-
-fn closed(frame: Option<&CloseFrame>) -> String {
-    match frame {
-        Some(frame) => format!("closed: {} {}", u16::from(frame.code), frame.reason),
-        None => "closed without a code".to_owned(),
-    }
+fn no_answer() -> Failure {
+    Failure::Running("cannot connect: no answer in time".to_owned())
 }

@@ -256,6 +256,101 @@ fn listen_says_why_it_was_refused() {
 }
 
 #[test]
+fn listen_asks_for_what_it_missed_in_the_query() {
+    let refused =
+        "HTTP/1.1 400 Bad Request\r\nContent-Length: 24\r\n\r\n{\"code\":\"since_invalid\"}";
+    for (arguments, expected) in [
+        (&["--since", "5-0"][..], "?since=5-0"),
+        (&["--last", "20"], "?last=20"),
+        (&["--since", "a%2Cb@5-0,c@6-1", "--last", "0"], "?since=a%252Cb%405-0%2Cc%406-1&last=0"),
+    ] {
+        for (scheme, by_events) in [("ws", &[][..]), ("ws", &["--sse"]), ("http", &["--sse"])] {
+            let (address, served) = answer_once(refused);
+            let mut command = sockway(&["listen", &format!("{scheme}://{address}/ws")]);
+            let output = output(command.args(arguments).args(by_events));
+            assert_eq!(output.status.code(), Some(1));
+            let said = text(&output.stderr);
+            assert!(said.contains("refused: 400 since_invalid"), "{said}");
+            assert_eq!(served.join().unwrap(), format!("GET /ws{expected} HTTP/1.1"));
+        }
+    }
+    assert_eq!(status(&["listen", "ws://127.0.0.1/", "--last", "many"]), 64);
+}
+
+/// A server of events: chunks of an answer; returns the request's lines.
+fn events_once(chunks: &'static [&'static str]) -> (SocketAddr, JoinHandle<Vec<String>>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    let served = thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let lines = BufReader::new(&stream).lines().map(Result::unwrap);
+        let request = lines.take_while(|line| !line.is_empty()).collect();
+        let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n";
+        stream.write_all(head.as_bytes()).unwrap();
+        for chunk in chunks {
+            write!(stream, "{:x}\r\n{chunk}\r\n", chunk.len()).unwrap();
+        }
+        request
+    });
+    (address, served)
+}
+
+#[test]
+fn listen_prints_events_as_it_prints_messages_and_ends_with_the_close_event() {
+    let (address, served) = events_once(&[
+        "retry: 2000\nevent: ready\nid: 4-0\ndata: {\"type\":\"ready\"}\n\n",
+        "id: 5-0\ndata: {\"hello\":\"world\"}\n\nid: 6-0\ndata: two\nda",
+        "ta: lines\n\nevent: base64\ndata: /wA=\n\n",
+        "event: close\ndata: {\"code\":1012,\"reason\":\"restarting\"}\n\n",
+    ]);
+    let url = format!("ws://{address}/ws?room=7");
+    let output = output(&mut sockway(&["listen", &url, "--sse", "--token", "abc"]));
+    assert_eq!(output.status.code(), Some(1));
+    let printed = b"{\"type\":\"ready\"}\n{\"hello\":\"world\"}\ntwo\nlines\n\xFF\x00\n";
+    assert_eq!(output.stdout, printed);
+    let said: Vec<_> = text(&output.stderr).lines().map(str::to_owned).collect();
+    assert_eq!(said, ["connected", "sockway: closed: 1012 restarting"]);
+    let request = served.join().unwrap().join("\n").to_lowercase();
+    let host = format!("host: {address}");
+    let lines = ["accept: text/event-stream", "authorization: bearer abc", &host];
+    assert!(request.starts_with("get /ws?room=7 http/1.1\n"), "{request}");
+    assert!(lines.iter().all(|line| request.lines().any(|it| it == *line)), "{request}");
+}
+
+#[test]
+fn listen_says_how_its_events_ended_or_why_there_are_none() {
+    let (cut, _served) = events_once(&["data: one\n\n"]);
+    let (silent, _held) = {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let ready = "event: ready\ndata: {\"type\":\"ready\",\"heartbeat_ms\":10}\n\n";
+        let held = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            assert!(stream.read(&mut [0; 4096]).unwrap() > 0);
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\n\r\n";
+            stream.write_all([head, ready].concat().as_bytes()).unwrap();
+            stream.read_to_end(&mut Vec::new()).unwrap(); // until it is given up
+        });
+        (address, held)
+    };
+    let page = "HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: 2\r\n\r\nhi";
+    let (page, _served_page) = answer_once(page);
+    for (address, expected) in [
+        (cut, "cut off"),
+        (silent, "cut off: nothing came for 1s"),
+        (page, "refused: the answer is no text/event-stream"),
+    ] {
+        let output = output(&mut sockway(&["listen", &format!("http://{address}/ws"), "--sse"]));
+        assert_eq!(output.status.code(), Some(1));
+        let said = text(&output.stderr);
+        assert!(said.contains(expected), "{said}");
+    }
+    for url in ["", "ftp://127.0.0.1/", "nonsense", "ws://", "http:///ws"] {
+        assert_eq!(status(&["listen", url, "--sse"]), 1, "{url:?}");
+    }
+}
+
+#[test]
 fn listen_without_a_server_or_with_a_wrong_url_is_1() {
     let nobody = HeldPort::new().unwrap();
     assert_eq!(status(&["listen", &format!("ws://{}/ws", nobody.address())]), 1);

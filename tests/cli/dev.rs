@@ -98,6 +98,12 @@ fn what_dev_prints_makes_a_message_arrive_and_nothing_is_left_of_it() {
     assert_eq!(dev.publish("room:lobby", "hi"), ":1");
     room.printed("the message", |line| (line == "hi").then_some(()));
 
+    let added = dev.ask_redis("XADD chat:lobby * data kept\r\nQUIT\r\n");
+    let id = added.split("\r\n").nth(1).unwrap();
+    let chat = plain.replace("notifications", "chat/lobby");
+    let chat = listen(&[&chat, "--token", &token, "--since", "0-0"]);
+    chat.printed("what was kept", |line| line.contains(id).then_some(()));
+
     dev.process.signal(Signal::INT);
     assert_eq!(dev.process.exit_status(), Some(0));
     for listener in [&mut by_url, &mut by_header] {

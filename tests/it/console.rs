@@ -83,6 +83,38 @@ fn a_newcomer_connects_publishes_and_sees_it_arrive_without_a_complaint_of_the_b
 }
 
 #[test]
+fn what_was_written_while_nobody_was_connected_comes_with_the_next_connection_and_once() {
+    let dev = Dev::start();
+    let mut browser = Chromium::start();
+    browser.visit(&dev.page);
+    browser.wait("!document.getElementById('try').hidden");
+    browser.value("document.getElementById('try-endpoint').selectedIndex = 2");
+    browser.value("document.getElementById('try-endpoint').dispatchEvent(new Event('change'))");
+    assert_eq!(browser.value(&text("try-channel-label")), "Stream");
+    let write = |browser: &mut Chromium, number: u8| {
+        browser.value("document.getElementById('try-result').textContent = ''");
+        browser
+            .value(&format!("document.getElementById('try-message').value = '{{\"n\":{number}}}'"));
+        browser.value("document.getElementById('try-publish').requestSubmit()");
+        browser.wait(&format!("{}.startsWith('Redis keeps it as ')", text("try-result")));
+    };
+    let toggle = |browser: &mut Chromium, state: &str| {
+        browser.value("document.getElementById('try-open').click()");
+        browser.wait(&format!("{} === '{state}'", text("try-state")));
+    };
+    write(&mut browser, 1);
+    toggle(&mut browser, "connected");
+    browser.wait(&format!("{}.includes('\"data\":{{\"n\":1}}')", text("try-log")));
+    toggle(&mut browser, "not connected");
+    write(&mut browser, 2);
+    toggle(&mut browser, "connected");
+    browser.wait(&format!("{}.includes('\"data\":{{\"n\":2}}')", text("try-log")));
+    let first = format!("{}.split('\"data\":{{\"n\":1}}').length", text("try-log"));
+    assert_eq!(browser.value(&first), 2, "the first came once");
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_script_in_a_channel_name_or_a_message_stays_text() {
     let dev = Dev::start();
     let mut browser = Chromium::start();
@@ -124,6 +156,25 @@ fn channels_are_searched_by_prefix() {
     browser.value("document.getElementById('prefix').dispatchEvent(new Event('input'))");
     browser.wait(&format!("!{}.includes('room:pear')", text("busiest")));
     assert_eq!(browser.value(&text("busiest")), "room:apple1");
+}
+
+#[test]
+fn streams_are_shown_beside_channels_with_what_became_of_positions() {
+    let redis = Redis::start();
+    let streams = rooms().set("streams", vec!["chat:{path.room}"]);
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(streams));
+    let mut browser = Chromium::start();
+    browser.visit(&format!("http://{}/", gateway.admin));
+    browser.wait(&format!("{} === 'no client has come back with a position'", text("replays")));
+
+    let _clients = ["/ws/7", "/ws/7?since=0-0"].map(|target| gateway.open(target));
+    browser.wait(&format!("{}.includes('chat:72')", text("busiest")));
+    browser.wait(&format!("{}.includes('room:72')", text("busiest")));
+    browser.wait(&format!("{} === '1 · 1'", text("channels")));
+    assert_eq!(browser.value(&text("channels-title")), "Channels and streams");
+    browser.wait(&format!("{} === 'all confirmed by Redis'", text("unconfirmed")));
+    browser.wait(&format!("{}.startsWith('recovered')", text("replays")));
+    assert_eq!(browser.complaints(), [""; 0]);
 }
 
 #[test]

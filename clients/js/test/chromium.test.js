@@ -10,7 +10,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
-import { World, token, until } from "./rig.js";
+import { STREAMS, World, token, until } from "./rig.js";
 
 const places = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => process.env.PATH.split(delimiter).map((path) => join(path, name)));
 const BROWSER = places.find((place) => existsSync(place));
@@ -21,6 +21,7 @@ const OPTIONS = { skip: BROWSER || REQUIRED ? false : "there is no Chromium here
 class Page {
   constructor(t) {
     this.said = [];
+    this.everything = [];
     this.orders = [];
     const files = { "/": ["page.html", "text/html"], "/sockway.js": ["../sockway.js", "text/javascript"] };
     this.server = createServer((request, response) => {
@@ -56,7 +57,9 @@ class Page {
 
   async #hear(request, response) {
     const [body] = await once(request, "data");
-    this.said.push(JSON.parse(body));
+    const said = JSON.parse(body);
+    this.said.push(said);
+    this.everything.push(said);
     response.end();
   }
 
@@ -64,6 +67,12 @@ class Page {
   async #await(response) {
     await until("an order", () => this.orders.length > 0 || response.destroyed, 60_000).catch(() => {});
     response.end(this.orders.shift());
+  }
+
+  /** The data of every message so far, in the page's order. */
+  messages() {
+    const messages = this.everything.filter(({ type }) => type === "message");
+    return messages.sort((a, b) => a.number - b.number).map(({ data }) => data);
   }
 
   /** The first event of this type that was not read yet. */
@@ -111,3 +120,36 @@ test("coming online, and coming into view, ends the waiting; a change of network
   page.orders.push("close");
   assert.deepEqual((await page.find("stopped")).code, 1000);
 });
+
+for (const [how, path, options, payload] of [
+  ["by WebSocket", "chat", { format: "json" }, (data) => data],
+  ["by Server-Sent Events", "chat", { format: "json", transport: "sse" }, (data) => data],
+  ["by Server-Sent Events, raw", "chat-raw", { transport: "sse" }, Number],
+  ["by an EventSource alone", "chat-raw", { plain: true }, Number],
+]) {
+  test(`a page misses nothing and gets nothing twice through kill and drain, ${how}`, OPTIONS, async (t) => {
+    const world = await World.start(t, STREAMS);
+    const url = `${options.plain ? "http" : "ws"}://${world.front.address}/ws/${path}/7`;
+    const page = await Page.open(t, { url, spread: 100, minBackoff: 50, maxBackoff: 200, ...options });
+    await page.find("open");
+    let added = 0;
+    const add = async (count) => {
+      for (const end = added + count; added < end; added += 1) await world.add("chat:7", String(added));
+    };
+    await add(20);
+    await until("the first messages", () => page.messages().length > 0);
+    for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL"]) {
+      const stopped = world.stopGateway(signal);
+      await add(20);
+      await stopped;
+      await add(20);
+      await world.startGateway();
+      await add(10);
+      const next = page.messages().length + 1;
+      await until("it is back", () => page.messages().length >= next, 30_000);
+    }
+    await until("everything", () => page.messages().length >= added, 30_000);
+    assert.deepEqual(page.messages().map(payload), Array.from({ length: added }, (_, number) => number));
+    if (!options.plain) assert.deepEqual(page.everything.filter(({ type }) => type === "gap"), []);
+  });
+}

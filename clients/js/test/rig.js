@@ -212,6 +212,17 @@ export class World {
     return Number((await ask(this.redisSocket, "PUBLISH", channel, payload)).slice(1));
   }
 
+  /** Adds an entry with this payload to a stream: its id. */
+  async add(stream, payload) {
+    const [, id] = (await ask(this.redisSocket, "XADD", stream, "*", "data", payload)).split("\r\n");
+    return id;
+  }
+
+  /** Any other command. */
+  async command(...words) {
+    return ask(this.redisSocket, ...words);
+  }
+
   #configuration() {
     return `
 [server]
@@ -284,6 +295,30 @@ ${this.settings}`;
   }
 }
 
+/** Endpoints with streams, by both transports. */
+export const STREAMS = `
+[[endpoint]]
+name = "chat"
+path = "/ws/chat/{room}"
+streams = ["chat:{path.room}"]
+auth = "none"
+format = "json"
+sse = true
+[[endpoint]]
+name = "chat-raw"
+path = "/ws/chat-raw/{room}"
+streams = ["chat:{path.room}"]
+auth = "none"
+sse = true
+[[endpoint]]
+name = "mixed"
+path = "/ws/mixed/{room}"
+channels = ["open"]
+streams = ["chat:{path.room}", "news"]
+auth = "none"
+format = "json"
+`;
+
 /** The fields `address` and `admin` of the record that names them; `null` for any other line. */
 function listeningRecord(line) {
   if (!line.startsWith("{")) return null; // such as the reason why it does not start
@@ -305,7 +340,7 @@ export class Diary {
   constructor(test, client) {
     this.events = [];
     this.read = 0;
-    for (const type of ["open", "message", "gap", "waiting", "stopped"]) {
+    for (const type of ["open", "recovered", "message", "gap", "waiting", "stopped"]) {
       client.addEventListener(type, (event) => this.events.push(event));
     }
     test.after(() => client.close());

@@ -86,10 +86,19 @@ function showStatus(status) {
   const proof = age === null ? "never proven alive" : `last proof of life ${age < 60 ? `${age.toFixed(1)} s` : long(age)} ago`;
   say("proof", reason ? `${proof}: ${reason}` : proof);
   say("sessions", count(Object.values(status.sessions).reduce((a, b) => a + b, 0)));
+}
+
+/** Channels, and streams where there are any. */
+function showTopics(status, scrape) {
   const { wanted, subscribed } = status.channels;
-  say("channels", count(wanted));
-  say("unconfirmed", subscribed < wanted ? `${count(wanted - subscribed)} not confirmed by Redis` : wanted ? "all confirmed by Redis" : "no session wants any");
-  at("channels").dataset.state = subscribed < wanted ? "wait" : "";
+  const streams = by(scrape, "sockway_streams", "state");
+  const followed = streams.get("subscribed") ?? 0, all = wanted + (streams.get("wanted") ?? 0);
+  const missing = all - subscribed - followed;
+  say("channels-title", all > wanted ? "Channels and streams" : "Channels");
+  say("channels", all > wanted ? `${count(wanted)} · ${count(all - wanted)}` : count(wanted));
+  say("unconfirmed", missing > 0 ? `${count(missing)} not confirmed by Redis` : all ? "all confirmed by Redis" : "no session wants any");
+  at("channels").dataset.state = missing > 0 ? "wait" : "";
+  return all;
 }
 
 function showRates(status, scrape, now) {
@@ -138,13 +147,14 @@ function showEndpoints(status, scrape, last, now) {
 
 function showCounts(scrape) {
   const earlier = history.scrapes[0].scrape;
-  for (const [id, name, empty] of [
+  for (const [id, name, empty, label = "reason"] of [
     ["gaps", "sockway_gaps_total", "no gap since the start"],
+    ["replays", "sockway_replays_total", "no client has come back with a position", "result"],
     ["closed", "sockway_sessions_closed_total", "no session has ended yet"],
     ["refused", "sockway_handshakes_refused_total", "no handshake was refused"],
   ]) {
-    const old = by(earlier, name, "reason");
-    const rows = [...by(scrape, name, "reason")].filter(([, total]) => total > 0).sort((a, b) => b[1] - a[1]);
+    const old = by(earlier, name, label);
+    const rows = [...by(scrape, name, label)].filter(([, total]) => total > 0).sort((a, b) => b[1] - a[1]);
     table(id, rows.map(([reason, total]) => {
       const fresh = total - (old.get(reason) ?? 0);
       return [[reason, "name"], [fresh > 0 ? `+${count(fresh)} in 2 min` : "", "fresh"], count(total)];
@@ -153,7 +163,7 @@ function showCounts(scrape) {
   say("opened", `${count(sum(scrape, "sockway_sessions_opened_total"))} opened since the start`);
 }
 
-/** Asks for the channels: seldom when there are many, since every shard looks through its own. */
+/** Asks for the channels and streams: seldom when there are many, since every shard looks through its own. */
 async function showChannels(wanted, now) {
   const due = listed + Math.min(60, 3 + wanted / 5000);
   if (now < due) return;
@@ -163,7 +173,7 @@ async function showChannels(wanted, now) {
   if (prefix !== at("prefix").value) return;
   const most = channels[0]?.sessions ?? 1;
   table("busiest", channels.map(({ channel, sessions }) => [[channel, "name", sessions / most], count(sessions)]),
-    prefix ? "no session is on a channel that begins so" : "no session is on any channel");
+    prefix ? "no session is on a channel or stream that begins so" : "no session is on any channel or stream");
   say("busiest-note", said < shards ? `${shards - said} of ${shards} shards were too busy to answer` : "");
 }
 
@@ -190,7 +200,7 @@ async function poll() {
   showStatus(status);
   showRates(status, scrape, now);
   showCounts(scrape);
-  await showChannels(status.channels.wanted, now);
+  await showChannels(showTopics(status, scrape), now);
 }
 
 async function live() {

@@ -7,7 +7,7 @@ mod playground;
 #[cfg(test)]
 mod tests;
 
-pub use playground::{Place, Playground, Stage};
+pub use playground::{Place, Playground, Post, Stage, Written};
 pub(super) use playground::{publish, stage};
 
 use super::response::{self, AdminResponse};

@@ -14,7 +14,6 @@ use hyper::{
     header::{CONTENT_TYPE, HOST, ORIGIN},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
 use std::{error::Error, io, net::SocketAddr, time::Duration};
 use tokio::time;
 
@@ -24,8 +23,8 @@ const MAX_BODY: usize = 64 * 1024;
 /// How long the page may take to send that, and Redis to answer.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Publishes a message on a channel; the number of subscribers that Redis sent it to.
-pub type Publish = Box<dyn Fn(String, String) -> BoxFuture<'static, io::Result<u64>> + Send + Sync>;
+/// Publishes a message on a channel, or adds it to a stream.
+pub type Publish = Box<dyn Fn(Post) -> BoxFuture<'static, io::Result<Written>> + Send + Sync>;
 
 /// What only `sockway dev` has.
 pub struct Playground {
@@ -45,21 +44,37 @@ pub struct Stage {
     pub endpoints: Vec<Place>,
 }
 
-/// An endpoint to connect to, and the channel to publish on then. Both may hold `{room}`.
+/// An endpoint to connect to, and the channel or stream to write to then. Both may hold `{room}`.
 #[derive(Debug, Serialize)]
 pub struct Place {
     pub name: &'static str,
     pub path: &'static str,
     pub channel: String,
+    /// Whether it is a stream.
+    pub stream: bool,
     /// Whether it takes the token.
     pub token: bool,
 }
 
-#[derive(Deserialize)]
+/// What the page wants written.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Post {
-    channel: String,
-    message: String,
+pub struct Post {
+    pub channel: String,
+    pub message: String,
+    /// Whether `channel` is a stream.
+    #[serde(default)]
+    pub stream: bool,
+}
+
+/// What Redis answered.
+#[derive(Debug, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Written {
+    /// To so many it was sent.
+    Subscribers(u64),
+    /// It is the entry of this id.
+    Id(String),
 }
 
 /// `GET /try`.
@@ -99,9 +114,8 @@ where
 }
 
 async fn carry_out(playground: &Playground, post: Post) -> AdminResponse {
-    let published = (playground.publish)(post.channel, post.message);
-    match time::timeout(PATIENCE, published).await {
-        Ok(Ok(subscribers)) => response::json(StatusCode::OK, &json!({"subscribers": subscribers})),
+    match time::timeout(PATIENCE, (playground.publish)(post)).await {
+        Ok(Ok(written)) => response::json(StatusCode::OK, &written),
         Ok(Err(_)) | Err(_) => response::problem(
             StatusCode::SERVICE_UNAVAILABLE,
             "redis_unavailable",

@@ -1,7 +1,10 @@
 //! The page's parts, its policy, and who may publish; the page itself is tried in a browser by
 //! `tests/it/console.rs`.
 
-use super::{playground::Publish, *};
+use super::{
+    playground::{Post, Publish, Written},
+    *,
+};
 use crate::admin::Place;
 use http_body_util::{BodyExt, Full};
 use hyper::{HeaderMap, Request, body::Bytes, header};
@@ -12,7 +15,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-type Published = Arc<Mutex<Vec<(String, String)>>>;
+type Published = Arc<Mutex<Vec<Post>>>;
 
 fn address() -> SocketAddr {
     SocketAddr::from(([127, 0, 0, 1], 9090))
@@ -21,16 +24,21 @@ fn address() -> SocketAddr {
 fn playground() -> (Playground, Published) {
     let published = Published::default();
     let sink = Arc::clone(&published);
-    let place = Place { name: "all", path: "/ws", channel: "all".to_owned(), token: false };
+    let channel = "all".to_owned();
+    let place = Place { name: "all", path: "/ws", channel, stream: false, token: false };
     let stage = Stage {
         websocket: "ws://127.0.0.1:8080".to_owned(),
         user: "42",
         token: "made-up".to_owned(),
         endpoints: vec![place],
     };
-    let publish: Publish = Box::new(move |channel, message| {
-        let result = if channel == "broken" { Err(io::Error::other("gone")) } else { Ok(3) };
-        sink.lock().unwrap().push((channel, message));
+    let publish: Publish = Box::new(move |post| {
+        let result = match &post {
+            Post { channel, .. } if channel == "broken" => Err(io::Error::other("gone")),
+            Post { stream: true, .. } => Ok(Written::Id("5-0".to_owned())),
+            _ => Ok(Written::Subscribers(3)),
+        };
+        sink.lock().unwrap().push(post);
         Box::pin(async { result })
     });
     (Playground { stage, publish }, published)
@@ -74,8 +82,18 @@ async fn the_page_publishes_and_learns_who_got_it() {
         headers
     };
     assert_eq!(post(&playground, localhost, BODY).await.0, 200);
-    let one = ("room:<b>".to_owned(), "hi\r\nthere".to_owned());
+    let (channel, message) = ("room:<b>".to_owned(), "hi\r\nthere".to_owned());
+    let one = Post { channel, message, stream: false };
     assert_eq!(*published.lock().unwrap(), [one.clone(), one]);
+}
+
+#[tokio::test]
+async fn the_page_adds_to_a_stream_and_learns_the_id() {
+    let (playground, published) = playground();
+    let body = r#"{"channel":"chat:1","message":"hi","stream":true}"#;
+    let answer = post(&playground, headers("", ""), body).await;
+    assert_eq!(answer, (200, json!({"id": "5-0"})));
+    assert!(published.lock().unwrap()[0].stream);
 }
 
 #[tokio::test]

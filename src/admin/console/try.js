@@ -7,6 +7,8 @@ const KEPT = 100;
 const PATIENCE = 2.5, LEAST_PATIENCE = 1_000;
 const at = (id) => document.getElementById(id);
 let socket = null, endpoints = [], offer = null;
+/** The id that came last, by the path of a stream: where the next connection goes on. */
+const positions = new Map();
 
 const chosen = () => endpoints[at("try-endpoint").selectedIndex];
 const room = () => at("try-room").value;
@@ -27,6 +29,7 @@ function choose() {
   const endpoint = chosen();
   at("try-room-label").hidden = !takesRoom(endpoint);
   at("try-token-label").hidden = !endpoint.token;
+  at("try-channel-label").textContent = endpoint.stream ? "Stream" : "Channel";
   at("try-channel").value = endpoint.channel.replace("{room}", room());
 }
 
@@ -51,17 +54,30 @@ function watch(dead) {
   };
 }
 
+function address(endpoint, path, since) {
+  const url = new URL(offer.websocket + path);
+  if (endpoint.token) url.searchParams.set("token", offer.token);
+  if (since) url.searchParams.set("since", since);
+  return url;
+}
+
+/** Keeps the position that a frame of a stream has; `ready` has that of the one stream of such an endpoint. */
+function remember(path, { id, streams = {} }) {
+  const last = id ?? Object.values(streams)[0]?.id;
+  if (last) positions.set(path, last);
+}
+
 function connect() {
   const endpoint = chosen();
   const path = endpoint.path.replace("{room}", encodeURIComponent(room()));
-  const query = endpoint.token ? `?token=${encodeURIComponent(offer.token)}` : "";
-  const own = (socket = new WebSocket(offer.websocket + path + query));
+  const since = positions.get(path), own = (socket = new WebSocket(address(endpoint, path, since)));
   state(true, "connecting …");
   const heard = watch((seconds) => { log(`nothing came for ${seconds} s: the connection is dead`, "event"); own.close(1000); });
-  own.onopen = () => { state(true, "connected"); log(`open ${path}`, "event"); };
+  own.onopen = () => { state(true, "connected"); log(`open ${path}${since ? `, since ${since}` : ""}`, "event"); };
   own.onmessage = ({ data }) => {
     const frame = object(data);
     heard(frame);
+    if (endpoint.stream) remember(path, frame);
     if (frame.type !== "heartbeat") log(typeof data === "string" ? data : `${data.size} bytes`, "message");
   };
   own.onclose = ({ code, reason }) => {
@@ -72,12 +88,13 @@ function connect() {
 }
 
 async function publish() {
-  const body = JSON.stringify({ channel: at("try-channel").value, message: at("try-message").value });
+  const body = JSON.stringify({ channel: at("try-channel").value, message: at("try-message").value, stream: chosen().stream });
   const headers = { "Content-Type": "application/json" };
   try {
     const answer = await fetch("/try/publish", { method: "POST", headers, body });
     const said = await answer.json();
     if (!answer.ok) return said.detail;
+    if (said.id) return `Redis keeps it as ${said.id}${socket ? "" : ": connect, and it comes"}`;
     return said.subscribers ? "Redis passed it to this gateway" : "nobody is subscribed: connect first";
   } catch {
     return "the gateway does not answer";

@@ -43,6 +43,11 @@ impl Banner {
 Rooms need no token: ws://{address}/ws/rooms/lobby
 
   redis-cli -p {redis_port} publish room:lobby '{{"hello":"room"}}'
+
+A chat is a stream, which keeps what was said: write while nobody listens, then go on from an id that was printed.
+
+  redis-cli -p {redis_port} xadd chat:lobby '*' data '{{"hello":"chat"}}'
+  {program} listen ws://{address}/ws/chat/lobby --token {token} --since 0-0
 "#,
             version = crate::VERSION,
         )

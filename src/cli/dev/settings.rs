@@ -88,6 +88,14 @@ path = "/ws/rooms/{{room}}"
 channels = ["room:{{path.room}}"]
 auth = "none"
 
+[[endpoint]]
+name = "chat"
+path = "/ws/chat/{{room}}"
+streams = ["chat:{{path.room}}"]
+format = "json"
+replay_last = 10
+sse = true
+
 [shutdown]
 spread = "200ms"
 timeout = "5s"
@@ -117,7 +125,7 @@ mod tests {
             "{:?}",
             loaded.warnings
         );
-        assert_eq!(loaded.config.endpoints.len(), 2);
+        assert_eq!(loaded.config.endpoints.len(), 3);
         assert!(loaded.config.auth.jwt_settings().is_some());
     }
 

@@ -1,5 +1,6 @@
 //! A WebSocket whose other end must give signs of life: a network that swallows without closing ends it.
 
+use super::SHORTEST_SILENCE;
 use crate::{cli::Failure, error_chain::error_chain};
 use futures_util::{SinkExt, StreamExt};
 use serde::Deserialize;
@@ -16,9 +17,6 @@ use tokio_tungstenite::{
 /// Nothing came for this long: a ping asks whether anybody is there. Not that of the gateway is waited
 /// for, whose `ping_interval` may be hours.
 const QUIET: Duration = Duration::from_secs(25);
-
-/// The gateway keeps time by tenths of a second, and networks have delays: less proves nothing.
-const SHORTEST_SILENCE: Duration = Duration::from_secs(1);
 
 /// See the module.
 pub(super) struct Watched<S> {
@@ -78,8 +76,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     }
 }
 
-/// How often the gateway says something, by the first message of a json endpoint.
-fn heartbeat(first: &str) -> Option<Duration> {
+/// How often the gateway says something, by the first message of a json endpoint, or the first event.
+pub(super) fn heartbeat(first: &str) -> Option<Duration> {
     #[derive(Deserialize)]
     struct Ready {
         r#type: String,

@@ -28,7 +28,15 @@ fn shipped() -> Vec<(String, String)> {
         let name = path.file_name().unwrap().to_string_lossy().into_owned();
         files.push((name, fs::read_to_string(path).unwrap()));
     }
-    for example in ["notifications.toml", "tram.toml", "rooms.toml", "events.toml"] {
+    let examples = [
+        "notifications.toml",
+        "tram.toml",
+        "rooms.toml",
+        "events.toml",
+        "orders.toml",
+        "rooms-history.toml",
+    ];
+    for example in examples {
         assert!(files.iter().any(|(name, _)| name == example), "{example} is missing");
     }
     files
