@@ -1,6 +1,7 @@
 //! The thread behind the private port: accepts, serves HTTP/1.1, ends in an orderly way.
 
 use super::{AdminContext, routes};
+use crate::net;
 use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use std::{
@@ -74,8 +75,7 @@ impl Admin {
     /// # Errors
     /// When the address cannot be bound.
     pub fn bind(address: SocketAddr) -> io::Result<Self> {
-        let listener = StdListener::bind(address)?;
-        listener.set_nonblocking(true)?;
+        let listener = net::listen_tcp(address)?;
         let address = listener.local_addr()?;
         Ok(Self { listener, address })
     }

@@ -154,7 +154,11 @@ impl Auth {
         Ok(self.check(token, now)?)
     }
 
-    fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenFault> {
+    /// [`Auth::verify`], for the log.
+    ///
+    /// # Errors
+    /// In full.
+    pub fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenFault> {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err(TokenFault::Size);
         }

@@ -9,7 +9,7 @@ use socket2::{Domain, SockAddr, Socket, Type};
 use std::{
     fs::{self, Permissions},
     io,
-    net::{IpAddr, SocketAddr, TcpStream},
+    net::{IpAddr, SocketAddr, TcpListener as StdTcpListener, TcpStream},
     os::unix::{
         fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
         net::UnixStream,
@@ -43,9 +43,7 @@ impl Listener {
     /// # Errors
     /// When the address is taken, not ours, or not allowed.
     pub fn tcp(address: SocketAddr) -> io::Result<Self> {
-        let socket = bound_tcp(address)?;
-        listen(&socket)?;
-        Ok(Self::Tcp(TcpListener::from_std(socket.into())?))
+        Ok(Self::Tcp(TcpListener::from_std(listen_tcp(address)?)?))
     }
 
     /// Listens on a unix socket at this path, with this mode whatever the umask is; the file of a process
@@ -96,6 +94,16 @@ impl Listener {
 /// Why not, as [`Listener::tcp`] would say.
 pub fn try_tcp(address: SocketAddr) -> io::Result<()> {
     bound_tcp(address).map(drop)
+}
+
+/// Listens on a TCP address; who watches the listener is for the caller to say. It never blocks.
+///
+/// # Errors
+/// When the address is taken, not ours, or not allowed.
+pub fn listen_tcp(address: SocketAddr) -> io::Result<StdTcpListener> {
+    let socket = bound_tcp(address)?;
+    listen(&socket)?;
+    Ok(socket.into())
 }
 
 /// Whether the unix path could be listened on. Only a path where nothing is can be tried; the file of a

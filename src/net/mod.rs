@@ -11,5 +11,5 @@ mod outstanding;
 mod tls;
 mod transport;
 
-pub use listener::{Accepted, Listener, try_tcp, try_unix};
+pub use listener::{Accepted, Listener, listen_tcp, try_tcp, try_unix};
 pub use transport::Transport;

@@ -6,7 +6,7 @@
 
 use super::{registry::Registered, session::Session};
 use crate::{
-    auth::TokenError,
+    auth::{TokenError, TokenFault},
     identity::Identity,
     reason::{CloseReason, RefreshResult},
 };
@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::time::{Sleep, sleep};
-use tracing::debug;
+use tracing::info;
 
 /// Between two verifications for one session.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -34,7 +34,7 @@ pub(super) struct Refreshes {
     pause: Option<Pin<Box<Sleep>>>,
 }
 
-type Verified = Result<Identity, TokenError>;
+type Verified = Result<Identity, TokenFault>;
 
 impl Refreshes {
     /// Takes a token that the client sent. Another one that still waits is never verified.
@@ -71,8 +71,8 @@ impl Refreshes {
             if self.fetching.take().is_some() {
                 count(session, RefreshResult::Superseded);
             }
-            match session.auth().verify(&token, SystemTime::now()) {
-                Err(TokenError::KeyUnknown) => {
+            match session.auth().check(&token, SystemTime::now()) {
+                Err(TokenFault::KeyUnknown) => {
                     self.fetching = Some(Box::pin(verify_with_latest(Rc::clone(session), token)));
                 }
                 verified => return Poll::Ready(verified),
@@ -90,7 +90,7 @@ impl Refreshes {
 async fn verify_with_latest(session: Rc<Session>, token: String) -> Verified {
     loop {
         let auth = session.auth();
-        let verified = auth.authenticate(&token).await;
+        let verified = auth.authenticate_within(&token, || Some(())).await;
         if Arc::ptr_eq(&auth, &session.auth()) {
             return verified;
         }
@@ -108,12 +108,14 @@ fn refreshed(session: &Registered, verified: Verified) -> RefreshResult {
             session.recheck_revocations();
             return if accepted { RefreshResult::Accepted } else { RefreshResult::Unchanged };
         }
-        Err(TokenError::Expired) => CloseReason::TokenExpired,
-        Err(TokenError::Invalid) => CloseReason::TokenInvalid,
-        // It cannot be known now whether the new token is good, and the former one still is.
-        Err(TokenError::KeyUnknown) => {
-            debug!(session = %session.id, "a refresh had no key");
-            return RefreshResult::KeyUnknown;
+        Err(fault) => {
+            info!(session = %session.id, cause = %fault, "a newer token was not accepted");
+            match TokenError::from(fault) {
+                TokenError::Expired => CloseReason::TokenExpired,
+                TokenError::Invalid => CloseReason::TokenInvalid,
+                // It cannot be known now whether the new token is good, and the former one still is.
+                TokenError::KeyUnknown => return RefreshResult::KeyUnknown,
+            }
         }
     };
     session.end(reason);

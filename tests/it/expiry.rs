@@ -167,6 +167,20 @@ fn a_refresh_does_not_undo_a_revocation() {
 }
 
 #[test]
+fn why_a_newer_token_was_not_accepted_is_in_the_log_and_nothing_of_the_token_is() {
+    let (_redis, gateway) = start(|settings| settings);
+    let mut client = open(&gateway, &token::of("ann"));
+    let forged = token::of("ann") + "x";
+    refresh(&mut client, &forged);
+    client.assert_closed(3000, "token_invalid");
+    let line = gateway.process.stderr.wait_for("the cause", |line| {
+        line.contains("a newer token was not accepted").then(|| line.clone())
+    });
+    assert!(line.contains("the token's signature is wrong"), "{line}");
+    assert!(gateway.process.stderr.all().iter().all(|line| !line.contains(&forged)));
+}
+
+#[test]
 fn an_older_token_does_not_shorten_a_sessions_life() {
     let (redis, gateway) = start(|settings| settings);
     let mut client = open(&gateway, &token::of("ann"));

@@ -11,17 +11,21 @@ use crate::rig::{
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use std::{
-    io::{BufRead, BufReader, Read},
+    io::{BufRead, BufReader},
     net::SocketAddr,
     process::{Child, ChildStderr, Stdio},
-    thread,
+    sync::{Arc, Mutex},
+    thread::{self, JoinHandle},
     time::{Duration, Instant},
 };
+
+/// What the line says that tells of them.
+const DROPPED: &str = "log records were dropped";
 
 /// A gateway whose log is read up to the line that says where it listens.
 struct Unheard {
     child: Child,
-    stderr: BufReader<ChildStderr>,
+    stderr: Option<BufReader<ChildStderr>>,
     address: SocketAddr,
     admin: SocketAddr,
     _directory: tempfile::TempDir,
@@ -50,6 +54,7 @@ impl Unheard {
                 break (of("address").expect("TCP"), of("admin").expect("TCP"));
             }
         };
+        let stderr = Some(stderr);
         let unheard = Self { child, stderr, address, admin, _directory: directory };
         until("it is ready", || unheard.ask("/readyz").0 == 200);
         unheard
@@ -58,6 +63,16 @@ impl Unheard {
     fn ask(&self, path: &str) -> (u16, String) {
         let response = Request::get(path).header("Connection", "close").send(self.admin);
         (response.status, response.text())
+    }
+
+    /// Reads the log to its end.
+    fn read_log(&mut self, text: Arc<Mutex<String>>) -> JoinHandle<()> {
+        let stderr = self.stderr.take().expect("it is read once");
+        thread::spawn(move || {
+            for line in stderr.lines() {
+                *text.lock().expect("no panic") += &(line.expect("UTF-8") + "\n");
+            }
+        })
     }
 
     fn dropped(&self) -> u64 {
@@ -115,10 +130,13 @@ fn records_that_found_the_queue_full_are_counted_and_told_when_the_log_is_read_a
         });
     }
     let dropped = gateway.dropped();
+    let text = Arc::new(Mutex::new(String::new()));
+    let reader = gateway.read_log(Arc::clone(&text));
+    until("it is told", || text.lock().expect("no panic").contains(DROPPED));
     kill_process(Pid::from_child(&gateway.child), Signal::TERM).expect("it runs");
-    let mut text = String::new();
-    gateway.stderr.read_to_string(&mut text).expect("UTF-8");
-    let told = text.lines().filter(|line| line.contains("log records were dropped"));
+    reader.join().expect("no panic");
+    let text = text.lock().expect("no panic").clone();
+    let told = text.lines().filter(|line| line.contains(DROPPED));
     let told = told.map(|line| {
         let record: Value = serde_json::from_str(line).expect("one record a line");
         record["dropped"].as_u64().expect("a number")

@@ -20,6 +20,7 @@ const SLACK_BYTES: u64 = 4 << 20;
 pub(crate) struct Vitals {
     pub(crate) descriptors: usize,
     pub(crate) threads: u64,
+    /// What the process has allocated; not the pages of its program, which come and go by themselves.
     pub(crate) memory_bytes: u64,
     /// Processor time so far.
     pub(crate) cpu: Duration,
@@ -44,7 +45,7 @@ impl Vitals {
         Self {
             descriptors: fs::read_dir(format!("/proc/{process}/fd")).expect("ours").count(),
             threads: field("Threads:"),
-            memory_bytes: field("VmRSS:") * 1024,
+            memory_bytes: field("RssAnon:") * 1024,
             cpu: Duration::from_millis(ticks * 10),
         }
     }
