@@ -4,7 +4,7 @@ use crate::rig::{
     Gateway, Redis, Settings, left_out,
     process::{Process, sockway},
     settings::rooms,
-    wait::until,
+    wait::{until, within},
     wire::Wire,
 };
 use std::{
