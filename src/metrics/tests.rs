@@ -1,7 +1,7 @@
 //! `/metrics` as a whole: what must be there from the start, and what a label may say.
 
 use super::Metrics;
-use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, Refusal};
+use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, Refusal, ReplayResult};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -155,6 +155,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
     let results: BTreeSet<_> = RefreshResult::ALL
         .iter()
         .map(|result| result.label())
+        .chain(ReplayResult::ALL.iter().map(|result| result.label()))
         .chain(["applied", "refused", "fetched", "failed"])
         .collect();
     for sample in samples(&fresh()) {

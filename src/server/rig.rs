@@ -3,8 +3,9 @@
 use super::PublicServer;
 use crate::{
     bus::{
-        Event, RejectedBy, Request, RingSender, SubscriptionEvent, SubscriptionEvents, UpstreamEnd,
-        queues_for_tests,
+        Event, Page, PageError, PageRequest, RejectedBy, Request, RingSender, StreamEvent,
+        StreamRequest, StreamRequests, StreamUpstreamEnd, SubscriptionEvent, SubscriptionEvents,
+        UpstreamEnd, queues_for_tests,
     },
     channel::ChannelName,
     config::Config,
@@ -12,6 +13,7 @@ use crate::{
     metrics::Metrics,
     phase::Phase,
     shard::ShardThread,
+    stream_id::StreamId,
     testing::{self, AUTH},
     wire,
 };
@@ -131,6 +133,7 @@ impl Rig {
 }
 
 async fn play_redis(mut upstream: UpstreamEnd, redis: Redis, changes: Arc<Mutex<Vec<Request>>>) {
+    tokio::spawn(play_streams(upstream.streams, redis));
     while let Some(request) = upstream.requests.recv().await {
         let wanted = request.requests.iter().filter_map(|change| match change {
             Request::Subscribe(channel) => Some(channel.clone()),
@@ -149,6 +152,39 @@ async fn play_redis(mut upstream: UpstreamEnd, redis: Redis, changes: Arc<Mutex<
         changes.lock().unwrap().extend(request.requests);
         // The shard may have ended with its test.
         let _ = upstream.subscription_events[0].send(subscription_events);
+    }
+}
+
+/// Streams without entries, whose place is 5-0.
+async fn play_streams(mut streams: StreamUpstreamEnd, redis: Redis) {
+    loop {
+        tokio::select! {
+            Some(StreamRequests { shard, sequence, requests }) = streams.requests.recv() => {
+                let events = requests.into_iter().filter_map(|it| answer(redis, it, sequence));
+                streams.rings[shard].append(&mut events.collect());
+            }
+            Some(PageRequest { answer, .. }) = streams.pages.recv() => {
+                let page = Page { entries: vec![], found: true, is_full: false, facts: None };
+                let page = if redis == Redis::Confirms { Ok(page) } else { Err(PageError::LinkDown) };
+                // The handshake may have ended.
+                let _ = answer.send(page);
+            }
+            else => return,
+        }
+    }
+}
+
+fn answer(redis: Redis, request: StreamRequest, read_up_to: u64) -> Option<StreamEvent> {
+    let rejected = |stream, by| Some(StreamEvent::Rejected { stream, by, read_up_to });
+    match (request, redis) {
+        (StreamRequest::Subscribe(stream), Redis::Confirms) => {
+            let place = StreamId { milliseconds: 5, sequence: 0 };
+            Some(StreamEvent::Subscribed { stream, place, read_up_to })
+        }
+        (StreamRequest::Subscribe(stream), Redis::IsDown) => rejected(stream, RejectedBy::LinkDown),
+        (StreamRequest::Subscribe(stream), Redis::Refuses) => rejected(stream, RejectedBy::Redis),
+        (StreamRequest::Mark { stream, number }, _) => Some(StreamEvent::Marker { stream, number }),
+        (StreamRequest::Subscribe(_) | StreamRequest::Unsubscribe(_), _) => None,
     }
 }
 
@@ -235,7 +271,8 @@ pub(super) fn number(n: usize) -> NonZeroUsize {
     NonZeroUsize::new(n).unwrap()
 }
 
-/// A configuration with two endpoints: `/ws`, which needs a token, and `/open/{room}`, which does not.
+/// A configuration with three endpoints: `/ws`, which needs a token, `/open/{room}`, which does not, and
+/// `/chat/{room}`, which has a stream.
 pub(super) fn configuration(auth: &str) -> Config {
     testing::config(&format!(
         r#"
@@ -255,6 +292,12 @@ name = "rooms"
 path = "/open/{{room}}"
 channels = ["room:{{path.room}}"]
 auth = "none"
+[[endpoint]]
+name = "chat"
+path = "/chat/{{room}}"
+streams = ["chat:{{path.room}}"]
+auth = "none"
+format = "json"
 "#
     ))
 }

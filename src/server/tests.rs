@@ -23,6 +23,62 @@ fn rig() -> Rig {
 }
 
 #[tokio::test]
+async fn what_is_wrong_with_a_position_or_a_stream_is_the_code_of_the_refusal() {
+    let up = rig();
+    for (target, code) in [
+        ("/chat/7", "101"),
+        ("/chat/7?since=5-0&last=3", "101"),
+        ("/chat/7?since=chat:8@5-0,chat:9@5-0", "101"),
+        ("/chat/7?last_event_id=x", "101"),
+        ("/chat/7?since=5", "since_invalid"),
+        ("/chat/7?since=5-0&since=5-0", "since_invalid"),
+        ("/chat/7?last=", "since_invalid"),
+        ("/open/a?since=5-0", "since_not_supported"),
+        ("/open/a?last=1", "since_not_supported"),
+        ("/open/a?last_event_id=5-0", "101"),
+    ] {
+        assert_eq!(up.code(target, &[]).await, code, "{target}");
+    }
+    for (redis, code) in [(Redis::IsDown, "redis_unavailable"), (Redis::Refuses, "channel_refused")]
+    {
+        let rig = Rig::start(redis, |_| ());
+        assert_eq!(rig.code("/chat/7?since=5-0", &[]).await, code);
+    }
+    let slow = Rig::start(Redis::SaysNothing, |config| {
+        config.server.handshake_timeout = Duration::from_millis(100);
+    });
+    assert_eq!(slow.code("/chat/7", &[]).await, "subscription_timeout");
+}
+
+#[tokio::test]
+async fn the_first_frame_says_what_came_of_the_position() {
+    let rig = rig();
+    for (target, header, shown) in [
+        ("/chat/7", "X: y", r#"{"id":"5-0"}"#),
+        ("/chat/7?since=5-0", "X: y", r#"{"id":"5-0","recovered":true,"replayed":0}"#),
+        (
+            "/chat/7?since=5-0",
+            "Last-Event-ID: x",
+            r#"{"id":"5-0","recovered":false,"reason":"reset","missed":null}"#,
+        ),
+    ] {
+        let mut client = rig.connect().await;
+        client.send(&handshake(target, &[header])).await;
+        assert_eq!(client.answer().await.status(), 101);
+        let length = client.take(2).await[1];
+        let length = if length < 126 {
+            length.into()
+        } else {
+            let length = client.take(2).await;
+            u16::from_be_bytes([length[0], length[1]]).into()
+        };
+        let ready = String::from_utf8(client.take(length).await).unwrap();
+        assert!(ready.contains(&format!(r#""streams":{{"chat:7":{shown}}}"#)), "{ready}");
+        assert!(!ready.contains("channels"), "it has none: {ready}");
+    }
+}
+
+#[tokio::test]
 async fn every_incorrect_request_gets_its_status_and_its_code() {
     let rig = rig();
     let headers = |n: usize| (0..n).map(|n| format!("x{n}: y\r\n")).collect::<String>();

@@ -11,11 +11,17 @@ use crate::{
     },
     channel::ChannelName,
     endpoint::{Endpoint, Topics},
+    message::Message,
     reason::{GapReason, Refusal},
     stream_id::StreamId,
     testing, wire,
 };
-use std::{sync::Arc, time::Instant};
+use std::{
+    cell::{RefCell, RefMut},
+    rc::Rc,
+    sync::Arc,
+    time::Instant,
+};
 
 pub(super) fn id(milliseconds: u64) -> StreamId {
     StreamId { milliseconds, sequence: 0 }
@@ -38,27 +44,32 @@ pub(super) fn endpoint_with(keys: &str) -> Endpoint {
     Arc::into_inner(testing::config(&text).endpoints.remove(0)).unwrap()
 }
 
-/// A stream as Redis keeps it. The payload of an entry is the number of its id.
+/// A stream as Redis keeps it. The payload of an entry is its number: see [`number`].
 #[derive(Debug, Default)]
 pub(super) struct Stream {
-    pub(super) entries: Vec<u64>,
+    pub(super) entries: Vec<StreamId>,
     facts: StreamFacts,
 }
 
+/// The number of an entry: its sequence where it has one.
+fn number(id: StreamId) -> u64 {
+    if id.sequence == 0 { id.milliseconds } else { id.sequence }
+}
+
 impl Stream {
-    pub(super) fn add(&mut self, at: u64) {
-        assert!(id(at) > self.facts.last, "XADD refuses it");
+    pub(super) fn add(&mut self, id: StreamId) {
+        assert!(id > self.facts.last, "XADD refuses it");
         if !self.facts.exists {
             self.facts.max_deleted = Some(StreamId::ZERO);
         }
         self.facts.exists = true;
         self.facts.added = Some(self.facts.added.unwrap_or(0) + 1);
-        self.facts.last = id(at);
-        self.entries.push(at);
+        self.facts.last = id;
+        self.entries.push(id);
     }
 
     pub(super) fn add_all(&mut self, range: impl IntoIterator<Item = u64>) {
-        range.into_iter().for_each(|at| self.add(at));
+        range.into_iter().for_each(|at| self.add(id(at)));
     }
 
     pub(super) fn trim_to(&mut self, left: usize) {
@@ -66,9 +77,9 @@ impl Stream {
         self.entries.drain(..gone);
     }
 
-    pub(super) fn delete_entry(&mut self, at: u64) {
-        self.entries.retain(|&known| known != at);
-        self.facts.max_deleted = self.facts.max_deleted.max(Some(id(at)));
+    pub(super) fn delete_entry(&mut self, id: StreamId) {
+        self.entries.retain(|&known| known != id);
+        self.facts.max_deleted = self.facts.max_deleted.max(Some(id));
     }
 
     /// DEL: what is made anew knows nothing of it.
@@ -81,18 +92,18 @@ impl Stream {
     }
 
     pub(super) fn facts(&self) -> StreamFacts {
-        let first = self.entries.first().map(|&at| id(at));
+        let first = self.entries.first().copied();
         StreamFacts { length: self.entries.len() as u64, first, ..self.facts }
     }
 
-    fn after(&self, after: StreamId) -> impl Iterator<Item = u64> {
-        self.entries.iter().copied().filter(move |&at| id(at) > after)
+    fn after(&self, after: StreamId) -> impl Iterator<Item = StreamId> {
+        self.entries.iter().copied().filter(move |&id| id > after)
     }
 
     fn page(&self, ask: PageAsk) -> Page {
         match ask {
             PageAsk::After { after, until, count, facts } => {
-                let found = self.entries.iter().any(|&at| id(at) == after);
+                let found = self.entries.contains(&after);
                 let asked = match facts {
                     PageFacts::Never => false,
                     PageFacts::WhereNotFound => !found,
@@ -100,72 +111,103 @@ impl Stream {
                 };
                 let read: Vec<_> = self.after(after).take(count).collect();
                 let is_full = read.len() == count;
-                let within = read.into_iter().filter(|&at| until.is_none_or(|it| id(at) <= it));
+                let within = read.into_iter().filter(|&id| until.is_none_or(|it| id <= it));
                 let facts = asked.then(|| self.facts());
                 Page { entries: within.map(entry).collect(), found, is_full, facts }
             }
             PageAsk::Newest { until, count } => {
-                let mut newest: Vec<_> =
-                    self.entries.iter().rev().filter(|&&at| id(at) <= until).take(count).collect();
-                newest.reverse();
-                let is_full = newest.len() == count;
-                let entries = newest.into_iter().copied().map(entry).collect();
+                let newest = self.entries.iter().rev().filter(|&&id| id <= until).take(count);
+                let mut entries: Vec<_> = newest.copied().map(entry).collect();
+                entries.reverse();
+                let is_full = entries.len() == count;
                 Page { entries, found: false, is_full, facts: Some(self.facts()) }
             }
         }
     }
 }
 
-fn message(at: u64) -> Arc<crate::message::Message> {
-    Arc::new(wire::entry(chat(), id(at), at.to_string().as_bytes(), Instant::now()))
+fn message(id: StreamId) -> Arc<Message> {
+    Arc::new(wire::entry(chat(), id, number(id).to_string().as_bytes(), Instant::now()))
 }
 
-fn entry(at: u64) -> PageEntry {
-    PageEntry::Message(message(at))
+fn entry(id: StreamId) -> PageEntry {
+    PageEntry::Message(message(id))
 }
 
-/// The instance's place in the stream, moved by the rules that upstream follows.
+/// The instance's place in the stream, moved as upstream moves it.
 #[derive(Debug, Default)]
 pub(super) struct Tail {
     last: StreamId,
     added: u64,
+    /// Where `added` was last taken from the server.
+    counted: StreamId,
 }
 
 impl Tail {
     fn of(stream: &Stream) -> Self {
-        Self { last: stream.last(), added: stream.facts.added.unwrap_or(0) }
+        let last = stream.last();
+        Self { last, added: stream.facts.added.unwrap_or(0), counted: last }
     }
 
     /// Everything new, as it goes into the ring.
     fn read(&mut self, stream: &Stream) -> Vec<StreamEvent> {
-        let (facts, mut events) = (stream.facts(), Vec::new());
-        let added = facts.added.unwrap_or(0);
-        let turn = StreamEvent::Turn { stream: chat() };
-        let gap =
-            |reason, missed, place| StreamEvent::Gap { stream: chat(), reason, missed, place };
-        if !facts.exists {
-            if self.last != StreamId::ZERO {
-                events.push(turn);
-            }
-            events.push(StreamEvent::Place { stream: chat(), place: StreamId::ZERO });
-        } else if facts.last < self.last {
-            events.extend([turn, gap(GapReason::StreamReset, None, facts.last)]);
-        } else {
-            let is_found = stream.entries.iter().any(|&at| id(at) == self.last);
-            let missed = added.checked_sub(self.added + facts.length);
-            if added < self.added || (!is_found && facts.first.is_some_and(|it| it <= self.last)) {
-                events.extend([turn, gap(GapReason::StreamReset, None, self.last)]);
-            } else if !is_found && missed.is_none() {
-                events.extend([turn, gap(GapReason::StreamReset, None, self.last)]);
-            } else if !is_found && missed > Some(0) {
-                let before = stream.entries.first().map_or(facts.last, |&at| id(at - 1));
-                events.push(gap(GapReason::StreamTrimmed, missed, before));
-            }
-            events.extend(stream.after(self.last).map(|at| StreamEvent::Entry(message(at))));
+        let facts = stream.facts();
+        let mut events = Vec::new();
+        if !facts.exists && self.last != StreamId::ZERO {
+            events.push(StreamEvent::Turn { stream: chat() });
         }
+        if facts.exists && facts.last < self.last {
+            events.extend(reset(facts.last));
+        } else if facts.exists {
+            events.extend(self.lost(stream, &facts));
+            let new = stream.after(self.last);
+            events.extend(new.map(|id| StreamEvent::Entry(message(id))));
+        }
+        events.push(StreamEvent::Place { stream: chat(), place: facts.last });
         *self = Self::of(stream);
         events
     }
+
+    /// What is told where the entry at the place is gone from a stream that has grown past it.
+    fn lost(&self, stream: &Stream, facts: &StreamFacts) -> Vec<StreamEvent> {
+        let added = facts.added.unwrap_or(0);
+        let deleted = facts.max_deleted.unwrap_or_default();
+        if stream.entries.contains(&self.last) {
+            return Vec::new();
+        }
+        if added < self.added {
+            return reset(self.last).into();
+        }
+        if facts.first.is_some_and(|first| first <= self.last) {
+            return if deleted >= self.last { Vec::new() } else { reset(self.last).into() };
+        }
+        let place = facts.first.map_or(facts.last, just_before);
+        let gap = |missed| StreamEvent::Gap {
+            stream: chat(),
+            reason: GapReason::StreamTrimmed,
+            missed,
+            place,
+        };
+        match (added - self.added).checked_sub(facts.length) {
+            None => reset(self.last).into(),
+            Some(0) => Vec::new(),
+            Some(_) if deleted > self.counted => vec![gap(None)],
+            missed => vec![gap(missed)],
+        }
+    }
+}
+
+fn just_before(id: StreamId) -> StreamId {
+    match id.sequence.checked_sub(1) {
+        Some(sequence) => StreamId { sequence, ..id },
+        None => StreamId { milliseconds: id.milliseconds - 1, sequence: u64::MAX },
+    }
+}
+
+fn reset(place: StreamId) -> [StreamEvent; 2] {
+    let reason = GapReason::StreamReset;
+    let gap = StreamEvent::Gap { stream: chat(), reason, missed: None, place };
+    [StreamEvent::Turn { stream: chat() }, gap]
 }
 
 /// What the test does before a question is answered; its number, from 0.
@@ -174,8 +216,8 @@ type Meanwhile = Box<dyn FnMut(usize, &mut StreamRig)>;
 /// A shard, a stream and its tail.
 pub(super) struct StreamRig {
     pub(super) rig: Rig,
-    pub(super) stream: Stream,
-    pub(super) tail: Tail,
+    shared: Rc<RefCell<Stream>>,
+    tail: Tail,
     pub(super) asked: Vec<PageAsk>,
     questions: usize,
     meanwhile: Option<Meanwhile>,
@@ -190,8 +232,17 @@ impl StreamRig {
     pub(super) fn over(rig: Rig, entries: impl IntoIterator<Item = u64>) -> Self {
         let mut stream = Stream::default();
         stream.add_all(entries);
-        let tail = Tail::of(&stream);
-        Self { rig, stream, tail, asked: Vec::new(), questions: 0, meanwhile: None }
+        Self::of(rig, Rc::new(RefCell::new(stream)))
+    }
+
+    /// Over a stream that others may have, too.
+    pub(super) fn of(rig: Rig, shared: Rc<RefCell<Stream>>) -> Self {
+        let tail = Tail::of(&shared.borrow());
+        Self { rig, shared, tail, asked: Vec::new(), questions: 0, meanwhile: None }
+    }
+
+    pub(super) fn stream(&self) -> RefMut<'_, Stream> {
+        self.shared.borrow_mut()
     }
 
     /// From now on this happens before each answer.
@@ -202,18 +253,17 @@ impl StreamRig {
 
     /// The tail reads what is new.
     pub(super) fn read_tail(&mut self) {
-        for event in self.tail.read(&self.stream) {
-            self.event(event);
-        }
+        let events = self.tail.read(&self.shared.borrow());
+        events.into_iter().for_each(|event| self.event(event));
     }
 
-    pub(super) fn event(&mut self, event: StreamEvent) {
+    pub(super) fn event(&self, event: StreamEvent) {
         self.rig.upstream.streams.rings[0].send(event);
     }
 
     /// New entries, which the tail reads at once.
     pub(super) fn publish(&mut self, range: impl IntoIterator<Item = u64>) {
-        self.stream.add_all(range);
+        self.stream().add_all(range);
         self.read_tail();
     }
 
@@ -247,7 +297,7 @@ impl StreamRig {
                     let request = request.unwrap();
                     self.pass_time();
                     self.asked.push(request.ask);
-                    let _ = request.answer.send(Ok(self.stream.page(request.ask)));
+                    let _ = request.answer.send(Ok(self.stream().page(request.ask)));
                 }
             }
         }
@@ -257,7 +307,7 @@ impl StreamRig {
         for request in requests {
             match request {
                 StreamRequest::Subscribe(stream) => {
-                    self.tail = Tail::of(&self.stream);
+                    self.tail = Tail::of(&self.shared.borrow());
                     let place = self.tail.last;
                     self.event(StreamEvent::Subscribed { stream, place, read_up_to: sequence });
                 }

@@ -8,6 +8,8 @@
 //!
 //! All or nothing: a client gets everything that came after its position, or is told that it does not.
 
+#[cfg(test)]
+mod model;
 mod newest;
 mod proof;
 mod read;
