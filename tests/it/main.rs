@@ -41,6 +41,7 @@ mod slow;
 mod startup;
 mod stop;
 mod storms;
+mod streams;
 mod stuck_log;
 mod subscribed;
 mod templates;
