@@ -45,6 +45,7 @@ mod sse_browser;
 mod sse_refusals;
 mod stop;
 mod storms;
+mod streams;
 mod stuck_log;
 mod subscribed;
 mod templates;

@@ -18,6 +18,18 @@ pub(crate) enum Reply {
     List(Vec<Reply>),
 }
 
+impl Reply {
+    /// The text of an answer that is one.
+    #[track_caller]
+    pub(crate) fn text(self) -> String {
+        match self {
+            Self::Text(text) => text,
+            Self::Bytes(bytes) => String::from_utf8(bytes).expect("UTF-8"),
+            other => panic!("{other:?} is no text"),
+        }
+    }
+}
+
 /// One connection to Redis.
 pub(crate) struct Connection {
     stream: BufReader<UnixStream>,

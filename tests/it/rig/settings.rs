@@ -115,6 +115,11 @@ impl Endpoint {
         Self(Table::new()).set("name", name).set("path", path).set("channels", channels.to_vec())
     }
 
+    /// … with streams in place of channels.
+    pub(crate) fn streams(name: &str, path: &str, streams: &[&str]) -> Self {
+        Self(Table::new()).set("name", name).set("path", path).set("streams", streams.to_vec())
+    }
+
     /// No token is needed.
     pub(crate) fn open(self) -> Self {
         self.set("auth", "none")
