@@ -2,8 +2,8 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `carrier` `channel` `stream_id` `secret` `identity` `phase` `liveness` `log_throttle`
-//!    `error_chain`: closed vocabularies and plain values
+//! 0. `reason` `carrier` `channel` `stream_id` `secret` `identity` `phase` `liveness` `log_throttle` `error_chain`:
+//!    closed vocabularies and plain values
 //! 1. `message` `metrics`: a message and its encodings; every series
 //! 2. `net`: sockets: listener, TCP, TLS, unix
 //! 3. `wire` `bus`: how everything looks to a client; what crosses between upstream and shards

@@ -44,8 +44,10 @@ impl Client {
     async fn assert_closed(&mut self, retry: &str, data: &str) {
         let close = format!("{retry}event: close\ndata: {data}\n\n");
         assert_eq!(self.next().await.unwrap(), close);
+        let told = Instant::now();
         assert_eq!(self.next().await.unwrap(), "", "the end of the body");
         assert_eq!(self.0.read(&mut [0]).await.unwrap(), 0);
+        assert!(told.elapsed() < Duration::from_secs(1), "it waited for an answer");
     }
 }
 

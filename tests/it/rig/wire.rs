@@ -21,8 +21,8 @@ impl Wire {
         // From the network reserved for benchmarks, at random: two test runs should not collide.
         let [third, fourth] = [fastrand::u8(..), fastrand::u8(..) & 0xFC];
         let address = |last: u8| Ipv4Addr::new(198, 18, third, fourth | last);
-        let (name, card) =
-            (format!("sockway-{}", std::process::id()), format!("sw{third}-{fourth}"));
+        let name = format!("sockway-{}-{third}-{fourth}", std::process::id());
+        let card = format!("sw{third}-{fourth}");
         ip(&format!("netns add {name}"))?;
         // From here on, whatever was created is deleted at drop, even if a later step fails.
         let wire = Self { name, card, ours: address(1) };
