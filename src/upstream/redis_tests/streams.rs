@@ -13,6 +13,7 @@ use std::time::Duration;
 use tokio::{sync::oneshot, time::timeout};
 
 mod following;
+mod model;
 mod pages;
 mod troubles;
 
@@ -110,6 +111,14 @@ fn entries(page: &Page) -> Vec<String> {
     page.entries.iter().map(words).collect()
 }
 
-fn add(server: &Server, stream: &str, id: &str, value: &str) -> String {
-    server.call(&["XADD", stream, id, "data", value]).remove(0)
+/// Adds an entry; waits for a server that still loads.
+fn add(server: &Server, stream: &str, id: &str, value: &str) {
+    let deadline = std::time::Instant::now() + PATIENCE;
+    loop {
+        let answer = server.call(&["XADD", stream, id, "data", value]).remove(0);
+        if !answer.starts_with("LOADING") {
+            return assert_eq!(answer, id);
+        }
+        assert!(std::time::Instant::now() < deadline, "{answer}");
+    }
 }

@@ -40,6 +40,9 @@ const LAST_BURSTS: usize = 64;
 /// A link that has lived so long is no failure.
 const PROVEN: Duration = Duration::from_secs(10);
 
+/// Between two turns of the timer: whatever is due meanwhile, arrivals have theirs.
+const STEP: Duration = Duration::from_millis(1);
+
 /// The actor's timer when nothing is due: far, and soon enough for any clock.
 const FAR: Duration = Duration::from_secs(3_600);
 
@@ -362,6 +365,6 @@ impl StreamActor {
             self.tail.deadline(now),
             Some(self.retry_refused),
         ];
-        all.into_iter().flatten().min().unwrap_or_else(|| now + FAR)
+        all.into_iter().flatten().min().unwrap_or_else(|| now + FAR).max(now + STEP)
     }
 }
