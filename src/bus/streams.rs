@@ -32,9 +32,9 @@ pub enum StreamEvent {
     Gap { stream: ChannelName, reason: GapReason, missed: Option<u64>, place: StreamId },
     /// The tail was read once more, by a reading that began after the shard's `Mark` of this number, and
     /// everything that it found stands before this.
-    Marker { stream: ChannelName, number: u64 },
+    Marker(u64),
     /// The reading that a `Mark` asks for cannot be done now: there is no link.
-    NoMarker { stream: ChannelName, number: u64 },
+    NoMarker(u64),
 }
 
 impl RingEvent for StreamEvent {

@@ -183,7 +183,7 @@ fn answer(redis: Redis, request: StreamRequest, read_up_to: u64) -> Option<Strea
         }
         (StreamRequest::Subscribe(stream), Redis::IsDown) => rejected(stream, RejectedBy::LinkDown),
         (StreamRequest::Subscribe(stream), Redis::Refuses) => rejected(stream, RejectedBy::Redis),
-        (StreamRequest::Mark { stream, number }, _) => Some(StreamEvent::Marker { stream, number }),
+        (StreamRequest::Mark { number, .. }, _) => Some(StreamEvent::Marker(number)),
         (StreamRequest::Subscribe(_) | StreamRequest::Unsubscribe(_), _) => None,
     }
 }

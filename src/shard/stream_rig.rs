@@ -312,10 +312,10 @@ impl StreamRig {
                     self.event(StreamEvent::Subscribed { stream, place, read_up_to: sequence });
                 }
                 StreamRequest::Unsubscribe(_) => {}
-                StreamRequest::Mark { stream, number } => {
+                StreamRequest::Mark { number, .. } => {
                     self.pass_time();
                     self.read_tail();
-                    self.event(StreamEvent::Marker { stream, number });
+                    self.event(StreamEvent::Marker(number));
                 }
             }
         }

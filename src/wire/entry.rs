@@ -27,7 +27,7 @@ impl Serialize for Object<'_> {
             match std::str::from_utf8(value) {
                 Ok(text) => object.serialize_entry(&**name, text)?,
                 Err(_) => {
-                    object.serialize_entry(&**name, &Bytes { base64: STANDARD.encode(value) })?
+                    object.serialize_entry(&**name, &Bytes { base64: STANDARD.encode(value) })?;
                 }
             }
         }

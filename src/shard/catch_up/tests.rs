@@ -3,6 +3,7 @@
 use super::{Resume, Since};
 use crate::{
     endpoint::{Endpoint, OnGap, ReplayLimits},
+    metrics::LocalCounter,
     reason::Refusal,
     shard::{
         rig::{Client, Frame, run, settle},
@@ -299,7 +300,7 @@ fn replays_are_counted() {
         resumed(&mut rig, &since(99), 1).await;
         settle().await;
         let metrics = rig.rig.metrics();
-        let replays: Vec<_> = metrics.replays.iter().map(|it| it.load()).collect();
+        let replays: Vec<_> = metrics.replays.iter().map(LocalCounter::load).collect();
         assert_eq!(replays, [1, 0, 0, 1]);
         assert_eq!((metrics.replayed.load(), metrics.deliveries.load()), (3, 2));
         assert_eq!(chat().as_str(), "chat");

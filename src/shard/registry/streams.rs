@@ -36,8 +36,8 @@ impl Registry {
                 let loss = Loss { id, ..GapReason::PayloadTooLarge.into() };
                 self.stream_gap(stream, loss, dirty);
             }
-            StreamEvent::Marker { stream: _, number } => self.streams.marked(*number, true),
-            StreamEvent::NoMarker { stream: _, number } => self.streams.marked(*number, false),
+            StreamEvent::Marker(number) => self.streams.marked(*number, true),
+            StreamEvent::NoMarker(number) => self.streams.marked(*number, false),
             StreamEvent::Subscribed { stream, place, read_up_to } => {
                 let is_news = self.streams.hub.borrow_mut().confirm(stream, *read_up_to);
                 if is_news {

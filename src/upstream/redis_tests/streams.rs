@@ -90,8 +90,8 @@ fn told(event: &StreamEvent) -> String {
         StreamEvent::Gap { stream, reason, missed, place } => {
             format!("gap {stream} {} {missed:?} {place}", reason.label())
         }
-        StreamEvent::Marker { stream, number } => format!("marker {stream} {number}"),
-        StreamEvent::NoMarker { stream, number } => format!("no marker {stream} {number}"),
+        StreamEvent::Marker(number) => format!("marker {number}"),
+        StreamEvent::NoMarker(number) => format!("no marker {number}"),
     }
 }
 

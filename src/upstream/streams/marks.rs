@@ -1,10 +1,7 @@
 //! Shards that wait for a stream to be read once more. One reading serves all who asked before it began.
 
 use super::{stream_queues::StreamQueues, table::StreamNumber};
-use crate::{
-    bus::{ShardId, StreamEvent},
-    channel::ChannelName,
-};
+use crate::bus::{ShardId, StreamEvent};
 use std::collections::HashMap;
 
 /// Who waits, by stream.
@@ -38,15 +35,10 @@ impl Marks {
     }
 
     /// A reading has found everything: tells those whom it serves. Returns whether others wait.
-    pub(super) fn end(
-        &mut self,
-        stream: StreamNumber,
-        name: &ChannelName,
-        queues: &mut StreamQueues,
-    ) -> bool {
+    pub(super) fn end(&mut self, stream: StreamNumber, queues: &mut StreamQueues) -> bool {
         let Some(marks) = self.0.get_mut(&stream) else { return false };
         for Mark { shard, number } in marks.served.drain(..) {
-            queues.send(1 << shard, &StreamEvent::Marker { stream: name.clone(), number });
+            queues.send(1 << shard, &StreamEvent::Marker(number));
         }
         let others_wait = !marks.waiting.is_empty();
         if !others_wait {
@@ -61,15 +53,10 @@ impl Marks {
     }
 
     /// The stream cannot be read now: tells all who wait.
-    pub(super) fn give_up(
-        &mut self,
-        stream: StreamNumber,
-        name: &ChannelName,
-        queues: &mut StreamQueues,
-    ) {
+    pub(super) fn give_up(&mut self, stream: StreamNumber, queues: &mut StreamQueues) {
         let Some(marks) = self.0.remove(&stream) else { return };
         for Mark { shard, number } in marks.served.into_iter().chain(marks.waiting) {
-            queues.send(1 << shard, &StreamEvent::NoMarker { stream: name.clone(), number });
+            queues.send(1 << shard, &StreamEvent::NoMarker(number));
         }
     }
 

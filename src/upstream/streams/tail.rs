@@ -152,7 +152,7 @@ impl Tail {
                 self.order.add(at, stream, Source::Other);
             }
             _ => {
-                let event = StreamEvent::NoMarker { stream: name.clone(), number };
+                let event = StreamEvent::NoMarker(number);
                 self.queues.send(1 << shard, &event);
             }
         }
@@ -191,9 +191,7 @@ impl Tail {
         self.order.clear(now);
         self.table.link_lost();
         for number in self.marks.streams() {
-            if let Some(stream) = self.table.get(number) {
-                self.marks.give_up(number, &stream.name, &mut self.queues);
-            }
+            self.marks.give_up(number, &mut self.queues);
         }
         for (_, stream) in self.table.all() {
             self.queues.rejected(stream.wanted & !stream.told, &stream.name, by);

@@ -106,10 +106,8 @@ fn the_first_event_says_when_to_come_back_and_what_ready_says() {
 
 #[test]
 fn notices_are_events_of_their_own_names() {
-    let told = Gap {
-        channel: ChannelName::new("orders"),
-        loss: GapReason::RedisReconnected.into(),
-    };
+    let told =
+        Gap { channel: ChannelName::new("orders"), loss: GapReason::RedisReconnected.into() };
     let data = r#"{"type":"gap","channel":"orders","reason":"redis_reconnected","missed":null}"#;
     assert_eq!(text(&gap(Body::UntilClose, &told)), format!("event: gap\ndata: {data}\n\n"));
     let beat = "event: heartbeat\ndata: {\"type\":\"heartbeat\"}\n\n";

@@ -162,7 +162,7 @@ fn messages_that_were_too_large_are_one_notice_with_their_number_until_it_is_wri
     let mut queue = OutQueue::new(Codec::WsJson);
     let lose = |queue: &mut OutQueue, times: usize| {
         (0..times).for_each(|_| {
-            queue.push_gap(&ChannelName::new("a"), GapReason::PayloadTooLarge.into())
+            queue.push_gap(&ChannelName::new("a"), GapReason::PayloadTooLarge.into());
         });
     };
     let notice = |missed: u64| {

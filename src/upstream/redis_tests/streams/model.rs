@@ -162,8 +162,8 @@ impl Gateway {
                 let event =
                     timeout(PATIENCE, self.rig.shard.streams.ring.recv()).await.expect("in time");
                 match event.unwrap() {
-                    StreamEvent::Marker { number, .. } if number == self.marks => return,
-                    StreamEvent::NoMarker { number, .. } if number == self.marks => break,
+                    StreamEvent::Marker(number) if number == self.marks => return,
+                    StreamEvent::NoMarker(number) if number == self.marks => break,
                     event => self.take(&event, truth),
                 }
             }

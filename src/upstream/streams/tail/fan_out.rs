@@ -178,7 +178,7 @@ impl Tail {
         let to = stream.wanted & !stream.told;
         stream.told |= to;
         self.queues.subscribed(to, stream);
-        if self.marks.end(number, &stream.name, &mut self.queues) {
+        if self.marks.end(number, &mut self.queues) {
             stream.with_facts = true;
             self.order.add(number, stream, Source::Other);
         } else if let Some(source) = stream.dirty {
@@ -215,6 +215,6 @@ impl Tail {
             warn!(stream = %stream.name, reason = %error, before, "Redis refuses a stream");
         }
         self.queues.rejected(stream.wanted, &stream.name, RejectedBy::Redis);
-        self.marks.give_up(number, &stream.name, &mut self.queues);
+        self.marks.give_up(number, &mut self.queues);
     }
 }
