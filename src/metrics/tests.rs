@@ -163,6 +163,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
                 "endpoint" => ["notifications", "rooms"].contains(&value.as_str()),
                 "reason" => reasons.contains(value.as_str()),
                 "state" => ["wanted", "subscribed"].contains(&value.as_str()),
+                "source" => ["push", "poll", "canary", "fruitless"].contains(&value.as_str()),
                 "result" => results.contains(value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
