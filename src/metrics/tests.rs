@@ -166,6 +166,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
                 "reason" => reasons.contains(value.as_str()),
                 "transport" => Carrier::ALL.iter().any(|carrier| carrier.label() == value),
                 "state" => ["wanted", "subscribed"].contains(&value.as_str()),
+                "source" => ["push", "poll", "canary", "fruitless"].contains(&value.as_str()),
                 "result" => results.contains(value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),
