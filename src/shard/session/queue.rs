@@ -24,6 +24,9 @@ const OVERHEAD: usize = size_of::<Item>() + size_of::<Message>();
 /// About what a frame or a gap of this session alone takes.
 const PRIVATE: usize = 256;
 
+/// More than any session begins with.
+const NOT_BEGUN: u32 = u32::MAX;
+
 /// One session's queue. There is one for every connection, so its size is tested.
 #[derive(Debug)]
 pub(super) struct OutQueue {
@@ -35,12 +38,12 @@ pub(super) struct OutQueue {
     /// Whether the transport has taken the first item's next byte without reporting it.
     owed: bool,
     /// Items at the front that the session begins with: they stay, and no bound of the queue counts them.
+    /// [`NOT_BEGUN`] until they are known.
     ahead: u32,
     /// Queued messages. The configuration allows a million.
     messages: u32,
     /// Queued replies of ours.
     replies: u8,
-    has_begun: bool,
     /// Bytes of the queued messages' frames, and [`OVERHEAD`] for each.
     bytes: usize,
 }
@@ -111,10 +114,9 @@ impl OutQueue {
             items: InlineDeque::default(),
             written: 0,
             owed: false,
-            ahead: 0,
+            ahead: NOT_BEGUN,
             messages: 0,
             replies: 0,
-            has_begun: false,
             bytes: 0,
         }
     }
@@ -126,7 +128,7 @@ impl OutQueue {
 
     /// Bytes of the queued messages, with their overhead, and of the replay before them.
     pub(super) fn all_bytes(&self) -> usize {
-        let replayed = self.items.iter().take(self.ahead as usize).map(|item| match item {
+        let replayed = self.items.iter().take(self.ahead()).map(|item| match item {
             Item::Replayed(message) => self.weight(message),
             Item::Message(_) | Item::Gap(_) | Item::Frame(_) => 0,
         });
@@ -135,7 +137,7 @@ impl OutQueue {
 
     /// The memory of this queue alone: its places, and what is not shared with other sessions.
     pub(super) fn private_bytes(&self) -> usize {
-        let private = self.items.len() - self.messages as usize - self.ahead as usize;
+        let private = self.items.len() - self.messages as usize - self.ahead();
         self.items.memory() + private * PRIVATE
     }
 
@@ -185,13 +187,17 @@ impl OutQueue {
 
     /// Whether what it begins with is there.
     pub(super) fn has_begun(&self) -> bool {
-        self.has_begun
+        self.ahead != NOT_BEGUN
+    }
+
+    /// Items at the front that the session begins with.
+    fn ahead(&self) -> usize {
+        if self.has_begun() { self.ahead as usize } else { 0 }
     }
 
     /// Puts these before everything else, once.
     pub(super) fn put_ahead(&mut self, ahead: Vec<Ahead>) {
-        debug_assert!(!self.has_begun, "a session begins once");
-        self.has_begun = true;
+        debug_assert!(!self.has_begun(), "a session begins once");
         let mut waiting = mem::take(&mut self.items);
         self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
         ahead.into_iter().for_each(|item| self.items.push(item.into()));
@@ -265,7 +271,9 @@ impl OutQueue {
             }
         }
         self.messages -= dropped;
-        self.ahead = self.ahead.min(u32::from(!self.items.is_empty()));
+        if self.has_begun() {
+            self.ahead = self.ahead.min(u32::from(!self.items.is_empty()));
+        }
         dropped
     }
 
@@ -314,7 +322,9 @@ impl OutQueue {
             && len <= written
         {
             written -= len;
-            self.ahead = self.ahead.saturating_sub(1);
+            if self.has_begun() {
+                self.ahead = self.ahead.saturating_sub(1);
+            }
             match self.items.pop() {
                 Some(Item::Message(message)) => {
                     self.messages -= 1;
@@ -345,7 +355,7 @@ impl OutQueue {
     /// Places whose items may still be moved: all but a partly written first, and what the session begins
     /// with.
     fn movable(&self) -> std::ops::Range<usize> {
-        usize::from(self.is_begun()).max(self.ahead as usize)..self.items.len()
+        usize::from(self.is_begun()).max(self.ahead())..self.items.len()
     }
 
     /// Whether a part of the first item is on its way: dropping it now would leave that part behind.
