@@ -33,24 +33,24 @@ impl Polling {
             self.taken = now;
             return Vec::new();
         };
-        let rounds = (now - self.taken).as_secs_f64() / every.as_secs_f64();
-        let count = (rounds * f64::from(bound)).floor();
-        if count < 1.0 {
+        let (elapsed, bound) = ((now - self.taken).as_nanos(), u128::from(bound));
+        let count = (elapsed * bound / every.as_nanos()).min(bound);
+        if count == 0 {
             return Vec::new();
         }
-        if rounds >= 1.0 {
-            self.taken = now;
-            return (0..bound).collect();
-        }
-        self.taken += every.mul_f64(count / f64::from(bound));
-        let start = self.next.min(bound - 1);
-        self.next = (start + count as StreamNumber) % bound;
-        (0..count as StreamNumber).map(|step| (start + step) % bound).collect()
+        self.taken = match count == bound {
+            true => now,
+            false => self.taken + every.mul_f64(count as f64 / bound as f64),
+        };
+        let start = u128::from(self.next).min(bound - 1);
+        self.next = ((start + count) % bound) as StreamNumber;
+        (0..count).map(|step| ((start + step) % bound) as StreamNumber).collect()
     }
 
     pub(super) fn deadline(&self, bound: StreamNumber) -> Option<Instant> {
         let every = self.every.filter(|_| bound > 0)?;
-        Some(self.taken + (every / bound).max(STEP))
+        // Rounded up: then one is due for certain.
+        Some(self.taken + (every / bound + Duration::from_nanos(1)).max(STEP))
     }
 }
 
