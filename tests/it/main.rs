@@ -39,10 +39,10 @@ mod rig;
 mod rigs;
 mod slow;
 mod sse;
-mod startup;
-
 mod sse_browser;
 mod sse_refusals;
+mod sse_streams;
+mod startup;
 mod stop;
 mod storms;
 mod streams;
