@@ -14,6 +14,7 @@ mod crowds;
 mod delivery;
 mod dev;
 mod doctor;
+mod doctor_streams;
 mod doctor_trust;
 mod drippers;
 mod examples;
