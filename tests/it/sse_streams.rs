@@ -147,6 +147,7 @@ fn each_entry_and_each_gap_moves_the_id_and_a_message_of_a_channel_does_not() {
     let said: Value = serde_json::from_str(&gap.data).expect("JSON");
     let told = json!({"type": "gap", "channel": STREAM, "reason": "payload_too_large", "missed": 1, "id": large});
     assert_eq!((said, &gap.last_id), (told, &large));
+    gateway.wait_metric("sockway_redis_messages_total", 3.0);
     drop(source);
     // With that id it has had all there is.
     let back = request("/ws/mixed/7").header("Last-Event-ID", &large);
