@@ -23,7 +23,7 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry \
 
 FROM scratch
 LABEL org.opencontainers.image.title="Sockway" \
-      org.opencontainers.image.description="Carries Redis pub/sub messages to authenticated WebSocket clients" \
+      org.opencontainers.image.description="Carries Redis pub/sub messages and streams to authenticated WebSocket clients" \
       org.opencontainers.image.licenses="MIT"
 COPY --from=build /image /
 COPY LICENSE /usr/share/doc/sockway/LICENSE

@@ -1,4 +1,5 @@
-//! Sockway carries Redis pub/sub messages to authenticated WebSocket clients.
+//! Sockway carries Redis pub/sub messages and streams to authenticated clients, by WebSocket or Server-Sent
+//! Events.
 //!
 //! The layers, each of which may use only those above it in this list:
 //!

@@ -24,7 +24,7 @@ use std::process::ExitCode;
 /// `EX_USAGE` of sysexits.h.
 const WRONG_USAGE: u8 = 64;
 
-/// Carries Redis pub/sub messages to authenticated WebSocket clients.
+/// Carries Redis pub/sub messages and streams to authenticated WebSocket clients.
 #[derive(Debug, Parser)]
 #[command(name = "sockway", version)]
 struct Cli {

@@ -7,7 +7,7 @@
 use super::{
     Endpoint, PathParameters, Topics,
     query::query_value,
-    template::{ChannelTemplate, Part, Placeholder, RESERVED, is_value},
+    template::{ChannelTemplate, Part, Placeholder, RESERVED, RESERVED_STREAMS, is_value},
 };
 use crate::{
     channel::ChannelName,
@@ -49,8 +49,8 @@ impl Endpoint {
     /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
     pub fn topics_for(&self, values: &Values<'_>) -> Result<Topics, Unfilled> {
         let mut empty = None;
-        let channels = self.names(&self.channels, values, &mut empty)?;
-        let streams = self.names(&self.streams, values, &mut empty)?;
+        let channels = self.names(&self.channels, &RESERVED, values, &mut empty)?;
+        let streams = self.names(&self.streams, &RESERVED_STREAMS, values, &mut empty)?;
         if streams.iter().any(|stream| channels.contains(stream)) {
             return Err(self.refused_stream(Refusal::ValueNotAllowed, "is a channel here, too"));
         }
@@ -69,13 +69,14 @@ impl Endpoint {
     fn names<'t>(
         &self,
         templates: &'t [ChannelTemplate],
+        reserved: &[&str],
         values: &Values<'_>,
         empty: &mut Option<&'t Placeholder>,
     ) -> Result<Vec<ChannelName>, Unfilled> {
         let mut names: Vec<ChannelName> = Vec::new();
         for template in templates {
             let items = |placeholder: &Placeholder| self.values(placeholder, values);
-            for name in expand(template, items, empty)? {
+            for name in expand(template, reserved, items, empty)? {
                 if !names.iter().any(|known| known.as_str() == name) {
                     names.push(ChannelName::new(name));
                 }
@@ -109,10 +110,11 @@ impl Endpoint {
     }
 }
 
-/// The names that one template gives with these values; `empty` becomes the placeholder that gives none, if
-/// one does.
+/// The names that one template gives with these values, none of which may begin as one of `reserved`;
+/// `empty` becomes the placeholder that gives none, if one does.
 pub(super) fn expand<'t>(
     template: &'t ChannelTemplate,
+    reserved: &[&str],
     values: impl Fn(&Placeholder) -> Result<Vec<String>, Unfilled>,
     empty: &mut Option<&'t Placeholder>,
 ) -> Result<Vec<String>, Unfilled> {
@@ -133,8 +135,8 @@ pub(super) fn expand<'t>(
         }
     }
     // A value could complete what no template may begin with.
-    if names.iter().any(|name| RESERVED.iter().any(|reserved| name.starts_with(reserved))) {
-        let cause = format!("{:?} becomes a channel that is reserved", template.as_str());
+    if names.iter().any(|name| reserved.iter().any(|reserved| name.starts_with(reserved))) {
+        let cause = format!("{:?} becomes a name that is reserved", template.as_str());
         return Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause });
     }
     Ok(names)
@@ -208,5 +210,7 @@ fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
     Some(list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1).map(str::to_owned).collect())
 }
 
+#[cfg(test)]
+mod stream_tests;
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@
 use super::{
     Endpoint,
     expand::{expand, token_values},
-    template::{ChannelTemplate, Part, Placeholder, is_value},
+    template::{ChannelTemplate, Part, Placeholder, RESERVED, RESERVED_STREAMS, is_value},
 };
 use crate::{channel::ChannelName, identity::Identity};
 
@@ -32,13 +32,18 @@ impl Endpoint {
         channels: &[ChannelName],
         streams: &[ChannelName],
     ) -> bool {
-        still_give(&self.channels, identity, channels)
-            && still_give(&self.streams, identity, streams)
+        still_give(&self.channels, &RESERVED, identity, channels)
+            && still_give(&self.streams, &RESERVED_STREAMS, identity, streams)
     }
 }
 
-fn still_give(templates: &[ChannelTemplate], identity: &Identity, names: &[ChannelName]) -> bool {
-    if !templates.iter().all(|template| would_expand(template, identity)) {
+fn still_give(
+    templates: &[ChannelTemplate],
+    reserved: &[&str],
+    identity: &Identity,
+    names: &[ChannelName],
+) -> bool {
+    if !templates.iter().all(|template| would_expand(template, reserved, identity)) {
         return false;
     }
     let templates: Option<Vec<Vec<Place<'_>>>> = templates
@@ -52,10 +57,10 @@ fn still_give(templates: &[ChannelTemplate], identity: &Identity, names: &[Chann
 }
 
 /// Whether a handshake could expand the template, with one value at each place of the URL.
-fn would_expand(template: &ChannelTemplate, identity: &Identity) -> bool {
+fn would_expand(template: &ChannelTemplate, reserved: &[&str], identity: &Identity) -> bool {
     let from_url = || Ok(vec!["x".to_owned()]);
     let values = |place: &Placeholder| token_values(place, Some(identity)).unwrap_or_else(from_url);
-    expand(template, values, &mut None).is_ok()
+    expand(template, reserved, values, &mut None).is_ok()
 }
 
 /// `None`: this identity has no usable value for it.
@@ -141,5 +146,10 @@ mod tests {
         let all = [ChannelName::new("all")];
         assert!(reserved.still_gives(&identity(json!({"c": "my"})), &all, &[]));
         assert!(!reserved.still_gives(&identity(json!({"c": "__key"})), &all, &[]), "reserved");
+        let mut own = endpoint_at("/ws", &["all"]);
+        own.streams = vec![ChannelTemplate::parse("{claim.c}:x").unwrap()];
+        let x = [ChannelName::new("a:x")];
+        assert!(own.still_gives(&identity(json!({"c": ["a", "b"]})), &all, &x));
+        assert!(!own.still_gives(&identity(json!({"c": ["a", "sockway"]})), &all, &x), "reserved");
     }
 }

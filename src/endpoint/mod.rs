@@ -16,7 +16,7 @@ pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
 pub use query::query_values;
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, RESERVED, is_channel_character};
+pub use template::{ChannelTemplate, OWN_STREAMS, Placeholder, RESERVED, is_channel_character};
 pub use topics::Topics;
 
 /// The endpoint's name: its metric label.

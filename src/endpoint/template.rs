@@ -60,6 +60,12 @@ pub enum TemplateError {
 /// nobody may subscribe to them.
 pub const RESERVED: [&str; 2] = ["__keyspace@", "__keyevent@"];
 
+/// How the names begin of the streams that are Sockway's own.
+pub const OWN_STREAMS: &str = "sockway:";
+
+/// How no stream's name may begin, whatever the values are that make it.
+pub(super) const RESERVED_STREAMS: [&str; 3] = [RESERVED[0], RESERVED[1], OWN_STREAMS];
+
 impl ChannelTemplate {
     /// Reads a template.
     ///

@@ -14,7 +14,10 @@ use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
+pub use streams::StreamDiagnostics;
 use tokio::time::timeout;
+
+mod streams;
 
 /// Both connections, made and authenticated.
 pub struct RedisDiagnostics {

@@ -1,9 +1,9 @@
 //! The Redis side: subscribes to what shards want, and routes what Redis sends into their rings.
 //!
-//! One task for each node; there is one. A second task, with connections of its own, follows streams. Promises: it never waits for a shard, but stops reading for a
-//! moment when one falls far behind; whatever may have been lost is marked in the rings, exactly where
-//! the loss ended; and it says that it is up only while a probe has proven that what is published
-//! arrives. It never gives up on Redis.
+//! One task for each node; there is one. A second task, with connections of its own, follows streams.
+//! Promises: it never waits for a shard, but stops reading for a moment when one falls far behind;
+//! whatever may have been lost is marked in the rings, exactly where the loss ended; and it says that it is
+//! up only while a probe has proven that what is published arrives. It never gives up on Redis.
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
@@ -37,7 +37,7 @@ mod streams;
 #[cfg(test)]
 mod test_server;
 
-pub use diagnose::RedisDiagnostics;
+pub use diagnose::{RedisDiagnostics, StreamDiagnostics};
 #[cfg(any(test, fuzzing))]
 pub(crate) use link::fuzz;
 pub use link::{Credentials, LinkError, Login};

@@ -128,8 +128,8 @@ pub(super) fn heartbeat(body: Body) -> &'static Bytes {
     }
 }
 
-/// Our good-bye and the end of the body; `None` for a reason that leaves nobody to say it to. A browser comes back by itself, so it is told not to where a
-/// client is asked for more than that.
+/// Our good-bye and the end of the body; `None` for a reason that leaves nobody to say it to. A browser
+/// comes back by itself, so it is told not to where a client is asked for more than that.
 #[must_use]
 pub fn close(body: Body, reason: CloseReason) -> Option<Bytes> {
     let code = reason.code()?;

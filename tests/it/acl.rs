@@ -143,12 +143,39 @@ fn a_redis_that_wants_a_password_and_gets_none_is_a_reason_not_to_be_ready() {
     gateway.wait_ready();
 }
 
-/// The rules of the one `ACL SETUSER` line of `docs/security.md`, with this password.
-fn rules_of_the_page(password: &str) -> Vec<String> {
+/// The two `ACL SETUSER` lines of `docs/security.md`, with this password: what every gateway needs, and what
+/// streams need beside that.
+fn lines_of_the_page(password: &str) -> [Vec<String>; 2] {
     let page = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/security.md");
     let page = std::fs::read_to_string(page).expect("the page is there");
-    let line = page.lines().find(|line| line.starts_with("ACL SETUSER ")).expect("the line");
-    line.split(' ').map(|word| word.replace("PASSWORD", password)).collect()
+    let words = |line: &str| line.split(' ').map(|it| it.replace("PASSWORD", password)).collect();
+    let lines = page.lines().filter(|line| line.starts_with("ACL SETUSER ")).map(words);
+    lines.collect::<Vec<_>>().try_into().expect("two lines")
+}
+
+fn call(redis: &Redis, words: &[String]) {
+    redis.command(&words.iter().map(String::as_str).collect::<Vec<_>>());
+}
+
+#[track_caller]
+fn assert_denied(redis: &Redis, commands: &[&[&str]]) {
+    let mut thief = redis.connect();
+    thief.command(&["AUTH", "sockway", "right"]);
+    for command in commands {
+        let reply = thief.try_command(command).expect("redis answers");
+        let refused = matches!(&reply, Reply::Error(error) if error.starts_with("NOPERM"));
+        assert!(refused, "{command:?}: {reply:?}");
+    }
+}
+
+/// A gateway with this endpoint and the account of the page.
+fn start_as_the_page(redis: &Redis, endpoint: Endpoint) -> (Gateway, tempfile::NamedTempFile) {
+    let file = tempfile::NamedTempFile::new().expect("a temporary file");
+    std::fs::write(file.path(), "right").expect("written");
+    let settings = Settings::new(redis)
+        .set("redis.username", "sockway")
+        .set("redis.password_file", file.path().to_str().expect("UTF-8"));
+    (Gateway::start(&settings.endpoint(endpoint)), file)
 }
 
 /// The `object` of each entry of Redis's `ACL LOG`: the command or channel that was denied.
@@ -168,16 +195,11 @@ fn denied(log: &Reply) -> Vec<String> {
 #[test]
 fn the_account_of_the_page_is_enough_for_sockway_and_for_nothing_else() {
     let redis = Redis::start();
-    let rules = rules_of_the_page("right");
-    redis.command(&rules.iter().map(String::as_str).collect::<Vec<_>>());
-    let file = tempfile::NamedTempFile::new().expect("a temporary file");
-    std::fs::write(file.path(), "right").expect("written");
+    let [line, _] = lines_of_the_page("right");
+    call(&redis, &line);
     let channels = ["user:{user}:notifications", "notifications:global"];
-    let settings = Settings::new(&redis)
-        .set("redis.username", "sockway")
-        .set("redis.password_file", file.path().to_str().expect("UTF-8"))
-        .endpoint(Endpoint::new("notifications", "/ws", &channels));
-    let mut gateway = Gateway::start(&settings);
+    let endpoint = Endpoint::new("notifications", "/ws", &channels);
+    let (mut gateway, _file) = start_as_the_page(&redis, endpoint);
     let mut client = gateway.open_as("42", "/ws");
     redis.publish("user:42:notifications", "hello");
     assert_eq!(client.text(), "hello");
@@ -190,23 +212,58 @@ fn the_account_of_the_page_is_enough_for_sockway_and_for_nothing_else() {
     let denied = denied(&redis.command(&["ACL", "LOG"]));
     assert!(denied.iter().all(|command| command == "info"), "denied to Sockway: {denied:?}");
 
-    let mut thief = redis.connect();
-    thief.command(&["AUTH", "sockway", "right"]);
-    for command in [
-        &["PUBLISH", "user:42:notifications", "forged"][..],
-        &["PUBLISH", "sockway:control", "{}"],
-        &["SUBSCRIBE", "other"],
-        &["PSUBSCRIBE", "*"],
-        &["GET", "key"],
-        &["KEYS", "*"],
-        &["CONFIG", "GET", "*"],
-        &["PUBSUB", "CHANNELS"],
-        &["CLIENT", "LIST"],
-        &["MONITOR"],
-        &["ACL", "LIST"],
-    ] {
-        let reply = thief.try_command(command).expect("redis answers");
-        let refused = matches!(&reply, Reply::Error(error) if error.starts_with("NOPERM"));
-        assert!(refused, "{command:?}: {reply:?}");
+    assert_denied(
+        &redis,
+        &[
+            &["PUBLISH", "user:42:notifications", "forged"],
+            &["PUBLISH", "sockway:control", "{}"],
+            &["SUBSCRIBE", "other"],
+            &["PSUBSCRIBE", "*"],
+            &["GET", "key"],
+            &["KEYS", "*"],
+            &["CONFIG", "GET", "*"],
+            &["PUBSUB", "CHANNELS"],
+            &["CLIENT", "LIST"],
+            &["MONITOR"],
+            &["ACL", "LIST"],
+            &["XRANGE", "chat:7", "-", "+"],
+        ],
+    );
+}
+
+#[test]
+fn with_the_second_line_of_the_page_the_account_follows_streams_and_writes_none() {
+    let redis = Redis::start();
+    for line in lines_of_the_page("right") {
+        call(&redis, &line);
     }
+    let rooms = Endpoint::streams("rooms", "/ws/{room}", &["chat:{path.room}"]).open();
+    let (mut gateway, _file) = start_as_the_page(&redis, rooms);
+    let mut client = gateway.open("/ws/7");
+    let add = |payload: &str| redis.command(&["XADD", "chat:7", "*", "data", payload]).text();
+    let first = add("first");
+    assert_eq!(client.text(), "first");
+    let told = r#"sockway_stream_wakes_total{source="canary"}"#;
+    until("the canary has come back", || gateway.metrics().get(told) > 0.0);
+    add("second");
+    // By its position, by the newest, and from an entry that is gone.
+    assert_eq!(gateway.open(&format!("/ws/7?since={first}")).text(), "second");
+    assert_eq!(gateway.open("/ws/7?last=1").text(), "second");
+    assert_eq!(gateway.open("/ws/7?since=1-0").text(), r#"{"type":"gap"}"#);
+    let denied = denied(&redis.command(&["ACL", "LOG"]));
+    assert!(denied.is_empty(), "denied to Sockway: {denied:?}");
+    assert_denied(
+        &redis,
+        &[
+            &["XADD", "chat:7", "*", "data", "forged"],
+            &["XTRIM", "chat:7", "MAXLEN", "0"],
+            &["DEL", "chat:7"],
+            &["PEXPIRE", "chat:7", "1"],
+            &["XRANGE", "other", "-", "+"],
+            &["XINFO", "GROUPS", "chat:7"],
+            &["GET", "chat:7"],
+        ],
+    );
+    gateway.terminate();
+    assert_eq!(gateway.process.exit_code(), 0);
 }

@@ -167,7 +167,7 @@ fn streams_are_shown_beside_channels_with_what_became_of_positions() {
     browser.visit(&format!("http://{}/", gateway.admin));
     browser.wait(&format!("{} === 'no client has come back with a position'", text("replays")));
 
-    let _clients = ["/ws/7", "/ws/7?since=0-0"].map(|target| gateway.open(target));
+    let _clients = ["/ws/rooms/7", "/ws/rooms/7?since=0-0"].map(|target| gateway.open(target));
     browser.wait(&format!("{}.includes('chat:72')", text("busiest")));
     browser.wait(&format!("{}.includes('room:72')", text("busiest")));
     browser.wait(&format!("{} === '1 · 1'", text("channels")));

@@ -177,7 +177,7 @@ fn a_wrong_or_missing_password_is_told_and_none_is_printed() {
     assert!(!said.text.contains("unmistakable"), "{said:#?}");
 }
 
-/// An account with the rights that docs/operations.md shows, and with these channels.
+/// An account with the rights that docs/security.md shows, and with these channels.
 fn with_account(redis: &Redis, channels: &[&str]) -> Settings {
     let commands =
         ["-@all", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth", "+quit", "+reset"];

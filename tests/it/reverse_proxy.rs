@@ -2,11 +2,12 @@
 //! real Caddy in front of the gateway, and no token in anything that they write.
 
 use crate::rig::{
-    Client, Gateway, HeldPort, Redis, Request, Settings, left_out, process::Process,
+    Client, Gateway, HeldPort, Redis, Request, Settings, events, http, left_out, process::Process,
     settings::notifications, token, wait,
 };
 use std::{
     env, fs,
+    io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
     path::Path,
     process::{Command, Stdio},
@@ -94,12 +95,32 @@ fn written(directory: &TempDir, proxy: &Process) -> String {
     text
 }
 
+/// Checks that each event passes at once, though a response of HTTP may be kept until it is whole.
+fn carries_events(address: SocketAddr, token: &str, redis: &Redis) {
+    let mut stream = http::connect(address);
+    let request = events::request(&format!("/ws/me?token={token}"));
+    stream.write_all(&request.encode()).expect("taken");
+    let mut read = String::new();
+    let mut until = |end: &str| {
+        while !read.contains(end) {
+            let mut bytes = [0; 4096];
+            let length = stream.read(&mut bytes).expect("an event");
+            assert_ne!(length, 0, "the proxy closed it: {read}");
+            read += &String::from_utf8_lossy(&bytes[..length]);
+        }
+    };
+    until("event: ready");
+    redis.publish("user:ann", "by event");
+    until("data: by event\n\n");
+}
+
 /// Starts a proxy at the first address, before a gateway at the second.
 type Start = fn(&Path, SocketAddr, SocketAddr) -> Process;
 
 fn carries_a_session_and_logs_no_token(start: Start) {
     let redis = Redis::start();
-    let mut gateway = Gateway::start(&Settings::new(&redis).endpoint(notifications()));
+    let mut gateway =
+        Gateway::start(&Settings::new(&redis).endpoint(notifications().set("sse", true)));
     let directory = tempfile::tempdir().expect("a directory");
     let port = HeldPort::new().expect("a free port");
     let proxy = listening(start, directory.path(), &port, gateway.address);
@@ -115,6 +136,7 @@ fn carries_a_session_and_logs_no_token(start: Start) {
         assert_eq!(client.text(), "hello");
         client.bye();
     }
+    carries_events(address, &token, &redis);
     let refused = Request::upgrade("/ws/me?token=wrong.wrong.wrong").send(address);
     refused.assert_refused(401, "token_invalid");
     // Proxies tend to log whole requests when their upstream is down.
@@ -122,7 +144,7 @@ fn carries_a_session_and_logs_no_token(start: Start) {
     assert_eq!(gateway.process.exit_code(), 0);
     assert_eq!(by_query.send(address).status, 502);
 
-    let served = || written(&directory, &proxy).matches("/ws/me").count() >= 4;
+    let served = || written(&directory, &proxy).matches("/ws/me").count() >= 5;
     wait::until("every request is in the log", served);
     let text = written(&directory, &proxy);
     let secrets = [token.as_str(), "wrong.wrong.wrong", "token="];

@@ -1,7 +1,7 @@
 //! `sockway doctor`: tries everything that a configuration needs, before clients do.
 //!
 //! Every finding is one line, ok, warn or fail, and what to do about it. Promises: it changes
-//! nothing but one canary on the probe's channel; every wait has an end; no secret is printed.
+//! nothing but one canary on the probe's channel, and one in a stream that is gone after a second; every wait has an end; no secret is printed.
 
 mod expiry;
 mod issuer;
@@ -10,6 +10,7 @@ mod machine;
 mod public;
 mod redis;
 mod report;
+mod streams;
 
 use super::{Failure, runtime};
 use crate::{config, secret::Secret};

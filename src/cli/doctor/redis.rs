@@ -1,6 +1,6 @@
 //! Redis as the gateway will meet it: reachable, new enough, and with the rights it needs.
 
-use super::report::Report;
+use super::{report::Report, streams};
 use crate::{
     config::{self, Config, RedisAddress},
     upstream::{LinkError, RedisDiagnostics},
@@ -12,7 +12,7 @@ use tokio::{
 };
 
 /// Stands for every placeholder of a template. Nobody publishes there.
-const SAMPLE: &str = "sockway-doctor";
+pub(super) const SAMPLE: &str = "sockway-doctor";
 
 /// How long a bare connection may take.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -28,11 +28,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     if !is_reachable(settings, report).await {
         return;
     }
-    let dialled =
-        timeout(LOGIN_TIMEOUT, RedisDiagnostics::dial(settings)).await.unwrap_or_else(|_| {
-            Err(LinkError::Lost(format!("no answer within {} s", LOGIN_TIMEOUT.as_secs())))
-        });
-    let mut redis = match dialled {
+    let mut redis = match log_in(RedisDiagnostics::dial(settings)).await {
         Ok(redis) => redis,
         Err(error) => return report.fail("redis login", &error.to_string(), login_advice(&error)),
     };
@@ -42,6 +38,15 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     output_buffer(&redis, settings, report).await;
     channels(&mut redis, config, report).await;
     canary(&mut redis, settings, report).await;
+    streams::examine(config, report).await;
+}
+
+/// Dials and logs in, in bounded time.
+pub(super) async fn log_in<T>(
+    dial: impl Future<Output = Result<T, LinkError>>,
+) -> Result<T, LinkError> {
+    let too_late = || LinkError::Lost(format!("no answer within {} s", LOGIN_TIMEOUT.as_secs()));
+    timeout(LOGIN_TIMEOUT, dial).await.unwrap_or_else(|_| Err(too_late()))
 }
 
 async fn is_reachable(settings: &config::Redis, report: &mut Report) -> bool {
@@ -70,13 +75,13 @@ async fn in_time<T>(connect: impl Future<Output = io::Result<T>>) -> io::Result<
 }
 
 /// What to do when no link can be made, by what Redis says.
-fn login_advice(error: &LinkError) -> &'static str {
+pub(super) fn login_advice(error: &LinkError) -> &'static str {
     let text = error.to_string();
     let is = |word: &str| text.contains(word);
     if is("WRONGPASS") || is("NOAUTH") || is("without any password") {
         "correct redis.username and redis.password_file (or redis.password)"
     } else if is("NOPERM") {
-        "the account needs the commands that docs/operations.md lists: hello, ping, subscribe, publish and so on"
+        "the account needs the commands that docs/security.md lists: hello, ping, subscribe, publish and so on"
     } else if is("LOADING") {
         "Redis is still reading its data: try again when it has finished"
     } else if is("max number of clients") {
@@ -99,7 +104,7 @@ fn login_advice(error: &LinkError) -> &'static str {
 }
 
 /// What to do when a command fails on a link that was made: `rights` only where Redis says that they are missing.
-fn command_advice<'a>(error: &LinkError, rights: &'a str) -> &'a str {
+pub(super) fn command_advice<'a>(error: &LinkError, rights: &'a str) -> &'a str {
     match error {
         LinkError::Answered(said) | LinkError::ChannelRefused(said) if said.contains("NOPERM") => {
             rights
@@ -283,10 +288,7 @@ mod tests {
                 "ERR Client sent AUTH, but no password is set. AUTH called without any password configured",
                 "redis.password_file",
             ),
-            (
-                "NOPERM this user has no permissions to run the 'hello' command",
-                "docs/operations.md",
-            ),
+            ("NOPERM this user has no permissions to run the 'hello' command", "docs/security.md"),
             ("LOADING Redis is loading the dataset in memory", "try again"),
             ("ERR max number of clients reached", "maxclients"),
             ("ERR unknown command 'PING'", "the protocol of Redis"),

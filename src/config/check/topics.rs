@@ -2,7 +2,7 @@
 
 use crate::{
     config::reader::{At, Place, Table},
-    endpoint::{Access, ChannelTemplate, Placeholder, RoutePath},
+    endpoint::{Access, ChannelTemplate, OWN_STREAMS, Placeholder, RoutePath},
 };
 
 /// The good templates, each with its place.
@@ -10,9 +10,6 @@ pub(super) struct Topics {
     pub(super) channels: Vec<At<ChannelTemplate>>,
     pub(super) streams: Vec<At<ChannelTemplate>>,
 }
-
-/// How the names of streams begin that are Sockway's own.
-const OWN_STREAMS: &str = "sockway:";
 
 /// Query parameters that say where a client goes on.
 const POSITIONS: [&str; 3] = ["since", "last", "last_event_id"];

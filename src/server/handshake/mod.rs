@@ -5,47 +5,46 @@
 //! the first of which to fail is the answer: path and method, upgrade headers, Origin, limits of the address,
 //! token, topics, position, limit of the user, the subscription, and last the reading.
 
+mod admit;
 mod decide;
 mod event_stream;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod head;
 mod headers;
+mod open;
 mod origin;
 mod pending_connection;
 mod position;
+mod recognise;
 mod refuse;
 mod upgrade;
 
 use super::{
-    admission::{AddressPermit, Admitted, Arrival, Permit, UserPermit},
-    response::{self, Cors, HandshakeFault},
+    admission::{Admitted, Arrival},
+    response::{Cors, HandshakeFault},
     state::ServerState,
 };
 use crate::{
-    auth::Source,
-    endpoint::{Endpoint, EndpointName, Format, Matched},
+    endpoint::EndpointName,
     net::Transport,
     phase::Phase,
     reason::Refusal,
-    shard::{PendingSession, SessionHandle, SessionSpec, Shard, ShardHandle},
-    wire::{Codec, sse::Body},
+    shard::{Shard, ShardHandle},
+    wire::sse::Body,
 };
-use bytes::Bytes;
-use decide::Grant;
 use futures_util::FutureExt as _;
-use head::{Received, RequestHead};
-use hyper::Method;
 use pending_connection::PendingConnection;
+use recognise::Recognised;
 use std::{
     future::Future,
     net::IpAddr,
     panic::AssertUnwindSafe,
     sync::Arc,
-    time::{Duration, Instant, SystemTime},
+    time::{Duration, Instant},
 };
-use tokio::time::{sleep_until, timeout_at};
-use tracing::{debug, error};
+use tokio::time::sleep_until;
+use tracing::error;
 use upgrade::Upgrade;
 
 /// How long a client over the limits may take to send its request.
@@ -71,19 +70,6 @@ impl From<Refusal> for NoSession {
 enum Asked {
     WebSocket(Upgrade),
     EventStream(Body),
-}
-
-/// A request for an endpoint, correct as far as that shows without a token.
-struct Recognised {
-    head: RequestHead,
-    early: Bytes,
-    matched: Matched,
-}
-
-/// A session, but for its connection and its permits.
-struct Granted {
-    session: PendingSession,
-    user: UserPermit,
 }
 
 /// Does the handshake of one connection.
@@ -160,47 +146,6 @@ impl Handshake {
         }
     }
 
-    /// Reads the request and checks what needs no counting and no token: path, method, upgrade,
-    /// origin. When `end` comes first, its value is the refusal.
-    async fn recognise(
-        &mut self,
-        transport: &mut Transport,
-        end: impl Future<Output = Refusal>,
-    ) -> Result<Recognised, NoSession> {
-        let Received { head, early } = head::receive(transport, end).await?;
-        self.is_head = head.method == Method::HEAD;
-        let events = event_stream::is_asked_for(&head);
-        if !events {
-            upgrade::check_version(&head).map_err(|why| self.not_correct(why))?;
-        }
-        let matched = decide::find(&self.state.routes, &head)?;
-        self.endpoint = Some(Arc::clone(&matched.endpoint.name));
-        let allowed = origin::allowed(&self.state.config.server.allowed_origins, &head.headers);
-        if matched.endpoint.sse && !upgrade::is_asked_for(&head) {
-            let credentials = self.state.config.auth.sources.iter().any(Source::is_cookie);
-            self.cors = Some(Box::new(Cors::new(&head.headers, allowed, credentials)));
-        }
-        match head.method {
-            Method::GET => self.asked = Some(self.asked(&head, events && matched.endpoint.sse)?),
-            Method::OPTIONS if self.cors.is_some() && allowed => return Err(NoSession::Preflight),
-            Method::OPTIONS if self.cors.is_some() => {}
-            _ => return Err(Refusal::MethodNotAllowed.into()),
-        }
-        if !allowed {
-            return Err(Refusal::OriginNotAllowed.into());
-        }
-        Ok(Recognised { head, early, matched })
-    }
-
-    /// What a GET request asks for, when it does so correctly.
-    fn asked(&mut self, head: &RequestHead, events: bool) -> Result<Asked, Refusal> {
-        if events {
-            let body = event_stream::check(head).map_err(|fault| self.not_correct(fault.into()))?;
-            return Ok(Asked::EventStream(body));
-        }
-        upgrade::check(head).map(Asked::WebSocket).map_err(|why| self.not_correct(why))
-    }
-
     /// Takes a correct handshake to its session, or its refusal.
     async fn proceed(self, recognised: Recognised, admitted: Admitted, transport: Transport) {
         let Recognised { head, early, matched } = recognised;
@@ -221,122 +166,6 @@ impl Handshake {
                 drop((connection, address));
             }
         }
-    }
-
-    async fn decide(
-        &self,
-        head: &RequestHead,
-        matched: Matched,
-        address: &mut AddressPermit,
-        client: &mut PendingConnection,
-    ) -> Result<Granted, NoSession> {
-        if *self.state.phase.borrow() >= Phase::Draining {
-            return Err(Refusal::Draining.into());
-        }
-        let admission = &self.state.admission;
-        if let Some(reported) = admission.take_reported_address(self.peer, &head.headers)? {
-            *address = Some(reported);
-        }
-        let from = admission.client(self.peer, &head.headers);
-        admission.take_rate(from)?;
-        let place = || admission.wait_for_key(from);
-        let grant = tokio::select! {
-            biased;
-            grant = decide::grant(&self.state.config.auth, &matched, head, place) => {
-                grant.map_err(|denied| self.denied(denied))?
-            }
-            refusal = self.end(Refusal::KeysUnavailable) => return Err(refusal.into()),
-            () = client.disconnected() => return Err(NoSession::Gone),
-        };
-        let user = match &grant.identity {
-            Some(identity) => admission.take_user(&identity.user)?,
-            None => None,
-        };
-        let session = self.subscribe(grant, matched.endpoint, client).await?;
-        Ok(Granted { session, user })
-    }
-
-    /// Subscribes to the topics and reads what the client missed.
-    async fn subscribe(
-        &self,
-        Grant { identity, topics, resume }: Grant,
-        endpoint: Arc<Endpoint>,
-        client: &mut PendingConnection,
-    ) -> Result<PendingSession, NoSession> {
-        let late = Refusal::SubscriptionTimeout;
-        let subscribed = self.shard.subscribe(topics);
-        let mut subscription = self.within(late, client, subscribed).await??;
-        let room = subscription.make_room(&endpoint, &resume);
-        self.within(Refusal::AtCapacity, client, room).await?;
-        let config = &self.state.config;
-        let (auth, generation) = (Arc::clone(&config.auth), config.generation);
-        let began = self.accepted.into();
-        let codec = self.codec(endpoint.format);
-        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation };
-        Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
-    }
-
-    /// Waits for something, for as long as the client does, and until the handshake must end: as `late` at
-    /// the deadline.
-    async fn within<T>(
-        &self,
-        late: Refusal,
-        client: &mut PendingConnection,
-        something: impl Future<Output = T>,
-    ) -> Result<T, NoSession> {
-        tokio::select! {
-            biased;
-            done = something => Ok(done),
-            refusal = self.end(late) => Err(refusal.into()),
-            () = client.disconnected() => Err(NoSession::Gone),
-        }
-    }
-
-    /// Answers with the 101, and lets the session run.
-    async fn open(
-        mut self,
-        granted: Granted,
-        connection: Permit,
-        address: AddressPermit,
-        mut client: PendingConnection,
-    ) {
-        let Granted { session, user } = granted;
-        let answer = self.beginning();
-        let mut pending = session.with_permit((connection, address, user));
-        let written = timeout_at(self.deadline.into(), client.write(&answer)).await;
-        self.answered();
-        if matches!(written, Ok(Ok(()))) {
-            let session = SessionHandle::new(self.home, pending.name());
-            self.state.admission.user_opened(&mut pending.permit().2, session);
-            let (transport, early) = client.into_parts();
-            pending.start(transport, &early);
-        } else {
-            debug!(session = %pending.id(), "the client closed before its 101");
-        }
-    }
-
-    /// How everything looks to a client that is let in.
-    fn codec(&self, format: Format) -> Codec {
-        match &self.asked {
-            Some(Asked::EventStream(body)) => format.over_event_stream(*body),
-            Some(Asked::WebSocket(_)) | None => format.over_websocket(),
-        }
-    }
-
-    /// How its answer begins.
-    fn beginning(&mut self) -> Vec<u8> {
-        match self.asked.take().expect("what is granted was recognised before") {
-            Asked::WebSocket(Upgrade { accept_key, subprotocol }) => {
-                response::switching(&accept_key, subprotocol)
-            }
-            Asked::EventStream(body) => self.event_stream(body),
-        }
-    }
-
-    /// The head of an answer of events.
-    fn event_stream(&self, body: Body) -> Vec<u8> {
-        let cors = self.cors.as_ref().expect("whose endpoint has events");
-        response::event_stream(body, cors, SystemTime::now())
     }
 
     fn answered(&self) {

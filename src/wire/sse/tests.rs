@@ -105,6 +105,61 @@ fn the_first_event_says_when_to_come_back_and_what_ready_says() {
 }
 
 #[test]
+fn ready_has_the_place_before_what_follows_as_id_and_says_what_came_of_a_position() {
+    use crate::{reason::ReplayResult, wire::Recovery};
+    let stream = ChannelName::new("chat:7");
+    let id = StreamId::parse("1795769041120-0");
+    let told = |streams: &[StreamReady], channels: &[ChannelName]| {
+        let event = text(&ready(Body::UntilClose, 7, channels, streams, None));
+        let (retry, rest) = event.split_once('\n').unwrap();
+        assert!(retry.starts_with("retry: "), "{event}");
+        rest.to_owned()
+    };
+    let said = |id: Option<StreamId>, recovery, replayed| StreamReady {
+        stream: stream.clone(),
+        id,
+        recovery,
+        replayed,
+    };
+    let recovered = Recovery { result: ReplayResult::Recovered, missed: None };
+    let lost = Recovery { result: ReplayResult::Trimmed, missed: None };
+    let head = r#"data: {"type":"ready","session":"7","streams":{"chat:7":{"#;
+    for (stream, lines) in [
+        (
+            said(id, Some(recovered), Some(2)),
+            format!(
+                "event: ready\nid: 1795769041120-0\n{head}\"id\":\"1795769041120-0\",\"recovered\":true,\"replayed\":2}}}}}}\n\n"
+            ),
+        ),
+        (
+            said(id, Some(lost), None),
+            format!(
+                "event: ready\nid: 1795769041120-0\n{head}\"id\":\"1795769041120-0\",\"recovered\":false,\"reason\":\"trimmed\",\"missed\":null}}}}}}\n\n"
+            ),
+        ),
+        // Nobody can know what stands before the newest of a stream that was trimmed: there is no id, and
+        // never an empty one, which would make a browser forget the one that it has.
+        (said(None, None, Some(3)), format!("event: ready\n{head}\"replayed\":3}}}}}}\n\n")),
+    ] {
+        assert_eq!(told(&[stream], &[]), lines);
+    }
+    let channel = [ChannelName::new("news")];
+    assert_eq!(
+        told(&[StreamReady::at(stream.clone(), StreamId::parse("5-0").unwrap())], &channel),
+        "event: ready\nid: 5-0\ndata: {\"type\":\"ready\",\"session\":\"7\",\"channels\":[\"news\"],\"streams\":{\"chat:7\":{\"id\":\"5-0\"}}}\n\n"
+    );
+}
+
+#[test]
+fn a_gap_of_a_stream_has_the_place_behind_what_is_missing_as_id() {
+    let id = StreamId::parse("1795769051044-3");
+    let loss = wire::Loss { reason: GapReason::StreamTrimmed, missed: Some(12), id };
+    let told = gap(Body::Chunked, &Gap { channel: ChannelName::new("chat:7"), loss });
+    let event = "event: gap\nid: 1795769051044-3\ndata: {\"type\":\"gap\",\"channel\":\"chat:7\",\"reason\":\"stream_trimmed\",\"missed\":12,\"id\":\"1795769051044-3\"}\n\n";
+    assert_eq!(text(&told), format!("{:x}\r\n{event}\r\n", event.len()));
+}
+
+#[test]
 fn notices_are_events_of_their_own_names() {
     let told =
         Gap { channel: ChannelName::new("orders"), loss: GapReason::RedisReconnected.into() };

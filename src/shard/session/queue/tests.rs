@@ -1,14 +1,16 @@
 //! Order, bounds, and a gap in the place of what was dropped.
 
-use super::*;
+use super::{writing::MAX_SLICES, *};
 use crate::{
     metrics::Metrics,
+    reason::GapReason,
     shard::{
         memory::QueueMemory,
         rig::{self, endpoint},
     },
+    wire::GapNotice,
 };
-use std::num::NonZeroUsize;
+use std::{io::IoSlice, num::NonZeroUsize};
 
 fn message(channel: &str, payload: &str) -> Rc<Queued> {
     let memory = Rc::new(QueueMemory::new(Metrics::new(1, &[]).shard(0), usize::MAX));

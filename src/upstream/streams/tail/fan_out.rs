@@ -57,9 +57,9 @@ impl Tail {
         if stream.told == 0 {
             return;
         }
+        self.metrics.upstream.messages.inc();
         let event = match payload {
             Some(payload) => {
-                self.metrics.upstream.messages.inc();
                 self.metrics.upstream.message_bytes.inc_by(payload.len() as u64);
                 let mut message = wire::message(stream.name.clone(), payload, self.received);
                 message.id = Some(id);

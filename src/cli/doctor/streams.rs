@@ -1,0 +1,80 @@
+//! Redis as an endpoint's streams need it: it tells changes, and the account may read them.
+
+use super::{
+    redis::{SAMPLE, command_advice, log_in, login_advice},
+    report::Report,
+};
+use crate::{config::Config, upstream::StreamDiagnostics};
+use std::collections::BTreeSet;
+
+/// Asks nothing where no endpoint has streams.
+pub(super) async fn examine(config: &Config, report: &mut Report) {
+    if config.endpoints.iter().all(|endpoint| endpoint.streams.is_empty()) {
+        return;
+    }
+    let mut redis = match log_in(StreamDiagnostics::dial(&config.redis)).await {
+        Ok(redis) => redis,
+        Err(error) => {
+            return report.fail("stream changes", &error.to_string(), login_advice(&error));
+        }
+    };
+    changes(&mut redis, report).await;
+    rights(&mut redis, config, report).await;
+    canary(&mut redis, &config.redis.channel_prefix, report).await;
+}
+
+async fn changes(redis: &mut StreamDiagnostics, report: &mut Report) {
+    const RIGHT: &str = "streams need Redis 6 or later, or Valkey, by RESP3, and the account `+client|tracking`; \
+                         until then the gateway is not ready (tracking_refused)";
+    match redis.track().await {
+        Ok(()) => report.ok("stream changes", "Redis tells which streams change"),
+        Err(error) => report.fail("stream changes", &format!("CLIENT TRACKING: {error}"), RIGHT),
+    }
+}
+
+/// Reads each stream once, a sample of it where it is a template.
+async fn rights(redis: &mut StreamDiagnostics, config: &Config, report: &mut Report) {
+    let prefix = &config.redis.channel_prefix;
+    let mut seen = BTreeSet::new();
+    for endpoint in &config.endpoints {
+        for template in &endpoint.streams {
+            let pattern = format!("{prefix}{}", template.filled("*"));
+            if !seen.insert(pattern.clone()) {
+                continue;
+            }
+            let what = format!("{prefix}{} ({})", template.as_str(), endpoint.name);
+            let rights = format!(
+                "give the account this stream: `ACL SETUSER … %R~{pattern} +xinfo|stream +xrange +xrevrange +multi +exec`"
+            );
+            match redis.read(&format!("{prefix}{}", template.filled(SAMPLE))).await {
+                Ok(()) => report.ok("read stream", &what),
+                Err(error) => report.fail(
+                    "read stream",
+                    &format!("{what}: {error}"),
+                    command_advice(&error, &rights),
+                ),
+            }
+        }
+    }
+}
+
+/// Without it the gateway takes its links for dead.
+async fn canary(redis: &mut StreamDiagnostics, prefix: &str, report: &mut Report) {
+    let own = format!("{prefix}sockway:probe:stream:");
+    let key = format!("{own}doctor");
+    let rights = format!(
+        "the account must add and read the gateway's own: `ACL SETUSER … %R~{own}* (~{own}* +xadd +pexpire)`"
+    );
+    let added = match redis.add(&key).await {
+        Ok(()) => redis.read(&key).await,
+        Err(error) => Err(error),
+    };
+    match added {
+        Ok(()) => report.ok("stream canary", &format!("added to {key} and read")),
+        Err(error) => report.fail(
+            "stream canary",
+            &format!("{key}: {error}"),
+            command_advice(&error, &rights),
+        ),
+    }
+}

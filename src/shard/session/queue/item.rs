@@ -1,0 +1,69 @@
+//! What waits in a session's queue.
+
+use crate::{
+    channel::ChannelName,
+    shard::memory::Queued,
+    wire::{Codec, Gap, Loss},
+};
+use bytes::Bytes;
+use std::rc::Rc;
+
+/// What a session begins with.
+#[derive(Debug)]
+pub(in crate::shard::session) enum Ahead {
+    /// A whole frame of this session alone.
+    Frame(Bytes),
+    Replayed(Replayed),
+}
+
+/// A part of a replay.
+#[derive(Debug)]
+pub(in crate::shard) enum Replayed {
+    Message(Rc<Queued>),
+    /// In the place of an entry that is too large.
+    Gap(ChannelName, Loss),
+}
+
+/// What waits in a queue.
+#[derive(Debug)]
+pub(super) enum Item {
+    Message(Rc<Queued>),
+    /// A message from before the session.
+    Replayed(Rc<Queued>),
+    Gap(Box<PendingGap>),
+    /// A whole frame of this session alone: ping, pong, close, ready.
+    Frame(Box<Bytes>),
+}
+
+/// A gap that has not been told, so that further losses at the same place are still added to it.
+#[derive(Debug)]
+pub(super) struct PendingGap {
+    pub(super) gap: Gap,
+    /// Made when its turn comes, and again when something was added since.
+    pub(super) frame: Option<Bytes>,
+}
+
+impl Item {
+    pub(super) fn gap(channel: ChannelName, loss: Loss) -> Self {
+        Self::Gap(Box::new(PendingGap { gap: Gap { channel, loss }, frame: None }))
+    }
+
+    /// The frame; a gap has none before [`OutQueue::write_with`](super::OutQueue::write_with) encodes it.
+    pub(super) fn frame(&self, codec: Codec) -> Option<&[u8]> {
+        match self {
+            Self::Message(message) | Self::Replayed(message) => Some(codec.message(message)),
+            Self::Frame(frame) => Some(frame),
+            Self::Gap(pending) => pending.frame.as_deref(),
+        }
+    }
+}
+
+impl From<Ahead> for Item {
+    fn from(ahead: Ahead) -> Self {
+        match ahead {
+            Ahead::Frame(frame) => Self::Frame(Box::new(frame)),
+            Ahead::Replayed(Replayed::Message(message)) => Self::Replayed(message),
+            Ahead::Replayed(Replayed::Gap(stream, loss)) => Self::gap(stream, loss),
+        }
+    }
+}
