@@ -49,6 +49,8 @@ pub(super) fn endpoint_with(keys: &str) -> Endpoint {
 pub(super) struct Stream {
     pub(super) entries: Vec<StreamId>,
     facts: StreamFacts,
+    /// One for each time that it is made anew; the tails that have read it since hold it, too.
+    incarnation: Rc<()>,
 }
 
 /// The number of an entry: its sequence where it has one.
@@ -85,6 +87,11 @@ impl Stream {
     /// DEL: what is made anew knows nothing of it.
     pub(super) fn delete(&mut self) {
         *self = Self::default();
+    }
+
+    /// How many tails have read it since it was last deleted.
+    pub(super) fn readers(&self) -> usize {
+        Rc::strong_count(&self.incarnation) - 1
     }
 
     pub(super) fn last(&self) -> StreamId {
@@ -141,12 +148,16 @@ pub(super) struct Tail {
     added: u64,
     /// Where `added` was last taken from the server.
     counted: StreamId,
+    /// It has read this one.
+    _incarnation: Rc<()>,
 }
 
 impl Tail {
     fn of(stream: &Stream) -> Self {
         let last = stream.last();
-        Self { last, added: stream.facts.added.unwrap_or(0), counted: last }
+        let (added, incarnation) =
+            (stream.facts.added.unwrap_or(0), Rc::clone(&stream.incarnation));
+        Self { last, added, counted: last, _incarnation: incarnation }
     }
 
     /// Everything new, as it goes into the ring.
