@@ -156,15 +156,33 @@ fn place(id: &str) -> (u64, u64) {
     (milliseconds.parse().expect("a number"), sequence.parse().expect("a number"))
 }
 
-#[test]
-fn what_was_trimmed_while_the_link_was_away_is_told_with_its_number_and_where_it_goes_on() {
+/// A gateway that can be parted from its Redis, and a client that has seen everything so far.
+fn behind_proxy() -> (Redis, Proxy, Gateway, Guest) {
     let redis = Redis::start();
     let proxy = Proxy::to(&redis.address());
     let endpoint = rooms().set("format", "json");
     let gateway = Gateway::start(&Settings::with_url(&proxy.url()).endpoint(endpoint));
     add(&redis, "\"first\"");
-    let mut guest = Guest::open(&gateway, "");
+    let guest = Guest::open(&gateway, "");
+    (redis, proxy, gateway, guest)
+}
+
+#[test]
+fn what_came_while_the_link_was_away_comes_when_it_is_back_and_nothing_is_told() {
+    let (redis, proxy, gateway, mut guest) = behind_proxy();
     proxy.set(Weather::BlackHole);
+    proxy.cut();
+    gateway.wait_unready();
+    (0..100).for_each(|number| drop(add(&redis, &number.to_string())));
+    proxy.set(Weather::Pass);
+    guest.entries(0..100);
+}
+
+#[test]
+fn what_was_trimmed_while_the_link_was_away_is_told_with_its_number_and_where_it_goes_on() {
+    let (redis, proxy, gateway, mut guest) = behind_proxy();
+    proxy.set(Weather::BlackHole);
+    proxy.cut();
     gateway.wait_unready();
     let ids: Vec<_> = (0..10).map(|number| add(&redis, &number.to_string())).collect();
     let _ = redis.command(&["XTRIM", STREAM, "MAXLEN", "3"]);
@@ -179,13 +197,9 @@ fn what_was_trimmed_while_the_link_was_away_is_told_with_its_number_and_where_it
 
 #[test]
 fn entries_that_are_deleted_before_they_are_read_leave_no_number() {
-    let redis = Redis::start();
-    let proxy = Proxy::to(&redis.address());
-    let endpoint = rooms().set("format", "json");
-    let gateway = Gateway::start(&Settings::with_url(&proxy.url()).endpoint(endpoint));
-    add(&redis, "\"first\"");
-    let mut guest = Guest::open(&gateway, "");
+    let (redis, proxy, gateway, mut guest) = behind_proxy();
     proxy.set(Weather::BlackHole);
+    proxy.cut();
     gateway.wait_unready();
     let ids: Vec<_> = (0..10).map(|number| add(&redis, &number.to_string())).collect();
     let _ = redis.command(&["XDEL", STREAM, &ids[8]]);
