@@ -1,27 +1,28 @@
 //! For tests: one Redis stream in memory, the tail that reads it, and what answers a shard's questions.
 
+mod stream;
+mod tail;
+
+pub(super) use stream::Stream;
+
 use super::{
     Resume,
     rig::{Client, Rig, identity, spec},
 };
 use crate::{
-    bus::{
-        Page, PageAsk, PageEntry, PageFacts, StreamEvent, StreamFacts, StreamRequest,
-        StreamRequests,
-    },
+    bus::{PageAsk, StreamEvent, StreamRequest, StreamRequests},
     channel::ChannelName,
     endpoint::{Endpoint, Topics},
-    message::Message,
-    reason::{GapReason, Refusal},
+    reason::Refusal,
     stream_id::StreamId,
-    testing, wire,
+    testing,
 };
 use std::{
     cell::{RefCell, RefMut},
     rc::Rc,
     sync::Arc,
-    time::Instant,
 };
+use tail::Tail;
 
 pub(super) fn id(milliseconds: u64) -> StreamId {
     StreamId { milliseconds, sequence: 0 }
@@ -42,172 +43,6 @@ pub(super) fn endpoint_with(keys: &str) -> Endpoint {
     let text =
         format!("[[endpoint]]\nname = \"test\"\npath = \"/ws\"\nformat = \"json\"\n{keys}\n{auth}");
     Arc::into_inner(testing::config(&text).endpoints.remove(0)).unwrap()
-}
-
-/// A stream as Redis keeps it. The payload of an entry is its number: see [`number`].
-#[derive(Debug, Default)]
-pub(super) struct Stream {
-    pub(super) entries: Vec<StreamId>,
-    facts: StreamFacts,
-}
-
-/// The number of an entry: its sequence where it has one.
-fn number(id: StreamId) -> u64 {
-    if id.sequence == 0 { id.milliseconds } else { id.sequence }
-}
-
-impl Stream {
-    pub(super) fn add(&mut self, id: StreamId) {
-        assert!(id > self.facts.last, "XADD refuses it");
-        if !self.facts.exists {
-            self.facts.max_deleted = Some(StreamId::ZERO);
-        }
-        self.facts.exists = true;
-        self.facts.added = Some(self.facts.added.unwrap_or(0) + 1);
-        self.facts.last = id;
-        self.entries.push(id);
-    }
-
-    pub(super) fn add_all(&mut self, range: impl IntoIterator<Item = u64>) {
-        range.into_iter().for_each(|at| self.add(id(at)));
-    }
-
-    pub(super) fn trim_to(&mut self, left: usize) {
-        let gone = self.entries.len().saturating_sub(left);
-        self.entries.drain(..gone);
-    }
-
-    pub(super) fn delete_entry(&mut self, id: StreamId) {
-        self.entries.retain(|&known| known != id);
-        self.facts.max_deleted = self.facts.max_deleted.max(Some(id));
-    }
-
-    /// DEL: what is made anew knows nothing of it.
-    pub(super) fn delete(&mut self) {
-        *self = Self::default();
-    }
-
-    pub(super) fn last(&self) -> StreamId {
-        self.facts.last
-    }
-
-    pub(super) fn facts(&self) -> StreamFacts {
-        let first = self.entries.first().copied();
-        StreamFacts { length: self.entries.len() as u64, first, ..self.facts }
-    }
-
-    fn after(&self, after: StreamId) -> impl Iterator<Item = StreamId> {
-        self.entries.iter().copied().filter(move |&id| id > after)
-    }
-
-    fn page(&self, ask: PageAsk) -> Page {
-        match ask {
-            PageAsk::After { after, until, count, facts } => {
-                let found = self.entries.contains(&after);
-                let asked = match facts {
-                    PageFacts::Never => false,
-                    PageFacts::WhereNotFound => !found,
-                    PageFacts::Always => true,
-                };
-                let read: Vec<_> = self.after(after).take(count).collect();
-                let is_full = read.len() == count;
-                let within = read.into_iter().filter(|&id| until.is_none_or(|it| id <= it));
-                let facts = asked.then(|| self.facts());
-                Page { entries: within.map(entry).collect(), found, is_full, facts }
-            }
-            PageAsk::Newest { until, count } => {
-                let newest = self.entries.iter().rev().filter(|&&id| id <= until).take(count);
-                let mut entries: Vec<_> = newest.copied().map(entry).collect();
-                entries.reverse();
-                let is_full = entries.len() == count;
-                Page { entries, found: false, is_full, facts: Some(self.facts()) }
-            }
-        }
-    }
-}
-
-fn message(id: StreamId) -> Arc<Message> {
-    Arc::new(wire::entry(chat(), id, number(id).to_string().as_bytes(), Instant::now()))
-}
-
-fn entry(id: StreamId) -> PageEntry {
-    PageEntry::Message(message(id))
-}
-
-/// The instance's place in the stream, moved as upstream moves it.
-#[derive(Debug, Default)]
-pub(super) struct Tail {
-    last: StreamId,
-    added: u64,
-    /// Where `added` was last taken from the server.
-    counted: StreamId,
-}
-
-impl Tail {
-    fn of(stream: &Stream) -> Self {
-        let last = stream.last();
-        Self { last, added: stream.facts.added.unwrap_or(0), counted: last }
-    }
-
-    /// Everything new, as it goes into the ring.
-    fn read(&mut self, stream: &Stream) -> Vec<StreamEvent> {
-        let facts = stream.facts();
-        let mut events = Vec::new();
-        if !facts.exists && self.last != StreamId::ZERO {
-            events.push(StreamEvent::Turn { stream: chat() });
-        }
-        if facts.exists && facts.last < self.last {
-            events.extend(reset(facts.last));
-        } else if facts.exists {
-            events.extend(self.lost(stream, &facts));
-            let new = stream.after(self.last);
-            events.extend(new.map(|id| StreamEvent::Entry(message(id))));
-        }
-        events.push(StreamEvent::Place { stream: chat(), place: facts.last });
-        *self = Self::of(stream);
-        events
-    }
-
-    /// What is told where the entry at the place is gone from a stream that has grown past it.
-    fn lost(&self, stream: &Stream, facts: &StreamFacts) -> Vec<StreamEvent> {
-        let added = facts.added.unwrap_or(0);
-        let deleted = facts.max_deleted.unwrap_or_default();
-        if stream.entries.contains(&self.last) {
-            return Vec::new();
-        }
-        if added < self.added {
-            return reset(self.last).into();
-        }
-        if facts.first.is_some_and(|first| first <= self.last) {
-            return if deleted >= self.last { Vec::new() } else { reset(self.last).into() };
-        }
-        let place = facts.first.map_or(facts.last, just_before);
-        let gap = |missed| StreamEvent::Gap {
-            stream: chat(),
-            reason: GapReason::StreamTrimmed,
-            missed,
-            place,
-        };
-        match (added - self.added).checked_sub(facts.length) {
-            None => reset(self.last).into(),
-            Some(0) => Vec::new(),
-            Some(_) if deleted > self.counted => vec![gap(None)],
-            missed => vec![gap(missed)],
-        }
-    }
-}
-
-fn just_before(id: StreamId) -> StreamId {
-    match id.sequence.checked_sub(1) {
-        Some(sequence) => StreamId { sequence, ..id },
-        None => StreamId { milliseconds: id.milliseconds - 1, sequence: u64::MAX },
-    }
-}
-
-fn reset(place: StreamId) -> [StreamEvent; 2] {
-    let reason = GapReason::StreamReset;
-    let gap = StreamEvent::Gap { stream: chat(), reason, missed: None, place };
-    [StreamEvent::Turn { stream: chat() }, gap]
 }
 
 /// What the test does before a question is answered; its number, from 0.

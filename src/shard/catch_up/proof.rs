@@ -26,12 +26,13 @@ fn from_the_beginning(facts: &StreamFacts) -> Result<(), ReplayResult> {
     if facts.added == Some(facts.length) { Ok(()) } else { Err(ReplayResult::Trimmed) }
 }
 
-/// The stream begins before the position, so the entry there was deleted alone, or was never there.
+/// Where the stream begins before the position, the entry there was deleted alone, or was never there. Redis
+/// knows only the greatest id that was ever deleted: if it is this one, this stream had it. One that is greater
+/// proves nothing: ids may have gone back and grown past the position before that entry was deleted.
 fn from_a_deleted_entry(position: StreamId, facts: &StreamFacts) -> Result<(), ReplayResult> {
     match facts.first {
         Some(first) if first <= position => match facts.max_deleted {
-            Some(deleted) if deleted >= position => Ok(()),
-            // The ids went back and grew past it, or nobody can know.
+            Some(deleted) if deleted == position => Ok(()),
             _ => Err(ReplayResult::Reset),
         },
         // It may have been the entry just before the first, which nobody can know.
@@ -87,13 +88,13 @@ mod tests {
             (0, old_redis, gone),
             // It was deleted alone.
             (4, deleted_4, Ok(())),
-            (3, deleted_4, Ok(())),
             // What was before the first entry is gone.
             (3, trimmed, gone),
             (4, trimmed, gone),
             (4, emptied, gone),
             // Ids went back and grew past it, or nobody can know.
             (4, whole, reset),
+            (3, deleted_4, reset),
             (5, deleted_4, reset),
             (4, old_redis, reset),
         ] {

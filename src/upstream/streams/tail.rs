@@ -244,16 +244,20 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused.
+    /// Asks once more for the streams that were refused, or forgets that they were: those who want one now and
+    /// again, and are turned away at once, would never be there when it is asked for.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
         }
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.get(number) else { continue };
-            if stream.state == StreamState::Refused && stream.wanted != 0 {
-                self.table.set_state(number, StreamState::Unknown);
-                let Some(stream) = self.table.get_mut(number) else { continue };
+            if stream.state != StreamState::Refused {
+                continue;
+            }
+            self.table.set_state(number, StreamState::Unknown);
+            let Some(stream) = self.table.get_mut(number) else { continue };
+            if stream.wanted != 0 {
                 self.order.add(number, stream, Source::Other);
             }
         }
