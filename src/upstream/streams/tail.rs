@@ -25,6 +25,8 @@ use tracing::warn;
 
 mod fan_out;
 mod polling;
+#[cfg(test)]
+mod tests;
 
 use polling::Polling;
 
@@ -95,6 +97,7 @@ impl Tail {
     /// Looks at the clock, once for a whole burst of answers.
     pub(super) fn start_burst(&mut self) {
         self.received = std::time::Instant::now();
+        self.queues.look();
     }
 
     // ---- what shards want ----

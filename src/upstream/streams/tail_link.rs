@@ -17,6 +17,9 @@ use tracing::warn;
 /// Entries that may be asked for at one time: a ring's last quarter has room for them.
 const IN_FLIGHT: usize = 4_096;
 
+/// What an entry weighs before one was read.
+const USUAL_WEIGHT: usize = 1 << 10;
+
 /// The connection, and what was asked on it.
 pub(super) struct TailLink {
     pub(super) link: StreamLink,
@@ -24,6 +27,8 @@ pub(super) struct TailLink {
     asked: VecDeque<Asked>,
     /// Entries that may come in answer to what was asked.
     in_flight: usize,
+    /// Bytes that came for each entry that was asked for lately.
+    weight: usize,
     /// When the next PING is due.
     next_ping: Instant,
     ping_interval: Duration,
@@ -71,6 +76,7 @@ impl TailLink {
             patience: Patience::new(timeout, now),
             asked: VecDeque::new(),
             in_flight: 0,
+            weight: USUAL_WEIGHT,
             next_ping: now + ping_interval,
             ping_interval,
             is_tracked: false,
@@ -96,7 +102,8 @@ impl TailLink {
     pub(super) fn send_next(&mut self, tail: &mut Tail, primary: &Primary, now: Instant) {
         let before = self.asked.len();
         self.send_own(tail, primary, now);
-        while self.in_flight < IN_FLIGHT
+        let most = self.most_in_flight(tail);
+        while self.in_flight < most
             && let Some(number) = tail.order.take(&mut tail.table, now)
         {
             self.send_reading(tail, number, now);
@@ -104,6 +111,13 @@ impl TailLink {
         if self.asked.len() != before {
             self.link.flush();
         }
+    }
+
+    /// Entries that may be asked for at one time. What does not fit into a ring would be read twice: so no more
+    /// than will fit, if they weigh what others did.
+    fn most_in_flight(&self, tail: &Tail) -> usize {
+        let room = tail.queues.least_room(tail.order.behind());
+        (room / self.weight.max(1)).clamp(1, IN_FLIGHT)
     }
 
     fn send_reading(&mut self, tail: &mut Tail, number: u32, now: Instant) {
@@ -189,6 +203,7 @@ impl TailLink {
         let asked = self.asked.pop_front();
         if let Some(Asked::Read(reading)) = &asked {
             self.in_flight -= reading.cost();
+            self.weight = (7 * self.weight + reading.received / reading.cost()) / 8;
         }
         asked
     }
