@@ -10,6 +10,7 @@ mod machine;
 mod public;
 mod redis;
 mod report;
+mod tracking;
 
 use super::{Failure, runtime};
 use crate::{config, secret::Secret};

@@ -247,16 +247,19 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused.
+    /// Asks once more for the streams that were refused: for those that nobody wants just now, when the next
+    /// one comes. Those who come again and again would be turned away for ever.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
         }
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.get(number) else { continue };
-            if stream.state == StreamState::Refused && stream.wanted != 0 {
-                self.table.set_state(number, StreamState::Unknown);
-                let Some(stream) = self.table.get_mut(number) else { continue };
+            if stream.state != StreamState::Refused {
+                continue;
+            }
+            self.table.set_state(number, StreamState::Unknown);
+            if let Some(stream) = self.table.get_mut(number).filter(|stream| stream.wanted != 0) {
                 self.order.add(number, stream, Source::Other);
             }
         }

@@ -4,7 +4,11 @@
 //! first is answered first: whether changes are told, which server this is, which run of it; so that
 //! nothing that is read is judged before that is known.
 
-use super::{patience::Patience, reading::Reading, tail::Tail};
+use super::{
+    patience::Patience,
+    reading::{Reading, ReadingKind},
+    tail::Tail,
+};
 use crate::stream_id::StreamId;
 use crate::upstream::{
     link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
@@ -102,7 +106,8 @@ impl TailLink {
     pub(super) fn send_next(&mut self, tail: &mut Tail, primary: &Primary, now: Instant) {
         let before = self.asked.len();
         self.send_own(tail, primary, now);
-        let most = self.most_in_flight(tail);
+        let room = tail.queues.least_room(tail.order.behind());
+        let most = most_in_flight(room, self.weight);
         while self.in_flight < most
             && let Some(number) = tail.order.take(&mut tail.table, now)
         {
@@ -113,18 +118,11 @@ impl TailLink {
         }
     }
 
-    /// Entries that may be asked for at one time. What does not fit into a ring would be read twice: so no more
-    /// than will fit, if they weigh what others did.
-    fn most_in_flight(&self, tail: &Tail) -> usize {
-        let room = tail.queues.least_room(tail.order.behind());
-        (room / self.weight.max(1)).clamp(1, IN_FLIGHT)
-    }
-
     fn send_reading(&mut self, tail: &mut Tail, number: u32, now: Instant) {
         let Some(stream) = tail.table.get_mut(number) else { return };
         let reading = Reading::of(number, stream);
         let name = stream.name.clone();
-        if reading.kind == super::reading::ReadingKind::Both {
+        if reading.kind == ReadingKind::Both {
             tail.marks.begin(number);
         }
         tail.metrics.upstream.stream_reads.inc();
@@ -137,7 +135,7 @@ impl TailLink {
 
     /// The canary, and PINGs.
     fn send_own(&mut self, tail: &mut Tail, primary: &Primary, now: Instant) {
-        if tail.canary.take_read() {
+        if tail.canary.take_read(now) {
             let key = tail.canary_key();
             let entries = Entries::From { key, first: StreamId::ZERO, count: 1 };
             let asked = Asked::Canary { payload: None };
@@ -203,7 +201,9 @@ impl TailLink {
         let asked = self.asked.pop_front();
         if let Some(Asked::Read(reading)) = &asked {
             self.in_flight -= reading.cost();
-            self.weight = (7 * self.weight + reading.received / reading.cost()) / 8;
+            if reading.kind != ReadingKind::Place {
+                self.weight = (7 * self.weight + reading.received / reading.cost()) / 8;
+            }
         }
         asked
     }
@@ -243,5 +243,31 @@ impl TailLink {
     /// When something is due by the passing of time alone.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.patience.deadline().into_iter().chain([self.next_ping]).min()
+    }
+}
+
+/// Entries that may be asked for at one time. What does not fit into a ring would be read twice: so no more
+/// than will fit into this room, if they weigh what others did.
+fn most_in_flight(room: usize, weight: usize) -> usize {
+    (room / weight.max(1)).clamp(1, IN_FLIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_asked_for_than_will_fit_and_always_something() {
+        let quarter = 16 << 20;
+        for (room, weight, most) in [
+            (quarter, USUAL_WEIGHT, IN_FLIGHT),
+            (quarter, 0, IN_FLIGHT),
+            (quarter, 64 << 10, 256),
+            (quarter, 8 << 20, 2),
+            (100, 8 << 20, 1),
+            (0, 1, 1),
+        ] {
+            assert_eq!(most_in_flight(room, weight), most, "{room} {weight}");
+        }
     }
 }
