@@ -89,7 +89,7 @@ fn lay(state: &Arc<State>, ours: &UnixStream, theirs: &UnixStream) {
     state.made.fetch_add(1, SeqCst);
     state.open.lock().unwrap().extend([ours, theirs].map(|it| it.try_clone().unwrap()));
     let (from, to) = (ours.try_clone().unwrap(), theirs.try_clone().unwrap());
-    thread::spawn(move || carry(from, to, |bytes| std::mem::take(bytes)));
+    thread::spawn(move || carry(from, to, std::mem::take));
     let (state, from, to) =
         (Arc::clone(state), theirs.try_clone().unwrap(), ours.try_clone().unwrap());
     thread::spawn(move || carry(from, to, |bytes| audible(bytes, &state)));

@@ -123,7 +123,7 @@ fn what_is_no_entry_ends_the_link() {
         "_\r\n".to_owned(),
         changed(&["s"]),
     ] {
-        let arrivals = read(&[ENTRIES], &list(&[wrong.clone()])).arrivals;
+        let arrivals = read(&[ENTRIES], &list(std::slice::from_ref(&wrong))).arrivals;
         assert_eq!(arrivals.len(), 1, "{wrong:?}: {arrivals:?}");
         assert!(arrivals[0].contains("not an answer of Redis"), "{wrong:?}: {arrivals:?}");
     }
