@@ -87,6 +87,15 @@ pub fn resp(data: &[u8]) {
     upstream::fuzz::resp(data);
 }
 
+/// What a Redis server sends on a connection for streams; the first four bytes say in how large pieces,
+/// the cap on payloads, and what was asked.
+///
+/// # Panics
+/// When the pieces make a difference, or a cap is exceeded.
+pub fn stream_answers(data: &[u8]) {
+    upstream::stream_fuzz::stream_answers(data);
+}
+
 /// A token as a client sends it, and the parts of a token that its issuer did sign.
 ///
 /// # Panics
@@ -302,5 +311,10 @@ mod tests {
     #[test]
     fn no_resp_of_the_corpus_breaks_a_rule() {
         replay("resp", resp);
+    }
+
+    #[test]
+    fn no_stream_answers_of_the_corpus_break_a_rule() {
+        replay("stream_answers", stream_answers);
     }
 }

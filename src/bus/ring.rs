@@ -140,6 +140,12 @@ impl<E: RingEvent> RingSender<E> {
         of(state.events.len(), limits.events.get()).max(of(state.bytes, limits.bytes.get()))
     }
 
+    /// Bytes that still fit in.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        self.0.limits.bytes.get().saturating_sub(self.0.state().bytes)
+    }
+
     /// Sends one event.
     #[cfg(test)]
     pub fn send(&self, event: E) {

@@ -44,10 +44,23 @@ impl RedisDiagnostics {
     /// # Errors
     /// When the account may not ask, or no answer comes.
     pub async fn version(&self) -> Result<String, LinkError> {
-        let info: String = self.in_time(self.publisher.ask("INFO", &["server"])).await?;
-        let version = info.lines().find_map(|line| line.strip_prefix("redis_version:"));
-        let no_version = || LinkError::Answered("INFO names no redis_version".to_owned());
-        version.map(|version| version.trim().to_owned()).ok_or_else(no_version)
+        self.info("server", "redis_version").await
+    }
+
+    /// How many keys Redis tells the changes of, to all clients together.
+    ///
+    /// # Errors
+    /// When the account may not ask, or no answer comes.
+    pub async fn tracked_keys(&self) -> Result<String, LinkError> {
+        self.info("stats", "tracking_total_keys").await
+    }
+
+    async fn info(&self, section: &str, name: &str) -> Result<String, LinkError> {
+        let info: String = self.in_time(self.publisher.ask("INFO", &[section])).await?;
+        let lines = info.lines().filter_map(|line| line.split_once(':'));
+        let mut values = lines.filter(|(field, _)| *field == name).map(|(_, value)| value.trim());
+        let no_value = || LinkError::Answered(format!("INFO names no {name}"));
+        values.next().map(str::to_owned).ok_or_else(no_value)
     }
 
     /// The value of one of Redis's own settings.

@@ -38,9 +38,9 @@ mod streams;
 mod test_server;
 
 pub use diagnose::{RedisDiagnostics, StreamDiagnostics};
-#[cfg(any(test, fuzzing))]
-pub(crate) use link::fuzz;
 pub use link::{Credentials, LinkError, Login};
+#[cfg(any(test, fuzzing))]
+pub(crate) use link::{fuzz, stream_fuzz};
 pub use status::{LinkStatus, Status};
 
 use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};

@@ -6,7 +6,7 @@ use super::{
 };
 use crate::{
     bus::{
-        Event, RejectedBy, Request, RequestBatch, Revoke, ShardEnd, SubscriptionEvent,
+        Event, RejectedBy, Request, RequestBatch, Revoke, ShardEnd, SubscriptionEvent, UpstreamEnd,
         queues_for_tests,
     },
     channel::ChannelName,
@@ -71,7 +71,10 @@ fn settings(server: &Server) -> config::Redis {
 
 impl Rig {
     fn start(settings: config::Redis) -> Self {
-        let (end, mut shards) = queues_for_tests(1);
+        Self::with(settings, queues_for_tests(1))
+    }
+
+    fn with(settings: config::Redis, (end, mut shards): (UpstreamEnd, Vec<ShardEnd>)) -> Self {
         let metrics = Arc::new(Metrics::new(1, &[]));
         let (upstream, status) = Upstream::new(settings, end, Arc::clone(&metrics));
         let credentials = upstream.credentials();

@@ -4,6 +4,7 @@
 //! Every test starts its own processes, waits for facts with deadlines, and leaves nothing behind.
 
 mod acl;
+mod acl_streams;
 mod admin;
 mod admission;
 mod canary;
@@ -15,6 +16,7 @@ mod delivery;
 mod dev;
 mod doctor;
 mod doctor_streams;
+mod doctor_tracking;
 mod doctor_trust;
 mod drippers;
 mod examples;

@@ -11,6 +11,7 @@ mod public;
 mod redis;
 mod report;
 mod streams;
+mod tracking;
 
 use super::{Failure, runtime};
 use crate::{config, secret::Secret};

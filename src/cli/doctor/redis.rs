@@ -1,6 +1,6 @@
 //! Redis as the gateway will meet it: reachable, new enough, and with the rights it needs.
 
-use super::{report::Report, streams};
+use super::{report::Report, streams, tracking};
 use crate::{
     config::{self, Config, RedisAddress},
     upstream::{LinkError, RedisDiagnostics},
@@ -36,6 +36,7 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     report.ok("redis login", &format!("as user {user}"));
     version(&redis, report).await;
     output_buffer(&redis, settings, report).await;
+    tracking::examine(&redis, config, report).await;
     channels(&mut redis, config, report).await;
     canary(&mut redis, settings, report).await;
     streams::examine(config, report).await;

@@ -87,15 +87,26 @@ impl EntryReader {
     pub(super) fn limit(&self) -> usize {
         match self.step {
             Step::Entry | Step::Id | Step::Fields => LONGEST_ID,
-            Step::Name => self.fields.room(self.max_payload).max(self.field.len()),
+            Step::Name => self.room().max(self.field.len()),
             Step::Value { is_payload: true } => self.max_payload,
-            Step::Value { is_payload: false } => self.fields.room(self.max_payload),
+            Step::Value { is_payload: false } => self.room(),
         }
+    }
+
+    fn room(&self) -> usize {
+        self.fields.room(self.max_payload).unwrap_or(0)
     }
 
     /// The payload of the entry that is complete.
     pub(super) fn payload(&self) -> &[u8] {
         &self.content
+    }
+
+    /// Bytes allocated.
+    #[cfg(any(test, fuzzing))]
+    pub(super) fn kept(&self) -> usize {
+        let lengths = self.fields.lengths.capacity() * size_of::<(usize, usize)>();
+        self.content.capacity() + self.fields.bytes.capacity() + lengths
     }
 
     /// Takes the next token.
@@ -197,32 +208,31 @@ impl Fields {
     }
 
     /// What more can be of use: each pair has quotes, a colon and a comma or brace in its object.
-    fn room(&self, max_payload: usize) -> usize {
-        match self.too_large {
-            true => 0,
-            false => max_payload.saturating_sub(self.bytes.len() + 6 * self.lengths.len()),
+    fn room(&self, max_payload: usize) -> Option<usize> {
+        let taken = self.bytes.len() + 6 * (self.lengths.len() + 1);
+        max_payload.checked_sub(taken).filter(|_| !self.too_large)
+    }
+
+    /// Keeps this, if it can be of use. Returns whether it does.
+    fn keep(&mut self, text: Option<&[u8]>, max_payload: usize) -> bool {
+        let room = self.room(max_payload);
+        match text.filter(|text| room.is_some_and(|room| text.len() <= room)) {
+            Some(text) => self.bytes.extend_from_slice(text),
+            None => self.too_large = true,
         }
+        !self.too_large
     }
 
     fn name(&mut self, text: Option<&[u8]>, max_payload: usize) {
-        let Some(text) = text.filter(|text| text.len() <= self.room(max_payload)) else {
-            self.too_large = true;
-            return;
-        };
-        self.name = text.len();
-        self.bytes.extend_from_slice(text);
+        if self.keep(text, max_payload) {
+            self.name = text.map_or(0, <[u8]>::len);
+        }
     }
 
     fn value(&mut self, text: Option<&[u8]>, max_payload: usize) {
-        if self.too_large {
-            return;
+        if self.keep(text, max_payload) {
+            self.lengths.push((self.name, text.map_or(0, <[u8]>::len)));
         }
-        let Some(text) = text.filter(|text| text.len() <= self.room(max_payload)) else {
-            self.too_large = true;
-            return;
-        };
-        self.bytes.extend_from_slice(text);
-        self.lengths.push((self.name, text.len()));
     }
 
     /// Names and values, in their order.

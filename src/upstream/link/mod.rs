@@ -39,6 +39,9 @@ mod stream_link;
 mod token;
 mod value;
 
+#[cfg(any(test, fuzzing))]
+pub(crate) use stream_link::fuzz as stream_fuzz;
+
 pub use credentials::{Credentials, Login};
 pub(super) use {
     addresses::{Turns, race, resolve},

@@ -26,6 +26,10 @@ use std::{
 };
 
 mod answers;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
+#[cfg(test)]
+mod tests;
 
 /// An authenticated connection that has answered a PING. Dropping it closes it.
 pub(in crate::upstream) struct StreamLink {
@@ -35,6 +39,8 @@ pub(in crate::upstream) struct StreamLink {
     asked: VecDeque<Asked>,
     /// Where in what Redis sends the next byte stands.
     place: Place,
+    /// … once the push at hand is past.
+    behind_push: Place,
     entries: EntryReader,
     facts: FactsReader,
     /// Found, and not taken yet.
@@ -119,6 +125,7 @@ impl StreamLink {
             protocol,
             asked: VecDeque::new(),
             place: Place::Between,
+            behind_push: Place::Between,
             entries: EntryReader::new(field, max_payload),
             facts: FactsReader::default(),
             next: None,

@@ -13,9 +13,12 @@ use std::time::Duration;
 use tokio::{sync::oneshot, time::timeout};
 
 mod following;
+mod losses;
 mod model;
 mod pages;
+mod pressure;
 mod troubles;
+mod wire;
 
 /// Follows streams with the settings of users, but for the times that a test would have to wait.
 fn stream_settings(server: &Server) -> config::Redis {

@@ -16,6 +16,8 @@ pub(super) struct Canary {
     phase: CanaryPhase,
     /// Its stream is to be read: that arms it.
     wants_read: bool,
+    /// … but not before.
+    read_from: Instant,
     is_reading: bool,
     is_armed: bool,
     interval: Duration,
@@ -45,6 +47,7 @@ impl Canary {
             round: 0,
             phase: CanaryPhase::Waiting { until: now },
             wants_read: false,
+            read_from: now,
             is_reading: false,
             is_armed: false,
             interval,
@@ -55,6 +58,7 @@ impl Canary {
     /// There is a new link.
     pub(super) fn linked(&mut self, now: Instant) {
         self.phase = CanaryPhase::Waiting { until: now };
+        self.read_from = now;
         (self.wants_read, self.is_reading, self.is_armed) = (true, false, false);
     }
 
@@ -67,10 +71,12 @@ impl Canary {
     }
 
     /// Whether its stream is to be read now; then it is being read.
-    pub(super) fn take_read(&mut self) -> bool {
-        let wants = std::mem::take(&mut self.wants_read);
-        self.is_reading |= wants;
-        wants
+    pub(super) fn take_read(&mut self, now: Instant) -> bool {
+        let is_due = self.wants_read && self.read_from <= now;
+        if is_due {
+            (self.wants_read, self.is_reading) = (false, true);
+        }
+        is_due
     }
 
     /// Its stream was read. Returns whether that is the proof of a round.
@@ -88,8 +94,10 @@ impl Canary {
     pub(super) fn failed(&mut self, now: Instant) {
         self.is_reading = false;
         self.phase = CanaryPhase::Waiting { until: now + self.interval };
-        // Read again, so that it is armed for the next round.
-        self.wants_read = !self.is_armed;
+        // Read again for the next round, so that it is armed then.
+        if !self.is_armed {
+            (self.wants_read, self.read_from) = (true, now + self.interval);
+        }
     }
 
     /// The value to add now, if one is due.
@@ -145,7 +153,8 @@ impl Canary {
     /// When one of these may change by the passing of time alone.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            CanaryPhase::Waiting { until } => self.is_armed.then_some(until),
+            CanaryPhase::Waiting { until } if self.is_armed => Some(until),
+            CanaryPhase::Waiting { .. } => self.wants_read.then_some(self.read_from),
             CanaryPhase::Adding => None,
             CanaryPhase::Added { at } => Some(at + self.timeout),
             CanaryPhase::LastChance { at, .. } => Some(at + LAST_CHANCE * self.timeout),
@@ -165,7 +174,7 @@ mod tests {
         let mut canary = Canary::new(INTERVAL, TIMEOUT, now);
         canary.linked(now);
         assert_eq!(canary.take_add(now), None, "nothing would be told yet");
-        assert!(canary.take_read());
+        assert!(canary.take_read(now));
         assert!(!canary.read(None, now));
         assert_eq!(canary.take_add(now).as_deref(), Some("1"));
         canary.added(now);
@@ -176,7 +185,7 @@ mod tests {
     fn what_was_told_and_read_is_the_proof_and_the_next_one_is_due_an_interval_later() {
         let (mut canary, now) = added();
         canary.changed();
-        assert!(canary.take_read());
+        assert!(canary.take_read(now));
         assert!(canary.read(Some(b"1"), now));
         assert_eq!(canary.take_add(now), None);
         assert_eq!(canary.deadline(), Some(now + INTERVAL));
@@ -200,7 +209,7 @@ mod tests {
         canary.changed();
         canary.pinged();
         assert!(!canary.is_lost(now + TIMEOUT));
-        assert!(canary.take_read());
+        assert!(canary.take_read(now + TIMEOUT));
         assert!(!canary.is_lost(now + TIMEOUT));
         assert!(canary.read(Some(b"1"), now + TIMEOUT));
         assert!(!canary.is_lost(now + TIMEOUT));
@@ -223,10 +232,25 @@ mod tests {
     }
 
     #[test]
+    fn one_that_cannot_be_read_is_read_again_an_interval_later_and_not_before() {
+        let now = Instant::now();
+        let mut canary = Canary::new(INTERVAL, TIMEOUT, now);
+        canary.linked(now);
+        for round in 0..3 {
+            let now = now + round * INTERVAL;
+            assert!(canary.take_read(now));
+            canary.failed(now);
+            assert!(!canary.take_read(now + INTERVAL / 2));
+            assert_eq!(canary.deadline(), Some(now + INTERVAL));
+            assert_eq!(canary.take_add(now + INTERVAL), None, "nothing would be told of it");
+        }
+    }
+
+    #[test]
     fn the_entry_of_an_earlier_round_is_no_proof() {
         let (mut canary, now) = added();
         canary.changed();
-        canary.take_read();
+        canary.take_read(now);
         assert!(!canary.read(Some(b"0"), now));
     }
 }

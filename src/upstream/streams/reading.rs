@@ -32,6 +32,10 @@ pub(super) struct Reading {
     /// New entries, and the bytes of their payloads.
     pub(super) entries: usize,
     pub(super) weight: usize,
+    /// Bytes of all payloads that came.
+    pub(super) received: usize,
+    /// An entry did not fit into a shard's ring: it and those behind it are read again later.
+    pub(super) is_cut: bool,
     /// Whether the entries are new, where that had to be judged.
     pub(super) is_page_new: Option<bool>,
     /// Whether anything has changed.
@@ -74,6 +78,8 @@ impl Reading {
             facts: None,
             entries: 0,
             weight: 0,
+            received: 0,
+            is_cut: false,
             is_page_new: None,
             has_found: false,
         }
@@ -97,14 +103,14 @@ impl Reading {
         }
     }
 
-    /// Whether there may be more behind it.
-    pub(super) fn is_full(&self) -> bool {
-        self.entries + usize::from(self.is_there == Some(true)) >= self.asked
+    /// Whether there is, or may be, more behind it.
+    pub(super) fn has_more(&self) -> bool {
+        self.is_cut || self.entries + usize::from(self.is_there == Some(true)) >= self.asked
     }
 
-    /// The size of the page behind this one, which was full.
+    /// The size of the page behind this one.
     pub(super) fn next_page(&self, page: u16) -> u16 {
-        if self.weight < HEAVY_PAGE {
+        if self.weight < HEAVY_PAGE && !self.is_cut {
             (page * 2).min(LARGEST_PAGE)
         } else {
             super::table::FIRST_PAGE

@@ -142,6 +142,11 @@ impl ReadingOrder {
         }
     }
 
+    /// The shards that were behind as of the last look.
+    pub(super) fn behind(&self) -> Shards {
+        self.behind
+    }
+
     /// When [`ReadingOrder::take`] or [`ReadingOrder::update`] may have something by the passing of
     /// time alone.
     pub(super) fn deadline(&self, now: Instant) -> Option<Instant> {

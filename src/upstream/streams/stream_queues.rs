@@ -20,11 +20,16 @@ struct Staged {
     events: Vec<StreamEvent>,
     /// The sequence of the last request that was processed.
     read_up_to: u64,
+    /// Bytes that still fit into the ring, what is staged included, as of the last look.
+    room: usize,
 }
 
 impl StreamQueues {
     pub(super) fn new(rings: Vec<RingSender<StreamEvent>>) -> Self {
-        let staged = |ring| Staged { ring, events: Vec::new(), read_up_to: 0 };
+        let staged = |ring: RingSender<StreamEvent>| {
+            let room = ring.room();
+            Staged { ring, events: Vec::new(), read_up_to: 0, room }
+        };
         Self { shards: rings.into_iter().map(staged).collect(), bytes: 0 }
     }
 
@@ -35,10 +40,31 @@ impl StreamQueues {
 
     /// Stages one event for these shards.
     pub(super) fn send(&mut self, to: Shards, event: &StreamEvent) {
-        self.bytes += event.bytes();
+        let bytes = event.bytes();
+        self.bytes += bytes;
         for shard in members(to) {
-            self.shards[shard].events.push(event.clone());
+            let shard = &mut self.shards[shard];
+            shard.room = shard.room.saturating_sub(bytes);
+            shard.events.push(event.clone());
         }
+    }
+
+    /// Looks how much fits into each ring. Everything was flushed.
+    pub(super) fn look(&mut self) {
+        self.shards.iter_mut().for_each(|shard| shard.room = shard.ring.room());
+    }
+
+    /// Whether one more entry may be sent to all of these shards. One always fits, however large it is, so
+    /// that a ring holds at most one entry beyond its bytes.
+    pub(super) fn has_room(&self, to: Shards) -> bool {
+        members(to).all(|shard| self.shards[shard].room > 0)
+    }
+
+    /// The least room of a ring, of those that are not behind.
+    pub(super) fn least_room(&self, behind: Shards) -> usize {
+        let shards = self.shards.iter().enumerate();
+        let rooms = shards.filter(|(number, _)| behind & (1 << number) == 0);
+        rooms.map(|(_, shard)| shard.room).min().unwrap_or(0)
     }
 
     /// Tells these shards the place from which on they get the stream's entries.
@@ -77,6 +103,7 @@ impl StreamQueues {
         for shard in self.shards.iter_mut().filter(|shard| !shard.events.is_empty()) {
             shard.ring.append(&mut shard.events);
         }
+        self.look();
     }
 
     /// The shards that have fallen so far behind that nothing more should be read for them.

@@ -25,6 +25,8 @@ use tracing::warn;
 
 mod fan_out;
 mod polling;
+#[cfg(test)]
+mod tests;
 
 use polling::Polling;
 
@@ -95,6 +97,7 @@ impl Tail {
     /// Looks at the clock, once for a whole burst of answers.
     pub(super) fn start_burst(&mut self) {
         self.received = std::time::Instant::now();
+        self.queues.look();
     }
 
     // ---- what shards want ----
@@ -244,8 +247,8 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused, or forgets that they were: those who want one now and
-    /// again, and are turned away at once, would never be there when it is asked for.
+    /// Asks once more for the streams that were refused: for those that nobody wants just now, when the next
+    /// one comes. Those who come again and again would be turned away for ever.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
@@ -256,8 +259,7 @@ impl Tail {
                 continue;
             }
             self.table.set_state(number, StreamState::Unknown);
-            let Some(stream) = self.table.get_mut(number) else { continue };
-            if stream.wanted != 0 {
+            if let Some(stream) = self.table.get_mut(number).filter(|stream| stream.wanted != 0) {
                 self.order.add(number, stream, Source::Other);
             }
         }

@@ -4,7 +4,11 @@
 //! first is answered first: whether changes are told, which server this is, which run of it; so that
 //! nothing that is read is judged before that is known.
 
-use super::{patience::Patience, reading::Reading, tail::Tail};
+use super::{
+    patience::Patience,
+    reading::{Reading, ReadingKind},
+    tail::Tail,
+};
 use crate::stream_id::StreamId;
 use crate::upstream::{
     link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
@@ -17,6 +21,9 @@ use tracing::warn;
 /// Entries that may be asked for at one time: a ring's last quarter has room for them.
 const IN_FLIGHT: usize = 4_096;
 
+/// What an entry weighs before one was read.
+const USUAL_WEIGHT: usize = 1 << 10;
+
 /// The connection, and what was asked on it.
 pub(super) struct TailLink {
     pub(super) link: StreamLink,
@@ -24,6 +31,8 @@ pub(super) struct TailLink {
     asked: VecDeque<Asked>,
     /// Entries that may come in answer to what was asked.
     in_flight: usize,
+    /// Bytes that came for each entry that was asked for lately.
+    weight: usize,
     /// When the next PING is due.
     next_ping: Instant,
     ping_interval: Duration,
@@ -71,6 +80,7 @@ impl TailLink {
             patience: Patience::new(timeout, now),
             asked: VecDeque::new(),
             in_flight: 0,
+            weight: USUAL_WEIGHT,
             next_ping: now + ping_interval,
             ping_interval,
             is_tracked: false,
@@ -96,7 +106,9 @@ impl TailLink {
     pub(super) fn send_next(&mut self, tail: &mut Tail, primary: &Primary, now: Instant) {
         let before = self.asked.len();
         self.send_own(tail, primary, now);
-        while self.in_flight < IN_FLIGHT
+        let room = tail.queues.least_room(tail.order.behind());
+        let most = most_in_flight(room, self.weight);
+        while self.in_flight < most
             && let Some(number) = tail.order.take(&mut tail.table, now)
         {
             self.send_reading(tail, number, now);
@@ -110,7 +122,7 @@ impl TailLink {
         let Some(stream) = tail.table.get_mut(number) else { return };
         let reading = Reading::of(number, stream);
         let name = stream.name.clone();
-        if reading.kind == super::reading::ReadingKind::Both {
+        if reading.kind == ReadingKind::Both {
             tail.marks.begin(number);
         }
         tail.metrics.upstream.stream_reads.inc();
@@ -123,7 +135,7 @@ impl TailLink {
 
     /// The canary, and PINGs.
     fn send_own(&mut self, tail: &mut Tail, primary: &Primary, now: Instant) {
-        if tail.canary.take_read() {
+        if tail.canary.take_read(now) {
             let key = tail.canary_key();
             let entries = Entries::From { key, first: StreamId::ZERO, count: 1 };
             let asked = Asked::Canary { payload: None };
@@ -189,6 +201,9 @@ impl TailLink {
         let asked = self.asked.pop_front();
         if let Some(Asked::Read(reading)) = &asked {
             self.in_flight -= reading.cost();
+            if reading.kind != ReadingKind::Place {
+                self.weight = (7 * self.weight + reading.received / reading.cost()) / 8;
+            }
         }
         asked
     }
@@ -228,5 +243,31 @@ impl TailLink {
     /// When something is due by the passing of time alone.
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.patience.deadline().into_iter().chain([self.next_ping]).min()
+    }
+}
+
+/// Entries that may be asked for at one time. What does not fit into a ring would be read twice: so no more
+/// than will fit into this room, if they weigh what others did.
+fn most_in_flight(room: usize, weight: usize) -> usize {
+    (room / weight.max(1)).clamp(1, IN_FLIGHT)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_more_is_asked_for_than_will_fit_and_always_something() {
+        let quarter = 16 << 20;
+        for (room, weight, most) in [
+            (quarter, USUAL_WEIGHT, IN_FLIGHT),
+            (quarter, 0, IN_FLIGHT),
+            (quarter, 64 << 10, 256),
+            (quarter, 8 << 20, 2),
+            (100, 8 << 20, 1),
+            (0, 1, 1),
+        ] {
+            assert_eq!(most_in_flight(room, weight), most, "{room} {weight}");
+        }
     }
 }

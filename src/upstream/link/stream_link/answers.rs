@@ -124,15 +124,26 @@ impl StreamLink {
 
     // ---- pushes ----
 
+    /// The head of a push. Before 7.0.5, Redis writes pushes between the parts of a transaction, too.
+    fn push_begins(&mut self) -> Result<bool, LinkError> {
+        let Some(token) = self.token(0)? else { return Ok(false) };
+        if let Token::Push(values @ 1..) = token {
+            self.behind_push = std::mem::replace(&mut self.place, Place::Push { values });
+        }
+        Ok(true)
+    }
+
     fn push(&mut self, values: u64) -> Result<bool, LinkError> {
         let Some(token) = self.token(facts::LONGEST)? else { return Ok(false) };
         let is_invalidate = match &token {
             Token::Text(kind) => self.stream.received.bytes(kind.clone()) == b"invalidate",
             _ => false,
         };
-        self.place = if is_invalidate && values == 2 { Place::Invalidate } else { Place::Between };
-        if self.place == Place::Between {
+        if is_invalidate && values == 2 {
+            self.place = Place::Invalidate;
+        } else {
             self.stream.received.skip_values(inside(&token) + values - 1);
+            self.place = self.behind_push;
         }
         Ok(true)
     }
@@ -141,7 +152,7 @@ impl StreamLink {
         let Some(token) = self.token(0)? else { return Ok(false) };
         match token {
             Token::Null => {
-                self.place = Place::Between;
+                self.place = self.behind_push;
                 self.find(StreamArrival::Changed(None));
             }
             Token::List(left) => self.place = Place::Names { left },
@@ -152,7 +163,7 @@ impl StreamLink {
 
     fn name(&mut self, left: u64) -> Result<bool, LinkError> {
         if left == 0 {
-            self.place = Place::Between;
+            self.place = self.behind_push;
             return Ok(true);
         }
         let Some(token) = self.token(LONGEST_KEY)? else { return Ok(false) };
@@ -171,11 +182,7 @@ impl StreamLink {
     fn between(&mut self) -> Result<bool, LinkError> {
         let Some(kind) = self.stream.received.kind().map_err(not_resp)? else { return Ok(false) };
         if kind == b'>' {
-            let Some(token) = self.token(0)? else { return Ok(false) };
-            if let Token::Push(values @ 1..) = token {
-                self.place = Place::Push { values };
-            }
-            return Ok(true);
+            return self.push_begins();
         }
         match self.asked.front() {
             None => self.unasked(),
@@ -252,6 +259,9 @@ impl StreamLink {
     /// The head of a part.
     fn part(&mut self, parts: &'static [Part]) -> Result<bool, LinkError> {
         let Some(kind) = self.stream.received.kind().map_err(not_resp)? else { return Ok(false) };
+        if kind == b'>' {
+            return self.push_begins();
+        }
         if parts[0] == Part::Facts && !matches!(kind, b'-' | b'!') {
             self.place = Place::Facts { parts, skips: false };
             return Ok(true);

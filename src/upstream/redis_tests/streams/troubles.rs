@@ -1,6 +1,9 @@
 //! Troubles of streams, one a test.
 
-use super::*;
+use super::{
+    wire::{Wire, settings_over},
+    *,
+};
 
 #[tokio::test]
 async fn a_key_that_is_no_stream_is_rejected_and_had_once_it_is_one() {
@@ -105,16 +108,71 @@ async fn a_server_that_refuses_tracking_is_told_in_the_status() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_telling_changes_is_noticed_by_the_canary() {
+async fn a_lost_connection_is_dialled_anew_and_what_came_meanwhile_comes() {
     let server = Server::start(&[]);
     let mut rig = Rig::streams(&server);
     rig.follow("s").await;
     eventually("a proof", || rig.metrics.upstream.stream_wakes.canary.get() > 0).await;
-    // Another user of the same connection could not do worse.
     let list = server.call(&["CLIENT", "LIST"]).remove(0);
     let tracking = list.lines().find(|line| line.contains("flags=t")).unwrap();
     let number = tracking.split(' ').find_map(|word| word.strip_prefix("id=")).unwrap().to_owned();
     server.call(&["CLIENT", "KILL", "ID", &number]);
     add(&server, "s", "1-0", "a");
     assert_eq!(rig.stream_event().await, "s 1-0=a");
+}
+
+#[tokio::test]
+async fn a_server_that_stops_telling_changes_is_noticed_by_the_canary_and_what_was_missed_comes() {
+    let server = Server::start(&[]);
+    let wire = Wire::to(&server);
+    let mut rig = Rig::start(settings_over(&server, &wire));
+    rig.follow("s").await;
+    eventually("a proof", || rig.metrics.upstream.stream_wakes.canary.get() > 0).await;
+    let (made, proofs) = (wire.made(), rig.metrics.upstream.stream_wakes.canary.get());
+    wire.set_deaf(true);
+    add(&server, "s", "1-0", "missed");
+    eventually("its push is lost", || wire.lost() > 0).await;
+    // PINGs are answered all the while, and nothing is polled: only the canary can tell.
+    assert_eq!(rig.stream_event().await, "s 1-0=missed");
+    assert!(wire.made() >= made + 2, "both connections are made anew");
+    assert!(wire.lost() >= 2, "the canary's push was lost, too");
+    wire.set_deaf(false);
+    eventually("a proof", || rig.metrics.upstream.stream_wakes.canary.get() > proofs).await;
+    add(&server, "s", "2-0", "told");
+    assert_eq!(rig.stream_event().await, "s 2-0=told");
+}
+
+#[tokio::test]
+async fn a_change_that_is_never_told_is_found_by_the_poll() {
+    let server = Server::start(&[]);
+    let wire = Wire::to(&server);
+    let mut rig = Rig::start(config::Redis {
+        stream_poll: Some(Duration::from_millis(500)),
+        // The canary would be first.
+        probe_interval: Duration::from_secs(3_600),
+        ..settings_over(&server, &wire)
+    });
+    rig.follow("s").await;
+    wire.set_deaf(true);
+    add(&server, "s", "1-0", "missed");
+    assert_eq!(rig.stream_event().await, "s 1-0=missed");
+    assert!(wire.lost() > 0, "it was not told");
+    eventually("counted", || rig.metrics.upstream.stream_wakes.poll.get() == 1).await;
+}
+
+#[tokio::test]
+async fn a_canary_that_may_not_be_read_is_not_asked_for_without_end() {
+    let server = Server::start(&[]);
+    server.call(&["ACL", "SETUSER", "default", "resetkeys", "~s", "(~sockway:* +xadd +pexpire)"]);
+    let mut rig = Rig::streams(&server);
+    rig.follow("s").await;
+    for n in 1..=50 {
+        add(&server, "s", &format!("{n}-0"), "x");
+        assert_eq!(rig.stream_event().await, format!("s {n}-0=x"));
+    }
+    let stats = server.call(&["INFO", "commandstats"]).remove(0);
+    let line = stats.lines().find(|line| line.starts_with("cmdstat_xrange:")).unwrap().to_owned();
+    let rejected = line.split("rejected_calls=").nth(1).unwrap().split(',').next().unwrap();
+    let rejected: u64 = rejected.parse().unwrap();
+    assert!(rejected < 20, "{rejected} refused readings");
 }

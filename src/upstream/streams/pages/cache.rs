@@ -97,3 +97,68 @@ fn payload(entry: &PageEntry) -> usize {
         PageEntry::TooLarge(_) => 0,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        bus::{PageAsk, PageFacts},
+        stream_id::StreamId,
+        wire,
+    };
+    use std::sync::Arc;
+
+    fn key(stream: &str, milliseconds: u64) -> PageKey {
+        let after = StreamId { milliseconds, sequence: 0 };
+        let ask = PageAsk::After { after, until: None, count: 1, facts: PageFacts::Never };
+        PageKey::of(ChannelName::new(stream), ask)
+    }
+
+    fn page(bytes: usize) -> Page {
+        let name = ChannelName::new("s");
+        let message = wire::message(name, &vec![0; bytes], std::time::Instant::now());
+        let entries = vec![PageEntry::Message(Arc::new(message))];
+        Page { entries, found: true, is_full: true, facts: None }
+    }
+
+    #[test]
+    fn pages_of_a_stream_that_is_another_one_are_forgotten_and_no_others() {
+        let (mut cache, now) = (PageCache::default(), Instant::now());
+        for (stream, place) in [("a", 1), ("a", 2), ("b", 1)] {
+            cache.insert(key(stream, place), page(100), now);
+        }
+        cache.forget(&ChannelName::new("a"));
+        assert!(cache.get(&key("a", 1), now).is_none() && cache.get(&key("a", 2), now).is_none());
+        assert!(cache.get(&key("b", 1), now).is_some());
+        cache.expire(now + LIFE);
+        assert_eq!((cache.weight, cache.pages.len(), cache.order.len()), (0, 0, 0));
+    }
+
+    #[test]
+    fn a_page_is_kept_for_a_moment_from_its_last_reading_on() {
+        let (mut cache, now) = (PageCache::default(), Instant::now());
+        cache.insert(key("a", 1), page(100), now);
+        cache.insert(key("a", 1), page(100), now + LIFE / 2);
+        cache.expire(now + LIFE);
+        assert!(cache.get(&key("a", 1), now + LIFE).is_some());
+        assert!(
+            cache.get(&key("a", 1), now + 2 * LIFE).is_none(),
+            "also where nobody has expired it"
+        );
+        assert_eq!(cache.deadline(), Some(now + LIFE / 2 + LIFE));
+    }
+
+    #[test]
+    fn beyond_their_weight_the_oldest_pages_leave() {
+        let (mut cache, now) = (PageCache::default(), Instant::now());
+        for place in 0..10 {
+            cache.insert(key("a", place), page(1 << 20), now);
+            assert!(cache.weight <= MOST);
+        }
+        let kept: Vec<_> =
+            (0..10).filter(|&place| cache.get(&key("a", place), now).is_some()).collect();
+        assert_eq!(kept, [3, 4, 5, 6, 7, 8, 9]);
+        cache.insert(key("a", 10), page(MOST), now);
+        assert!(cache.pages.is_empty(), "one that is too heavy alone is not kept");
+    }
+}

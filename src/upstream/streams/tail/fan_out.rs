@@ -26,6 +26,7 @@ impl Tail {
         id: StreamId,
         payload: Option<&[u8]>,
     ) {
+        reading.received += payload.map_or(0, <[u8]>::len);
         if reading.is_there.is_none() {
             let is_there = id == reading.before.last;
             reading.is_there = Some(is_there);
@@ -41,12 +42,24 @@ impl Tail {
             ReadingKind::Entries => reading.is_there == Some(true),
             ReadingKind::Both => reading.is_page_new == Some(true),
         };
-        if is_new {
+        if is_new && self.fits(reading) {
             reading.entries += 1;
             reading.weight += payload.map_or(0, <[u8]>::len);
             reading.has_found = true;
             self.new_entry(reading.number, id, payload);
         }
+    }
+
+    /// Whether one more entry fits into the rings of the shards that want it. If not, nothing of this reading
+    /// does any more.
+    fn fits(&self, reading: &mut Reading) -> bool {
+        let told = self.table.get(reading.number).map_or(0, |stream| stream.told);
+        // Behind a loss that was told, the place must move: it would be told once more.
+        let is_first_behind_loss = reading.entries == 0 && reading.has_found;
+        if !reading.is_cut && !is_first_behind_loss && !self.queues.has_room(told) {
+            (reading.is_cut, reading.has_found) = (true, true);
+        }
+        !reading.is_cut
     }
 
     fn new_entry(&mut self, number: StreamNumber, id: StreamId, payload: Option<&[u8]>) {
@@ -114,7 +127,7 @@ impl Tail {
             }
             ReadingKind::Entries if reading.is_there == Some(true) => {
                 stream.is_new_run = false;
-                !reading.is_full()
+                !reading.has_more()
             }
             ReadingKind::Entries => {
                 // The place's own entry is gone: why, only facts can tell.
@@ -136,7 +149,10 @@ impl Tail {
         let (Some(facts), Some(true)) = (reading.facts, reading.is_page_new) else { return true };
         let Some(stream) = self.table.get_mut(reading.number) else { return true };
         let Some(place) = &mut stream.place else { return true };
-        if reading.is_full() {
+        if reading.has_more() {
+            if reading.entries == 0 {
+                return false;
+            }
             let is_there = reading.is_there == Some(true);
             place.behind_page(&reading.before, is_there, reading.entries as u64, &facts);
             return false;
@@ -164,7 +180,7 @@ impl Tail {
 
     fn read_on(&mut self, reading: &Reading) {
         let Some(stream) = self.table.get_mut(reading.number) else { return };
-        if reading.is_full() {
+        if reading.has_more() {
             stream.page = reading.next_page(stream.page);
         }
         self.order.add(reading.number, stream, Source::Other);
