@@ -143,6 +143,7 @@ impl OutQueue {
         debug_assert!(!self.has_begun(), "a session begins once");
         let mut waiting = mem::take(&mut self.items);
         self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
+        self.items.reserve(ahead.len() + waiting.len());
         ahead.into_iter().for_each(|item| self.items.push(item.into()));
         while let Some(item) = waiting.pop() {
             self.items.push(item);
