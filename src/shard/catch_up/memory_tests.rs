@@ -6,7 +6,7 @@ use crate::{
     reason::{CloseReason, Refusal},
     shard::{
         PendingSession, SessionSpec,
-        rig::{Client, Rig, identity, run, spec},
+        rig::{Client, Rig, identity, run, settle, spec},
         stream_rig::{StreamRig, chat, endpoint_with, id},
     },
 };
@@ -110,6 +110,26 @@ fn the_newest_are_as_many_as_fit_into_the_memory() {
         let replayed: u64 = ready.rsplit(' ').next().unwrap().parse().unwrap();
         assert_eq!(ready, format!("ready {} - {replayed}", 3_000 - replayed));
         assert_eq!(short(client.next().await), (3_001 - replayed).to_string());
+    });
+}
+
+#[test]
+fn a_session_is_not_judged_by_its_replay() {
+    run(async {
+        let mut rig = rig(100);
+        let _pending = open(&mut rig, endpoint(), &all()).await.unwrap();
+        let judged = |rig: &StreamRig| {
+            let registry = std::rc::Rc::clone(&rig.rig.shard.registry);
+            async move {
+                let mut judged = 0;
+                registry.visit_sessions(|session| judged += session.queued_bytes()).await;
+                judged
+            }
+        };
+        assert_eq!(judged(&rig).await, 0);
+        rig.publish([101]);
+        settle().await;
+        assert!((1..1_000).contains(&judged(&rig).await), "what is live counts");
     });
 }
 
