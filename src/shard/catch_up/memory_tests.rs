@@ -5,12 +5,13 @@ use crate::{
     endpoint::{Endpoint, Topics},
     reason::{CloseReason, Refusal},
     shard::{
-        PendingSession, SessionSpec,
+        PendingSession, SessionSpec, Shard,
         rig::{Client, Rig, identity, run, settle, spec},
         stream_rig::{StreamRig, chat, endpoint_with, id},
     },
 };
-use std::time::Duration;
+use futures_util::future::join_all;
+use std::{cell::RefCell, time::Duration};
 use tokio::time::timeout;
 
 const PART: usize = 1 << 20;
@@ -35,21 +36,27 @@ fn rig(entries: u64) -> StreamRig {
 }
 
 /// Opens a session whose 101 is not out yet: it has all of its replay.
+async fn opening(
+    shard: Shard,
+    spec: SessionSpec,
+    resume: &Resume,
+) -> Result<PendingSession, Refusal> {
+    let topics = Topics { channels: Vec::new(), streams: vec![chat()] };
+    let mut subscription = shard.subscribe(topics).await?;
+    subscription.make_room(&spec.endpoint, resume).await;
+    subscription.open(spec, resume).await
+}
+
+/// … while all questions are answered.
 async fn open_as(
     rig: &mut StreamRig,
     spec: SessionSpec,
     resume: &Resume,
 ) -> Result<PendingSession, Refusal> {
     let shard = rig.rig.shard.clone();
-    let topics = Topics { channels: Vec::new(), streams: vec![chat()] };
-    let opening = async {
-        let mut subscription = shard.subscribe(topics).await?;
-        subscription.make_room(&spec.endpoint, resume).await;
-        subscription.open(spec, resume).await
-    };
     tokio::select! {
         biased;
-        pending = opening => pending,
+        pending = opening(shard, spec, resume) => pending,
         () = rig.answer_all() => unreachable!("questions never end"),
     }
 }
@@ -70,14 +77,23 @@ fn queued(rig: &StreamRig) -> u64 {
 fn replays_of_small_entries_wait_for_the_memory_that_they_really_hold() {
     run(async {
         let mut rig = rig(500);
-        let mut pending = Vec::new();
+        let (shard, opened) = (rig.rig.shard.clone(), RefCell::new(Vec::new()));
+        let each = async |_| {
+            let spec = spec(small_endpoint(), identity());
+            let pending = opening(shard.clone(), spec, &all()).await.unwrap();
+            opened.borrow_mut().push(pending);
+        };
         let moment = Duration::from_secs(1);
-        while let Ok(opened) = timeout(moment, open(&mut rig, small_endpoint(), &all())).await {
-            pending.push(opened.unwrap());
-            assert!(pending.len() < 10, "{} bytes are held", queued(&rig));
+        let all_of_them = join_all((0..8).map(each));
+        tokio::select! {
+            biased;
+            _ = all_of_them => {}
+            _ = timeout(moment, rig.answer_all()) => {}
         }
-        assert!(queued(&rig) <= PART as u64 / 2 && pending.len() > 1, "{} bytes", queued(&rig));
-        let mut client = Client::start(pending.remove(0));
+        let (held, mut opened) = (queued(&rig), opened.into_inner());
+        assert!(held <= PART as u64 / 2, "{} sessions hold {held} bytes", opened.len());
+        assert!(opened.len() > 1, "there is room for more than one");
+        let mut client = Client::start(opened.remove(0));
         for _ in 0..501 {
             client.next().await;
         }
