@@ -95,7 +95,7 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get(), config.server.ring_bytes);
-        let queue_memory = config.server.max_queue_memory.get() / config.server.shards;
+        let queue_memory = config.server.queue_part();
         let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
             let (metrics, sign) =

@@ -79,6 +79,14 @@ pub struct Server {
     pub tls: Option<Tls>,
 }
 
+impl Server {
+    /// Each shard's part of `max_queue_memory`.
+    #[must_use]
+    pub fn queue_part(&self) -> usize {
+        self.max_queue_memory.get() / self.shards
+    }
+}
+
 /// What becomes of a user's session beyond `max_sessions_per_user`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum OnUserLimit {

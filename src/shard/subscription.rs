@@ -50,7 +50,7 @@ impl Subscription {
     /// Waits until the shard has room for what the session is to be given from before it. Cancel-safe.
     pub async fn make_room(&mut self, endpoint: &Endpoint, resume: &Resume) {
         if catch_up::is_asked(&self.topics.streams, resume, endpoint) {
-            let bytes = endpoint.replay.bytes.max(1);
+            let bytes = catch_up::most_memory(&endpoint.replay);
             self.room = Some(self.registry.context.memory.room_for_replay(bytes).await);
         }
     }
@@ -61,6 +61,7 @@ impl Subscription {
     ///
     /// # Errors
     /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`]: a stream cannot be read.
+    /// [`Refusal::AtCapacity`]: what was read takes more memory than other replays leave.
     ///
     /// # Panics
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
@@ -71,12 +72,14 @@ impl Subscription {
     ) -> Result<PendingSession, Refusal> {
         let registry = Rc::clone(&self.registry);
         let began = Instant::now();
-        let source = Source::new(&registry, &spec.endpoint, resume);
+        let is_asked = self.room.is_some();
+        let room = self.room.take().unwrap_or_else(|| registry.context.memory.no_room());
+        let source = Source::new(&registry, &room, &spec, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
         let session = registry.insert(mem::take(&mut self.topics), spec);
         let beginning = source.beginning(&session, before).await?;
         session.count_replays(&beginning.ready);
-        if self.room.take().is_some() {
+        if is_asked {
             registry.context.metrics.replay_seconds.observe(began.elapsed());
         }
         session.begin(&beginning.ready, beginning.replay);

@@ -21,6 +21,8 @@ pub(super) struct Surroundings {
     pub(super) verifies_tokens: bool,
     /// A page's `EventSource`, which sets no headers of its own, can carry a token.
     pub(super) event_source_carries_token: bool,
+    /// Each shard's part of `server.max_queue_memory`.
+    pub(super) queue_part: Option<usize>,
     /// Channels that Sockway keeps for itself, each with the key that names it.
     pub(super) reserved: Vec<(&'static str, String)>,
 }
@@ -66,7 +68,8 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         let needs_token = access == Some(Access::Required);
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
-    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse))
+    let queue_part = surroundings.queue_part;
+    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, queue_part))
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
@@ -76,6 +79,7 @@ fn rest_of_endpoint(
     topics: Topics,
     access: Option<Access>,
     sse: Option<bool>,
+    queue_part: Option<usize>,
 ) -> Option<Endpoint> {
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
@@ -102,7 +106,7 @@ fn rest_of_endpoint(
         "ignore",
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
-    let replay = replay(table);
+    let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
     if sse == Some(true) {
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
@@ -130,14 +134,37 @@ fn rest_of_endpoint(
     })
 }
 
-fn replay(table: &mut Table<'_, '_>) -> Option<ReplayLimits> {
+/// `queue_part`: each shard's part of the memory of queues, where there is something to replay.
+fn replay(
+    table: &mut Table<'_, '_>,
+    format: Option<Format>,
+    queue_part: Option<usize>,
+) -> Option<ReplayLimits> {
     let messages = table.number("replay_messages", 1_000, 0..=MOST_QUEUED_MESSAGES);
     let bytes = table.amount("replay_bytes", "1MiB", units::size);
     let last = table.number("replay_last", 0, 0..=MOST_QUEUED_MESSAGES);
     if last > messages && messages.is_some() {
         table.problem("replay_last", "must be at most replay_messages");
     }
-    Some(ReplayLimits { messages: messages?, bytes: bytes?.get(), last: last? })
+    let limits = ReplayLimits { messages: messages?, bytes: bytes?.get(), last: last? };
+    if let Some(room) = queue_part.map(|part| part / 2)
+        && limits.messages > 0
+        && limits.bytes.saturating_mul(frames(format?)) > room
+    {
+        let message = format!(
+            "in frames, it is more than replays may hold: half of a shard's part of server.max_queue_memory, {room} bytes; a client that missed more than fits there is told too_many"
+        );
+        table.warning("replay_bytes", message);
+    }
+    Some(limits)
+}
+
+/// Frames of a message that a replay holds: the payload's own, and the envelope's.
+const fn frames(format: Format) -> usize {
+    match format {
+        Format::Raw => 1,
+        Format::Json => 2,
+    }
 }
 
 fn path(text: &str) -> Result<RoutePath, String> {

@@ -10,7 +10,7 @@ mod server;
 mod sse;
 mod topics;
 
-use super::{Config, Effective, Log, LogFormat, Reload, Shutdown, reader::Table, units};
+use super::{Config, Effective, Log, LogFormat, Reload, Server, Shutdown, reader::Table, units};
 use crate::auth::Source;
 use endpoint::Surroundings;
 use std::{fmt::Display, time::Duration};
@@ -23,7 +23,8 @@ const SHORTEST_POLL: Duration = Duration::from_secs(1);
 pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
     let server = root.table("server", server::server);
     let admin = root.table("admin", |table| server::admin(table, server.as_ref()));
-    let redis = root.table("redis", redis::redis);
+    let queue_part = server.as_ref().map(Server::queue_part);
+    let redis = root.table("redis", |table| redis::redis(table, queue_part));
     // When the list of origins itself is wrong, that is said already.
     let any_origin = server.as_ref().is_some_and(|server| server.allowed_origins.is_empty());
     let auth = root.table("auth", |table| auth::auth(table, any_origin));
@@ -33,6 +34,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         event_source_carries_token: auth.checked.as_ref().is_none_or(|auth| {
             auth.sources.is_empty() || auth.sources.iter().any(Source::is_for_event_sources)
         }),
+        queue_part,
         reserved: redis.as_ref().map(redis::reserved_channels).unwrap_or_default(),
     };
     let endpoints = endpoint::endpoints(root, &surroundings);

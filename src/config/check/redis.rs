@@ -8,8 +8,10 @@ use crate::{
     },
     secret::Secret,
 };
+use std::num::NonZeroUsize;
 
-pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
+/// `queue_part`: each shard's part of `server.max_queue_memory`.
+pub(super) fn redis(table: &mut Table<'_, '_>, queue_part: Option<usize>) -> Option<Redis> {
     let url =
         table.secret_text("url", "redis://127.0.0.1:6379/0", mask::mask_url, redis_url::parse);
     let username = table.text("username", "", any_text);
@@ -26,7 +28,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         "warn",
         one_of(&[("warn", OnRevocationGap::Warn), ("close", OnRevocationGap::Close)]),
     );
-    let max_payload = table.amount("max_payload", "8MiB", units::size);
+    let max_payload = max_payload(table, queue_part);
     let channel_prefix = table.text("channel_prefix", "", channel);
     let max_streams = table.count("max_streams", 200_000, 10_000_000);
     let stream_poll = table.amount("stream_poll", "30s", units::wait);
@@ -78,6 +80,17 @@ pub(super) fn redis(table: &mut Table<'_, '_>) -> Option<Redis> {
         stream_poll: Some(stream_poll?).filter(|poll| !poll.is_zero()),
         stream_field: stream_field?,
     })
+}
+
+fn max_payload(table: &mut Table<'_, '_>, queue_part: Option<usize>) -> Option<NonZeroUsize> {
+    let max_payload = table.amount("max_payload", "8MiB", units::size)?;
+    if let Some(part) = queue_part.filter(|&part| part < max_payload.get()) {
+        let message = format!(
+            "is more than a shard's part of server.max_queue_memory, {part} bytes: a session that does not take such a message at once is closed"
+        );
+        table.warning("max_payload", message);
+    }
+    Some(max_payload)
 }
 
 fn has_tls(address: &RedisAddress) -> bool {

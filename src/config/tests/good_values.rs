@@ -248,6 +248,32 @@ fn streams_that_anyone_may_name_are_warned_about() {
 }
 
 #[test]
+fn memory_of_queues_that_is_too_small_is_warned_about() {
+    let warnings = |memory: &str, keys: &str| {
+        let server = format!("[server]\nshards = 4\nmax_queue_memory = \"{memory}\"");
+        let redis = "[redis]\nmax_payload = \"8MiB\"";
+        let endpoint = "[[endpoint]]\nname = \"a\"\npath = \"/a\"\nauth = \"none\"";
+        loaded(&format!("{server}\n{redis}\n{endpoint}\n{keys}")).warnings
+    };
+    let streams = "streams = [\"a\"]\n";
+    let payload = "FILE:5:1 redis.max_payload: is more than a shard's part of server.max_queue_memory, 4194304 bytes: a session that does not take such a message at once is closed";
+    assert_eq!(warnings("32MiB", streams), [""; 0]);
+    assert_eq!(warnings("16MiB", streams), [payload]);
+    let replay = "FILE:11:1 endpoint[0].replay_bytes: in frames, it is more than replays may hold: half of a shard's part of server.max_queue_memory, 4194304 bytes; a client that missed more than fits there is told too_many";
+    for (keys, expected) in [
+        ("replay_bytes = \"4MiB\"", None),
+        ("replay_bytes = \"5MiB\"", Some(replay)),
+        ("replay_bytes = \"2MiB\"\nformat = \"json\"", None),
+        ("replay_bytes = \"3MiB\"\nformat = \"json\"", Some(replay)),
+        ("replay_bytes = \"5MiB\"\nreplay_messages = 0", None),
+    ] {
+        let warnings = warnings("32MiB", &format!("{streams}{keys}"));
+        assert_eq!(warnings, expected.into_iter().collect::<Vec<_>>(), "{keys}");
+    }
+    assert_eq!(warnings("32MiB", "channels = [\"a\"]\nreplay_bytes = \"9MiB\""), [""; 0]);
+}
+
+#[test]
 fn the_heartbeat_that_is_printed_is_the_one_that_is_sent() {
     let notice = "heartbeat_notice = \"alive\"\n";
     for (keys, printed) in [

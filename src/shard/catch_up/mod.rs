@@ -8,6 +8,9 @@
 //!
 //! All or nothing: a client gets everything that came after its position, or is told that it does not.
 
+mod limits;
+#[cfg(test)]
+mod memory_tests;
 #[cfg(test)]
 mod model;
 mod newest;
@@ -17,12 +20,13 @@ mod resume;
 #[cfg(test)]
 mod tests;
 
+pub(super) use limits::most_memory;
 pub use resume::{Resume, Since};
 
 use super::{
-    memory::QueueMemory,
+    memory::{NoRoom, ReplayRoom},
     registry::Registry,
-    session::{Replayed, Session},
+    session::{Replayed, Session, SessionSpec},
     streams::Streams,
 };
 use crate::{
@@ -34,8 +38,8 @@ use crate::{
     wire::{Codec, Loss, Recovery, StreamReady},
 };
 use futures_util::{StreamExt as _, TryStreamExt as _, future::join_all, stream};
+use limits::Left;
 use read::Read;
-use std::rc::Rc;
 
 /// Streams of one session of which pages are read at the same time.
 const AT_ONCE: usize = 4;
@@ -43,7 +47,7 @@ const AT_ONCE: usize = 4;
 /// Where the entries of a session's streams come from, and how many of them it may be given.
 pub(super) struct Source<'a> {
     streams: &'a Streams,
-    memory: &'a Rc<QueueMemory>,
+    room: &'a ReplayRoom,
     codec: Codec,
     limits: ReplayLimits,
     /// The newest so many, where no position is given or the given one does not recover.
@@ -71,8 +75,9 @@ pub(super) struct Lost {
 pub(super) struct Beginning {
     pub(super) ready: Vec<StreamReady>,
     pub(super) replay: Vec<Replayed>,
-    /// Payload bytes of the replay.
+    /// Payload bytes of the replay, and the memory that it takes.
     bytes: usize,
+    memory: usize,
 }
 
 /// Why a position does not recover, or why that cannot be known now.
@@ -84,6 +89,15 @@ enum Fail {
 impl From<ReplayResult> for Fail {
     fn from(result: ReplayResult) -> Self {
         Self::Lost(result)
+    }
+}
+
+impl From<NoRoom> for Fail {
+    fn from(no_room: NoRoom) -> Self {
+        match no_room {
+            NoRoom::Now => Self::Refused(Refusal::AtCapacity),
+            NoRoom::Ever => Self::Lost(ReplayResult::TooMany),
+        }
     }
 }
 
@@ -104,20 +118,25 @@ fn last(resume: &Resume, endpoint: &Endpoint) -> usize {
 }
 
 impl<'a> Source<'a> {
-    pub(super) fn new(registry: &'a Registry, endpoint: &Endpoint, resume: &Resume) -> Self {
+    pub(super) fn new(
+        registry: &'a Registry,
+        room: &'a ReplayRoom,
+        spec: &SessionSpec,
+        resume: &Resume,
+    ) -> Self {
         Self {
             streams: &registry.streams,
-            memory: &registry.context.memory,
-            codec: endpoint.format.over_websocket(),
-            limits: endpoint.replay,
-            last: last(resume, endpoint),
+            room,
+            codec: spec.codec,
+            limits: spec.endpoint.replay,
+            last: last(resume, &spec.endpoint),
         }
     }
 
     /// Reads what came after the positions of these streams, to which the caller has subscribed.
     ///
     /// # Errors
-    /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`].
+    /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`], [`Refusal::AtCapacity`].
     pub(super) async fn before(
         &self,
         streams: &[ChannelName],
@@ -145,7 +164,7 @@ impl<'a> Source<'a> {
     /// with. What comes meanwhile waits in its queue.
     ///
     /// # Errors
-    /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`].
+    /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`], [`Refusal::AtCapacity`].
     pub(super) async fn beginning(
         &self,
         session: &Session,
@@ -160,6 +179,8 @@ impl<'a> Source<'a> {
             let (place, before) = rest?;
             self.add(&mut beginning, session, place, before).await?;
         }
+        // What is more than there ever is was left out.
+        self.room.check().map_err(|_| Refusal::AtCapacity)?;
         Ok(beginning)
     }
 
@@ -183,15 +204,16 @@ impl<'a> Source<'a> {
         joined: StreamId,
         before: Before,
     ) -> Result<(), Refusal> {
+        let left = self.left(beginning);
         match before {
             Before::Unasked(stream) if self.last == 0 => {
                 beginning.ready.push(StreamReady::at(stream, joined));
             }
             Before::Unasked(stream) => {
-                let newest = self.read_newest(session, &stream, self.left(beginning)).await?;
-                beginning.add_newest(stream, None, newest, true);
+                let newest = self.read_newest(session, &stream, left.bytes).await?;
+                beginning.add_newest(stream, None, newest.cut_to(left.memory), true);
             }
-            Before::Read(read) if read.bytes <= self.left(beginning) => beginning.recover(read),
+            Before::Read(read) if left.has(&read) => beginning.recover(read),
             Before::Read(Read { stream, since, .. }) => {
                 let lost = Lost { stream, since: Some(since), why: ReplayResult::TooMany };
                 self.add_lost(beginning, session, lost).await?;
@@ -210,8 +232,9 @@ impl<'a> Source<'a> {
         // Nothing may come that the client has seen already, at an instance that is further on.
         self.streams.read_on(&stream).await?;
         let from_zero = since == Some(StreamId::ZERO);
+        let left = self.left(beginning);
         let newest = if self.last > 0 || from_zero {
-            self.read_newest(session, &stream, self.left(beginning)).await?
+            self.read_newest(session, &stream, left.bytes).await?.cut_to(left.memory)
         } else {
             newest::Newest { id: Some(self.join(session, &stream).0), ..Default::default() }
         };
@@ -221,20 +244,18 @@ impl<'a> Source<'a> {
         Ok(())
     }
 
-    fn left(&self, beginning: &Beginning) -> usize {
-        self.limits.bytes.saturating_sub(beginning.bytes)
+    fn left(&self, beginning: &Beginning) -> Left {
+        Left {
+            bytes: self.limits.bytes.saturating_sub(beginning.bytes),
+            memory: self.room.limit().saturating_sub(beginning.memory),
+        }
     }
 
     /// An entry as it goes to a session. Encoded here, page by page: a whole replay at once would keep the
     /// shard from its other work.
     fn replayed(&self, stream: &ChannelName, entry: &PageEntry) -> Replayed {
         match entry {
-            PageEntry::Message(message) => {
-                let queued = self.memory.replayed(message);
-                let _encoded = self.codec.message(&queued);
-                queued.count();
-                Replayed::Message(queued)
-            }
+            PageEntry::Message(message) => Replayed::Message(self.room.take(message, self.codec)),
             PageEntry::TooLarge(id) => {
                 let loss = Loss { id: Some(*id), ..GapReason::PayloadTooLarge.into() };
                 Replayed::Gap(stream.clone(), loss)
@@ -267,6 +288,7 @@ impl Before {
 impl Beginning {
     fn recover(&mut self, read: Read) {
         self.bytes += read.bytes;
+        self.memory += read.memory;
         self.ready.push(StreamReady {
             stream: read.stream,
             id: Some(read.since),
@@ -284,6 +306,7 @@ impl Beginning {
         is_asked: bool,
     ) {
         self.bytes += newest.bytes;
+        self.memory += newest.memory();
         let replayed = is_asked.then_some(newest.entries.len());
         self.ready.push(StreamReady { stream, id: newest.id, recovery, replayed });
         self.replay.extend(newest.entries);

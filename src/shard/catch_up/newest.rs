@@ -27,6 +27,29 @@ pub(super) struct Newest {
     pub(super) before: Option<u64>,
 }
 
+impl Newest {
+    /// The memory that the entries take, if nobody shares them.
+    pub(super) fn memory(&self) -> usize {
+        self.entries.iter().map(Replayed::memory).sum()
+    }
+
+    /// Without the oldest ones that would take more memory than this.
+    pub(super) fn cut_to(mut self, memory: usize) -> Self {
+        let mut sum = 0;
+        let fits = |entry: &&Replayed| {
+            sum += entry.memory();
+            sum <= memory
+        };
+        let left_out = self.entries.len() - self.entries.iter().rev().take_while(fits).count();
+        for entry in self.entries.drain(..left_out) {
+            self.id = entry.id();
+            self.bytes -= entry.payload();
+            self.before = self.before.map(|before| before + 1);
+        }
+        self
+    }
+}
+
 impl Source<'_> {
     /// Reads the newest entries, this many bytes of them at the most, and lets what comes after them go to
     /// the session: nothing that came to it before.

@@ -1,6 +1,6 @@
 //! Entries that are read for one client, page by page, within what its endpoint replays.
 
-use super::{Fail, Source, proof::prove};
+use super::{Beginning, Fail, Source, proof::prove};
 use crate::{
     bus::{Page, PageAsk, PageEntry, PageFacts},
     channel::ChannelName,
@@ -28,6 +28,8 @@ pub(in crate::shard) struct Read {
     pub(super) entries: Vec<Replayed>,
     /// Payload bytes of the entries.
     pub(super) bytes: usize,
+    /// What they take, if nobody shares them.
+    pub(super) memory: usize,
     page: usize,
 }
 
@@ -80,9 +82,11 @@ impl Source<'_> {
         let page = self.streams.page(&read.stream, ask).await?;
         read.check(&page)?;
         let taken = self.take(read, &page, until);
-        if read.entries.len() > self.limits.messages || read.bytes > self.limits.bytes {
+        if read.entries.len() > self.limits.messages || !self.left(&Beginning::default()).has(read)
+        {
             return Err(ReplayResult::TooMany.into());
         }
+        self.room.check()?;
         Ok(page.is_full && taken > 0)
     }
 
@@ -93,7 +97,9 @@ impl Source<'_> {
             read.at = id(entry);
             read.is_found = true;
             read.bytes += payload(entry);
-            read.entries.push(self.replayed(&read.stream, entry));
+            let replayed = self.replayed(&read.stream, entry);
+            read.memory += replayed.memory();
+            read.entries.push(replayed);
         }
         if read.bytes - bytes < PAGE_BYTES {
             read.page = LARGEST_PAGE.min(2 * read.page);
@@ -112,6 +118,7 @@ impl Read {
             is_found: false,
             entries: Vec::new(),
             bytes: 0,
+            memory: 0,
             page: FIRST_PAGE,
         }
     }

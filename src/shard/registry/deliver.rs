@@ -97,7 +97,8 @@ impl Registry {
     }
 
     /// Closes the sessions with the fullest queues, one after the other, until all queues of this shard
-    /// fit into its part of `server.max_queue_memory`. Each is first offered to its socket once more; and
+    /// fit into its part of `server.max_queue_memory`. Replays, which never hold more than half of that, make
+    /// no queue the fullest. Each is first offered to its socket once more; and
     /// what closing leaves of it, a message that is partly written, goes before the next one is closed.
     pub(in crate::shard) fn bound_memory(&self) {
         let is_exceeded = || self.context.memory.is_exceeded();

@@ -31,6 +31,13 @@ impl<T> InlineDeque<T> {
         self.rest.as_ref().map_or(0, |rest| rest.capacity() * size_of::<T>())
     }
 
+    /// Makes place for so many items, all of which are pushed next.
+    pub(super) fn reserve(&mut self, items: usize) {
+        if items > 1 {
+            self.rest.get_or_insert_default().reserve_exact(items - 1);
+        }
+    }
+
     pub(super) fn push(&mut self, item: T) {
         if self.first.is_none() {
             self.first = Some(item);

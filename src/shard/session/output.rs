@@ -117,9 +117,9 @@ impl Session {
         }
     }
 
-    /// Bytes of the messages in the queue, and of the replay before them.
+    /// Bytes of the messages in the queue. A replay is not counted: it has its own bound.
     pub(in crate::shard) fn queued_bytes(&self) -> usize {
-        self.queue.borrow().all_bytes()
+        self.queue.borrow().bytes()
     }
 
     /// Ends the session for the memory of its queue. What is partly written goes too, and with it the

@@ -69,13 +69,9 @@ impl OutQueue {
         self.codec
     }
 
-    /// Bytes of the queued messages, with their overhead, and of the replay before them.
-    pub(super) fn all_bytes(&self) -> usize {
-        let replayed = self.items.iter().take(self.ahead()).map(|item| match item {
-            Item::Replayed(message) => self.weight(message),
-            Item::Message(_) | Item::Gap(_) | Item::Frame(_) => 0,
-        });
-        self.bytes + replayed.sum::<usize>()
+    /// Bytes of the queued messages, with their overhead. What the session begins with is not counted.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes
     }
 
     /// The memory of this queue alone: its places, and what is not shared with other sessions.
@@ -143,6 +139,7 @@ impl OutQueue {
         debug_assert!(!self.has_begun(), "a session begins once");
         let mut waiting = mem::take(&mut self.items);
         self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
+        self.items.reserve(ahead.len() + waiting.len());
         ahead.into_iter().for_each(|item| self.items.push(item.into()));
         while let Some(item) = waiting.pop() {
             self.items.push(item);

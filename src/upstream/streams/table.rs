@@ -5,8 +5,8 @@
 
 use super::place::Place;
 use crate::{bus::ShardId, channel::ChannelName, upstream::shard_queues::Shards};
-use hashbrown::HashMap;
-use std::{collections::VecDeque, time::Duration};
+use hashbrown::HashTable;
+use std::{collections::VecDeque, hash::BuildHasher as _, time::Duration};
 use tokio::time::Instant;
 
 /// Number of a stream in the table.
@@ -15,7 +15,9 @@ pub(super) type StreamNumber = u32;
 /// Everything the tail knows of streams.
 #[derive(Debug)]
 pub(super) struct Table {
-    numbers: HashMap<ChannelName, StreamNumber, foldhash::fast::RandomState>,
+    /// By name, which the stream itself has: often there is one for each session.
+    numbers: HashTable<StreamNumber>,
+    hasher: foldhash::fast::RandomState,
     streams: Vec<Option<Stream>>,
     free: Vec<StreamNumber>,
     most: usize,
@@ -81,7 +83,8 @@ pub(super) const FIRST_PAGE: u16 = 16;
 impl Table {
     pub(super) fn new(most: usize, linger: Duration) -> Self {
         Self {
-            numbers: HashMap::default(),
+            numbers: HashTable::new(),
+            hasher: foldhash::fast::RandomState::default(),
             streams: Vec::new(),
             free: Vec::new(),
             most,
@@ -93,7 +96,9 @@ impl Table {
     }
 
     pub(super) fn find(&self, name: &str) -> Option<StreamNumber> {
-        self.numbers.get(name).copied()
+        let is_named =
+            |&number: &StreamNumber| self.get(number).is_some_and(|it| &*it.name == name);
+        self.numbers.find(self.hasher.hash_one(name), is_named).copied()
     }
 
     pub(super) fn get(&self, number: StreamNumber) -> Option<&Stream> {
@@ -131,7 +136,7 @@ impl Table {
 
     fn insert(&mut self, name: ChannelName) -> StreamNumber {
         let stream = Stream {
-            name: name.clone(),
+            name,
             wanted: 0,
             told: 0,
             place: None,
@@ -150,7 +155,10 @@ impl Table {
             self.bound() - 1
         });
         self.streams[number as usize] = Some(stream);
-        self.numbers.insert(name, number);
+        let Self { numbers, streams, hasher, .. } = self;
+        let name = |number: StreamNumber| streams[number as usize].as_ref().map(|it| &*it.name);
+        let hash = |&number: &StreamNumber| hasher.hash_one(name(number).unwrap_or_default());
+        numbers.insert_unique(hash(&number), number, hash);
         number
     }
 
@@ -201,7 +209,10 @@ impl Table {
     fn remove(&mut self, number: StreamNumber) {
         let Some(stream) = self.streams[number as usize].take() else { return };
         self.armed -= usize::from(stream.state == StreamState::Armed);
-        self.numbers.remove(&stream.name);
+        let hash = self.hasher.hash_one(&*stream.name);
+        if let Ok(entry) = self.numbers.find_entry(hash, |&it| it == number) {
+            entry.remove();
+        }
         self.free.push(number);
     }
 

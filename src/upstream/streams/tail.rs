@@ -19,7 +19,7 @@ use crate::{
     metrics::Metrics,
     upstream::link::LinkError,
 };
-use std::{sync::Arc, time::Duration};
+use std::{borrow::Cow, sync::Arc, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
 
@@ -86,8 +86,11 @@ impl Tail {
     }
 
     /// The stream as Redis knows it.
-    pub(super) fn key(&self, stream: &str) -> String {
-        [&self.prefix, stream].concat()
+    pub(super) fn key<'a>(&self, stream: &'a str) -> Cow<'a, str> {
+        if self.prefix.is_empty() {
+            return stream.into();
+        }
+        [&self.prefix, stream].concat().into()
     }
 
     pub(super) fn canary_key(&self) -> &str {

@@ -121,15 +121,15 @@ impl TailLink {
     fn send_reading(&mut self, tail: &mut Tail, number: u32, now: Instant) {
         let Some(stream) = tail.table.get_mut(number) else { return };
         let reading = Reading::of(number, stream);
-        let name = stream.name.clone();
         if reading.kind == ReadingKind::Both {
             tail.marks.begin(number);
         }
         tail.metrics.upstream.stream_reads.inc();
         self.in_flight += reading.cost();
-        let key = tail.key(&name);
         self.patience.asked(now);
-        self.link.send(&reading.command(&key));
+        if let Some(stream) = tail.table.get(number) {
+            self.link.send(&reading.command(&tail.key(&stream.name)));
+        }
         self.asked.push_back(Asked::Read(reading));
     }
 

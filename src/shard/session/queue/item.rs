@@ -1,8 +1,10 @@
 //! What waits in a session's queue.
 
+use super::PRIVATE;
 use crate::{
     channel::ChannelName,
-    shard::memory::Queued,
+    shard::memory::{PLACE, Queued, ReplayedMessage},
+    stream_id::StreamId,
     wire::{Codec, Gap, Loss},
 };
 use bytes::Bytes;
@@ -19,9 +21,35 @@ pub(in crate::shard::session) enum Ahead {
 /// A part of a replay.
 #[derive(Debug)]
 pub(in crate::shard) enum Replayed {
-    Message(Rc<Queued>),
+    Message(ReplayedMessage),
     /// In the place of an entry that is too large.
     Gap(ChannelName, Loss),
+}
+
+impl Replayed {
+    /// Its place in the stream.
+    pub(in crate::shard) fn id(&self) -> Option<StreamId> {
+        match self {
+            Self::Message(message) => message.id,
+            Self::Gap(_, loss) => loss.id,
+        }
+    }
+
+    /// Bytes of payload.
+    pub(in crate::shard) fn payload(&self) -> usize {
+        match self {
+            Self::Message(message) => message.payload().len(),
+            Self::Gap(..) => 0,
+        }
+    }
+
+    /// The memory that it takes, if nobody shares it.
+    pub(in crate::shard) fn memory(&self) -> usize {
+        match self {
+            Self::Message(message) => message.memory(),
+            Self::Gap(..) => PRIVATE,
+        }
+    }
 }
 
 /// What waits in a queue.
@@ -29,11 +57,13 @@ pub(in crate::shard) enum Replayed {
 pub(super) enum Item {
     Message(Rc<Queued>),
     /// A message from before the session.
-    Replayed(Rc<Queued>),
+    Replayed(ReplayedMessage),
     Gap(Box<PendingGap>),
     /// A whole frame of this session alone: ping, pong, close, ready.
     Frame(Box<Bytes>),
 }
+
+const _: () = assert!(PLACE == 2 * size_of::<Item>(), "what is reserved for a place");
 
 /// A gap that has not been told, so that further losses at the same place are still added to it.
 #[derive(Debug)]
@@ -51,7 +81,8 @@ impl Item {
     /// The frame; a gap has none before [`OutQueue::write_with`](super::OutQueue::write_with) encodes it.
     pub(super) fn frame(&self, codec: Codec) -> Option<&[u8]> {
         match self {
-            Self::Message(message) | Self::Replayed(message) => Some(codec.message(message)),
+            Self::Message(message) => Some(codec.message(message)),
+            Self::Replayed(message) => Some(codec.message(message)),
             Self::Frame(frame) => Some(frame),
             Self::Gap(pending) => pending.frame.as_deref(),
         }
