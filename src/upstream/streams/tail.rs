@@ -25,6 +25,8 @@ use tracing::warn;
 
 mod fan_out;
 mod polling;
+#[cfg(test)]
+mod tests;
 
 use polling::Polling;
 
