@@ -246,14 +246,15 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused.
+    /// Asks once more for the streams that were refused, also for those that nobody wants at the moment:
+    /// each who comes, is refused and goes would keep the refusal alive.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
         }
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.get(number) else { continue };
-            if stream.state == StreamState::Refused && stream.wanted != 0 {
+            if stream.state == StreamState::Refused {
                 self.table.set_state(number, StreamState::Unknown);
                 let Some(stream) = self.table.get_mut(number) else { continue };
                 self.order.add(number, stream, Source::Other);

@@ -1,4 +1,4 @@
-//! What is known of a stream when its link breaks in the middle of a page.
+//! What is known of a stream, over links that break in the middle of a page and over refusals.
 
 use super::*;
 use crate::{
@@ -138,4 +138,23 @@ fn another_run_is_known_again_by_the_first_entry_that_proves_it() {
     let mut reading = rig.next_with(facts(20, 16..=20));
     rig.read(&mut reading, 16..=20);
     assert_eq!(rig.told(), ["stream_trimmed Some(3)"]);
+}
+
+#[test]
+fn a_refused_stream_is_asked_for_again_whether_or_not_somebody_wants_it_at_that_moment() {
+    let mut rig = Rig::new();
+    rig.changed();
+    let reading = rig.next();
+    let error = LinkError::Answered("WRONGTYPE no stream".to_owned());
+    rig.tail.not_read(&reading, &error, rig.now);
+    rig.tail.leave(0, &ChannelName::new("s"), rig.now);
+    rig.tail.retry_refused();
+    let mut reading = rig.next();
+    reading.facts = Some(facts(10, 1..=10));
+    rig.tail.read(reading);
+    rig.tail.join(0, &ChannelName::new("s"));
+    rig.tail.queues.flush();
+    let events = std::iter::from_fn(|| rig.shard.ring.try_recv());
+    let last = events.last().unwrap().unwrap();
+    assert!(matches!(last, StreamEvent::Subscribed { .. }), "{last:?}");
 }
