@@ -1,11 +1,13 @@
 //! The newest entries of a stream, for a client without a position, or whose position does not recover.
+//!
+//! They are read backwards, page by page: while Redis answers with a page it answers nobody else.
 
 use super::{
     Source,
-    read::{id, payload},
+    read::{FIRST_PAGE, id, next_page, payload},
 };
 use crate::{
-    bus::{Page, PageAsk},
+    bus::{Page, PageAsk, StreamFacts},
     channel::ChannelName,
     reason::Refusal,
     shard::session::{Replayed, Session},
@@ -27,6 +29,26 @@ pub(super) struct Newest {
     pub(super) before: Option<u64>,
 }
 
+/// The newest entries while they are read, from the newest on.
+struct Backwards {
+    room: Room,
+    entries: Vec<Replayed>,
+    /// The oldest entry that was seen, which the next page begins with.
+    at: Option<StreamId>,
+    /// The newest entry that is not given.
+    left_out: Option<StreamId>,
+    page: usize,
+    /// What Redis has said together with the first page.
+    facts: StreamFacts,
+}
+
+/// How much may still be given.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    entries: usize,
+    bytes: usize,
+}
+
 impl Source<'_> {
     /// Reads the newest entries, this many bytes of them at the most, and lets what comes after them go to
     /// the session: nothing that came to it before.
@@ -38,11 +60,10 @@ impl Source<'_> {
     ) -> Result<Newest, Refusal> {
         for _ in 0..ATTEMPTS {
             let (joined, turns) = self.join(session, stream);
-            let ask = PageAsk::Newest { until: joined, count: self.last + 1 };
-            let page = self.streams.page(stream, ask).await?;
+            let newest = self.read_backwards(stream, joined, bytes).await?;
             self.streams.read_on(stream).await?;
             if self.streams.progress(stream).1 == turns {
-                return Ok(self.cut(stream, &page, joined, bytes));
+                return Ok(newest);
             }
         }
         let id = Some(self.join(session, stream).0);
@@ -56,40 +77,95 @@ impl Source<'_> {
         self.streams.progress(stream)
     }
 
-    fn cut(&self, stream: &ChannelName, page: &Page, joined: StreamId, bytes: usize) -> Newest {
-        let entries = &page.entries;
-        let (from, bytes) = newest(entries.iter().map(payload).rev(), self.last, bytes);
-        let from = entries.len() - from;
-        let facts = page.facts.unwrap_or_default();
-        let id = if from == entries.len() {
-            Some(joined)
-        } else if from > 0 {
-            Some(id(&entries[from - 1]))
-        } else {
-            (facts.added == Some(facts.length)).then_some(StreamId::ZERO)
-        };
-        let is_countable = facts.last == joined && facts.max_deleted == Some(StreamId::ZERO);
-        let replayed = entries.len() - from;
-        let before = facts.added.filter(|_| is_countable);
-        Newest {
-            id,
-            entries: entries[from..].iter().map(|it| self.replayed(stream, it)).collect(),
-            bytes,
-            before: before.map(|added| added.saturating_sub(replayed as u64)),
+    /// Reads from a place back until there is no room for one more, or no more.
+    async fn read_backwards(
+        &self,
+        stream: &ChannelName,
+        joined: StreamId,
+        bytes: usize,
+    ) -> Result<Newest, Refusal> {
+        let mut read = Backwards::new(Room { entries: self.last, bytes });
+        loop {
+            let page = self.streams.page(stream, read.ask(joined)).await?;
+            let facts = page.facts.unwrap_or_default();
+            if read.at.is_none() {
+                read.facts = facts;
+            }
+            let has_moved = self.take_backwards(&mut read, stream, &page);
+            if read.left_out.is_some() || !page.is_full || !has_moved {
+                return Ok(read.end(joined, bytes, &facts));
+            }
         }
+    }
+
+    /// Takes what there is room for. `false`: nothing in the page is older than what was taken before.
+    fn take_backwards(&self, read: &mut Backwards, stream: &ChannelName, page: &Page) -> bool {
+        let at = read.at;
+        let older = page.entries.iter().rev().filter(|it| at.is_none_or(|at| id(it) < at));
+        let mut weight = 0;
+        for entry in older {
+            weight += payload(entry);
+            read.at = Some(id(entry));
+            if !read.room.take(payload(entry)) {
+                read.left_out = read.at;
+                break;
+            }
+            read.entries.push(self.replayed(stream, entry));
+        }
+        read.page = next_page(read.page, weight);
+        read.at != at
     }
 }
 
-/// How many of these sizes, and how much they are together, stay within both bounds.
-fn newest(sizes: impl Iterator<Item = usize>, most: usize, bytes: usize) -> (usize, usize) {
-    let sums = sizes.take(most).scan(0, |sum, size| {
-        *sum += size;
-        Some(*sum)
-    });
-    sums.take_while(|&sum| sum <= bytes)
-        .enumerate()
-        .last()
-        .map_or((0, 0), |(at, sum)| (at + 1, sum))
+impl Room {
+    /// Whether one more of this size fits; then it is taken.
+    fn take(&mut self, size: usize) -> bool {
+        let fits = self.entries > 0 && size <= self.bytes;
+        if fits {
+            (self.entries, self.bytes) = (self.entries - 1, self.bytes - size);
+        }
+        fits
+    }
+}
+
+impl Backwards {
+    fn new(room: Room) -> Self {
+        Self {
+            room,
+            entries: Vec::new(),
+            at: None,
+            left_out: None,
+            page: FIRST_PAGE,
+            facts: StreamFacts::default(),
+        }
+    }
+
+    /// The next page: from the last entry on, that one included, and never more than to know the entry
+    /// before those that are given.
+    fn ask(&self, joined: StreamId) -> PageAsk {
+        let count = self.page.min(self.room.entries + 1) + usize::from(self.at.is_some());
+        PageAsk::Newest { until: self.at.unwrap_or(joined), count }
+    }
+
+    /// `last` is what Redis has said together with the last page.
+    fn end(mut self, joined: StreamId, bytes: usize, last: &StreamFacts) -> Newest {
+        let is_whole = last.added == Some(last.length);
+        let id = match self.left_out {
+            _ if self.entries.is_empty() => Some(joined),
+            Some(left_out) => Some(left_out),
+            None => is_whole.then_some(StreamId::ZERO),
+        };
+        let facts = self.facts;
+        let is_countable = facts.last == joined && facts.max_deleted == Some(StreamId::ZERO);
+        let before = facts.added.filter(|_| is_countable);
+        self.entries.reverse();
+        Newest {
+            id,
+            before: before.map(|added| added.saturating_sub(self.entries.len() as u64)),
+            bytes: bytes - self.room.bytes,
+            entries: self.entries,
+        }
+    }
 }
 
 #[cfg(test)]
@@ -98,16 +174,12 @@ mod tests {
 
     #[test]
     fn the_newest_are_as_many_as_fit_by_number_and_by_bytes() {
-        let sizes = || [10, 20, 30].into_iter();
-        for (most, bytes, expected) in [
-            (0, 100, (0, 0)),
-            (2, 100, (2, 30)),
-            (9, 100, (3, 60)),
-            (9, 60, (3, 60)),
-            (9, 59, (2, 30)),
-            (9, 9, (0, 0)),
-        ] {
-            assert_eq!(newest(sizes(), most, bytes), expected);
+        for (entries, bytes, expected) in
+            [(0, 100, 0), (2, 100, 2), (9, 100, 3), (9, 60, 3), (9, 59, 2), (9, 9, 0)]
+        {
+            let mut room = Room { entries, bytes };
+            let taken = [10, 20, 30].into_iter().take_while(|&size| room.take(size)).count();
+            assert_eq!(taken, expected);
         }
     }
 }

@@ -10,10 +10,16 @@ use crate::{
 };
 
 /// Entries of the first page, and of the largest. Each next one is twice as large while they weigh less
-/// than [`PAGE_BYTES`]: while Redis answers with a page it answers nobody else.
-const FIRST_PAGE: usize = 16;
+/// than [`PAGE_BYTES`], and behind a heavier one as small as the first: while Redis answers with a page it
+/// answers nobody else.
+pub(super) const FIRST_PAGE: usize = 16;
 const LARGEST_PAGE: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
+
+/// The size of the page behind one of this size, which has weighed so much.
+pub(super) fn next_page(page: usize, weight: usize) -> usize {
+    if weight < PAGE_BYTES { LARGEST_PAGE.min(2 * page) } else { FIRST_PAGE }
+}
 
 /// What was read of one stream behind a client's position.
 pub(in crate::shard) struct Read {
@@ -95,9 +101,7 @@ impl Source<'_> {
             read.bytes += payload(entry);
             read.entries.push(self.replayed(&read.stream, entry));
         }
-        if read.bytes - bytes < PAGE_BYTES {
-            read.page = LARGEST_PAGE.min(2 * read.page);
-        }
+        read.page = next_page(read.page, read.bytes - bytes);
         read.entries.len() - before
     }
 }
