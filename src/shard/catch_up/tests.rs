@@ -117,6 +117,21 @@ fn what_was_trimmed_or_deleted_behind_a_position_is_told() {
 }
 
 #[test]
+fn who_is_cut_behind_a_gap_goes_on_with_its_id_and_is_told_no_loss_twice() {
+    run(async {
+        let mut rig = StreamRig::new(1..=3);
+        let _first = rig.connect(endpoint(), &Resume::default()).await.unwrap();
+        rig.stream().add_all(4..=9);
+        rig.stream().trim_to(2);
+        let behind_gap = Resume { since: Since::At(id(8).place_before()), last: None };
+        let expected = ["ready 7-9007199254740991 recovered 2", "8", "9"];
+        assert_eq!(resumed(&mut rig, &behind_gap, 3).await, expected);
+        rig.stream().trim_to(2);
+        assert_eq!(resumed(&mut rig, &behind_gap, 1).await, ["ready 10 trimmed:null null"]);
+    });
+}
+
+#[test]
 fn from_the_beginning_the_number_missed_is_known() {
     run(async {
         let mut rig = StreamRig::new(1..=9);

@@ -72,7 +72,9 @@ impl Place {
                 is_page_new: false,
             };
         }
-        if first == Some(self.last) {
+        // A place that was told before an entry proves as much as an entry does.
+        let is_whole = |first| self.last == first || self.last.is_just_before(first);
+        if first.is_some_and(is_whole) {
             return Finding { is_turn: false, lost: None, place: *self, is_page_new: true };
         }
         let lost = self.lost(is_other, facts);
@@ -83,7 +85,7 @@ impl Place {
     /// The place once this was told, before any of the entries behind it.
     fn behind(&self, lost: Option<Lost>, first: Option<StreamId>, facts: &StreamFacts) -> Self {
         let last = match lost {
-            Some(_) => first.map_or(facts.last, just_before),
+            Some(_) => first.map_or(facts.last, StreamId::place_before),
             None => self.last,
         };
         let begins_stream = facts.first.is_none_or(|first| first > self.last);
@@ -130,17 +132,6 @@ impl Lost {
 
     fn trimmed(missed: Option<u64>) -> Self {
         Self { reason: GapReason::StreamTrimmed, missed }
-    }
-}
-
-/// The place just before this entry.
-pub(super) fn just_before(id: StreamId) -> StreamId {
-    match id.sequence.checked_sub(1) {
-        Some(sequence) => StreamId { sequence, ..id },
-        None => StreamId {
-            milliseconds: id.milliseconds.saturating_sub(1),
-            sequence: if id.milliseconds == 0 { 0 } else { u64::MAX },
-        },
     }
 }
 

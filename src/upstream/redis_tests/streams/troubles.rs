@@ -68,8 +68,7 @@ async fn entries_that_were_trimmed_unread_are_told_with_their_exact_number() {
     let script =
         "for i=2,101 do redis.call('XADD', KEYS[1], 'MAXLEN', '=', '1', i .. '-0', 'data', i) end";
     server.call(&["EVAL", script, "1", "s"]);
-    let place = format!("100-{}", u64::MAX);
-    let told = [format!("gap s stream_trimmed Some(99) {place}"), "s 101-0=101".to_owned()];
+    let told = ["gap s stream_trimmed Some(99) 100-9007199254740991", "s 101-0=101"];
     assert_eq!(rig.stream_events(2).await, told);
     server.kill();
     server.restart();

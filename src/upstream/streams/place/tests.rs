@@ -139,7 +139,7 @@ fn behind(place: &Place, first: u64, facts: &StreamFacts) -> Place {
 fn what_is_told_is_told_once_wherever_the_reading_breaks_off() {
     // 20 were added, 4 are there: 16 came before the first of them.
     let mut place = behind(&PLACE, 17, &facts());
-    assert_eq!(place, Place { last: just_before(id(17)), added: Some(16), counted: id(10) });
+    assert_eq!(place, Place { last: id(17).place_before(), added: Some(16), counted: id(10) });
     assert_eq!(told(&place, false, &facts()), NOTHING);
     let later =
         StreamFacts { added: Some(25), first: Some(id(23)), last: id(25), length: 3, ..facts() };
@@ -154,7 +154,7 @@ fn what_is_told_is_told_once_wherever_the_reading_breaks_off() {
 fn behind_a_turn_the_old_streams_count_means_nothing() {
     let other = StreamFacts { added: Some(6), ..facts() };
     let place = behind(&PLACE, 17, &other);
-    assert_eq!(place, Place { last: just_before(id(17)), added: Some(2), counted: id(10) });
+    assert_eq!(place, Place { last: id(17).place_before(), added: Some(2), counted: id(10) });
     let later = StreamFacts { added: Some(9), first: Some(id(19)), length: 2, ..other };
     assert_eq!(told(&place, false, &later), trimmed(Some(5)));
 }
@@ -164,8 +164,10 @@ fn how_many_came_before_is_unknown_only_where_older_ones_of_another_stream_are_l
     let deleted = StreamFacts { first: Some(id(3)), max_deleted: Some(id(10)), ..facts() };
     assert_eq!(behind(&PLACE, 17, &deleted), PLACE);
     let grown = StreamFacts { max_deleted: Some(StreamId::ZERO), ..deleted };
-    let place = Place { last: just_before(id(17)), added: None, counted: id(10) };
+    let place = Place { last: id(17).place_before(), added: None, counted: id(10) };
     assert_eq!(behind(&PLACE, 17, &grown), place);
+    let again = Finding { is_turn: false, lost: None, place, is_page_new: true };
+    assert_eq!(place.judge(Some(id(17)), true, &grown), again, "told already");
 }
 
 #[test]
@@ -173,12 +175,4 @@ fn an_entry_that_is_read_is_one_more() {
     let mut place = PLACE;
     place.read(id(11));
     assert_eq!(place, Place { last: id(11), added: Some(11), counted: id(10) });
-}
-
-#[test]
-fn just_before_an_entry_nothing_else_can_be() {
-    let id = |milliseconds, sequence| StreamId { milliseconds, sequence };
-    assert_eq!(just_before(id(5, 1)), id(5, 0));
-    assert_eq!(just_before(id(5, 0)), id(4, u64::MAX));
-    assert_eq!(just_before(id(0, 1)), id(0, 0));
 }
