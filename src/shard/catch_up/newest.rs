@@ -4,7 +4,7 @@
 
 use super::{
     Source,
-    read::{FIRST_PAGE, id, next_page, payload},
+    read::{FIRST_PAGE, id, next_page, payload, weight},
 };
 use crate::{
     bus::{Page, PageAsk, StreamFacts},
@@ -33,7 +33,7 @@ pub(super) struct Newest {
 struct Backwards {
     room: Room,
     entries: Vec<Replayed>,
-    /// The oldest entry that was seen, which the next page begins with.
+    /// The oldest entry that was seen.
     at: Option<StreamId>,
     /// The newest entry that is not given.
     left_out: Option<StreamId>,
@@ -91,20 +91,18 @@ impl Source<'_> {
             if read.at.is_none() {
                 read.facts = facts;
             }
-            let has_moved = self.take_backwards(&mut read, stream, &page);
-            if read.left_out.is_some() || !page.is_full || !has_moved {
+            self.take_backwards(&mut read, stream, &page);
+            if read.left_out.is_some() || !page.is_full {
                 return Ok(read.end(joined, bytes, &facts));
             }
         }
     }
 
-    /// Takes what there is room for. `false`: nothing in the page is older than what was taken before.
-    fn take_backwards(&self, read: &mut Backwards, stream: &ChannelName, page: &Page) -> bool {
-        let at = read.at;
-        let older = page.entries.iter().rev().filter(|it| at.is_none_or(|at| id(it) < at));
-        let mut weight = 0;
-        for entry in older {
-            weight += payload(entry);
+    /// Takes what there is room for.
+    fn take_backwards(&self, read: &mut Backwards, stream: &ChannelName, page: &Page) {
+        let mut page_weight = 0;
+        for entry in page.entries.iter().rev() {
+            page_weight += weight(entry);
             read.at = Some(id(entry));
             if !read.room.take(payload(entry)) {
                 read.left_out = read.at;
@@ -112,8 +110,7 @@ impl Source<'_> {
             }
             read.entries.push(self.replayed(stream, entry));
         }
-        read.page = next_page(read.page, weight);
-        read.at != at
+        read.page = next_page(read.page, page_weight);
     }
 }
 
@@ -140,11 +137,10 @@ impl Backwards {
         }
     }
 
-    /// The next page: from the last entry on, that one included, and never more than to know the entry
-    /// before those that are given.
+    /// The next page, and never more than to know the entry before those that are given.
     fn ask(&self, joined: StreamId) -> PageAsk {
-        let count = self.page.min(self.room.entries + 1) + usize::from(self.at.is_some());
-        PageAsk::Newest { until: self.at.unwrap_or(joined), count }
+        let until = self.at.map_or(joined, below);
+        PageAsk::Newest { until, count: self.page.min(self.room.entries + 1) }
     }
 
     /// `last` is what Redis has said together with the last page.
@@ -165,6 +161,14 @@ impl Backwards {
             bytes: bytes - self.room.bytes,
             entries: self.entries,
         }
+    }
+}
+
+/// The greatest id below that of an entry.
+fn below(id: StreamId) -> StreamId {
+    match id.sequence.checked_sub(1) {
+        Some(sequence) => StreamId { sequence, ..id },
+        None => StreamId { milliseconds: id.milliseconds.saturating_sub(1), sequence: u64::MAX },
     }
 }
 

@@ -94,14 +94,15 @@ impl Source<'_> {
 
     /// Takes a page's entries up to a place; how many.
     fn take(&self, read: &mut Read, page: &Page, until: StreamId) -> usize {
-        let (before, bytes) = (read.entries.len(), read.bytes);
+        let (before, mut page_weight) = (read.entries.len(), 0);
         for entry in page.entries.iter().take_while(|entry| id(entry) <= until) {
             read.at = id(entry);
             read.is_found = true;
             read.bytes += payload(entry);
+            page_weight += weight(entry);
             read.entries.push(self.replayed(&read.stream, entry));
         }
-        read.page = next_page(read.page, read.bytes - bytes);
+        read.page = next_page(read.page, page_weight);
         read.entries.len() - before
     }
 }
@@ -149,5 +150,26 @@ pub(super) fn payload(entry: &PageEntry) -> usize {
     match entry {
         PageEntry::Message(message) => message.payload().len(),
         PageEntry::TooLarge(_) => 0,
+    }
+}
+
+/// How heavy an entry is for Redis. One that is too large was sent all the same.
+pub(super) fn weight(entry: &PageEntry) -> usize {
+    match entry {
+        PageEntry::Message(_) => payload(entry),
+        PageEntry::TooLarge(_) => PAGE_BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_grow_while_they_are_light_and_one_too_large_entry_is_heavy() {
+        let sizes =
+            |weight| std::iter::successors(Some(16), move |&size| Some(next_page(size, weight)));
+        assert_eq!(sizes(PAGE_BYTES - 1).take(6).collect::<Vec<_>>(), [16, 32, 64, 128, 256, 256]);
+        assert_eq!(next_page(256, weight(&PageEntry::TooLarge(StreamId::ZERO))), 16);
     }
 }

@@ -24,9 +24,9 @@ use tokio::time::Instant;
 use tracing::warn;
 
 mod fan_out;
-mod polling;
 #[cfg(test)]
-mod tests;
+mod link_tests;
+mod polling;
 
 use polling::Polling;
 
@@ -246,17 +246,20 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused, also for those that nobody wants at the moment:
-    /// each who comes, is refused and goes would keep the refusal alive.
+    /// Asks once more for the streams that were refused, or forgets that they were: those who want one now and
+    /// again, and are turned away at once, would never be there when it is asked for.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
         }
         for number in 0..self.table.bound() {
             let Some(stream) = self.table.get(number) else { continue };
-            if stream.state == StreamState::Refused {
-                self.table.set_state(number, StreamState::Unknown);
-                let Some(stream) = self.table.get_mut(number) else { continue };
+            if stream.state != StreamState::Refused {
+                continue;
+            }
+            self.table.set_state(number, StreamState::Unknown);
+            let Some(stream) = self.table.get_mut(number) else { continue };
+            if stream.wanted != 0 {
                 self.order.add(number, stream, Source::Other);
             }
         }

@@ -8,7 +8,7 @@ use crate::{
         link::LinkError,
         streams::{
             place::Place,
-            reading::{Reading, ReadingKind},
+            reading::{HEAVY_PAGE, Reading, ReadingKind},
             table::{FIRST_PAGE, Source, StreamNumber, StreamState},
         },
     },
@@ -44,7 +44,8 @@ impl Tail {
         };
         if is_new {
             reading.entries += 1;
-            reading.weight += payload.map_or(0, <[u8]>::len);
+            // One that is too large was sent all the same.
+            reading.weight += payload.map_or(HEAVY_PAGE, <[u8]>::len);
             reading.has_found = true;
             self.new_entry(reading.number, id, payload);
         }

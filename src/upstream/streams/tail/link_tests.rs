@@ -141,6 +141,18 @@ fn another_run_is_known_again_by_the_first_entry_that_proves_it() {
 }
 
 #[test]
+fn behind_entries_that_are_too_large_the_next_page_is_no_larger() {
+    for (payload, asked) in [(Some(&b"x"[..]), 33), (None, 17)] {
+        let mut rig = Rig::new();
+        rig.changed();
+        let mut reading = rig.next();
+        (10..=26).for_each(|at| rig.tail.entry(&mut reading, id(at), payload));
+        rig.tail.read(reading);
+        assert_eq!(rig.next().asked, asked);
+    }
+}
+
+#[test]
 fn a_refused_stream_is_asked_for_again_whether_or_not_somebody_wants_it_at_that_moment() {
     let mut rig = Rig::new();
     rig.changed();
@@ -149,10 +161,10 @@ fn a_refused_stream_is_asked_for_again_whether_or_not_somebody_wants_it_at_that_
     rig.tail.not_read(&reading, &error, rig.now);
     rig.tail.leave(0, &ChannelName::new("s"), rig.now);
     rig.tail.retry_refused();
+    rig.tail.join(0, &ChannelName::new("s"));
     let mut reading = rig.next();
     reading.facts = Some(facts(10, 1..=10));
     rig.tail.read(reading);
-    rig.tail.join(0, &ChannelName::new("s"));
     rig.tail.queues.flush();
     let events = std::iter::from_fn(|| rig.shard.ring.try_recv());
     let last = events.last().unwrap().unwrap();
