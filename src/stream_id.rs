@@ -14,9 +14,6 @@ impl StreamId {
     /// Before every entry.
     pub const ZERO: Self = Self { milliseconds: 0, sequence: 0 };
 
-    /// Behind every entry.
-    pub const MAX: Self = Self { milliseconds: u64::MAX, sequence: u64::MAX };
-
     /// The place just before an entry, which is told where there may be no entry to name. Before the first id
     /// of a millisecond it is one that no entry has, and whose numbers JavaScript keeps exact.
     #[must_use]

@@ -15,6 +15,7 @@ use tokio::{sync::oneshot, time::timeout};
 mod following;
 mod model;
 mod pages;
+mod rights;
 mod troubles;
 
 /// Follows streams with the settings of users, but for the times that a test would have to wait.
@@ -91,7 +92,7 @@ fn told(event: &StreamEvent) -> String {
             format!("gap {stream} {} {missed:?} {place}", reason.label())
         }
         StreamEvent::Marker(number) => format!("marker {number}"),
-        StreamEvent::NoMarker(number) => format!("no marker {number}"),
+        StreamEvent::NoMarker(number, by) => format!("no marker {number} {by:?}"),
     }
 }
 

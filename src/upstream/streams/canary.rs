@@ -67,8 +67,10 @@ impl Canary {
     }
 
     /// Whether its stream is to be read now; then it is being read.
-    pub(super) fn take_read(&mut self) -> bool {
-        let wants = std::mem::take(&mut self.wants_read);
+    pub(super) fn take_read(&mut self, now: Instant) -> bool {
+        let is_due = matches!(self.phase, CanaryPhase::Waiting { until } if until <= now);
+        let is_needed = is_due && !self.is_armed && !self.is_reading;
+        let wants = std::mem::take(&mut self.wants_read) || is_needed;
         self.is_reading |= wants;
         wants
     }
@@ -87,9 +89,8 @@ impl Canary {
     /// Its stream cannot be read, or not be written: it proves nothing for now.
     pub(super) fn failed(&mut self, now: Instant) {
         self.is_reading = false;
+        // Read then, if it is not armed.
         self.phase = CanaryPhase::Waiting { until: now + self.interval };
-        // Read again, so that it is armed for the next round.
-        self.wants_read = !self.is_armed;
     }
 
     /// The value to add now, if one is due.
@@ -145,7 +146,7 @@ impl Canary {
     /// When one of these may change by the passing of time alone.
     pub(super) fn deadline(&self) -> Option<Instant> {
         match self.phase {
-            CanaryPhase::Waiting { until } => self.is_armed.then_some(until),
+            CanaryPhase::Waiting { until } => (self.is_armed || !self.is_reading).then_some(until),
             CanaryPhase::Adding => None,
             CanaryPhase::Added { at } => Some(at + self.timeout),
             CanaryPhase::LastChance { at, .. } => Some(at + LAST_CHANCE * self.timeout),
@@ -165,7 +166,7 @@ mod tests {
         let mut canary = Canary::new(INTERVAL, TIMEOUT, now);
         canary.linked(now);
         assert_eq!(canary.take_add(now), None, "nothing would be told yet");
-        assert!(canary.take_read());
+        assert!(canary.take_read(now));
         assert!(!canary.read(None, now));
         assert_eq!(canary.take_add(now).as_deref(), Some("1"));
         canary.added(now);
@@ -176,7 +177,7 @@ mod tests {
     fn what_was_told_and_read_is_the_proof_and_the_next_one_is_due_an_interval_later() {
         let (mut canary, now) = added();
         canary.changed();
-        assert!(canary.take_read());
+        assert!(canary.take_read(now));
         assert!(canary.read(Some(b"1"), now));
         assert_eq!(canary.take_add(now), None);
         assert_eq!(canary.deadline(), Some(now + INTERVAL));
@@ -200,7 +201,7 @@ mod tests {
         canary.changed();
         canary.pinged();
         assert!(!canary.is_lost(now + TIMEOUT));
-        assert!(canary.take_read());
+        assert!(canary.take_read(now + TIMEOUT));
         assert!(!canary.is_lost(now + TIMEOUT));
         assert!(canary.read(Some(b"1"), now + TIMEOUT));
         assert!(!canary.is_lost(now + TIMEOUT));
@@ -223,10 +224,23 @@ mod tests {
     }
 
     #[test]
+    fn one_that_cannot_be_read_is_read_again_an_interval_later_and_no_sooner() {
+        let now = Instant::now();
+        let mut canary = Canary::new(INTERVAL, TIMEOUT, now);
+        canary.linked(now);
+        assert!(canary.take_read(now));
+        canary.failed(now);
+        assert!(!canary.take_read(now));
+        assert_eq!(canary.deadline(), Some(now + INTERVAL));
+        assert!(canary.take_read(now + INTERVAL));
+        assert_eq!(canary.deadline(), None);
+    }
+
+    #[test]
     fn the_entry_of_an_earlier_round_is_no_proof() {
         let (mut canary, now) = added();
         canary.changed();
-        canary.take_read();
+        canary.take_read(now);
         assert!(!canary.read(Some(b"0"), now));
     }
 }

@@ -73,7 +73,7 @@ async fn entries_that_were_trimmed_unread_are_told_with_their_exact_number() {
     server.kill();
     server.restart();
     rig.mark("s", 1).await;
-    assert!(rig.stream_event().await.ends_with("marker 1"));
+    assert!(rig.stream_event().await.contains("marker 1"));
 }
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn without_a_link_those_who_come_are_turned_away_and_those_who_are_there_t
     rig.until_down("").await;
     assert_eq!(rig.follow("other").await, "rejected other LinkDown");
     rig.mark("s", 7).await;
-    assert_eq!(rig.stream_event().await, "no marker 7");
+    assert_eq!(rig.stream_event().await, "no marker 7 LinkDown");
     server.restart();
     assert_eq!(rig.stream_event().await, "subscribed other 0-0");
 }

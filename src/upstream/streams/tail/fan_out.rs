@@ -212,6 +212,6 @@ impl Tail {
             warn!(stream = %stream.name, reason = %error, before, "Redis refuses a stream");
         }
         self.queues.rejected(stream.wanted, &stream.name, RejectedBy::Redis);
-        self.marks.give_up(number, &mut self.queues);
+        self.marks.give_up(number, RejectedBy::Redis, &mut self.queues);
     }
 }
