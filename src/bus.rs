@@ -16,7 +16,11 @@ pub use streams::{
     StreamRequest, StreamRequests, StreamShardEnd, StreamUpstreamEnd,
 };
 
-use crate::{channel::ChannelName, message::Message, reason::GapReason};
+use crate::{
+    channel::ChannelName,
+    message::Message,
+    reason::{GapReason, Refusal},
+};
 use std::{num::NonZeroUsize, sync::Arc};
 use tokio::sync::mpsc;
 
@@ -112,6 +116,17 @@ pub enum RejectedBy {
     StreamLimit,
     /// Redis does not say which keys change (CLIENT TRACKING), so no stream can be followed.
     TrackingRefused,
+}
+
+impl From<RejectedBy> for Refusal {
+    fn from(by: RejectedBy) -> Self {
+        match by {
+            RejectedBy::Redis => Self::ChannelRefused,
+            RejectedBy::LinkDown => Self::RedisUnavailable,
+            RejectedBy::StreamLimit => Self::StreamLimit,
+            RejectedBy::TrackingRefused => Self::TrackingRefused,
+        }
+    }
 }
 
 /// Upstream's ends of the queues.

@@ -47,7 +47,7 @@ impl Readiness {
         });
         let tracking = status.tracking_refused.as_ref().map(|why| NotReady {
             code: NotReadyReason::TrackingRefused,
-            detail: format!("Redis does not tell which streams change (CLIENT TRACKING): {why}"),
+            detail: format!("Redis does not let streams be followed: {why}"),
         });
         let link = unproven(status, expires, now);
         let refused = control.into_iter().chain(tracking);

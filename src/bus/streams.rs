@@ -33,8 +33,8 @@ pub enum StreamEvent {
     /// The tail was read once more, by a reading that began after the shard's `Mark` of this number, and
     /// everything that it found stands before this.
     Marker(u64),
-    /// The reading that a `Mark` asks for cannot be done now: there is no link.
-    NoMarker(u64),
+    /// The reading that the `Mark` of this number asks for cannot be done, for this reason.
+    NoMarker(u64, RejectedBy),
 }
 
 impl RingEvent for StreamEvent {

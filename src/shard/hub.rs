@@ -105,18 +105,7 @@ impl<K: Default> Hub<K> {
             let Some(channel) = self.channels.get_mut(name) else { continue };
             match &mut channel.confirmation {
                 Confirmation::Subscribed => {}
-                Confirmation::Rejected(RejectedBy::Redis) => {
-                    return Poll::Ready(Err(Refusal::ChannelRefused));
-                }
-                Confirmation::Rejected(RejectedBy::LinkDown) => {
-                    return Poll::Ready(Err(Refusal::RedisUnavailable));
-                }
-                Confirmation::Rejected(RejectedBy::StreamLimit) => {
-                    return Poll::Ready(Err(Refusal::StreamLimit));
-                }
-                Confirmation::Rejected(RejectedBy::TrackingRefused) => {
-                    return Poll::Ready(Err(Refusal::TrackingRefused));
-                }
+                Confirmation::Rejected(by) => return Poll::Ready(Err((*by).into())),
                 Confirmation::Awaited(awaited) => {
                     // A handshake is polled for other reasons too, such as each byte that its client
                     // sends early; it waits here once all the same.

@@ -10,7 +10,7 @@ use super::{
     rig::{Client, Rig, identity, spec},
 };
 use crate::{
-    bus::{PageAsk, StreamEvent, StreamRequest, StreamRequests},
+    bus::{Page, PageAsk, StreamEvent, StreamRequest, StreamRequests},
     channel::ChannelName,
     endpoint::{Endpoint, Topics},
     reason::Refusal,
@@ -54,6 +54,8 @@ pub(super) struct StreamRig {
     shared: Rc<RefCell<Stream>>,
     tail: Tail,
     pub(super) asked: Vec<PageAsk>,
+    /// Entries of the heaviest page that upstream keeps whole.
+    pub(super) heaviest: usize,
     questions: usize,
     meanwhile: Option<Meanwhile>,
 }
@@ -73,7 +75,8 @@ impl StreamRig {
     /// Over a stream that others may have, too.
     pub(super) fn of(rig: Rig, shared: Rc<RefCell<Stream>>) -> Self {
         let tail = Tail::of(&shared.borrow());
-        Self { rig, shared, tail, asked: Vec::new(), questions: 0, meanwhile: None }
+        let (asked, heaviest) = (Vec::new(), usize::MAX);
+        Self { rig, shared, tail, asked, heaviest, questions: 0, meanwhile: None }
     }
 
     pub(super) fn stream(&self) -> RefMut<'_, Stream> {
@@ -132,9 +135,21 @@ impl StreamRig {
                     let request = request.unwrap();
                     self.pass_time();
                     self.asked.push(request.ask);
-                    let _ = request.answer.send(Ok(self.stream().page(request.ask)));
+                    let mut page = self.stream().page(request.ask);
+                    self.cut(request.ask, &mut page);
+                    let _ = request.answer.send(Ok(page));
                 }
             }
+        }
+    }
+
+    /// As upstream cuts a page that is too heavy.
+    fn cut(&self, ask: PageAsk, page: &mut Page) {
+        let dropped = page.entries.len().saturating_sub(self.heaviest);
+        page.is_full |= dropped > 0;
+        match ask {
+            PageAsk::Newest { .. } => drop(page.entries.drain(..dropped)),
+            PageAsk::After { .. } => page.entries.truncate(self.heaviest),
         }
     }
 

@@ -80,19 +80,16 @@ impl Streams {
     /// the shard has taken everything that it found.
     ///
     /// # Errors
-    /// [`Refusal::RedisUnavailable`]: it cannot be read now.
+    /// [`Refusal::RedisUnavailable`], or why Redis refuses it.
     pub(super) async fn read_on(&self, stream: &ChannelName) -> Result<(), Refusal> {
         let answer = self.marks.borrow_mut().ask(stream);
         self.requests_waiting.notify_one();
-        match answer.await {
-            Ok(true) => Ok(()),
-            Ok(false) | Err(_) => Err(Refusal::RedisUnavailable),
-        }
+        answer.await.unwrap_or(Err(Refusal::RedisUnavailable))
     }
 
     /// The ring says what came of the reading of this number.
-    pub(super) fn marked(&self, number: u64, is_read: bool) {
-        self.marks.borrow_mut().answer(number, is_read);
+    pub(super) fn marked(&self, number: u64, read: Result<(), Refusal>) {
+        self.marks.borrow_mut().answer(number, read);
     }
 
     /// Asks for entries that are in a stream already.
@@ -133,11 +130,11 @@ struct Marks {
     given: u64,
     /// Those that upstream has not been asked for: who comes now may wait for the same reading.
     unsent: HashMap<ChannelName, u64, foldhash::fast::RandomState>,
-    waiting: HashMap<u64, Vec<oneshot::Sender<bool>>, foldhash::fast::RandomState>,
+    waiting: HashMap<u64, Vec<oneshot::Sender<Result<(), Refusal>>>, foldhash::fast::RandomState>,
 }
 
 impl Marks {
-    fn ask(&mut self, stream: &ChannelName) -> oneshot::Receiver<bool> {
+    fn ask(&mut self, stream: &ChannelName) -> oneshot::Receiver<Result<(), Refusal>> {
         let (answer, answered) = oneshot::channel();
         let number = *self.unsent.entry(stream.clone()).or_insert_with(|| {
             self.given += 1;
@@ -154,10 +151,10 @@ impl Marks {
         unsent.into_iter().map(|(stream, number)| StreamRequest::Mark { stream, number })
     }
 
-    fn answer(&mut self, number: u64, is_read: bool) {
+    fn answer(&mut self, number: u64, read: Result<(), Refusal>) {
         for answer in self.waiting.remove(&number).into_iter().flatten() {
             // Whose handshake has ended does not wait any more.
-            let _ = answer.send(is_read);
+            let _ = answer.send(read);
         }
     }
 }
@@ -176,11 +173,11 @@ mod tests {
         assert_eq!(streams.take_requests(), None);
         let mut third = ask();
         assert_eq!(streams.take_requests(), Some((2, vec![mark(2)])));
-        streams.marked(1, true);
-        assert_eq!((first.try_recv(), second.try_recv()), (Ok(true), Ok(true)));
+        streams.marked(1, Ok(()));
+        assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
         assert!(third.try_recv().is_err(), "its reading began before");
-        streams.marked(2, false);
-        assert_eq!(third.try_recv(), Ok(false));
+        streams.marked(2, Err(Refusal::ChannelRefused));
+        assert_eq!(third.try_recv(), Ok(Err(Refusal::ChannelRefused)));
     }
 
     #[test]

@@ -14,7 +14,8 @@ pub struct Status {
     pub subscribed: usize,
     /// Why Redis refuses the control channel, in its words, if it does.
     pub control_refused: Option<String>,
-    /// Why Redis does not tell which streams change, if it refuses that.
+    /// Why Redis lets no stream be followed, if it refuses what all of them need: telling which change, or a
+    /// command.
     pub tracking_refused: Option<String>,
 }
 

@@ -1,11 +1,13 @@
 //! The newest entries of a stream, for a client without a position, or whose position does not recover.
+//!
+//! They are read backwards, page by page: while Redis answers with a page it answers nobody else.
 
 use super::{
     Source,
-    read::{id, payload},
+    read::{FIRST_PAGE, id, next_page, payload, weight},
 };
 use crate::{
-    bus::{Page, PageAsk},
+    bus::{Page, PageAsk, StreamFacts},
     channel::ChannelName,
     reason::Refusal,
     shard::session::{Replayed, Session},
@@ -50,6 +52,26 @@ impl Newest {
     }
 }
 
+/// The newest entries while they are read, from the newest on.
+struct Backwards {
+    room: Room,
+    entries: Vec<Replayed>,
+    /// The oldest entry that was seen.
+    at: Option<StreamId>,
+    /// The newest entry that is not given.
+    left_out: Option<StreamId>,
+    page: usize,
+    /// What Redis has said together with the first page.
+    facts: StreamFacts,
+}
+
+/// How much may still be given.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    entries: usize,
+    bytes: usize,
+}
+
 impl Source<'_> {
     /// Reads the newest entries, this many bytes of them at the most, and lets what comes after them go to
     /// the session: nothing that came to it before.
@@ -61,11 +83,10 @@ impl Source<'_> {
     ) -> Result<Newest, Refusal> {
         for _ in 0..ATTEMPTS {
             let (joined, turns) = self.join(session, stream);
-            let ask = PageAsk::Newest { until: joined, count: self.last + 1 };
-            let page = self.streams.page(stream, ask).await?;
+            let newest = self.read_backwards(stream, joined, bytes).await?;
             self.streams.read_on(stream).await?;
             if self.streams.progress(stream).1 == turns {
-                return Ok(self.cut(stream, &page, joined, bytes));
+                return Ok(newest);
             }
         }
         let id = Some(self.join(session, stream).0);
@@ -79,40 +100,99 @@ impl Source<'_> {
         self.streams.progress(stream)
     }
 
-    fn cut(&self, stream: &ChannelName, page: &Page, joined: StreamId, bytes: usize) -> Newest {
-        let entries = &page.entries;
-        let (from, bytes) = newest(entries.iter().map(payload).rev(), self.last, bytes);
-        let from = entries.len() - from;
-        let facts = page.facts.unwrap_or_default();
-        let id = if from == entries.len() {
-            Some(joined)
-        } else if from > 0 {
-            Some(id(&entries[from - 1]))
-        } else {
-            (facts.added == Some(facts.length)).then_some(StreamId::ZERO)
+    /// Reads from a place back until there is no room for one more, or no more.
+    async fn read_backwards(
+        &self,
+        stream: &ChannelName,
+        joined: StreamId,
+        bytes: usize,
+    ) -> Result<Newest, Refusal> {
+        let mut read = Backwards::new(Room { entries: self.last, bytes });
+        loop {
+            let page = self.streams.page(stream, read.ask(joined)).await?;
+            let facts = page.facts.unwrap_or_default();
+            if read.at.is_none() {
+                read.facts = facts;
+            }
+            self.take_backwards(&mut read, stream, &page);
+            if read.left_out.is_some() || !page.is_full {
+                return Ok(read.end(joined, bytes, &facts));
+            }
+        }
+    }
+
+    /// Takes what there is room for.
+    fn take_backwards(&self, read: &mut Backwards, stream: &ChannelName, page: &Page) {
+        let mut page_weight = 0;
+        for entry in page.entries.iter().rev() {
+            page_weight += weight(entry);
+            read.at = Some(id(entry));
+            if !read.room.take(payload(entry)) {
+                read.left_out = read.at;
+                break;
+            }
+            read.entries.push(self.replayed(stream, entry));
+        }
+        read.page = next_page(read.page, page_weight);
+    }
+}
+
+impl Room {
+    /// Whether one more of this size fits; then it is taken.
+    fn take(&mut self, size: usize) -> bool {
+        let fits = self.entries > 0 && size <= self.bytes;
+        if fits {
+            (self.entries, self.bytes) = (self.entries - 1, self.bytes - size);
+        }
+        fits
+    }
+}
+
+impl Backwards {
+    fn new(room: Room) -> Self {
+        Self {
+            room,
+            entries: Vec::new(),
+            at: None,
+            left_out: None,
+            page: FIRST_PAGE,
+            facts: StreamFacts::default(),
+        }
+    }
+
+    /// The next page, and never more than to know the entry before those that are given.
+    fn ask(&self, joined: StreamId) -> PageAsk {
+        let until = self.at.map_or(joined, below);
+        PageAsk::Newest { until, count: self.page.min(self.room.entries + 1) }
+    }
+
+    /// `last` is what Redis has said together with the last page.
+    fn end(mut self, joined: StreamId, bytes: usize, last: &StreamFacts) -> Newest {
+        let is_whole = last.added == Some(last.length);
+        let id = match self.left_out {
+            _ if self.entries.is_empty() => Some(joined),
+            Some(left_out) => Some(left_out),
+            None => is_whole.then_some(StreamId::ZERO),
         };
+        let facts = self.facts;
         let is_countable = facts.last == joined && facts.max_deleted == Some(StreamId::ZERO);
-        let replayed = entries.len() - from;
         let before = facts.added.filter(|_| is_countable);
+        self.entries.reverse();
         Newest {
             id,
-            entries: entries[from..].iter().map(|it| self.replayed(stream, it)).collect(),
-            bytes,
-            before: before.map(|added| added.saturating_sub(replayed as u64)),
+            before: before.map(|added| added.saturating_sub(self.entries.len() as u64)),
+            bytes: bytes - self.room.bytes,
+            entries: self.entries,
         }
     }
 }
 
-/// How many of these sizes, and how much they are together, stay within both bounds.
-fn newest(sizes: impl Iterator<Item = usize>, most: usize, bytes: usize) -> (usize, usize) {
-    let sums = sizes.take(most).scan(0, |sum, size| {
-        *sum += size;
-        Some(*sum)
-    });
-    sums.take_while(|&sum| sum <= bytes)
-        .enumerate()
-        .last()
-        .map_or((0, 0), |(at, sum)| (at + 1, sum))
+/// The greatest id below that of an entry.
+fn below(id: StreamId) -> StreamId {
+    match id.sequence.checked_sub(1) {
+        Some(sequence) => StreamId { sequence, ..id },
+        None => StreamId { milliseconds: id.milliseconds.saturating_sub(1), sequence: u64::MAX },
+    }
 }
 
 #[cfg(test)]
@@ -121,16 +201,12 @@ mod tests {
 
     #[test]
     fn the_newest_are_as_many_as_fit_by_number_and_by_bytes() {
-        let sizes = || [10, 20, 30].into_iter();
-        for (most, bytes, expected) in [
-            (0, 100, (0, 0)),
-            (2, 100, (2, 30)),
-            (9, 100, (3, 60)),
-            (9, 60, (3, 60)),
-            (9, 59, (2, 30)),
-            (9, 9, (0, 0)),
-        ] {
-            assert_eq!(newest(sizes(), most, bytes), expected);
+        for (entries, bytes, expected) in
+            [(0, 100, 0), (2, 100, 2), (9, 100, 3), (9, 60, 3), (9, 59, 2), (9, 9, 0)]
+        {
+            let mut room = Room { entries, bytes };
+            let taken = [10, 20, 30].into_iter().take_while(|&size| room.take(size)).count();
+            assert_eq!(taken, expected);
         }
     }
 }

@@ -10,10 +10,16 @@ use crate::{
 };
 
 /// Entries of the first page, and of the largest. Each next one is twice as large while they weigh less
-/// than [`PAGE_BYTES`]: while Redis answers with a page it answers nobody else.
-const FIRST_PAGE: usize = 16;
+/// than [`PAGE_BYTES`], and behind a heavier one as small as the first: while Redis answers with a page it
+/// answers nobody else.
+pub(super) const FIRST_PAGE: usize = 16;
 const LARGEST_PAGE: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
+
+/// The size of the page behind one of this size, which has weighed so much.
+pub(super) fn next_page(page: usize, weight: usize) -> usize {
+    if weight < PAGE_BYTES { LARGEST_PAGE.min(2 * page) } else { FIRST_PAGE }
+}
 
 /// What was read of one stream behind a client's position.
 pub(in crate::shard) struct Read {
@@ -92,18 +98,17 @@ impl Source<'_> {
 
     /// Takes a page's entries up to a place; how many.
     fn take(&self, read: &mut Read, page: &Page, until: StreamId) -> usize {
-        let (before, bytes) = (read.entries.len(), read.bytes);
+        let (before, mut page_weight) = (read.entries.len(), 0);
         for entry in page.entries.iter().take_while(|entry| id(entry) <= until) {
             read.at = id(entry);
             read.is_found = true;
             read.bytes += payload(entry);
+            page_weight += weight(entry);
             let replayed = self.replayed(&read.stream, entry);
             read.memory += replayed.memory();
             read.entries.push(replayed);
         }
-        if read.bytes - bytes < PAGE_BYTES {
-            read.page = LARGEST_PAGE.min(2 * read.page);
-        }
+        read.page = next_page(read.page, page_weight);
         read.entries.len() - before
     }
 }
@@ -133,7 +138,9 @@ impl Read {
         if self.is_found {
             return Err(ReplayResult::Trimmed);
         }
-        prove(self.at, &page.facts.unwrap_or_default())
+        // As behind a gap, whose id is the place before the entry that comes next.
+        let is_next = page.entries.first().is_some_and(|first| self.at.is_just_before(id(first)));
+        if is_next { Ok(()) } else { prove(self.at, &page.facts.unwrap_or_default()) }
     }
 }
 
@@ -150,5 +157,26 @@ pub(super) fn payload(entry: &PageEntry) -> usize {
     match entry {
         PageEntry::Message(message) => message.payload().len(),
         PageEntry::TooLarge(_) => 0,
+    }
+}
+
+/// How heavy an entry is for Redis. One that is too large was sent all the same.
+pub(super) fn weight(entry: &PageEntry) -> usize {
+    match entry {
+        PageEntry::Message(_) => payload(entry),
+        PageEntry::TooLarge(_) => PAGE_BYTES,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pages_grow_while_they_are_light_and_one_too_large_entry_is_heavy() {
+        let sizes =
+            |weight| std::iter::successors(Some(16), move |&size| Some(next_page(size, weight)));
+        assert_eq!(sizes(PAGE_BYTES - 1).take(6).collect::<Vec<_>>(), [16, 32, 64, 128, 256, 256]);
+        assert_eq!(next_page(256, weight(&PageEntry::TooLarge(StreamId::ZERO))), 16);
     }
 }

@@ -117,6 +117,21 @@ fn what_was_trimmed_or_deleted_behind_a_position_is_told() {
 }
 
 #[test]
+fn who_is_cut_behind_a_gap_goes_on_with_its_id_and_is_told_no_loss_twice() {
+    run(async {
+        let mut rig = StreamRig::new(1..=3);
+        let _first = rig.connect(endpoint(), &Resume::default()).await.unwrap();
+        rig.stream().add_all(4..=9);
+        rig.stream().trim_to(2);
+        let behind_gap = Resume { since: Since::At(id(8).place_before()), last: None };
+        let expected = ["ready 7-9007199254740991 recovered 2", "8", "9"];
+        assert_eq!(resumed(&mut rig, &behind_gap, 3).await, expected);
+        rig.stream().trim_to(2);
+        assert_eq!(resumed(&mut rig, &behind_gap, 1).await, ["ready 10 trimmed:null null"]);
+    });
+}
+
+#[test]
 fn from_the_beginning_the_number_missed_is_known() {
     run(async {
         let mut rig = StreamRig::new(1..=9);
@@ -179,6 +194,43 @@ fn the_newest_are_given_where_no_position_is_or_the_given_one_does_not_recover()
         let mut client = rig.connect(always, &Resume::default()).await.unwrap();
         assert_eq!(next(&mut client, 2).await, ["ready 13 - 1", "14"]);
     });
+}
+
+#[test]
+fn the_newest_are_read_backwards_in_pages_and_no_more_of_them_than_fit() {
+    run(async {
+        let mut rig = StreamRig::new(1..=2_000);
+        let mut client = rig.connect(endpoint(), &newest(1_000)).await.unwrap();
+        let all = next(&mut client, 1_001).await;
+        assert_eq!(all[0], "ready 1000 - 1000");
+        assert_eq!(all[1..], (1_001..=2_000).map(|at| at.to_string()).collect::<Vec<_>>());
+        let read: Vec<_> = rig.asked.iter().map(count).collect();
+        assert_eq!(read, [16, 32, 64, 128, 256, 256, 249]);
+        rig.asked.clear();
+        let replay = ReplayLimits { messages: 1_000, bytes: 30, last: 0 };
+        let mut client =
+            rig.connect(Endpoint { replay, ..endpoint() }, &newest(1_000)).await.unwrap();
+        assert_eq!(next(&mut client, 1).await, ["ready 1993 - 7"]);
+        assert_eq!(rig.asked.iter().map(count).collect::<Vec<_>>(), [16]);
+    });
+}
+
+#[test]
+fn a_page_that_was_cut_for_its_weight_is_not_the_beginning_of_the_stream() {
+    for heaviest in [1, 4] {
+        run(async move {
+            let mut rig = StreamRig::new(1..=10);
+            rig.heaviest = heaviest;
+            let mut client = rig.connect(endpoint(), &newest(9)).await.unwrap();
+            let all = next(&mut client, 10).await;
+            assert_eq!((&*all[0], &*all[1], &*all[9]), ("ready 1 - 9", "2", "10"));
+            let mut client = rig.connect(endpoint(), &newest(10)).await.unwrap();
+            assert_eq!(next(&mut client, 2).await, ["ready 0 - 10", "1"]);
+            rig.stream().trim_to(9);
+            let mut client = rig.connect(endpoint(), &newest(10)).await.unwrap();
+            assert_eq!(next(&mut client, 2).await, ["ready null - 9", "2"]);
+        });
+    }
 }
 
 #[test]

@@ -6,7 +6,7 @@ use crate::{
     bus::StreamEvent,
     channel::ChannelName,
     message::Message,
-    reason::{GapReason, MissedReason},
+    reason::{GapReason, MissedReason, Refusal},
     stream_id::StreamId,
     wire::Loss,
 };
@@ -36,8 +36,10 @@ impl Registry {
                 let loss = Loss { id, ..GapReason::PayloadTooLarge.into() };
                 self.stream_gap(stream, loss, dirty);
             }
-            StreamEvent::Marker(number) => self.streams.marked(*number, true),
-            StreamEvent::NoMarker(number) => self.streams.marked(*number, false),
+            StreamEvent::Marker(number) => self.streams.marked(*number, Ok(())),
+            StreamEvent::NoMarker(number, by) => {
+                self.streams.marked(*number, Err(Refusal::from(*by)));
+            }
             StreamEvent::Subscribed { stream, place, read_up_to } => {
                 let is_news = self.streams.hub.borrow_mut().confirm(stream, *read_up_to);
                 if is_news {

@@ -62,7 +62,7 @@ impl Tail {
         if facts.first.is_some_and(|first| first <= self.last) {
             return if deleted >= self.last { Vec::new() } else { reset(self.last).into() };
         }
-        let place = facts.first.map_or(facts.last, just_before);
+        let place = facts.first.map_or(facts.last, StreamId::place_before);
         let gap = |missed| StreamEvent::Gap {
             stream: chat(),
             reason: GapReason::StreamTrimmed,
@@ -75,13 +75,6 @@ impl Tail {
             Some(_) if deleted > self.counted => vec![gap(None)],
             missed => vec![gap(missed)],
         }
-    }
-}
-
-fn just_before(id: StreamId) -> StreamId {
-    match id.sequence.checked_sub(1) {
-        Some(sequence) => StreamId { sequence, ..id },
-        None => StreamId { milliseconds: id.milliseconds - 1, sequence: u64::MAX },
     }
 }
 

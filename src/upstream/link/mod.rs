@@ -193,13 +193,53 @@ impl LinkError {
             "TRYAGAIN",
             "UNKILLABLE",
         ];
-        matches!(self, Self::Answered(text) if text.split(' ').next().is_some_and(|code| CODES.contains(&code)))
+        matches!(self, Self::Answered(text) if cause(text).split(' ').next().is_some_and(|code| CODES.contains(&code)))
     }
+
+    /// Whether the account may not use the command at all, whatever the key. A key that it may not use is
+    /// said by other words: "No permissions to access a key".
+    pub(super) fn is_command_refused(&self) -> bool {
+        matches!(self, Self::Answered(text) if cause(text).starts_with("NOPERM ") && text.contains("' command"))
+    }
+}
+
+/// What an error says, or what it says that a transaction was discarded for.
+fn cause(text: &str) -> &str {
+    text.strip_prefix("EXECABORT Transaction discarded because of: ").unwrap_or(text)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_command_that_is_refused_is_told_from_a_key() {
+        for (text, expected) in [
+            ("NOPERM User u has no permissions to run the 'multi' command", true),
+            (
+                "NOPERM this user has no permissions to run the 'multi' command or its subcommand",
+                true,
+            ),
+            (
+                "EXECABORT Transaction discarded because of: NOPERM this user has no permissions \
+                 to run the 'exec' command",
+                true,
+            ),
+            ("NOPERM No permissions to access a key", false),
+            ("NOPERM User u has no permissions to access the 'a command' key", false),
+            (
+                "NOPERM this user has no permissions to access one of the keys used as arguments",
+                false,
+            ),
+            ("ERR unknown 'multi' command", false),
+        ] {
+            assert_eq!(
+                LinkError::Answered(text.to_owned()).is_command_refused(),
+                expected,
+                "{text}"
+            );
+        }
+    }
 
     #[test]
     fn only_known_errors_pass_by_themselves() {
@@ -208,6 +248,8 @@ mod tests {
             assert!(passes(&format!("{code} for now")));
         }
         assert!(passes("BUSY"));
+        assert!(passes("EXECABORT Transaction discarded because of: BUSY Redis is busy"));
+        assert!(!passes("EXECABORT Transaction discarded because of previous errors."));
         for text in ["ERR BUSY", "BUSYGROUP x", "NOPERM no", "noperm no", "ERR not allowed", ""] {
             assert!(!passes(text), "{text}");
         }

@@ -17,6 +17,7 @@ mod losses;
 mod model;
 mod pages;
 mod pressure;
+mod rights;
 mod troubles;
 mod wire;
 
@@ -94,7 +95,7 @@ fn told(event: &StreamEvent) -> String {
             format!("gap {stream} {} {missed:?} {place}", reason.label())
         }
         StreamEvent::Marker(number) => format!("marker {number}"),
-        StreamEvent::NoMarker(number) => format!("no marker {number}"),
+        StreamEvent::NoMarker(number, by) => format!("no marker {number} {by:?}"),
     }
 }
 

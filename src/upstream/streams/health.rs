@@ -18,7 +18,7 @@ impl StreamHealth {
         Self { status, is_up: false, is_announced: false, is_refused: false }
     }
 
-    /// Redis tells which keys change, or refuses to, for this reason.
+    /// Streams can be followed, or Redis refuses what all of them need, for this reason.
     pub(super) fn tracking(&mut self, refused: Option<&str>) {
         let is_back = refused.is_none() && !std::mem::replace(&mut self.is_up, true);
         if is_back && std::mem::take(&mut self.is_announced) {
@@ -34,7 +34,7 @@ impl StreamHealth {
         });
     }
 
-    /// Whether Redis has refused to tell which keys change, the last time that it was asked.
+    /// Whether Redis has refused what all streams need, the last time that it was asked.
     pub(super) fn is_refused(&self) -> bool {
         self.is_refused
     }

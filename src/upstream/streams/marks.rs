@@ -1,7 +1,7 @@
 //! Shards that wait for a stream to be read once more. One reading serves all who asked before it began.
 
 use super::{stream_queues::StreamQueues, table::StreamNumber};
-use crate::bus::{ShardId, StreamEvent};
+use crate::bus::{RejectedBy, ShardId, StreamEvent};
 use std::collections::HashMap;
 
 /// Who waits, by stream.
@@ -52,11 +52,16 @@ impl Marks {
         self.0.keys().copied().collect()
     }
 
-    /// The stream cannot be read now: tells all who wait.
-    pub(super) fn give_up(&mut self, stream: StreamNumber, queues: &mut StreamQueues) {
+    /// The stream cannot be read, for this reason: tells all who wait.
+    pub(super) fn give_up(
+        &mut self,
+        stream: StreamNumber,
+        by: RejectedBy,
+        queues: &mut StreamQueues,
+    ) {
         let Some(marks) = self.0.remove(&stream) else { return };
         for Mark { shard, number } in marks.served.into_iter().chain(marks.waiting) {
-            queues.send(1 << shard, &StreamEvent::NoMarker(number));
+            queues.send(1 << shard, &StreamEvent::NoMarker(number, by));
         }
     }
 

@@ -23,8 +23,11 @@ pub(super) struct Finding {
     /// The stream is, or may be, another one.
     pub(super) is_turn: bool,
     pub(super) lost: Option<Lost>,
-    /// What happens with the entries that were read.
-    pub(super) page: PageUse,
+    /// The place from now on, whatever becomes of the link: with what is told here, none of it is told
+    /// again, and the next entry counts from there.
+    pub(super) place: Place,
+    /// Whether the entries behind the place are new.
+    pub(super) is_page_new: bool,
 }
 
 /// Entries that were lost.
@@ -33,15 +36,6 @@ pub(super) struct Lost {
     pub(super) reason: GapReason,
     /// Exactly how many, where that is known.
     pub(super) missed: Option<u64>,
-}
-
-/// What happens with the entries of a reading.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum PageUse {
-    /// Those behind the place are new.
-    New,
-    /// None is new, and the place is this one.
-    None(Place),
 }
 
 impl Place {
@@ -58,23 +52,53 @@ impl Place {
         self.added = self.added.map(|added| added + 1);
     }
 
-    /// What it means that the entry at this place is not there, or that it is: `is_there`. `is_new_run`:
-    /// the server was another one, or has been started anew, since the entry was last there.
-    pub(super) fn judge(&self, is_there: bool, is_new_run: bool, facts: &StreamFacts) -> Finding {
+    /// What it means that the stream's first entry from this place on is `first`, which may be that at the
+    /// place itself. `is_new_run`: the server was another one, or has been started anew, since the entry
+    /// was last there.
+    pub(super) fn judge(
+        &self,
+        first: Option<StreamId>,
+        is_new_run: bool,
+        facts: &StreamFacts,
+    ) -> Finding {
         let is_start = self.last == StreamId::ZERO;
         let is_other = is_new_run && !is_start;
-        if !facts.exists {
-            let lost = is_other.then_some(Lost::RESET);
-            let page = PageUse::None(Self::newest(facts));
-            return Finding { is_turn: !is_start, lost, page };
+        if !facts.exists || facts.last < self.last {
+            let is_reset = facts.exists || is_other;
+            return Finding {
+                is_turn: !is_start,
+                lost: is_reset.then_some(Lost::RESET),
+                place: Self::newest(facts),
+                is_page_new: false,
+            };
         }
-        if facts.last < self.last {
-            let page = PageUse::None(Self::newest(facts));
-            return Finding { is_turn: true, lost: Some(Lost::RESET), page };
+        // A place that was told before an entry proves as much as an entry does.
+        let is_whole = |first| self.last == first || self.last.is_just_before(first);
+        if first.is_some_and(is_whole) {
+            return Finding { is_turn: false, lost: None, place: *self, is_page_new: true };
         }
-        let lost = if is_there { None } else { self.lost(is_other, facts) };
+        let lost = self.lost(is_other, facts);
         let is_turn = lost == Some(Lost::RESET);
-        Finding { is_turn, lost, page: PageUse::New }
+        Finding { is_turn, lost, place: self.behind(lost, first, facts), is_page_new: true }
+    }
+
+    /// The place once this was told, before any of the entries behind it.
+    fn behind(&self, lost: Option<Lost>, first: Option<StreamId>, facts: &StreamFacts) -> Self {
+        let last = match lost {
+            Some(_) => first.map_or(facts.last, StreamId::place_before),
+            None => self.last,
+        };
+        let begins_stream = facts.first.is_none_or(|first| first > self.last);
+        if begins_stream {
+            // All that is there is still to come.
+            let added = facts.added.and_then(|added| added.checked_sub(facts.length));
+            return Self { last, added, counted: self.last };
+        }
+        match lost {
+            Some(_) => Self { last, added: None, counted: self.last },
+            // The entry here was deleted by itself.
+            None => *self,
+        }
     }
 
     /// What is lost where the entry at this place is gone from a stream that has grown past it.
@@ -101,26 +125,6 @@ impl Place {
             Some(missed) => Some(Lost::trimmed(Some(missed))),
         }
     }
-
-    /// The place behind a page of `entries`, the last of which is `self.last` already, when the server
-    /// has said `facts` in the same step. `before`: the place at which the page begins.
-    pub(super) fn behind_page(
-        &mut self,
-        before: &Self,
-        is_there: bool,
-        entries: u64,
-        facts: &StreamFacts,
-    ) {
-        if is_there {
-            (self.added, self.counted) =
-                (before.added.map(|added| added + entries), before.counted);
-            return;
-        }
-        let is_first = facts.first.is_some_and(|first| first > before.last);
-        let added = facts.added.filter(|_| is_first);
-        self.added = added.and_then(|added| (added + entries).checked_sub(facts.length));
-        self.counted = before.last;
-    }
 }
 
 impl Lost {
@@ -128,17 +132,6 @@ impl Lost {
 
     fn trimmed(missed: Option<u64>) -> Self {
         Self { reason: GapReason::StreamTrimmed, missed }
-    }
-}
-
-/// The place just before this entry.
-pub(super) fn just_before(id: StreamId) -> StreamId {
-    match id.sequence.checked_sub(1) {
-        Some(sequence) => StreamId { sequence, ..id },
-        None => StreamId {
-            milliseconds: id.milliseconds.saturating_sub(1),
-            sequence: if id.milliseconds == 0 { 0 } else { u64::MAX },
-        },
     }
 }
 

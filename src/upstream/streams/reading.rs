@@ -11,7 +11,7 @@ use crate::{
 };
 
 /// A page that weighs as much is not followed by a larger one.
-const HEAVY_PAGE: usize = 1 << 20;
+pub(super) const HEAVY_PAGE: usize = 1 << 20;
 
 /// Entries of the largest page.
 const LARGEST_PAGE: u16 = 256;

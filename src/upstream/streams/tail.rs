@@ -24,6 +24,8 @@ use tokio::time::Instant;
 use tracing::warn;
 
 mod fan_out;
+#[cfg(test)]
+mod link_tests;
 mod polling;
 #[cfg(test)]
 mod tests;
@@ -149,6 +151,7 @@ impl Tail {
     fn mark(&mut self, shard: ShardId, name: &ChannelName, number: u64) {
         let stream = self.table.find(name).filter(|_| self.is_linked);
         let stream = stream.and_then(|at| Some((at, self.table.get_mut(at)?)));
+        let is_refused = stream.as_ref().is_some_and(|(_, it)| it.state == StreamState::Refused);
         match stream {
             Some((at, stream))
                 if stream.told & (1 << shard) != 0 && stream.state != StreamState::Refused =>
@@ -158,7 +161,12 @@ impl Tail {
                 self.order.add(at, stream, Source::Other);
             }
             _ => {
-                let event = StreamEvent::NoMarker(number);
+                let by = if is_refused {
+                    RejectedBy::Redis
+                } else {
+                    self.closed.unwrap_or(RejectedBy::LinkDown)
+                };
+                let event = StreamEvent::NoMarker(number, by);
                 self.queues.send(1 << shard, &event);
             }
         }
@@ -197,7 +205,7 @@ impl Tail {
         self.order.clear(now);
         self.table.link_lost();
         for number in self.marks.streams() {
-            self.marks.give_up(number, &mut self.queues);
+            self.marks.give_up(number, by, &mut self.queues);
         }
         for (_, stream) in self.table.all() {
             self.queues.rejected(stream.wanted & !stream.told, &stream.name, by);

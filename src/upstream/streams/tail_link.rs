@@ -36,7 +36,7 @@ pub(super) struct TailLink {
     /// When the next PING is due.
     next_ping: Instant,
     ping_interval: Duration,
-    /// Redis tells changes on this link.
+    /// Redis tells changes on this link, and refuses no command that streams are read with.
     pub(super) is_tracked: bool,
     has_warned_of_canary: bool,
     pub(super) made: Instant,
@@ -57,7 +57,7 @@ pub(super) enum End {
     Lost(LinkError),
     /// It works, but the primary is elsewhere, in words.
     Moved(String),
-    /// Redis does not tell which keys change, in words.
+    /// Redis does not tell which keys change, or refuses a command that streams are read with, in words.
     Untracked(String),
 }
 
@@ -139,7 +139,8 @@ impl TailLink {
             let key = tail.canary_key();
             let entries = Entries::From { key, first: StreamId::ZERO, count: 1 };
             let asked = Asked::Canary { payload: None };
-            self.send(&StreamCommand::Entries(entries), asked, now);
+            // As streams are read: what an account may not use for any of them is found here.
+            self.send(&StreamCommand::Both(entries), asked, now);
         }
         let is_of_canary = tail.canary.take_ping(now);
         if is_of_canary || self.next_ping <= now {
@@ -211,23 +212,30 @@ impl TailLink {
     fn done(&mut self, tail: &mut Tail, now: Instant) -> Result<(), End> {
         match self.answered() {
             Some(Asked::Read(reading)) => tail.read(reading),
-            Some(Asked::Canary { payload }) => tail.canary_read(payload.as_deref(), now),
+            Some(Asked::Canary { payload }) => {
+                self.is_tracked = true;
+                tail.canary_read(payload.as_deref(), now);
+            }
             Some(Asked::Ping { is_of_canary: true }) => tail.canary.pinged(),
-            Some(Asked::Track) => self.is_tracked = true,
-            Some(Asked::Ping { .. } | Asked::Run | Asked::Role) | None => {}
+            Some(Asked::Track | Asked::Ping { .. } | Asked::Run | Asked::Role) | None => {}
         }
         Ok(())
     }
 
     fn failed(&mut self, tail: &mut Tail, error: LinkError, now: Instant) -> Result<(), End> {
         match self.answered() {
+            // It concerns every stream.
+            Some(Asked::Read(_) | Asked::Canary { .. }) if error.is_command_refused() => {
+                return Err(untracked(error));
+            }
             Some(Asked::Read(reading)) => tail.not_read(&reading, &error, now),
             Some(Asked::Canary { .. }) => {
+                self.is_tracked = true;
                 tail.canary.failed(now);
                 self.warn_of_canary(&error);
             }
             Some(Asked::Track) if error.passes() => return Err(End::Lost(error)),
-            Some(Asked::Track) => return Err(End::Untracked(error.to_string())),
+            Some(Asked::Track) => return Err(untracked(error)),
             Some(Asked::Ping { .. } | Asked::Run | Asked::Role) | None => {}
         }
         Ok(())
@@ -244,6 +252,14 @@ impl TailLink {
     pub(super) fn deadline(&self) -> Option<Instant> {
         self.patience.deadline().into_iter().chain([self.next_ping]).min()
     }
+}
+
+fn untracked(error: LinkError) -> End {
+    End::Untracked(match error {
+        // In the server's own words.
+        LinkError::Answered(why) => why,
+        other => other.to_string(),
+    })
 }
 
 /// Entries that may be asked for at one time. What does not fit into a ring would be read twice: so no more

@@ -85,7 +85,7 @@ async fn a_stream_that_nobody_wants_lingers_and_is_forgotten() {
     rig.unfollow("s").await;
     add(&server, "s", "1-0", "unseen");
     rig.mark("other", 1).await;
-    assert_eq!(rig.stream_event().await, "no marker 1", "nothing of s came before");
+    assert_eq!(rig.stream_event().await, "no marker 1 LinkDown", "nothing of s came before");
     assert_eq!(wanted(&rig), (0, 1));
     eventually("read all the same", || rig.metrics.upstream.stream_wakes.push.get() == 1).await;
     assert_eq!(rig.follow("s").await, "subscribed s 1-0");

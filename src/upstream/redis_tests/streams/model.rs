@@ -163,7 +163,7 @@ impl Gateway {
                     timeout(PATIENCE, self.rig.shard.streams.ring.recv()).await.expect("in time");
                 match event.unwrap() {
                     StreamEvent::Marker(number) if number == self.marks => return,
-                    StreamEvent::NoMarker(number) if number == self.marks => break,
+                    StreamEvent::NoMarker(number, _) if number == self.marks => break,
                     event => self.take(&event, truth),
                 }
             }

@@ -71,13 +71,12 @@ async fn entries_that_were_trimmed_unread_are_told_with_their_exact_number() {
     let script =
         "for i=2,101 do redis.call('XADD', KEYS[1], 'MAXLEN', '=', '1', i .. '-0', 'data', i) end";
     server.call(&["EVAL", script, "1", "s"]);
-    let place = format!("100-{}", u64::MAX);
-    let told = [format!("gap s stream_trimmed Some(99) {place}"), "s 101-0=101".to_owned()];
+    let told = ["gap s stream_trimmed Some(99) 100-9007199254740991", "s 101-0=101"];
     assert_eq!(rig.stream_events(2).await, told);
     server.kill();
     server.restart();
     rig.mark("s", 1).await;
-    assert!(rig.stream_event().await.ends_with("marker 1"));
+    assert!(rig.stream_event().await.contains("marker 1"));
 }
 
 #[tokio::test]
@@ -89,7 +88,7 @@ async fn without_a_link_those_who_come_are_turned_away_and_those_who_are_there_t
     rig.until_down("").await;
     assert_eq!(rig.follow("other").await, "rejected other LinkDown");
     rig.mark("s", 7).await;
-    assert_eq!(rig.stream_event().await, "no marker 7");
+    assert_eq!(rig.stream_event().await, "no marker 7 LinkDown");
     server.restart();
     assert_eq!(rig.stream_event().await, "subscribed other 0-0");
 }

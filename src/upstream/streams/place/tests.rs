@@ -25,123 +25,149 @@ fn facts() -> StreamFacts {
     }
 }
 
-fn trimmed(missed: Option<u64>) -> Finding {
-    Finding { is_turn: false, lost: Some(Lost::trimmed(missed)), page: PageUse::New }
+fn trimmed(missed: Option<u64>) -> (bool, Option<Lost>) {
+    (false, Some(Lost::trimmed(missed)))
 }
 
-const NOTHING: Finding = Finding { is_turn: false, lost: None, page: PageUse::New };
-const RESET: Finding = Finding { is_turn: true, lost: Some(Lost::RESET), page: PageUse::New };
+const NOTHING: (bool, Option<Lost>) = (false, None);
+const RESET: (bool, Option<Lost>) = (true, Some(Lost::RESET));
+
+/// What is told where the entry at the place is not there: a turn, a loss.
+fn told(place: &Place, is_new_run: bool, facts: &StreamFacts) -> (bool, Option<Lost>) {
+    let finding = place.judge(facts.first, is_new_run, facts);
+    assert!(finding.is_page_new);
+    (finding.is_turn, finding.lost)
+}
 
 #[test]
 fn a_stream_that_is_gone_begins_anew_and_is_told_only_where_a_restart_may_have_lost_it() {
     let gone = StreamFacts::default();
-    let page = PageUse::None(Place { added: Some(0), ..Place::default() });
-    let turn = Finding { is_turn: true, lost: None, page };
-    assert_eq!(PLACE.judge(false, false, &gone), turn);
-    assert_eq!(PLACE.judge(false, true, &gone), Finding { lost: Some(Lost::RESET), ..turn });
     let start = Place { added: Some(0), ..Place::default() };
-    let nothing = Finding { is_turn: false, lost: None, page };
-    assert_eq!(start.judge(false, true, &gone), nothing);
+    let turn = Finding { is_turn: true, lost: None, place: start, is_page_new: false };
+    assert_eq!(PLACE.judge(None, false, &gone), turn);
+    assert_eq!(PLACE.judge(None, true, &gone), Finding { lost: Some(Lost::RESET), ..turn });
+    assert_eq!(start.judge(None, true, &gone), Finding { is_turn: false, ..turn });
 }
 
 #[test]
 fn a_stream_that_was_rolled_back_is_reset_and_goes_on_behind_its_newest_entry() {
     let facts = StreamFacts { last: id(9), added: Some(9), ..facts() };
-    let page = PageUse::None(Place { last: id(9), added: Some(9), counted: id(9) });
-    let finding = Finding { is_turn: true, lost: Some(Lost::RESET), page };
-    assert_eq!(PLACE.judge(false, false, &facts), finding);
+    let place = Place { last: id(9), added: Some(9), counted: id(9) };
+    let lost = Some(Lost::RESET);
+    let finding = Finding { is_turn: true, lost, place, is_page_new: false };
+    assert_eq!(PLACE.judge(None, false, &facts), finding);
 }
 
 #[test]
 fn another_run_without_the_entry_or_fewer_entries_than_before_is_another_stream() {
-    assert_eq!(PLACE.judge(false, true, &facts()), RESET);
+    assert_eq!(told(&PLACE, true, &facts()), RESET);
     let fewer = StreamFacts { added: Some(9), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &fewer), RESET);
+    assert_eq!(told(&PLACE, false, &fewer), RESET);
 }
 
 #[test]
 fn from_the_start_another_run_says_nothing() {
     let start = Place { added: Some(0), ..Place::default() };
     let whole = StreamFacts { added: Some(4), ..facts() };
-    assert_eq!(start.judge(false, true, &whole), NOTHING);
+    assert_eq!(told(&start, true, &whole), NOTHING);
 }
 
 #[test]
 fn an_entry_that_was_deleted_by_itself_is_no_loss() {
     let deleted = StreamFacts { first: Some(id(3)), max_deleted: Some(id(10)), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &deleted), NOTHING);
+    assert_eq!(told(&PLACE, false, &deleted), NOTHING);
     let unknown = StreamFacts { max_deleted: None, ..deleted };
-    assert_eq!(PLACE.judge(false, false, &unknown), NOTHING);
+    assert_eq!(told(&PLACE, false, &unknown), NOTHING);
 }
 
 #[test]
 fn ids_that_went_back_and_grew_past_the_place_are_another_stream() {
     let grown = StreamFacts { first: Some(id(3)), max_deleted: Some(id(9)), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &grown), RESET);
+    assert_eq!(told(&PLACE, false, &grown), RESET);
 }
 
 #[test]
 fn without_a_count_a_trim_is_told_without_a_number() {
     let old = StreamFacts { added: None, max_deleted: None, ..facts() };
-    assert_eq!(PLACE.judge(false, false, &old), trimmed(None));
+    assert_eq!(told(&PLACE, false, &old), trimmed(None));
     let unknown = Place { added: None, ..PLACE };
-    assert_eq!(unknown.judge(false, false, &facts()), trimmed(None));
+    assert_eq!(told(&unknown, false, &facts()), trimmed(None));
     let empty = StreamFacts { length: 0, first: None, ..old };
-    assert_eq!(PLACE.judge(false, false, &empty), trimmed(None));
+    assert_eq!(told(&PLACE, false, &empty), trimmed(None));
 }
 
 #[test]
 fn more_entries_than_were_added_are_another_stream() {
     let more = StreamFacts { length: 11, ..facts() };
-    assert_eq!(PLACE.judge(false, false, &more), RESET);
+    assert_eq!(told(&PLACE, false, &more), RESET);
 }
 
 #[test]
 fn a_trim_of_what_was_read_is_no_loss() {
     let read = StreamFacts { length: 10, first: Some(id(11)), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &read), NOTHING);
+    assert_eq!(told(&PLACE, false, &read), NOTHING);
 }
 
 #[test]
 fn the_number_is_not_told_where_an_unread_entry_was_deleted() {
     let deleted = StreamFacts { max_deleted: Some(id(15)), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &deleted), trimmed(None));
+    assert_eq!(told(&PLACE, false, &deleted), trimmed(None));
 }
 
 #[test]
 fn entries_that_were_trimmed_unread_are_counted_exactly() {
-    assert_eq!(PLACE.judge(false, false, &facts()), trimmed(Some(6)));
+    assert_eq!(told(&PLACE, false, &facts()), trimmed(Some(6)));
     let read_was_deleted = StreamFacts { max_deleted: Some(id(10)), ..facts() };
-    assert_eq!(PLACE.judge(false, false, &read_was_deleted), trimmed(Some(6)));
+    assert_eq!(told(&PLACE, false, &read_was_deleted), trimmed(Some(6)));
     let empty = StreamFacts { length: 0, first: None, ..facts() };
-    assert_eq!(PLACE.judge(false, false, &empty), trimmed(Some(10)));
+    assert_eq!(told(&PLACE, false, &empty), trimmed(Some(10)));
 }
 
 #[test]
 fn where_the_entry_is_there_nothing_is_lost_whatever_else_there_is() {
     let deleted = StreamFacts { first: Some(id(10)), max_deleted: Some(id(9)), ..facts() };
-    assert_eq!(PLACE.judge(true, true, &deleted), NOTHING);
+    let there = Finding { is_turn: false, lost: None, place: PLACE, is_page_new: true };
+    assert_eq!(PLACE.judge(Some(PLACE.last), true, &deleted), there);
+}
+
+/// The place once all was told that there is to tell, before any entry behind it.
+fn behind(place: &Place, first: u64, facts: &StreamFacts) -> Place {
+    place.judge(Some(id(first)), false, facts).place
 }
 
 #[test]
-fn behind_a_full_page_the_count_is_known_where_the_page_begins_the_stream() {
-    let page = |before: &Place, is_there, facts: &StreamFacts| {
-        let mut place = Place { last: id(18), ..*before };
-        place.behind_page(before, is_there, 2, facts);
-        place
-    };
-    // 20 were added, 4 are there, 2 of them were read.
-    assert_eq!(
-        page(&PLACE, false, &facts()),
-        Place { last: id(18), added: Some(18), counted: id(10) }
-    );
-    let older_there = StreamFacts { first: Some(id(3)), ..facts() };
-    assert_eq!(page(&PLACE, false, &older_there).added, None);
-    let counted = Place { counted: id(7), ..PLACE };
-    assert_eq!(
-        page(&counted, true, &older_there),
-        Place { last: id(18), added: Some(12), counted: id(7) }
-    );
+fn what_is_told_is_told_once_wherever_the_reading_breaks_off() {
+    // 20 were added, 4 are there: 16 came before the first of them.
+    let mut place = behind(&PLACE, 17, &facts());
+    assert_eq!(place, Place { last: id(17).place_before(), added: Some(16), counted: id(10) });
+    assert_eq!(told(&place, false, &facts()), NOTHING);
+    let later =
+        StreamFacts { added: Some(25), first: Some(id(23)), last: id(25), length: 3, ..facts() };
+    assert_eq!(told(&place, false, &later), trimmed(Some(6)));
+    place.read(id(17));
+    assert_eq!(told(&place, false, &later), trimmed(Some(5)));
+    let emptied = StreamFacts { length: 0, first: None, ..facts() };
+    assert_eq!(PLACE.judge(None, false, &emptied).place.last, emptied.last);
+}
+
+#[test]
+fn behind_a_turn_the_old_streams_count_means_nothing() {
+    let other = StreamFacts { added: Some(6), ..facts() };
+    let place = behind(&PLACE, 17, &other);
+    assert_eq!(place, Place { last: id(17).place_before(), added: Some(2), counted: id(10) });
+    let later = StreamFacts { added: Some(9), first: Some(id(19)), length: 2, ..other };
+    assert_eq!(told(&place, false, &later), trimmed(Some(5)));
+}
+
+#[test]
+fn how_many_came_before_is_unknown_only_where_older_ones_of_another_stream_are_left() {
+    let deleted = StreamFacts { first: Some(id(3)), max_deleted: Some(id(10)), ..facts() };
+    assert_eq!(behind(&PLACE, 17, &deleted), PLACE);
+    let grown = StreamFacts { max_deleted: Some(StreamId::ZERO), ..deleted };
+    let place = Place { last: id(17).place_before(), added: None, counted: id(10) };
+    assert_eq!(behind(&PLACE, 17, &grown), place);
+    let again = Finding { is_turn: false, lost: None, place, is_page_new: true };
+    assert_eq!(place.judge(Some(id(17)), true, &grown), again, "told already");
 }
 
 #[test]
@@ -149,12 +175,4 @@ fn an_entry_that_is_read_is_one_more() {
     let mut place = PLACE;
     place.read(id(11));
     assert_eq!(place, Place { last: id(11), added: Some(11), counted: id(10) });
-}
-
-#[test]
-fn just_before_an_entry_nothing_else_can_be() {
-    let id = |milliseconds, sequence| StreamId { milliseconds, sequence };
-    assert_eq!(just_before(id(5, 1)), id(5, 0));
-    assert_eq!(just_before(id(5, 0)), id(4, u64::MAX));
-    assert_eq!(just_before(id(0, 1)), id(0, 0));
 }

@@ -7,8 +7,8 @@ use crate::{
     upstream::{
         link::LinkError,
         streams::{
-            place::{PageUse, Place, just_before},
-            reading::{Reading, ReadingKind},
+            place::Place,
+            reading::{HEAVY_PAGE, Reading, ReadingKind},
             table::{FIRST_PAGE, Source, StreamNumber, StreamState},
         },
     },
@@ -34,6 +34,7 @@ impl Tail {
                 self.judge(reading, Some(id));
             }
             if is_there {
+                self.is_of_this_run(reading.number);
                 return;
             }
         }
@@ -44,7 +45,8 @@ impl Tail {
         };
         if is_new && self.fits(reading) {
             reading.entries += 1;
-            reading.weight += payload.map_or(0, <[u8]>::len);
+            // One that is too large was sent all the same.
+            reading.weight += payload.map_or(HEAVY_PAGE, <[u8]>::len);
             reading.has_found = true;
             self.new_entry(reading.number, id, payload);
         }
@@ -60,6 +62,13 @@ impl Tail {
             (reading.is_cut, reading.has_found) = (true, true);
         }
         !reading.is_cut
+    }
+
+    /// The place's own entry is there: this run of the server has the stream that was read before.
+    fn is_of_this_run(&mut self, number: StreamNumber) {
+        if let Some(stream) = self.table.get_mut(number) {
+            stream.is_new_run = false;
+        }
     }
 
     fn new_entry(&mut self, number: StreamNumber, id: StreamId, payload: Option<&[u8]>) {
@@ -86,33 +95,26 @@ impl Tail {
         self.queues.send(stream.told, &event);
     }
 
-    /// Compares the stream with what was read before; `first` is the first entry from the place on.
+    /// Compares the stream with what was read before; `first` is the first entry from the place on. What is
+    /// told and what is known change in one step: the link may break behind any entry.
     fn judge(&mut self, reading: &mut Reading, first: Option<StreamId>) {
         let Some(facts) = reading.facts else { return };
         let Some(stream) = self.table.get_mut(reading.number) else { return };
         let is_new_run = std::mem::take(&mut stream.is_new_run);
-        let is_there = reading.is_there == Some(true);
-        let finding = reading.before.judge(is_there, is_new_run, &facts);
-        reading.is_page_new = Some(finding.page == PageUse::New);
+        let finding = reading.before.judge(first, is_new_run, &facts);
+        reading.is_page_new = Some(finding.is_page_new);
         reading.has_found |= finding.is_turn || finding.lost.is_some();
-        let (to, name) = (stream.told, stream.name.clone());
+        stream.place = Some(finding.place);
+        let (to, name, place) = (stream.told, stream.name.clone(), finding.place.last);
         if finding.is_turn {
             self.turned.push(name.clone());
             self.queues.send(to, &StreamEvent::Turn { stream: name.clone() });
         }
-        let place = match finding.page {
-            PageUse::None(place) => place.last,
-            PageUse::New => first.map_or(facts.last, just_before),
-        };
         if let Some(lost) = finding.lost {
-            let (stream, reason, missed) = (name.clone(), lost.reason, lost.missed);
-            self.queues.send(to, &StreamEvent::Gap { stream, reason, missed, place });
-        }
-        if let PageUse::None(new) = finding.page {
-            stream.place = Some(new);
-            if finding.lost.is_none() && new.last != reading.before.last {
-                self.queues.send(to, &StreamEvent::Place { stream: name, place });
-            }
+            let (reason, missed) = (lost.reason, lost.missed);
+            self.queues.send(to, &StreamEvent::Gap { stream: name, reason, missed, place });
+        } else if place != reading.before.last {
+            self.queues.send(to, &StreamEvent::Place { stream: name, place });
         }
     }
 
@@ -125,10 +127,7 @@ impl Tail {
                 stream.place = reading.facts.as_ref().map(Place::newest);
                 true
             }
-            ReadingKind::Entries if reading.is_there == Some(true) => {
-                stream.is_new_run = false;
-                !reading.has_more()
-            }
+            ReadingKind::Entries if reading.is_there == Some(true) => !reading.has_more(),
             ReadingKind::Entries => {
                 // The place's own entry is gone: why, only facts can tell.
                 stream.with_facts = true;
@@ -150,11 +149,6 @@ impl Tail {
         let Some(stream) = self.table.get_mut(reading.number) else { return true };
         let Some(place) = &mut stream.place else { return true };
         if reading.has_more() {
-            if reading.entries == 0 {
-                return false;
-            }
-            let is_there = reading.is_there == Some(true);
-            place.behind_page(&reading.before, is_there, reading.entries as u64, &facts);
             return false;
         }
         let last = place.last;
@@ -231,6 +225,6 @@ impl Tail {
             warn!(stream = %stream.name, reason = %error, before, "Redis refuses a stream");
         }
         self.queues.rejected(stream.wanted, &stream.name, RejectedBy::Redis);
-        self.marks.give_up(number, &mut self.queues);
+        self.marks.give_up(number, RejectedBy::Redis, &mut self.queues);
     }
 }
