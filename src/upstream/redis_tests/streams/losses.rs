@@ -28,6 +28,9 @@ async fn a_kill_with_appendfsync_everysec_loses_nothing_and_tells_nothing() {
         assert_eq!(rig.stream_event().await, format!("s {n}-0={n}"));
     }
     add_all(&server, 51..=60, "1000");
+    // Behind a slow fsync the server writes later.
+    let persistence = || server.call(&["INFO", "persistence"]).remove(0);
+    eventually("written", || persistence().contains("aof_buffer_length:0\r\n")).await;
     server.kill();
     server.restart();
     add(&server, "s", "61-0", "61");

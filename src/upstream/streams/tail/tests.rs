@@ -88,6 +88,7 @@ fn taken(ring: &mut RingReceiver<StreamEvent>) -> Vec<String> {
         StreamEvent::Subscribed { place, .. } => format!("subscribed {place}"),
         StreamEvent::Entry(message) => message.id.unwrap().to_string(),
         StreamEvent::Gap { missed, .. } => format!("gap {missed:?}"),
+        StreamEvent::Place { place, .. } => format!("place {place}"),
         StreamEvent::Turn { .. } => "turn".to_owned(),
         StreamEvent::Rejected { by, .. } => format!("rejected {by:?}"),
         other => format!("{other:?}"),
@@ -176,12 +177,35 @@ fn without_a_link_no_mark_is_answered_by_a_reading() {
     ask(&mut tail, mark(1));
     tail.link_lost(RejectedBy::LinkDown, now);
     ask(&mut tail, mark(2));
+    ask(&mut tail, StreamRequest::Subscribe(ChannelName::new("t")));
     tail.queues.flush();
-    assert_eq!(taken(&mut ring), ["NoMarker(1)", "NoMarker(2)"]);
+    assert_eq!(taken(&mut ring), ["NoMarker(1)", "NoMarker(2)", "rejected LinkDown"]);
+    ask(&mut tail, StreamRequest::Unsubscribe(ChannelName::new("t")));
     tail.linked(now);
     let reading = begin(&mut tail, now).unwrap();
     answer(&mut tail, reading, 1..=1);
     assert_eq!(taken(&mut ring), [""; 0]);
+}
+
+#[test]
+fn where_the_newest_entries_were_deleted_the_place_moves_behind_them() {
+    let now = Instant::now();
+    let (mut tail, mut ring) = tail(now);
+    taken(&mut ring);
+    ask(&mut tail, mark(1));
+    let mut reading = begin(&mut tail, now).unwrap();
+    reading.facts = Some(StreamFacts { max_deleted: Some(id(9)), last: id(9), ..facts(1, 3, 9) });
+    answer(&mut tail, reading, 1..=3);
+    assert_eq!(taken(&mut ring), ["2-0", "3-0", "place 9-0", "Marker(1)"]);
+}
+
+#[test]
+fn a_null_invalidation_means_that_every_stream_is_read() {
+    let now = Instant::now();
+    let (mut tail, _ring) = tail(now);
+    assert!(begin(&mut tail, now).is_none());
+    tail.changed(None);
+    assert_eq!(begin(&mut tail, now).unwrap().source, Source::Other, "it is not paced");
 }
 
 #[test]
@@ -220,7 +244,8 @@ fn a_stream_that_is_refused_is_asked_for_again_also_where_nobody_waits_for_that(
     let reading = begin(&mut tail, now).unwrap();
     tail.not_read(&reading, &refused, now);
     tail.retry_refused();
-    assert!(begin(&mut tail, now).is_some(), "somebody wants it");
+    let reading = begin(&mut tail, now).expect("somebody wants it");
+    assert_eq!(reading.kind, ReadingKind::Place, "from where it is then");
 }
 
 /// The place's own entry is gone, and so are three more: the answer to both readings.
