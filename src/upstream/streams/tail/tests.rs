@@ -179,7 +179,10 @@ fn without_a_link_no_mark_is_answered_by_a_reading() {
     ask(&mut tail, mark(2));
     ask(&mut tail, StreamRequest::Subscribe(ChannelName::new("t")));
     tail.queues.flush();
-    assert_eq!(taken(&mut ring), ["NoMarker(1)", "NoMarker(2)", "rejected LinkDown"]);
+    assert_eq!(
+        taken(&mut ring),
+        ["NoMarker(1, LinkDown)", "NoMarker(2, LinkDown)", "rejected LinkDown"]
+    );
     ask(&mut tail, StreamRequest::Unsubscribe(ChannelName::new("t")));
     tail.linked(now);
     let reading = begin(&mut tail, now).unwrap();
@@ -231,7 +234,7 @@ fn a_stream_that_is_refused_is_asked_for_again_also_where_nobody_waits_for_that(
     let reading = begin(&mut tail, now).unwrap();
     tail.not_read(&reading, &refused, now);
     tail.queues.flush();
-    assert_eq!(taken(&mut ring), ["rejected Redis", "NoMarker(1)"]);
+    assert_eq!(taken(&mut ring), ["rejected Redis", "NoMarker(1, Redis)"]);
     ask(&mut tail, StreamRequest::Unsubscribe(ChannelName::new("s")));
     ask(&mut tail, StreamRequest::Subscribe(ChannelName::new("s")));
     assert!(begin(&mut tail, now).is_none(), "it is not asked at every turn");
