@@ -323,7 +323,8 @@ async fn every_complete_request_is_answered_however_many_come_at_once() {
     let mut asking = Vec::new();
     // More than there are places wait for the first accept, each with its request.
     for _ in 0..4 * super::server::MAX_CONNECTIONS {
-        let mut stream = TcpStream::connect(admin.address()).await.unwrap();
+        let connected = time::timeout(DEADLINE, TcpStream::connect(admin.address())).await;
+        let mut stream = connected.expect("the kernel keeps it").unwrap();
         stream.write_all(b"GET /livez HTTP/1.1\r\nHost: localhost\r\n\r\n").await.unwrap();
         asking.push(stream);
     }

@@ -154,10 +154,10 @@ impl Auth {
         Ok(self.check(token, now)?)
     }
 
-    /// [`Auth::verify`], for the log.
+    /// [`Auth::verify`], but the error says what is wrong with the token: for the log, not for a client.
     ///
     /// # Errors
-    /// In full.
+    /// The one fault that was found first.
     pub fn check(&self, token: &str, now: SystemTime) -> Result<Identity, TokenFault> {
         if token.is_empty() || token.len() > MAX_TOKEN_BYTES {
             return Err(TokenFault::Size);

@@ -18,7 +18,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 use tokio::time::{Sleep, sleep};
-use tracing::info;
+use tracing::{debug, info};
 
 /// Between two verifications for one session.
 pub(super) const PAUSE: Duration = Duration::from_secs(1);
@@ -109,13 +109,18 @@ fn refreshed(session: &Registered, verified: Verified) -> RefreshResult {
             return if accepted { RefreshResult::Accepted } else { RefreshResult::Unchanged };
         }
         Err(fault) => {
-            info!(session = %session.id, cause = %fault, "a newer token was not accepted");
-            match TokenError::from(fault) {
+            let reason = match TokenError::from(fault) {
                 TokenError::Expired => CloseReason::TokenExpired,
                 TokenError::Invalid => CloseReason::TokenInvalid,
-                // It cannot be known now whether the new token is good, and the former one still is.
-                TokenError::KeyUnknown => return RefreshResult::KeyUnknown,
-            }
+                // It cannot be known now whether the new token is good, and the former one still is. The
+                // session goes on and may ask again, so this is no line for every log.
+                TokenError::KeyUnknown => {
+                    debug!(session = %session.id, cause = %fault, "a refresh had no key");
+                    return RefreshResult::KeyUnknown;
+                }
+            };
+            info!(session = %session.id, cause = %fault, "a newer token was not accepted");
+            reason
         }
     };
     session.end(reason);
