@@ -143,34 +143,44 @@ fn without_client_tracking_the_gateway_is_not_ready_and_says_why() {
 }
 
 #[test]
-fn without_a_right_to_find_streams_their_sessions_are_refused_and_the_gateway_is_ready() {
-    for right in ["%R~chat:*", "+xinfo|stream"] {
-        let scene = Scene::ready_without(right);
-        scene.refused("/ws/7", "channel_refused");
-        assert!(scene.gateway.is_ready(), "{right}");
+fn without_a_right_to_the_keys_their_sessions_are_refused_and_the_gateway_is_ready() {
+    let keys = "%R~chat:*";
+    let scene = Scene::ready_without(keys);
+    scene.refused("/ws/7", "channel_refused");
+    assert!(scene.gateway.is_ready());
+    scene.redis.command(&["ACL", "SETUSER", "sockway", keys]);
+    until("it is asked for again", || {
+        scene.gateway.send(&Request::upgrade("/ws/7")).status == 101
+    });
+}
+
+#[test]
+fn without_a_command_that_every_stream_needs_the_gateway_is_not_ready_and_says_why() {
+    for right in ["+xinfo|stream", "+xrange", "+multi", "+exec"] {
+        let scene = Scene::without(right);
+        let told = || scene.gateway.admin("/readyz").text().contains("tracking_refused");
+        until("it is told", told);
+        scene.refused("/ws/7", "tracking_refused");
         scene.redis.command(&["ACL", "SETUSER", "sockway", right]);
-        until("it is asked for again", || {
-            scene.gateway.send(&Request::upgrade("/ws/7")).status == 101
-        });
+        scene.gateway.wait_ready();
+        scene.follows_and_resumes();
     }
 }
 
 #[test]
-fn without_xrange_multi_or_exec_live_sessions_end_when_that_is_needed() {
-    for right in ["+xrange", "+multi", "+exec"] {
-        let scene = Scene::ready_without(right);
-        let first = scene.add("first");
-        let mut client = scene.gateway.open("/ws/7");
-        assert_eq!(client.json()["type"], "ready");
-        if right == "+xrange" {
-            scene.add("second");
-        } else {
-            // Whether one who returns has missed anything is read in one step with what XINFO says.
-            let target = format!("/ws/7?since={first}");
-            assert_ne!(scene.gateway.send(&Request::upgrade(&target)).status, 400);
-        }
-        client.assert_closed(4012, "channel_refused");
-        assert!(scene.gateway.is_ready(), "{right}");
+fn sessions_that_are_open_stay_while_a_command_is_forbidden_and_miss_nothing() {
+    let scene = Scene::ready_without("nothing");
+    let mut client = scene.gateway.open("/ws/7");
+    assert_eq!(client.json()["type"], "ready");
+    scene.redis.command(&["ACL", "SETUSER", "sockway", "-xrange"]);
+    scene.add("first");
+    let told = || scene.gateway.admin("/readyz").text().contains("tracking_refused");
+    until("it is told", told);
+    scene.add("second");
+    scene.redis.command(&["ACL", "SETUSER", "sockway", "+xrange"]);
+    scene.gateway.wait_ready();
+    for payload in ["first", "second"] {
+        assert_eq!(client.json()["data"], payload);
     }
 }
 
