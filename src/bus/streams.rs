@@ -62,11 +62,13 @@ pub struct StreamRequests {
 pub enum StreamRequest {
     Subscribe(ChannelName),
     Unsubscribe(ChannelName),
-    /// Read the tail of this stream, which the shard wants, once more, together with what XINFO says, and
-    /// say so by [`StreamEvent::Marker`].
+    /// Read the tail of this stream, which the shard wants, once more, and say so by
+    /// [`StreamEvent::Marker`].
     Mark {
         stream: ChannelName,
         number: u64,
+        /// Also go on to where the stream ends, if its newest entries were deleted: this takes XINFO.
+        to_end: bool,
     },
 }
 

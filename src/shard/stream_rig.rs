@@ -54,6 +54,8 @@ pub(super) struct StreamRig {
     shared: Rc<RefCell<Stream>>,
     tail: Tail,
     pub(super) asked: Vec<PageAsk>,
+    /// Readings of the tail that were asked for: whether up to where the stream ends.
+    pub(super) marks: Vec<bool>,
     /// Entries of the heaviest page that upstream keeps whole.
     pub(super) heaviest: usize,
     questions: usize,
@@ -75,8 +77,8 @@ impl StreamRig {
     /// Over a stream that others may have, too.
     pub(super) fn of(rig: Rig, shared: Rc<RefCell<Stream>>) -> Self {
         let tail = Tail::of(&shared.borrow());
-        let (asked, heaviest) = (Vec::new(), usize::MAX);
-        Self { rig, shared, tail, asked, heaviest, questions: 0, meanwhile: None }
+        let (asked, marks, heaviest) = (Vec::new(), Vec::new(), usize::MAX);
+        Self { rig, shared, tail, asked, marks, heaviest, questions: 0, meanwhile: None }
     }
 
     pub(super) fn stream(&self) -> RefMut<'_, Stream> {
@@ -91,7 +93,11 @@ impl StreamRig {
 
     /// The tail reads what is new.
     pub(super) fn read_tail(&mut self) {
-        let events = self.tail.read(&self.shared.borrow());
+        self.read_tail_to(false);
+    }
+
+    fn read_tail_to(&mut self, end: bool) {
+        let events = self.tail.read(&self.shared.borrow(), end);
         events.into_iter().for_each(|event| self.event(event));
     }
 
@@ -162,9 +168,10 @@ impl StreamRig {
                     self.event(StreamEvent::Subscribed { stream, place, read_up_to: sequence });
                 }
                 StreamRequest::Unsubscribe(_) => {}
-                StreamRequest::Mark { number, .. } => {
+                StreamRequest::Mark { number, to_end, .. } => {
                     self.pass_time();
-                    self.read_tail();
+                    self.marks.push(to_end);
+                    self.read_tail_to(to_end);
                     self.event(StreamEvent::Marker(number));
                 }
             }

@@ -82,7 +82,17 @@ impl Streams {
     /// # Errors
     /// [`Refusal::RedisUnavailable`], or why Redis refuses it.
     pub(super) async fn read_on(&self, stream: &ChannelName) -> Result<(), Refusal> {
-        let answer = self.marks.borrow_mut().ask(stream);
+        self.mark(stream, false).await
+    }
+
+    /// As [`Streams::read_on`], and the shard's place is where the stream ends, also where its newest
+    /// entries were deleted.
+    pub(super) async fn read_to_end(&self, stream: &ChannelName) -> Result<(), Refusal> {
+        self.mark(stream, true).await
+    }
+
+    async fn mark(&self, stream: &ChannelName, to_end: bool) -> Result<(), Refusal> {
+        let answer = self.marks.borrow_mut().ask(stream, to_end);
         self.requests_waiting.notify_one();
         answer.await.unwrap_or(Err(Refusal::RedisUnavailable))
     }
@@ -129,18 +139,29 @@ struct Marks {
     /// Numbers given so far.
     given: u64,
     /// Those that upstream has not been asked for: who comes now may wait for the same reading.
-    unsent: HashMap<ChannelName, u64, foldhash::fast::RandomState>,
+    unsent: HashMap<ChannelName, Unsent, foldhash::fast::RandomState>,
     waiting: HashMap<u64, Vec<oneshot::Sender<Result<(), Refusal>>>, foldhash::fast::RandomState>,
 }
 
+#[derive(Debug)]
+struct Unsent {
+    number: u64,
+    to_end: bool,
+}
+
 impl Marks {
-    fn ask(&mut self, stream: &ChannelName) -> oneshot::Receiver<Result<(), Refusal>> {
+    fn ask(
+        &mut self,
+        stream: &ChannelName,
+        to_end: bool,
+    ) -> oneshot::Receiver<Result<(), Refusal>> {
         let (answer, answered) = oneshot::channel();
-        let number = *self.unsent.entry(stream.clone()).or_insert_with(|| {
+        let unsent = self.unsent.entry(stream.clone()).or_insert_with(|| {
             self.given += 1;
-            self.given
+            Unsent { number: self.given, to_end }
         });
-        self.waiting.entry(number).or_default().push(answer);
+        unsent.to_end |= to_end;
+        self.waiting.entry(unsent.number).or_default().push(answer);
         answered
     }
 
@@ -148,7 +169,11 @@ impl Marks {
         // Upstream owes no answer for a stream that was given up meanwhile.
         self.waiting.retain(|_, answers| answers.iter().any(|answer| !answer.is_closed()));
         let unsent = std::mem::take(&mut self.unsent);
-        unsent.into_iter().map(|(stream, number)| StreamRequest::Mark { stream, number })
+        unsent.into_iter().map(|(stream, Unsent { number, to_end })| StreamRequest::Mark {
+            stream,
+            number,
+            to_end,
+        })
     }
 
     fn answer(&mut self, number: u64, read: Result<(), Refusal>) {
@@ -166,13 +191,16 @@ mod tests {
     #[test]
     fn who_asks_before_upstream_was_asked_waits_for_the_same_reading() {
         let (streams, orders) = (Streams::new(), ChannelName::new("orders"));
-        let mark = |number| StreamRequest::Mark { stream: ChannelName::new("orders"), number };
-        let ask = || streams.marks.borrow_mut().ask(&orders);
-        let (mut first, mut second) = (ask(), ask());
-        assert_eq!(streams.take_requests(), Some((1, vec![mark(1)])));
+        let mark = |number, to_end| {
+            let stream = ChannelName::new("orders");
+            StreamRequest::Mark { stream, number, to_end }
+        };
+        let ask = |to_end| streams.marks.borrow_mut().ask(&orders, to_end);
+        let (mut first, mut second) = (ask(true), ask(false));
+        assert_eq!(streams.take_requests(), Some((1, vec![mark(1, true)])));
         assert_eq!(streams.take_requests(), None);
-        let mut third = ask();
-        assert_eq!(streams.take_requests(), Some((2, vec![mark(2)])));
+        let mut third = ask(false);
+        assert_eq!(streams.take_requests(), Some((2, vec![mark(2, false)])));
         streams.marked(1, Ok(()));
         assert_eq!((first.try_recv(), second.try_recv()), (Ok(Ok(())), Ok(Ok(()))));
         assert!(third.try_recv().is_err(), "its reading began before");
@@ -184,7 +212,7 @@ mod tests {
     fn readings_that_nobody_waits_for_are_forgotten() {
         let (streams, orders) = (Streams::new(), ChannelName::new("orders"));
         for _ in 0..3 {
-            drop(streams.marks.borrow_mut().ask(&orders));
+            drop(streams.marks.borrow_mut().ask(&orders, false));
             streams.take_requests();
         }
         assert!(streams.marks.borrow().waiting.is_empty());

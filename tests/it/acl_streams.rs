@@ -149,9 +149,7 @@ fn without_a_right_to_the_keys_their_sessions_are_refused_and_the_gateway_is_rea
     scene.refused("/ws/7", "channel_refused");
     assert!(scene.gateway.is_ready());
     scene.redis.command(&["ACL", "SETUSER", "sockway", keys]);
-    until("it is asked for again", || {
-        scene.gateway.send(&Request::upgrade("/ws/7")).status == 101
-    });
+    until("it is asked for again", || scene.gateway.send(&Request::upgrade("/ws/7")).status == 101);
 }
 
 #[test]

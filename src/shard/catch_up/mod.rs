@@ -4,7 +4,8 @@
 //! Pages are read first, while the session does not exist yet. Then, in one step of the shard's thread, the
 //! session joins: what comes from there on waits in its queue, and the closed range up to there is read.
 //! In one stream positions are never compared: what comes before a place and what comes after it cannot
-//! overlap. Last, the stream's tail is read once more: only so is it known that all of it was one stream.
+//! overlap. That all of it was one stream is known where the entry at that place was read: an id is of one
+//! stream only. Where that entry is gone, the stream's tail is read once more, and tells.
 //!
 //! All or nothing: a client gets everything that came after its position, or is told that it does not.
 

@@ -123,8 +123,9 @@ impl Source<'_> {
 
     /// Takes what there is room for.
     fn take_backwards(&self, read: &mut Backwards, stream: &ChannelName, page: &Page) {
-        let mut page_weight = 0;
+        let (mut seen, mut page_weight) = (0, 0);
         for entry in page.entries.iter().rev() {
+            seen += 1;
             page_weight += weight(entry);
             read.at = Some(id(entry));
             if !read.room.take(payload(entry)) {
@@ -133,7 +134,7 @@ impl Source<'_> {
             }
             read.entries.push(self.replayed(stream, entry));
         }
-        read.page = next_page(read.page, page_weight);
+        read.page = next_page(read.page, seen, page_weight);
     }
 }
 

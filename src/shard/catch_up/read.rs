@@ -9,16 +9,17 @@ use crate::{
     stream_id::StreamId,
 };
 
-/// Entries of the first page, and of the largest. Each next one is twice as large while they weigh less
-/// than [`PAGE_BYTES`], and behind a heavier one as small as the first: while Redis answers with a page it
-/// answers nobody else.
-pub(super) const FIRST_PAGE: usize = 16;
+/// Entries of the first page, and of the largest. Each next one is twice as large, and no larger than what
+/// weighs [`PAGE_BYTES`] if its entries are like those before: while Redis answers with a page it answers
+/// nobody else.
+pub(super) const FIRST_PAGE: usize = 32;
 const LARGEST_PAGE: usize = 256;
 const PAGE_BYTES: usize = 1 << 20;
 
-/// The size of the page behind one of this size, which has weighed so much.
-pub(super) fn next_page(page: usize, weight: usize) -> usize {
-    if weight < PAGE_BYTES { LARGEST_PAGE.min(2 * page) } else { FIRST_PAGE }
+/// The size of the page behind one of this size, whose first entries, so many, have weighed so much.
+pub(super) fn next_page(page: usize, entries: usize, weight: usize) -> usize {
+    let light = (entries * PAGE_BYTES).checked_div(weight).unwrap_or(LARGEST_PAGE);
+    light.min(2 * page).clamp(1, LARGEST_PAGE)
 }
 
 /// What was read of one stream behind a client's position.
@@ -52,8 +53,8 @@ impl Source<'_> {
         }
         let (place, turns) = self.streams.progress(stream);
         if since > place {
-            // It comes from an instance that is further on.
-            self.streams.read_on(stream).await?;
+            // It comes from an instance that is further on, which may have seen what is deleted since.
+            self.streams.read_to_end(stream).await?;
         }
         let mut read = Read::new(stream.clone(), since, turns);
         let place = || self.streams.progress(stream).0;
@@ -71,8 +72,11 @@ impl Source<'_> {
             return Err(ReplayResult::Reset.into());
         }
         while read.at != joined && self.read_page(&mut read, joined).await? {}
-        // A stream that was made anew is told by its tail, perhaps behind what was read here.
-        self.streams.read_on(&read.stream).await?;
+        // The entry at that place is of one stream only, and what was read here ends with it. Where it is
+        // gone, a stream that was made anew is told by its tail, perhaps behind what was read here.
+        if read.at != joined || !read.is_found {
+            self.streams.read_on(&read.stream).await?;
+        }
         if self.streams.progress(&read.stream).1 != read.turns {
             return Err(ReplayResult::Reset.into());
         }
@@ -108,8 +112,9 @@ impl Source<'_> {
             read.memory += replayed.memory();
             read.entries.push(replayed);
         }
-        read.page = next_page(read.page, page_weight);
-        read.entries.len() - before
+        let taken = read.entries.len() - before;
+        read.page = next_page(read.page, taken, page_weight);
+        taken
     }
 }
 
@@ -174,9 +179,15 @@ mod tests {
 
     #[test]
     fn pages_grow_while_they_are_light_and_one_too_large_entry_is_heavy() {
-        let sizes =
-            |weight| std::iter::successors(Some(16), move |&size| Some(next_page(size, weight)));
-        assert_eq!(sizes(PAGE_BYTES - 1).take(6).collect::<Vec<_>>(), [16, 32, 64, 128, 256, 256]);
-        assert_eq!(next_page(256, weight(&PageEntry::TooLarge(StreamId::ZERO))), 16);
+        let sizes = |each: usize| {
+            let next = move |&size: &usize| Some(next_page(size, size, size * each));
+            std::iter::successors(Some(FIRST_PAGE), next).take(5).collect::<Vec<_>>()
+        };
+        assert_eq!(sizes(0), [32, 64, 128, 256, 256]);
+        assert_eq!(sizes(100), [32, 64, 128, 256, 256]);
+        assert_eq!(sizes(PAGE_BYTES / 50), [32, 50, 50, 50, 50]);
+        assert_eq!(sizes(PAGE_BYTES / 2), [32, 2, 2, 2, 2]);
+        assert_eq!(sizes(2 * PAGE_BYTES), [32, 1, 1, 1, 1]);
+        assert_eq!(next_page(256, 1, weight(&PageEntry::TooLarge(StreamId::ZERO))), 1);
     }
 }

@@ -205,13 +205,13 @@ fn the_newest_are_read_backwards_in_pages_and_no_more_of_them_than_fit() {
         assert_eq!(all[0], "ready 1000 - 1000");
         assert_eq!(all[1..], (1_001..=2_000).map(|at| at.to_string()).collect::<Vec<_>>());
         let read: Vec<_> = rig.asked.iter().map(count).collect();
-        assert_eq!(read, [16, 32, 64, 128, 256, 256, 249]);
+        assert_eq!(read, [32, 64, 128, 256, 256, 256, 9]);
         rig.asked.clear();
         let replay = ReplayLimits { messages: 1_000, bytes: 30, last: 0 };
         let mut client =
             rig.connect(Endpoint { replay, ..endpoint() }, &newest(1_000)).await.unwrap();
         assert_eq!(next(&mut client, 1).await, ["ready 1993 - 7"]);
-        assert_eq!(rig.asked.iter().map(count).collect::<Vec<_>>(), [16]);
+        assert_eq!(rig.asked.iter().map(count).collect::<Vec<_>>(), [32]);
     });
 }
 
@@ -277,6 +277,23 @@ fn a_client_that_is_ahead_of_this_instance_recovers_once_its_tail_has_read_on() 
         rig.stream().add_all(6..=9);
         let expected = ["ready 8 recovered 1", "9"];
         assert_eq!(resumed(&mut rig, &since(8), 2).await, expected);
+        rig.stream().add_all(11..=12);
+        rig.stream().delete_entry(id(12));
+        assert_eq!(resumed(&mut rig, &since(12), 1).await, ["ready 12 recovered 0"]);
+    });
+}
+
+#[test]
+fn the_tail_is_read_once_more_only_where_the_entry_at_its_place_is_gone() {
+    run(async {
+        let mut rig = StreamRig::new(1..=5);
+        let _first = rig.connect(endpoint(), &Resume::default()).await.unwrap();
+        assert_eq!(resumed(&mut rig, &since(5), 1).await, ["ready 5 recovered 0"]);
+        assert_eq!(resumed(&mut rig, &since(5), 2).await, ["ready 5 recovered 1", "6"]);
+        assert_eq!(rig.marks, [false; 0]);
+        rig.stream().delete_entry(id(7));
+        assert_eq!(resumed(&mut rig, &since(5), 2).await, ["ready 5 recovered 1", "6"]);
+        assert_eq!(rig.marks, [false]);
     });
 }
 
@@ -284,20 +301,21 @@ fn a_client_that_is_ahead_of_this_instance_recovers_once_its_tail_has_read_on() 
 fn a_stream_that_is_made_anew_while_it_is_read_is_told_and_does_not_come_twice() {
     for question in 0..3 {
         run(async move {
-            let mut rig = StreamRig::new(1..=40);
+            // Three pages.
+            let mut rig = StreamRig::new(1..=120);
             let _first = rig.connect(endpoint(), &Resume::default()).await.unwrap();
             rig.meanwhile(move |at, rig| {
                 if at == question {
                     rig.stream().delete();
-                    rig.stream().add_all(101..=150);
+                    rig.stream().add_all(201..=250);
                 }
             });
             let mut client = rig.connect(endpoint(), &since(10)).await.unwrap();
             let ready = short(client.next().await);
-            let told = ["ready 150 reset:null null", "ready 150 trimmed:null null"];
+            let told = ["ready 250 reset:null null", "ready 250 trimmed:null null"];
             assert!(told.contains(&&*ready), "at question {question}: {ready}");
-            rig.publish([151]);
-            assert_eq!(next(&mut client, 1).await, ["151"]);
+            rig.publish([251]);
+            assert_eq!(next(&mut client, 1).await, ["251"]);
         });
     }
 }

@@ -30,8 +30,15 @@ impl Tail {
         Self { last, added, counted: last, _incarnation: incarnation }
     }
 
-    /// Everything new, as it goes into the ring.
-    pub(super) fn read(&mut self, stream: &Stream) -> Vec<StreamEvent> {
+    /// Everything new, as it goes into the ring. Where the entry at the place is there, facts are read only
+    /// if they are asked for.
+    pub(super) fn read(&mut self, stream: &Stream, to_end: bool) -> Vec<StreamEvent> {
+        if !to_end && stream.entries.contains(&self.last) {
+            let new: Vec<_> = stream.after(self.last).collect();
+            self.added += new.len() as u64;
+            self.last = new.last().copied().unwrap_or(self.last);
+            return new.into_iter().map(|id| StreamEvent::Entry(message(id))).collect();
+        }
         let facts = stream.facts();
         let mut events = Vec::new();
         if !facts.exists && self.last != StreamId::ZERO {

@@ -47,7 +47,7 @@ impl Rig {
     }
 
     async fn mark(&mut self, stream: &str, number: u64) {
-        self.ask(vec![StreamRequest::Mark { stream: name(stream), number }]).await;
+        self.ask(vec![StreamRequest::Mark { stream: name(stream), number, to_end: false }]).await;
     }
 
     async fn stream_event(&mut self) -> String {

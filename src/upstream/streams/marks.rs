@@ -27,7 +27,7 @@ impl Marks {
         self.0.entry(stream).or_default().waiting.push(Mark { shard, number });
     }
 
-    /// A reading together with facts begins now.
+    /// A reading begins now.
     pub(super) fn begin(&mut self, stream: StreamNumber) {
         if let Some(marks) = self.0.get_mut(&stream) {
             marks.served.append(&mut marks.waiting);

@@ -113,8 +113,8 @@ impl Tail {
             match request {
                 StreamRequest::Subscribe(stream) => self.join(batch.shard, stream),
                 StreamRequest::Unsubscribe(stream) => self.leave(batch.shard, stream, now),
-                StreamRequest::Mark { stream, number } => {
-                    self.mark(batch.shard, stream, *number);
+                StreamRequest::Mark { stream, number, to_end } => {
+                    self.mark(batch.shard, stream, *number, *to_end);
                 }
             }
         }
@@ -148,7 +148,7 @@ impl Tail {
         self.table.leave(shard, name, now);
     }
 
-    fn mark(&mut self, shard: ShardId, name: &ChannelName, number: u64) {
+    fn mark(&mut self, shard: ShardId, name: &ChannelName, number: u64, to_end: bool) {
         let stream = self.table.find(name).filter(|_| self.is_linked);
         let stream = stream.and_then(|at| Some((at, self.table.get_mut(at)?)));
         let is_refused = stream.as_ref().is_some_and(|(_, it)| it.state == StreamState::Refused);
@@ -157,7 +157,7 @@ impl Tail {
                 if stream.told & (1 << shard) != 0 && stream.state != StreamState::Refused =>
             {
                 self.marks.add(at, shard, number);
-                stream.with_facts = true;
+                stream.with_facts |= to_end;
                 self.order.add(at, stream, Source::Other);
             }
             _ => {

@@ -121,9 +121,7 @@ impl TailLink {
     fn send_reading(&mut self, tail: &mut Tail, number: u32, now: Instant) {
         let Some(stream) = tail.table.get_mut(number) else { return };
         let reading = Reading::of(number, stream);
-        if reading.kind == ReadingKind::Both {
-            tail.marks.begin(number);
-        }
+        tail.marks.begin(number);
         tail.metrics.upstream.stream_reads.inc();
         self.in_flight += reading.cost();
         self.patience.asked(now);

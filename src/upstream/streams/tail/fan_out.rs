@@ -189,7 +189,6 @@ impl Tail {
         stream.told |= to;
         self.queues.subscribed(to, stream);
         if self.marks.end(number, &mut self.queues) {
-            stream.with_facts = true;
             self.order.add(number, stream, Source::Other);
         } else if let Some(source) = stream.dirty {
             self.order.add(number, stream, source);

@@ -58,9 +58,7 @@ fn begin(tail: &mut Tail, now: Instant) -> Option<Reading> {
     tail.order.update(behind, &mut tail.table, now);
     let number = tail.order.take(&mut tail.table, now)?;
     let reading = Reading::of(number, tail.table.get_mut(number).unwrap());
-    if reading.kind == ReadingKind::Both {
-        tail.marks.begin(number);
-    }
+    tail.marks.begin(number);
     Some(reading)
 }
 
@@ -70,7 +68,7 @@ fn ask(tail: &mut Tail, request: StreamRequest) {
 }
 
 fn mark(number: u64) -> StreamRequest {
-    StreamRequest::Mark { stream: ChannelName::new("s"), number }
+    StreamRequest::Mark { stream: ChannelName::new("s"), number, to_end: false }
 }
 
 fn answer(tail: &mut Tail, mut reading: Reading, entries: impl Iterator<Item = u64>) {
@@ -143,8 +141,7 @@ fn a_mark_is_answered_behind_everything_that_did_not_fit() {
     let now = Instant::now();
     let (mut tail, mut ring) = tail(now);
     ask(&mut tail, mark(7));
-    let mut reading = begin(&mut tail, now).unwrap();
-    reading.facts = Some(facts(1, 7, 7));
+    let reading = begin(&mut tail, now).unwrap();
     answer(&mut tail, reading, 1..=7);
     assert_eq!(taken(&mut ring), ["subscribed 1-0", "2-0", "3-0", "4-0", "5-0"]);
     let reading = begin(&mut tail, now).unwrap();
@@ -158,13 +155,11 @@ fn a_mark_is_answered_only_by_a_reading_that_began_behind_it() {
     let (mut tail, mut ring) = tail(now);
     taken(&mut ring);
     ask(&mut tail, mark(1));
-    let mut first = begin(&mut tail, now).unwrap();
+    let first = begin(&mut tail, now).unwrap();
     ask(&mut tail, mark(2));
-    first.facts = Some(facts(1, 1, 1));
     answer(&mut tail, first, 1..=1);
     assert_eq!(taken(&mut ring), ["Marker(1)"]);
-    let mut second = begin(&mut tail, now).unwrap();
-    second.facts = Some(facts(1, 1, 1));
+    let second = begin(&mut tail, now).unwrap();
     answer(&mut tail, second, 1..=1);
     assert_eq!(taken(&mut ring), ["Marker(2)"]);
 }
@@ -195,7 +190,7 @@ fn where_the_newest_entries_were_deleted_the_place_moves_behind_them() {
     let now = Instant::now();
     let (mut tail, mut ring) = tail(now);
     taken(&mut ring);
-    ask(&mut tail, mark(1));
+    ask(&mut tail, StreamRequest::Mark { stream: ChannelName::new("s"), number: 1, to_end: true });
     let mut reading = begin(&mut tail, now).unwrap();
     reading.facts = Some(StreamFacts { max_deleted: Some(id(9)), last: id(9), ..facts(1, 3, 9) });
     answer(&mut tail, reading, 1..=3);
@@ -217,9 +212,8 @@ fn who_has_left_is_told_of_no_mark() {
     let (mut tail, mut ring) = tail(now);
     taken(&mut ring);
     ask(&mut tail, mark(1));
-    let mut reading = begin(&mut tail, now).unwrap();
+    let reading = begin(&mut tail, now).unwrap();
     ask(&mut tail, StreamRequest::Unsubscribe(ChannelName::new("s")));
-    reading.facts = Some(facts(1, 1, 1));
     answer(&mut tail, reading, 1..=1);
     assert_eq!(taken(&mut ring), [""; 0]);
 }
