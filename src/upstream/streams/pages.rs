@@ -25,8 +25,9 @@ mod building;
 mod cache;
 mod flights;
 
-/// Readings that may be under way at one time.
-const IN_FLIGHT: usize = 64;
+/// Readings that may be under way at one time: enough to keep Redis busy, and so few that those who
+/// return in a crowd do not all have work for the shards at the same moment.
+const IN_FLIGHT: usize = 8;
 
 /// How long the canary's stream lives after its last entry.
 const CANARY_LIFE: Duration = Duration::from_secs(60);

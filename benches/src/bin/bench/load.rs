@@ -1,7 +1,7 @@
 //! The load generator, driven step by step.
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::process::{ChildStdin, ChildStdout, Stdio};
+use std::process::{ChildStdin, ChildStdout, Command, Stdio};
 
 use serde::de::DeserializeOwned;
 use sockway_benches::report::Window;
@@ -34,13 +34,17 @@ impl Bench {
     pub(crate) fn start(place: &Place, kind: Kind, settings: &Settings) -> Outcome<Self> {
         let redis = Redis::start(place)?;
         let server = Server::start(place, kind, &redis, settings)?;
-        let load = Load::start(place, kind, &server, &redis, settings.tls)?;
+        let command = processes::command(&place.program("load"));
+        let load = Load::start(command, place, kind, &server, &redis, settings.tls)?;
         Ok(Self { kind, redis, load, server, deliveries: 0 })
     }
 
-    /// One more load generator for the same server.
+    /// One more load generator for the same server, which runs only while the first, on the same core, waits:
+    /// otherwise that would measure how the two share the core.
     pub(crate) fn another_load(&self, place: &Place) -> Outcome<Load> {
-        Load::start(place, self.kind, &self.server, &self.redis, false)
+        let mut command = processes::command("chrt");
+        command.args(["--idle", "0"]).arg(place.program("load"));
+        Load::start(command, place, self.kind, &self.server, &self.redis, false)
     }
 
     /// Lets the load generator do one step.
@@ -80,13 +84,13 @@ impl Bench {
 
 impl Load {
     fn start(
+        mut command: Command,
         place: &Place,
         kind: Kind,
         server: &Server,
         redis: &Redis,
         tls: bool,
     ) -> Outcome<Self> {
-        let mut command = processes::command(&place.program("load"));
         let pids: Vec<String> = server.pids().iter().map(u32::to_string).collect();
         command.args([
             "--server",
