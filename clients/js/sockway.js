@@ -102,6 +102,9 @@ const LEAST_PATIENCE = 1_000;
 /** How long what may be waiting behind a page that stood still has to be read. Milliseconds. */
 const DOUBT = 1_000;
 
+/** Of so many attempts in a row that never open one is made without positions, which may be what is refused. */
+const PROBE_EVERY = 3;
+
 /** Most characters that positions take in a URL; the gateway reads 4 KiB of them. */
 const LONGEST_SINCE = 4_000;
 
@@ -129,6 +132,14 @@ export class Sockway extends EventTarget {
   #positions = new Map();
   /** A position whose stream is not known by name yet. */
   #barePosition = "";
+  /** Attempts in a row that never opened, for no reason that was told. */
+  #unopened = 0;
+  /** This attempt asks for nothing of streams, to learn whether that is why the others never opened. */
+  #isProbe = false;
+  /** A probe has opened, and there are streams: the positions are asked for once more. */
+  #isLastTry = false;
+  /** False: the endpoint is known to have no streams. */
+  #asksStreams = true;
   /** The stream of a session that has only one. @type {string | undefined} */
   #onlyStream;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
@@ -213,7 +224,7 @@ export class Sockway extends EventTarget {
   #beginAt(since) {
     const isBare = typeof since === "string";
     for (const id of isBare ? [since] : Object.values(since)) {
-      if (!/^\d{1,20}-\d{1,20}$/.test(id)) throw new TypeError(`since: ${id} is no position`);
+      if (!isPosition(id)) throw new TypeError(`since: ${id} is no position`);
     }
     if (isBare) this.#barePosition = since;
     else this.#positions = new Map(Object.entries(since));
@@ -223,6 +234,7 @@ export class Sockway extends EventTarget {
     if (this.#state === "stopped") return;
     const attempt = ++this.#attempt;
     this.#state = "connecting";
+    this.#isProbe = this.#mayProbe();
     clearTimeout(this.#timer);
     this.#timer = setTimeout(() => this.#lose(1006, "open_timeout"), this.#options.openTimeout);
     let token;
@@ -249,6 +261,17 @@ export class Sockway extends EventTarget {
     // One that was refused by name is refused again: asking on would never end.
     const again = this.#refused?.code === 3000 && token === this.#refusedToken;
     return (this.#token = again ? null : token);
+  }
+
+  /**
+   * Whether positions may be why nothing opens. A browser is told of no refusal, it sees 1006; and an endpoint that
+   * has no streams any more refuses every position.
+   */
+  #mayProbe() {
+    // A raw WebSocket would not be told whether there are streams.
+    const isTold = this.#options.format === "json" || this.#transport === "sse";
+    const isDue = this.#unopened % PROBE_EVERY === PROBE_EVERY - 1 && !this.#isLastTry;
+    return isTold && isDue && this.#askedOfStreams().length > 0;
   }
 
   /** @param {string | null | undefined} token */
@@ -339,10 +362,15 @@ export class Sockway extends EventTarget {
     const url = new URL(this.#url);
     url.protocol = url.protocol.replace(/^(ws|http)/, scheme);
     if (token) url.searchParams.set("token", token);
-    const since = this.#barePosition || listed(this.#positions);
-    if (since) url.searchParams.set("since", since);
-    if (this.#options.last !== undefined) url.searchParams.set("last", String(this.#options.last));
+    if (!this.#isProbe) for (const [name, value] of this.#askedOfStreams()) url.searchParams.set(name, value);
     return url.href;
+  }
+
+  /** What is asked for of streams: parameters and their values. */
+  #askedOfStreams() {
+    if (!this.#asksStreams) return [];
+    const asked = [["since", this.#barePosition || listed(this.#positions)], ["last", String(this.#options.last ?? "")]];
+    return asked.filter(([, value]) => value !== "");
   }
 
   /** @param {number | undefined} heartbeat milliseconds; none or 0: the gateway sends none */
@@ -383,13 +411,18 @@ export class Sockway extends EventTarget {
 
   /** @param {any} values */
   #opened(values) {
+    const streams = Object.entries(values.streams ?? {});
+    if (this.#isProbe && streams.length > 0) return this.#tryOnceMore();
+    if (this.#isProbe) this.#lost ??= "no_streams";
+    this.#asksStreams = streams.length > 0 || !this.#isProbe;
+    this.#unopened = 0;
+    this.#isLastTry = false;
     clearTimeout(this.#timer);
     this.#state = "open";
     this.#openedAt = this.#heardAt = Date.now();
     this.#hasOpened = true;
     this.#refused = null;
     this.#watch();
-    const streams = Object.entries(values.streams ?? {});
     const missing = this.#missing(values, streams);
     this.#lost = null;
     this.#barePosition = "";
@@ -398,6 +431,23 @@ export class Sockway extends EventTarget {
     const attempt = this.#attempt;
     this.#tell("open", values);
     for (const told of missing) if (attempt === this.#attempt) this.#tell(...told); // unless a listener has closed it
+  }
+
+  /** The gateway is there, and has what the positions are of: it may have been away before. */
+  #tryOnceMore() {
+    this.#isLastTry = true;
+    this.#drop();
+    this.#connect();
+  }
+
+  /** The connection never opened, and nobody has said why. */
+  #countUnopened() {
+    this.#unopened += 1;
+    if (!this.#isLastTry) return;
+    // A moment ago it opened without positions: they are what it refuses.
+    this.#isLastTry = false;
+    this.#lost ??= "positions_refused";
+    this.#forgetPositions();
   }
 
   /**
@@ -451,6 +501,7 @@ export class Sockway extends EventTarget {
     if (next === "stop") return this.#stop(code, reason);
     if (wasOpen && Date.now() - this.#openedAt >= SETTLED) this.#failures = 0;
     if (code === 4009) this.#forgetPositions();
+    if (!wasOpen && code === 1006 && reason === "") this.#countUnopened();
     this.#drop();
     if (!this.#hasOpened && this.#options.transport === "auto") this.#tryTheOther();
     if (next === "token" || !wasOpen) this.#giveUpToken(code, reason);
@@ -591,6 +642,16 @@ function payload({ data, data_base64: base64 }) {
 /** @param {string} base64 */
 function bytes(base64) {
   return Uint8Array.from(atob(base64), (character) => character.charCodeAt(0)).buffer;
+}
+
+/**
+ * Whether it is the id of an entry: two numbers of 64 bits.
+ *
+ * @param {unknown} id
+ */
+function isPosition(id) {
+  const numbers = typeof id === "string" && /^(\d{1,20})-(\d{1,20})$/.exec(id);
+  return numbers && numbers.slice(1).every((number) => BigInt(number) < 2n ** 64n);
 }
 
 /**

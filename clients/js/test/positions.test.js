@@ -96,6 +96,52 @@ for (const [since, asked] of [[{ news: "1-0" }, "news@1-0"], ["1-0", "1-0"]]) {
   });
 }
 
+for (const transport of ["websocket", "sse"]) {
+  const say = (connection, frame) => (connection.say ? connection.say(frame) : connection.event("ready", frame));
+  const fail = (connection) => (connection.say ? connection.end(1006) : connection.tell("error"));
+
+  test(`an endpoint without streams refuses positions: the third attempt makes none, and it is a gap (${transport})`, async (t) => {
+    const { client, diary, next } = scripted(t, { since: { news: "1-0" }, last: 5, transport });
+    for (let attempt = 0; attempt < 2; attempt += 1) {
+      const refused = await next();
+      assert.deepEqual(refused.query, { since: "news@1-0", last: "5" });
+      fail(refused);
+    }
+    const probe = await next();
+    assert.deepEqual(probe.query, {});
+    say(probe, ready({}, { channels: ["open"] }));
+    assert.deepEqual((await diary.find("open")).channels, ["open"]);
+    assert.equal((await diary.next("gap")).reason, "no_streams");
+    assert.deepEqual(client.positions, {});
+    fail(probe);
+    assert.deepEqual((await next()).query, {}, "nothing is asked of streams that are not there");
+  });
+
+  test(`a gateway that was away is asked for the positions once more (${transport})`, async (t) => {
+    const { diary, next } = scripted(t, { since: { news: "1-0" }, transport });
+    for (let attempt = 0; attempt < 2; attempt += 1) fail(await next());
+    say(await next(), ready({ news: "9-0" }));
+    const again = await next();
+    assert.deepEqual(again.query, { since: "news@1-0" });
+    say(again, ready({ news: { id: "1-0", recovered: true, replayed: 8 } }));
+    await diary.find("open");
+    assert.equal((await diary.next("recovered")).replayed, 8);
+    assert.equal(diary.events.filter(({ type }) => type === "open").length, 1);
+  });
+}
+
+test("positions that are refused though there are streams are dropped, and that is a gap", async (t) => {
+  const { diary, next } = scripted(t, { since: { news: "1-0" } });
+  for (let attempt = 0; attempt < 2; attempt += 1) (await next()).end(1006);
+  (await next()).say(ready({ news: "9-0" }));
+  (await next()).end(1006);
+  const without = await next();
+  assert.deepEqual(without.query, {});
+  without.say(ready({ news: "9-0" }));
+  await diary.find("open");
+  assert.equal((await diary.next("gap")).reason, "positions_refused");
+});
+
 test("4012 backs off", async (t) => {
   const { diary, next } = scripted(t, { minBackoff: 1e9, maxBackoff: 1e9 });
   const socket = await next();

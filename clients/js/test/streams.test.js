@@ -105,6 +105,22 @@ test("a page that is loaded anew goes on where the one before it was, in each of
   assert.deepEqual(await take(after.diary, 3), [2, 3, 11]);
 });
 
+test("a gateway that comes back without the streams is a gap, and the channels come", async (t) => {
+  const world = await World.start(t, STREAMS);
+  const { client, diary } = connect(t, world.lastingUrl("/ws/chat/7"));
+  await diary.next("open");
+  await add(world, 0, 1);
+  await take(diary, 1);
+  await world.stopGateway("SIGTERM");
+  world.settings = STREAMS.replace("streams =", "channels =").replace("sse = true", "");
+  await world.startGateway();
+  assert.deepEqual((await diary.find("open")).channels, ["chat:7"]);
+  assert.equal((await diary.next("gap")).reason, "restarting");
+  assert.deepEqual(client.positions, {});
+  await world.publish("chat:7", "1");
+  assert.deepEqual(await take(diary, 1), [1]);
+});
+
 test("channels beside streams are told as a gap after a loss, streams recover", async (t) => {
   const world = await World.start(t, STREAMS);
   const { diary } = connect(t, world.lastingUrl("/ws/mixed/7"));

@@ -18,6 +18,9 @@ use tokio_tungstenite::{
 /// for, whose `ping_interval` may be hours.
 const QUIET: Duration = Duration::from_secs(25);
 
+/// … but not sooner, whatever the first message says: on a raw endpoint it may be anybody's.
+const SHORTEST_QUIET: Duration = Duration::from_secs(1);
+
 /// See the module.
 pub(super) struct Watched<S> {
     socket: WebSocketStream<S>,
@@ -53,7 +56,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
         };
         if let (true, Message::Text(text)) = (self.first, &message) {
             self.first = false;
-            self.quiet = heartbeat(text).map_or(self.quiet, |heartbeat| heartbeat.min(self.quiet));
+            self.quiet = heartbeat(text).map_or(QUIET, |it| it.clamp(SHORTEST_QUIET, QUIET));
         }
         Ok(message)
     }
@@ -138,7 +141,7 @@ mod tests {
         let second = Duration::from_secs(1);
         for (first, deadline) in [
             (r#"{"type":"ready","session":"9","channels":[],"heartbeat_ms":2000}"#, 5 * second),
-            (r#"{"type":"ready","heartbeat_ms":1}"#, SHORTEST_SILENCE),
+            (r#"{"type":"ready","heartbeat_ms":1}"#, 5 * SHORTEST_QUIET / 2),
             (r#"{"type":"ready","heartbeat_ms":86400000}"#, 5 * QUIET / 2),
             (r#"{"type":"ready"}"#, 5 * QUIET / 2),
             (r#"{"type":"news","heartbeat_ms":2000}"#, 5 * QUIET / 2),

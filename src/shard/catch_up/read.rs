@@ -11,9 +11,9 @@ use crate::{
 
 /// Entries of the first page, and of the largest. Each next one is twice as large, and no larger than what
 /// weighs [`PAGE_BYTES`] if its entries are like those before: while Redis answers with a page it answers
-/// nobody else.
+/// nobody else. Entries need not be like those before, so even the largest has not many.
 pub(super) const FIRST_PAGE: usize = 32;
-const LARGEST_PAGE: usize = 256;
+const LARGEST_PAGE: usize = 64;
 const PAGE_BYTES: usize = 1 << 20;
 
 /// The size of the page behind one of this size, whose first entries, so many, have weighed so much.
@@ -183,11 +183,11 @@ mod tests {
             let next = move |&size: &usize| Some(next_page(size, size, size * each));
             std::iter::successors(Some(FIRST_PAGE), next).take(5).collect::<Vec<_>>()
         };
-        assert_eq!(sizes(0), [32, 64, 128, 256, 256]);
-        assert_eq!(sizes(100), [32, 64, 128, 256, 256]);
+        assert_eq!(sizes(0), [32, 64, 64, 64, 64]);
+        assert_eq!(sizes(100), [32, 64, 64, 64, 64]);
         assert_eq!(sizes(PAGE_BYTES / 50), [32, 50, 50, 50, 50]);
         assert_eq!(sizes(PAGE_BYTES / 2), [32, 2, 2, 2, 2]);
         assert_eq!(sizes(2 * PAGE_BYTES), [32, 1, 1, 1, 1]);
-        assert_eq!(next_page(256, 1, weight(&PageEntry::TooLarge(StreamId::ZERO))), 1);
+        assert_eq!(next_page(64, 1, weight(&PageEntry::TooLarge(StreamId::ZERO))), 1);
     }
 }

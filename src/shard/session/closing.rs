@@ -53,11 +53,12 @@ impl Session {
         if is_violation(reason) {
             return self.discard();
         }
+        let is_silent = matches!(reason, CloseReason::PingTimeout | CloseReason::WriteTimeout);
+        let wait = if is_silent { SHORT_WAIT } else { CLOSE_WAIT };
         if self.carrier() == Carrier::EventStream {
-            return self.discard_within(CLOSE_WAIT);
+            return self.discard_within(wait);
         }
         self.stage.set(Stage::AwaitingClose);
-        let wait = if reason == CloseReason::PingTimeout { SHORT_WAIT } else { CLOSE_WAIT };
         self.set_deadline(&self.deadlines.end, wait);
         self.wake();
     }

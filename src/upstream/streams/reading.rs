@@ -13,8 +13,9 @@ use crate::{
 /// A page that weighs as much is not followed by a larger one.
 pub(super) const HEAVY_PAGE: usize = 1 << 20;
 
-/// Entries of the largest page.
-const LARGEST_PAGE: u16 = 256;
+/// Entries of the largest page. Its entries may be heavier than those before, and while Redis answers with a
+/// page it answers nobody else.
+const LARGEST_PAGE: u16 = 64;
 
 /// A reading that is asked for and not answered.
 #[derive(Debug)]
