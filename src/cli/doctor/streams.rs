@@ -1,7 +1,8 @@
 //! Redis as an endpoint's streams need it: it tells changes, and the account may read them.
 
 use super::{
-    redis::{SAMPLE, command_advice, log_in, login_advice},
+    advice::{command_advice, login_advice},
+    redis::{SAMPLE, log_in},
     report::Report,
 };
 use crate::{config::Config, upstream::StreamDiagnostics};

@@ -1,6 +1,6 @@
 //! Entries that are read for one client, page by page, within what its endpoint replays.
 
-use super::{Beginning, Fail, Source, proof::prove};
+use super::{Fail, Source, beginning::Beginning, proof::prove};
 use crate::{
     bus::{Page, PageAsk, PageEntry, PageFacts},
     channel::ChannelName,

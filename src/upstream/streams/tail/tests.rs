@@ -2,7 +2,10 @@
 
 use super::*;
 use crate::{
-    bus::{Beyond, RingEvent, RingLimits, RingReceiver, StreamFacts, ring},
+    bus::{
+        Beyond, RingEvent, RingLimits, RingReceiver, StreamFacts, StreamRequest, StreamRequests,
+        ring,
+    },
     stream_id::StreamId,
     upstream::{
         streams::reading::{Reading, ReadingKind},
