@@ -64,4 +64,7 @@ fn a_canary_that_is_refused_is_a_warning_since_streams_work_without_it() {
         assert_eq!((said.status, said.failures()), (0, 0), "{rules:?}: {said:#?}");
         said.assert("warn", "stream canary", words);
     }
+    // Nobody reads the canary's stream backwards.
+    let said = doctor(&without(&redis, &["allkeys", "-xrevrange"]), &[]);
+    said.assert("ok", "stream canary", &[]);
 }

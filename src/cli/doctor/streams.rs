@@ -50,7 +50,12 @@ async fn rights(redis: &mut StreamDiagnostics, config: &Config, report: &mut Rep
             let rights = format!(
                 "give the account this stream: `ACL SETUSER … %R~{pattern} +xinfo|stream +xrange +xrevrange +multi +exec`"
             );
-            match redis.read(&format!("{prefix}{}", template.filled(SAMPLE))).await {
+            let key = format!("{prefix}{}", template.filled(SAMPLE));
+            let read = match redis.read(&key).await {
+                Ok(()) => redis.read_newest(&key).await,
+                Err(error) => Err(error),
+            };
+            match read {
                 Ok(()) => report.ok("read stream", &what),
                 Err(error) => report.fail(
                     "read stream",
