@@ -195,8 +195,8 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused: for those that nobody wants just now, when the next
-    /// one comes. Those who come again and again would be turned away for ever.
+    /// Asks once more for the streams that were refused; for those that nobody wants just now, when a session
+    /// next asks for one. Else sessions that come again and again would keep one refused for ever.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;

@@ -38,7 +38,7 @@ fn the_bytes_of_a_replay_are_shared_in_the_order_of_ready() {
 }
 
 #[test]
-fn positions_are_of_one_stream_each_and_those_of_others_are_passed_over() {
+fn positions_are_of_one_stream_each_and_those_of_others_are_ignored() {
     let redis = Redis::start();
     let gateway = start(&redis, Endpoint::streams("two", "/ws", &["a", "b,c"]));
     let first = add_to(&redis, "a", "1");
