@@ -16,6 +16,7 @@ use crate::{
     config,
     metrics::Metrics,
     upstream::{
+        burst::{self, Burst, LAST_BURSTS},
         link::{Dialler, LinkError, StreamLink},
         primary::Primary,
         status::Status,
@@ -29,15 +30,6 @@ use tokio::{
 };
 
 mod due;
-
-/// Arrivals handled before requests and timers get their turn again …
-const BURST: usize = 256;
-
-/// … or so many bytes of them.
-const BURST_BYTES: usize = 256 * 1024;
-
-/// Bursts that are still handled when a link is given up.
-const LAST_BURSTS: usize = 64;
 
 /// A link that has lived so long is no failure.
 const PROVEN: Duration = Duration::from_secs(10);
@@ -224,26 +216,14 @@ impl StreamActor {
 
     /// Takes in one burst of what has arrived; hands back why the link must be given up, if so.
     fn burst(&mut self, now: Instant) -> Option<End> {
-        let link = self.phase.get()?;
-        self.tail.start_burst();
-        let mut end = None;
-        self.is_behind = true;
-        for _ in 0..BURST {
-            match link.handle_next(&mut self.tail, &mut self.primary, now) {
-                Some(Ok(())) => {}
-                Some(Err(why)) => {
-                    end = Some(why);
-                    break;
-                }
-                None => {
-                    self.is_behind = false;
-                    break;
-                }
-            }
-            if self.tail.queues.staged() > BURST_BYTES {
-                break;
-            }
-        }
+        let Self { phase, tail, primary, .. } = self;
+        let link = phase.get()?;
+        tail.start_burst();
+        let Burst { is_behind, end } = burst::take(|| {
+            let handled = link.handle_next(tail, primary, now)?;
+            Some(handled.map(|()| tail.queues.staged()))
+        });
+        self.is_behind = is_behind;
         link.patience.received(link.link.received(), now);
         if link.is_tracked {
             self.health.tracking(None);
@@ -252,23 +232,17 @@ impl StreamActor {
     }
 
     fn pages_burst(&mut self, now: Instant) -> Option<LinkError> {
-        self.is_behind = true;
-        let mut error = None;
-        for _ in 0..BURST {
-            match self.pages.handle_next(now) {
-                Some(Ok(canary)) => canary.into_iter().for_each(|event| self.canary(event, now)),
-                Some(Err(why)) => {
-                    error = Some(why);
-                    break;
-                }
-                None => {
-                    self.is_behind = false;
-                    break;
-                }
-            }
-        }
+        // Nothing of it is staged for shards: pages are answers.
+        let Burst { is_behind, end } = burst::take(|| {
+            let handled = self.pages.handle_next(now)?;
+            Some(handled.map(|canary| {
+                canary.into_iter().for_each(|event| self.canary(event, now));
+                0
+            }))
+        });
+        self.is_behind = is_behind;
         self.pages.heard(now);
-        error
+        end
     }
 
     fn canary(&mut self, event: CanaryEvent, now: Instant) {
