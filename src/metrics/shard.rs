@@ -28,7 +28,7 @@ pub struct ShardMetrics {
     /// Accepted → 101 or refusal written.
     pub handshake_seconds: LocalHistogram,
     pub session_seconds: LocalHistogram,
-    /// From all topics confirmed → all that was missed read, for sessions that are given some of it.
+    /// There is room → all that was missed is read, for sessions that ask for some of it.
     pub replay_seconds: LocalHistogram,
     endpoints: Mutex<Vec<(Arc<str>, Arc<EndpointMetrics>)>>,
 }

@@ -105,7 +105,7 @@ impl ShardCollector {
             )?,
             replay_seconds: desc(
                 "replay_seconds",
-                "From subscribed to ready, for sessions that asked for messages from before them.",
+                "How long reading took of what sessions asked for from before them, without their wait for room.",
                 &[],
             )?,
         })
