@@ -56,6 +56,12 @@ impl fmt::Display for StreamId {
     }
 }
 
+/// For tests: the first id of a millisecond.
+#[cfg(test)]
+pub const fn id(milliseconds: u64) -> StreamId {
+    StreamId { milliseconds, sequence: 0 }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -33,7 +33,7 @@ pub struct RingLimits {
 pub enum Beyond {
     /// The oldest are dropped.
     DropOldest,
-    /// All are kept: who sends looks at the [`Fill`] first.
+    /// All are kept: the sender looks at the [`Fill`] first.
     KeepAll,
 }
 

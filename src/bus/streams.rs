@@ -118,6 +118,26 @@ pub enum PageEntry {
     TooLarge(StreamId),
 }
 
+impl PageEntry {
+    /// Its place in the stream.
+    #[must_use]
+    pub fn id(&self) -> StreamId {
+        match self {
+            Self::Message(message) => message.id.unwrap_or_default(),
+            Self::TooLarge(id) => *id,
+        }
+    }
+
+    /// Bytes of its payload, which one that is too large does not have here.
+    #[must_use]
+    pub fn payload_bytes(&self) -> usize {
+        match self {
+            Self::Message(message) => message.payload().len(),
+            Self::TooLarge(_) => 0,
+        }
+    }
+}
+
 /// What XINFO STREAM says; [`StreamFacts::default`] is what it says of a key that does not exist.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct StreamFacts {

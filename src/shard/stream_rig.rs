@@ -3,6 +3,7 @@
 mod stream;
 mod tail;
 
+pub(super) use crate::stream_id::id;
 pub(super) use stream::Stream;
 
 use super::{
@@ -14,7 +15,6 @@ use crate::{
     channel::ChannelName,
     endpoint::{Endpoint, Topics},
     reason::Refusal,
-    stream_id::StreamId,
     testing,
 };
 use std::{
@@ -23,10 +23,6 @@ use std::{
     sync::Arc,
 };
 use tail::Tail;
-
-pub(super) fn id(milliseconds: u64) -> StreamId {
-    StreamId { milliseconds, sequence: 0 }
-}
 
 pub(super) fn chat() -> ChannelName {
     ChannelName::new("chat")

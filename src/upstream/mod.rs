@@ -7,8 +7,8 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `link` `shard_queues` `status` `control_message`: our own connection that subscribes; the queues
-//!    to the shards; what others may know; whose sessions a control message revokes
+//! 0. `link` `shard_queues` `status` `control_message` `burst`: our own connections; the queues to the
+//!    shards; what others may know; whose sessions a control message revokes; how much is handled at once
 //! 1. `connect` `backoff` `health` `primary`: what is needed of connections; when to dial again; status,
 //!    metrics and log; which server is dialled
 //! 2. `publish` `streams`: the connection for every other command; what is read of streams, and its one
@@ -18,6 +18,7 @@
 //! 5. `diagnose`: what `sockway doctor` asks
 
 mod backoff;
+mod burst;
 mod connect;
 mod connector;
 mod control_message;

@@ -145,7 +145,7 @@ pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Messa
 }
 
 /// … of a stream's entry.
-#[cfg(test)]
+#[must_use]
 pub fn entry(stream: ChannelName, id: StreamId, payload: &[u8], received: Instant) -> Message {
     let mut entry = message(stream, payload, received);
     entry.id = Some(id);

@@ -240,7 +240,7 @@ fn with_the_second_line_of_the_page_the_account_follows_streams_and_writes_none(
     let rooms = Endpoint::streams("rooms", "/ws/{room}", &["chat:{path.room}"]).open();
     let (mut gateway, _file) = start_as_the_page(&redis, rooms);
     let mut client = gateway.open("/ws/7");
-    let add = |payload: &str| redis.command(&["XADD", "chat:7", "*", "data", payload]).text();
+    let add = |payload: &str| redis.add("chat:7", payload);
     let first = add("first");
     assert_eq!(client.text(), "first");
     let told = r#"sockway_stream_wakes_total{source="canary"}"#;

@@ -68,7 +68,7 @@ impl Scene {
     }
 
     fn add(&self, payload: &str) -> String {
-        self.redis.command(&["XADD", "chat:7", "*", "data", payload]).text()
+        self.redis.add("chat:7", payload)
     }
 
     fn refused(&self, target: &str, code: &str) {

@@ -25,10 +25,6 @@ fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     (redis, gateway)
 }
 
-fn add(redis: &Redis, payload: &str) -> String {
-    redis.command(&["XADD", STREAM, "*", "data", payload]).text()
-}
-
 /// A browser's `EventSource`, and what `ready` says to it of the stream.
 struct Source {
     events: Events,
@@ -63,7 +59,7 @@ impl Source {
         assert_eq!(self.ready, json!({"id": id, "recovered": true, "replayed": replayed}));
         assert_eq!(self.id, *id, "the event's own id");
         self.messages(&payloads[first..]);
-        let new = add(redis, "new");
+        let new = redis.add(STREAM, "new");
         self.messages(&["new"]);
         assert_eq!(self.id, new);
         redis.command(&["XDEL", STREAM, &new]);
@@ -73,7 +69,7 @@ impl Source {
 #[test]
 fn the_header_beats_last_event_id_in_the_query_and_that_beats_since() {
     let (redis, gateway) = start(|it| it);
-    let entries = ["a", "b", "c", "d", "e"].map(|payload| (add(&redis, payload), payload));
+    let entries = ["a", "b", "c", "d", "e"].map(|payload| (redis.add(STREAM, payload), payload));
     let [a, b, c, ..] = entries.each_ref().map(|(id, _)| id);
     let target = |query: &str| request(&format!("/ws/rooms/7?{query}"));
     let since = format!("since={a}");
@@ -93,7 +89,7 @@ fn the_header_beats_last_event_id_in_the_query_and_that_beats_since() {
 #[test]
 fn a_last_event_id_that_is_no_position_is_a_reset_and_the_stream_is_live() {
     let (redis, gateway) = start(|it| it);
-    let last = add(&redis, "before");
+    let last = redis.add(STREAM, "before");
     let told = json!({"id": last, "recovered": false, "reason": "reset", "missed": null});
     let mut sources = Vec::new();
     for garbage in ["latest", "5", "1-0,2-0", "chat:7@1-0", "18446744073709551616-0", "\u{fc}"] {
@@ -105,7 +101,7 @@ fn a_last_event_id_that_is_no_position_is_a_reset_and_the_stream_is_live() {
         assert_eq!((&source.ready, &source.id), (&told, &last));
     }
     // Raw: neither the gap_notice nor an event `gap` repeats what `ready` has said.
-    add(&redis, "live");
+    redis.add(STREAM, "live");
     sources.iter_mut().for_each(|source| source.messages(&["live"]));
     // The same, where only `since` says it, can be corrected.
     gateway.send(&request("/ws/rooms/7?since=latest")).assert_refused(400, "since_invalid");
@@ -136,13 +132,13 @@ fn each_entry_and_each_gap_moves_the_id_and_a_message_of_a_channel_does_not() {
     let (redis, gateway) = start(|it| it.set("redis.max_payload", "1KiB").endpoint(mixed));
     let mut source = Source::open(&gateway, &request("/ws/mixed/7"));
     assert_eq!((source.ready.clone(), source.id.as_str()), (json!({"id": "0-0"}), "0-0"));
-    let first = add(&redis, "first");
+    let first = redis.add(STREAM, "first");
     source.messages(&["first"]);
     assert_eq!(source.id, first);
     redis.publish("news", "of a channel");
     source.messages(&["of a channel"]);
     assert_eq!(source.id, first);
-    let large = add(&redis, &"x".repeat(2_000));
+    let large = redis.add(STREAM, &"x".repeat(2_000));
     let gap = source.events.expect("gap");
     let said: Value = serde_json::from_str(&gap.data).expect("JSON");
     let told = json!({"type": "gap", "channel": STREAM, "reason": "payload_too_large", "missed": 1, "id": large});
@@ -153,7 +149,7 @@ fn each_entry_and_each_gap_moves_the_id_and_a_message_of_a_channel_does_not() {
     let back = request("/ws/mixed/7").header("Last-Event-ID", &large);
     let mut source = Source::open(&gateway, &back);
     assert_eq!(source.ready, json!({"id": large, "recovered": true, "replayed": 0}));
-    add(&redis, "last");
+    redis.add(STREAM, "last");
     source.messages(&["last"]);
 }
 
@@ -161,8 +157,8 @@ fn each_entry_and_each_gap_moves_the_id_and_a_message_of_a_channel_does_not() {
 fn a_browser_that_is_cut_in_the_middle_of_a_replay_misses_and_doubles_nothing() {
     const ENTRIES: usize = 300;
     let (redis, gateway) = start(|it| it);
-    let begin = add(&redis, "begin");
-    (0..ENTRIES).for_each(|number| drop(add(&redis, &number.to_string())));
+    let begin = redis.add(STREAM, "begin");
+    (0..ENTRIES).for_each(|number| drop(redis.add(STREAM, &number.to_string())));
     for (path, format) in [("rooms", ""), ("json", "json")] {
         // It repeats its first URL every time.
         let target = format!("/ws/{path}/7?since={begin}");
@@ -191,7 +187,7 @@ fn a_browser_that_is_cut_in_the_middle_of_a_replay_misses_and_doubles_nothing() 
 fn a_position_that_does_not_recover_is_told_by_ready_and_the_newest_follow_where_they_are_asked_for()
  {
     let (redis, gateway) = start(|it| it);
-    let ids = ["a", "b", "c", "d"].map(|payload| add(&redis, payload));
+    let ids = ["a", "b", "c", "d"].map(|payload| redis.add(STREAM, payload));
     redis.command(&["XTRIM", STREAM, "MAXLEN", "3"]);
     let trimmed = |query: &str| {
         let target = request(&format!("/ws/rooms/7{query}"));
@@ -204,7 +200,7 @@ fn a_position_that_does_not_recover_is_told_by_ready_and_the_newest_follow_where
     let told = json!({"id": ids[1], "recovered": false, "reason": "trimmed", "missed": null, "replayed": 2});
     assert_eq!((&newest.ready, &newest.id), (&told, &ids[1]));
     newest.messages(&["c", "d"]);
-    add(&redis, "e");
+    redis.add(STREAM, "e");
     newest.messages(&["e"]);
     plain.messages(&["e"]);
 }
@@ -223,7 +219,7 @@ fn a_session_has_one_stream_at_the_most_and_none_that_is_sockway_s_own() {
     gateway.send(&of(json!(["a", "b"]))).assert_refused(403, "claim_unusable");
     let mut events = Events::open(gateway.address, &of(json!(["a"])));
     events.ready();
-    redis.command(&["XADD", "team:a", "*", "data", "yours"]);
+    redis.add("team:a", "yours");
     assert_eq!(events.message(), "yours");
     gateway.send(&request("/ws/own/sockway")).assert_refused(403, "value_not_allowed");
     Events::open(gateway.address, &request("/ws/own/mine")).ready();

@@ -38,7 +38,7 @@ impl Scene {
     /// Adds an entry and returns its id.
     #[track_caller]
     fn add(&self, payload: &str) -> String {
-        add(&self.redis, payload)
+        self.redis.add(STREAM, payload)
     }
 
     /// Adds entries with these numbers as payloads.
@@ -59,11 +59,6 @@ impl Scene {
         let request = Request::upgrade(&format!("/ws/rooms/7{query}"));
         self.gateway.send(&request).assert_refused(status, code);
     }
-}
-
-#[track_caller]
-fn add(redis: &Redis, payload: &str) -> String {
-    redis.command(&["XADD", STREAM, "*", "data", payload]).text()
 }
 
 /// A client that keeps the id that came last, and checks that entries come in order.

@@ -1,8 +1,10 @@
 //! `sockway doctor`: tries everything that a configuration needs, before clients do.
 //!
 //! Every finding is one line, ok, warn or fail, and what to do about it. Promises: it changes
-//! nothing but one canary on the probe's channel, and one in a stream that is gone after a second; every wait has an end; no secret is printed.
+//! nothing but one canary on the probe's channel, and one in a stream that is gone after a second;
+//! every wait has an end; no secret is printed.
 
+mod advice;
 mod expiry;
 mod issuer;
 mod listen;

@@ -96,6 +96,7 @@ fn last_event_id(request: &RequestHead) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::stream_id::id;
     use hyper::Request;
 
     fn request(query: &str, header: Option<&str>) -> RequestHead {
@@ -107,11 +108,10 @@ mod tests {
     }
 
     fn at(milliseconds: u64) -> Since {
-        Since::At(StreamId { milliseconds, sequence: 0 })
+        Since::At(id(milliseconds))
     }
 
     fn each(positions: &[(&str, u64)]) -> Since {
-        let id = |milliseconds| StreamId { milliseconds, sequence: 0 };
         Since::Each(positions.iter().map(|&(stream, at)| (stream.to_owned(), id(at))).collect())
     }
 

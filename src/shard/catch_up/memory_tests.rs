@@ -1,4 +1,4 @@
-//! What replays may hold of the memory of queues, and who has to wait, or go, for that.
+//! What replays may hold of the memory of queues, and what waits, or is refused, for that.
 
 use super::{Resume, Since, tests::short};
 use crate::{

@@ -4,7 +4,7 @@
 
 use super::{
     Source,
-    read::{FIRST_PAGE, id, next_page, payload, weight},
+    read::{FIRST_PAGE, next_page, weight},
 };
 use crate::{
     bus::{Page, PageAsk, StreamFacts},
@@ -127,8 +127,8 @@ impl Source<'_> {
         for entry in page.entries.iter().rev() {
             seen += 1;
             page_weight += weight(entry);
-            read.at = Some(id(entry));
-            if !read.room.take(payload(entry)) {
+            read.at = Some(entry.id());
+            if !read.room.take(entry.payload_bytes()) {
                 read.left_out = read.at;
                 break;
             }

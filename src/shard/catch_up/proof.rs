@@ -9,7 +9,7 @@ use std::cmp::Ordering;
 /// Why it cannot be ruled out that something is missing.
 pub(super) fn prove(position: StreamId, facts: &StreamFacts) -> Result<(), ReplayResult> {
     if !facts.exists {
-        // Whoever has seen something of it has seen another stream.
+        // A client that has seen something of it has seen another stream.
         return if position == StreamId::ZERO { Ok(()) } else { Err(ReplayResult::Reset) };
     }
     match facts.last.cmp(&position) {
@@ -43,10 +43,7 @@ fn from_a_deleted_entry(position: StreamId, facts: &StreamFacts) -> Result<(), R
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn id(milliseconds: u64) -> StreamId {
-        StreamId { milliseconds, sequence: 0 }
-    }
+    use crate::stream_id::id;
 
     /// A stream from `first` to `last`, of which so many were ever added and so many are there.
     fn facts(first: u64, last: u64, added: Option<u64>, length: u64, deleted: u64) -> StreamFacts {

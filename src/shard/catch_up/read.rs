@@ -1,6 +1,6 @@
 //! Entries that are read for one client, page by page, within what its endpoint replays.
 
-use super::{Beginning, Fail, Source, proof::prove};
+use super::{Fail, Source, beginning::Beginning, proof::prove};
 use crate::{
     bus::{Page, PageAsk, PageEntry, PageFacts},
     channel::ChannelName,
@@ -103,10 +103,10 @@ impl Source<'_> {
     /// Takes a page's entries up to a place; how many.
     fn take(&self, read: &mut Read, page: &Page, until: StreamId) -> usize {
         let (before, mut page_weight) = (read.entries.len(), 0);
-        for entry in page.entries.iter().take_while(|entry| id(entry) <= until) {
-            read.at = id(entry);
+        for entry in page.entries.iter().take_while(|entry| entry.id() <= until) {
+            read.at = entry.id();
             read.is_found = true;
-            read.bytes += payload(entry);
+            read.bytes += entry.payload_bytes();
             page_weight += weight(entry);
             let replayed = self.replayed(&read.stream, entry);
             read.memory += replayed.memory();
@@ -144,31 +144,15 @@ impl Read {
             return Err(ReplayResult::Trimmed);
         }
         // As behind a gap, whose id is the place before the entry that comes next.
-        let is_next = page.entries.first().is_some_and(|first| self.at.is_just_before(id(first)));
+        let is_next = page.entries.first().is_some_and(|first| self.at.is_just_before(first.id()));
         if is_next { Ok(()) } else { prove(self.at, &page.facts.unwrap_or_default()) }
-    }
-}
-
-/// The place of an entry.
-pub(super) fn id(entry: &PageEntry) -> StreamId {
-    match entry {
-        PageEntry::Message(message) => message.id.unwrap_or_default(),
-        PageEntry::TooLarge(id) => *id,
-    }
-}
-
-/// What `replay_bytes` counts for an entry.
-pub(super) fn payload(entry: &PageEntry) -> usize {
-    match entry {
-        PageEntry::Message(message) => message.payload().len(),
-        PageEntry::TooLarge(_) => 0,
     }
 }
 
 /// How heavy an entry is for Redis. One that is too large was sent all the same.
 pub(super) fn weight(entry: &PageEntry) -> usize {
     match entry {
-        PageEntry::Message(_) => payload(entry),
+        PageEntry::Message(_) => entry.payload_bytes(),
         PageEntry::TooLarge(_) => PAGE_BYTES,
     }
 }

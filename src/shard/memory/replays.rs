@@ -26,7 +26,7 @@ pub(in crate::shard) const PLACE: usize = 32;
 pub(super) struct Replays {
     /// Bytes that they hold.
     held: Cell<usize>,
-    /// Bytes that those may still take who read theirs.
+    /// Bytes that replays which are being read may still take.
     reserved: Cell<usize>,
     /// Told when queues let go of something, if somebody may wait for it.
     freed: Notify,

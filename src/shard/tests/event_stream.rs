@@ -55,7 +55,7 @@ const A_DAY: &str = "retry: 86400000\n";
 
 /// Opens an event stream in `orders`, and reads its first event.
 async fn open(rig: &mut Rig, endpoint: Endpoint) -> (Client, String) {
-    // Whoever has the channel already keeps it confirmed.
+    // A session that has the channel already keeps it confirmed.
     let _first = rig.connect(endpoint.clone()).await;
     let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
     let codec = endpoint.format.over_event_stream(Body::Chunked);

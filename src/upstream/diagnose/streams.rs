@@ -44,13 +44,21 @@ impl StreamDiagnostics {
         self.ask(&StreamCommand::Track).await
     }
 
-    /// Reads a stream, named as Redis knows it, in both ways in which the gateway does.
+    /// Reads a stream, named as Redis knows it, as its new entries are read.
     ///
     /// # Errors
     /// When the account may not, or the key is no stream.
     pub async fn read(&mut self, key: &str) -> Result<(), LinkError> {
         let (first, count) = (StreamId::ZERO, 1);
-        self.ask(&StreamCommand::Both(Entries::From { key, first, count })).await?;
+        self.ask(&StreamCommand::Both(Entries::From { key, first, count })).await
+    }
+
+    /// … as for a client that asks for the newest.
+    ///
+    /// # Errors
+    /// When the account may not, or the key is no stream.
+    pub async fn read_newest(&mut self, key: &str) -> Result<(), LinkError> {
+        let count = 1;
         let last = StreamId { milliseconds: u64::MAX, sequence: u64::MAX };
         self.ask(&StreamCommand::Entries(Entries::NewestUpTo { key, last, count })).await
     }

@@ -28,6 +28,7 @@ use std::{
 mod answers;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod pushes;
 #[cfg(test)]
 mod tests;
 

@@ -16,6 +16,7 @@ use crate::{
     config,
     metrics::Metrics,
     upstream::{
+        burst::{self, Burst, LAST_BURSTS},
         link::{Dialler, LinkError, StreamLink},
         primary::Primary,
         status::Status,
@@ -28,23 +29,10 @@ use tokio::{
     time::{Instant, Sleep, sleep_until},
 };
 
-/// Arrivals handled before requests and timers get their turn again …
-const BURST: usize = 256;
-
-/// … or so many bytes of them.
-const BURST_BYTES: usize = 256 * 1024;
-
-/// Bursts that are still handled when a link is given up.
-const LAST_BURSTS: usize = 64;
+mod due;
 
 /// A link that has lived so long is no failure.
 const PROVEN: Duration = Duration::from_secs(10);
-
-/// Between two turns of the timer: whatever is due meanwhile, arrivals have theirs.
-const STEP: Duration = Duration::from_millis(1);
-
-/// The actor's timer when nothing is due: far, and soon enough for any clock.
-const FAR: Duration = Duration::from_secs(3_600);
 
 /// Streams, their connections, and what shards ask of them.
 pub(in crate::upstream) struct StreamActor {
@@ -228,26 +216,14 @@ impl StreamActor {
 
     /// Takes in one burst of what has arrived; hands back why the link must be given up, if so.
     fn burst(&mut self, now: Instant) -> Option<End> {
-        let link = self.phase.get()?;
-        self.tail.start_burst();
-        let mut end = None;
-        self.is_behind = true;
-        for _ in 0..BURST {
-            match link.handle_next(&mut self.tail, &mut self.primary, now) {
-                Some(Ok(())) => {}
-                Some(Err(why)) => {
-                    end = Some(why);
-                    break;
-                }
-                None => {
-                    self.is_behind = false;
-                    break;
-                }
-            }
-            if self.tail.queues.staged() > BURST_BYTES {
-                break;
-            }
-        }
+        let Self { phase, tail, primary, .. } = self;
+        let link = phase.get()?;
+        tail.start_burst();
+        let Burst { is_behind, end } = burst::take(|| {
+            let handled = link.handle_next(tail, primary, now)?;
+            Some(handled.map(|()| tail.queues.staged()))
+        });
+        self.is_behind = is_behind;
         link.patience.received(link.link.received(), now);
         if link.is_tracked {
             self.health.tracking(None);
@@ -256,23 +232,17 @@ impl StreamActor {
     }
 
     fn pages_burst(&mut self, now: Instant) -> Option<LinkError> {
-        self.is_behind = true;
-        let mut error = None;
-        for _ in 0..BURST {
-            match self.pages.handle_next(now) {
-                Some(Ok(canary)) => canary.into_iter().for_each(|event| self.canary(event, now)),
-                Some(Err(why)) => {
-                    error = Some(why);
-                    break;
-                }
-                None => {
-                    self.is_behind = false;
-                    break;
-                }
-            }
-        }
+        // Nothing of it is staged for shards: pages are answers.
+        let Burst { is_behind, end } = burst::take(|| {
+            let handled = self.pages.handle_next(now)?;
+            Some(handled.map(|canary| {
+                canary.into_iter().for_each(|event| self.canary(event, now));
+                0
+            }))
+        });
+        self.is_behind = is_behind;
         self.pages.heard(now);
-        error
+        end
     }
 
     fn canary(&mut self, event: CanaryEvent, now: Instant) {
@@ -285,86 +255,5 @@ impl StreamActor {
                 }
             }
         }
-    }
-
-    // ---- what is due ----
-
-    /// Does everything that time, or what has just happened, asks for. Doing it twice does no harm.
-    fn tick(&mut self, now: Instant) {
-        let field = &self.settings.stream_field;
-        self.phase.tick(&self.dialler, self.primary.target(), field, now);
-        if let Some(end) = self.dead(now) {
-            self.give_up(&end, now);
-        }
-        self.tick_pages(now);
-        self.tail.table.expire(now);
-        if self.retry_refused <= now {
-            self.retry_refused = now + REFUSED_RETRY;
-            self.tail.retry_refused();
-        }
-        self.tail.poll(now);
-        self.tail.queues.flush();
-        let behind = self.tail.queues.behind();
-        self.tail.order.update(behind, &mut self.tail.table, now);
-        if let Some(link) = self.phase.get() {
-            link.send_next(&mut self.tail, &self.primary, now);
-        }
-        self.tail.report();
-    }
-
-    fn tick_pages(&mut self, now: Instant) {
-        for stream in std::mem::take(&mut self.tail.turned) {
-            self.pages.forget(&stream);
-        }
-        if let Some(error) = self.pages.tick(&self.dialler, self.primary.target(), now) {
-            // It may be we who stood still: the answer counts that has arrived.
-            let error = self.pages_burst(now).unwrap_or(error);
-            if self.pages.is_dead(now) {
-                self.pages_failed(&error, now);
-            }
-        }
-        if let Some(value) = self.tail.canary.take_add(now)
-            && !self.pages.add_canary(self.tail.canary_key(), &value, now)
-        {
-            self.tail.canary.failed(now);
-        }
-        self.pages.send_next(now);
-    }
-
-    /// Why the tail's link must be given up, if it must.
-    fn dead(&mut self, now: Instant) -> Option<End> {
-        let link = self.phase.get()?;
-        if !link.patience.is_late(now) && !self.tail.canary.is_lost(now) {
-            return None;
-        }
-        // It may be we who stood still: the answer counts that has arrived.
-        if let Some(end) = self.burst(now) {
-            return Some(end);
-        }
-        let link = self.phase.get()?;
-        let why = match () {
-            () if link.patience.is_dead(now) => link.patience.why(),
-            () if !self.is_behind && self.tail.canary.is_lost(now) => {
-                "Redis does not tell that the canary's stream has changed".to_owned()
-            }
-            () => return None,
-        };
-        Some(End::Lost(LinkError::Lost(why)))
-    }
-
-    /// When [`StreamActor::tick`] must be called next, at the latest.
-    fn deadline(&mut self) -> Instant {
-        let now = Instant::now();
-        let canary = self.phase.get().and_then(|_| self.tail.canary.deadline());
-        let link = self.phase.get().and_then(|link| link.deadline());
-        let all = [
-            canary,
-            link,
-            self.phase.deadline(),
-            self.pages.deadline(),
-            self.tail.deadline(now),
-            Some(self.retry_refused),
-        ];
-        all.into_iter().flatten().min().unwrap_or_else(|| now + FAR).max(now + STEP)
     }
 }

@@ -83,7 +83,7 @@ impl Pages {
     /// Takes a request. It is answered now, or when it was read.
     pub(super) fn request(&mut self, request: PageRequest, now: Instant) {
         if !self.phase.is_expected() {
-            // An error means that whoever asked has gone.
+            // An error means that nobody waits for it any more.
             let _ = request.answer.send(Err(PageError::LinkDown));
             return;
         }

@@ -3,6 +3,7 @@
 use super::table::Stream;
 use crate::{
     bus::{Fill, RejectedBy, RingEvent as _, RingSender, ShardId, StreamEvent},
+    channel::ChannelName,
     upstream::shard_queues::Shards,
 };
 
@@ -55,7 +56,7 @@ impl StreamQueues {
     }
 
     /// Whether one more entry may be sent to all of these shards. One always fits, however large it is, so
-    /// that a ring holds at most one entry beyond its bytes.
+    /// that a ring holds at most one entry beyond its bytes; and those that must not wait, behind a loss.
     pub(super) fn has_room(&self, to: Shards) -> bool {
         members(to).all(|shard| self.shards[shard].room > 0)
     }
@@ -79,12 +80,7 @@ impl StreamQueues {
     }
 
     /// Tells these shards that the stream cannot be had.
-    pub(super) fn rejected(
-        &mut self,
-        to: Shards,
-        stream: &crate::channel::ChannelName,
-        by: RejectedBy,
-    ) {
+    pub(super) fn rejected(&mut self, to: Shards, stream: &ChannelName, by: RejectedBy) {
         for shard in members(to) {
             let read_up_to = self.shards[shard].read_up_to;
             let event = StreamEvent::Rejected { stream: stream.clone(), by, read_up_to };

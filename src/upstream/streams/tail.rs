@@ -12,7 +12,7 @@ use super::{
     table::{Source, StreamNumber, StreamState, Table},
 };
 use crate::{
-    bus::{RejectedBy, RingSender, ShardId, StreamEvent, StreamRequest, StreamRequests},
+    bus::{RejectedBy, RingSender, StreamEvent},
     channel::ChannelName,
     config,
     log_throttle::LogThrottle,
@@ -29,8 +29,12 @@ mod link_tests;
 mod polling;
 #[cfg(test)]
 mod tests;
+mod wanted;
 
 use polling::Polling;
+
+/// How long a refusal is remembered before Redis is asked again.
+pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(10);
 
 /// Streams as their task knows them.
 pub(super) struct Tail {
@@ -103,73 +107,6 @@ impl Tail {
     pub(super) fn start_burst(&mut self) {
         self.received = std::time::Instant::now();
         self.queues.look();
-    }
-
-    // ---- what shards want ----
-
-    pub(super) fn request(&mut self, batch: &StreamRequests, now: Instant) {
-        self.queues.read(batch.shard, batch.sequence);
-        for request in &batch.requests {
-            match request {
-                StreamRequest::Subscribe(stream) => self.join(batch.shard, stream),
-                StreamRequest::Unsubscribe(stream) => self.leave(batch.shard, stream, now),
-                StreamRequest::Mark { stream, number, to_end } => {
-                    self.mark(batch.shard, stream, *number, *to_end);
-                }
-            }
-        }
-    }
-
-    fn join(&mut self, shard: ShardId, name: &ChannelName) {
-        let to = 1 << shard;
-        let Some(number) = self.table.join(shard, name) else {
-            return self.queues.rejected(to, name, RejectedBy::StreamLimit);
-        };
-        let Some(stream) = self.table.get_mut(number) else { return };
-        match (stream.state, self.closed) {
-            (StreamState::Refused, _) => self.queues.rejected(to, name, RejectedBy::Redis),
-            (StreamState::Armed, _) => {
-                stream.told |= to;
-                self.queues.subscribed(to, stream);
-            }
-            (StreamState::Unknown, Some(by)) => self.queues.rejected(to, name, by),
-            (StreamState::Unknown, None) if self.is_linked => {
-                self.order.add(number, stream, Source::Other);
-            }
-            // It is asked for when there is a link.
-            (StreamState::Unknown, None) => {}
-        }
-    }
-
-    fn leave(&mut self, shard: ShardId, name: &ChannelName, now: Instant) {
-        if let Some(number) = self.table.find(name) {
-            self.marks.leave(number, shard);
-        }
-        self.table.leave(shard, name, now);
-    }
-
-    fn mark(&mut self, shard: ShardId, name: &ChannelName, number: u64, to_end: bool) {
-        let stream = self.table.find(name).filter(|_| self.is_linked);
-        let stream = stream.and_then(|at| Some((at, self.table.get_mut(at)?)));
-        let is_refused = stream.as_ref().is_some_and(|(_, it)| it.state == StreamState::Refused);
-        match stream {
-            Some((at, stream))
-                if stream.told & (1 << shard) != 0 && stream.state != StreamState::Refused =>
-            {
-                self.marks.add(at, shard, number);
-                stream.with_facts |= to_end;
-                self.order.add(at, stream, Source::Other);
-            }
-            _ => {
-                let by = if is_refused {
-                    RejectedBy::Redis
-                } else {
-                    self.closed.unwrap_or(RejectedBy::LinkDown)
-                };
-                let event = StreamEvent::NoMarker(number, by);
-                self.queues.send(1 << shard, &event);
-            }
-        }
     }
 
     // ---- links ----
@@ -258,8 +195,8 @@ impl Tail {
         }
     }
 
-    /// Asks once more for the streams that were refused: for those that nobody wants just now, when the next
-    /// one comes. Those who come again and again would be turned away for ever.
+    /// Asks once more for the streams that were refused; for those that nobody wants just now, when a session
+    /// next asks for one. Else sessions that come again and again would keep one refused for ever.
     pub(super) fn retry_refused(&mut self) {
         if !self.is_linked {
             return;
@@ -300,6 +237,3 @@ impl Tail {
         [expiry, poll, self.order.deadline(now)].into_iter().flatten().min()
     }
 }
-
-/// How long a refusal is remembered before Redis is asked again.
-pub(super) const REFUSED_RETRY: Duration = Duration::from_secs(10);

@@ -9,10 +9,12 @@ use super::{
     reading::{Reading, ReadingKind},
     tail::Tail,
 };
-use crate::stream_id::StreamId;
-use crate::upstream::{
-    link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
-    primary::Primary,
+use crate::{
+    stream_id::StreamId,
+    upstream::{
+        link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
+        primary::Primary,
+    },
 };
 use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;

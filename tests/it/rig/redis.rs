@@ -156,6 +156,12 @@ impl Redis {
         self.with_backend(|redis| redis.publish(channel, payload.as_ref()))
     }
 
+    /// `XADD` of a payload, and the id that the entry got.
+    #[track_caller]
+    pub(crate) fn add(&self, stream: &str, payload: &str) -> String {
+        self.command(&["XADD", stream, "*", "data", payload]).text()
+    }
+
     /// Publishes all the payloads in one go; each must have reached a subscriber.
     #[track_caller]
     pub(crate) fn publish_all<P: AsRef<[u8]>>(

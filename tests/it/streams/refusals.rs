@@ -68,7 +68,7 @@ fn a_refreshed_token_that_no_longer_gives_the_stream_closes_its_session_with_401
     };
     refresh(&mut client, &of("a", 700));
     gateway.wait_metric("sockway_refreshes_total{result=\"accepted\"}", 1.0);
-    let _ = redis.command(&["XADD", "team:a", "*", "data", "1"]);
+    redis.add("team:a", "1");
     assert_eq!(client.json()["data"], json!(1), "it goes on");
     refresh(&mut client, &of("b", 800));
     client.assert_closed(4010, "reconfigured");
@@ -92,6 +92,6 @@ fn a_reload_that_changes_the_streams_closes_with_4010_and_one_that_takes_the_las
     assert_eq!(ready["streams"].as_object().expect("two streams").len(), 2);
     assert!(gateway.reload(&with(channel_rooms())));
     last.assert_closed(4009, "gap");
-    let _ = redis.command(&["XADD", STREAM, "*", "data", "still here"]);
+    redis.add(STREAM, "still here");
     assert_eq!(other.text(), "still here");
 }

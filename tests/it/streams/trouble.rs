@@ -1,6 +1,6 @@
 //! Streams that are deleted, trimmed and lost, and links that break: what can come comes, and the rest is told.
 
-use super::{Guest, STREAM, Scene, add, rooms};
+use super::{Guest, STREAM, Scene, rooms};
 use crate::rig::{
     Gateway, Redis, Settings,
     proxy::{Proxy, Weather},
@@ -162,7 +162,7 @@ fn behind_proxy() -> (Redis, Proxy, Gateway, Guest) {
     let proxy = Proxy::to(&redis.address());
     let endpoint = rooms().set("format", "json");
     let gateway = Gateway::start(&Settings::with_url(&proxy.url()).endpoint(endpoint));
-    add(&redis, "\"first\"");
+    redis.add(STREAM, "\"first\"");
     let guest = Guest::open(&gateway, "");
     (redis, proxy, gateway, guest)
 }
@@ -173,7 +173,7 @@ fn what_came_while_the_link_was_away_comes_when_it_is_back_and_nothing_is_told()
     proxy.set(Weather::BlackHole);
     proxy.cut();
     gateway.wait_unready();
-    (0..100).for_each(|number| drop(add(&redis, &number.to_string())));
+    (0..100).for_each(|number| drop(redis.add(STREAM, &number.to_string())));
     proxy.set(Weather::Pass);
     guest.entries(0..100);
 }
@@ -184,7 +184,7 @@ fn what_was_trimmed_while_the_link_was_away_is_told_with_its_number_and_where_it
     proxy.set(Weather::BlackHole);
     proxy.cut();
     gateway.wait_unready();
-    let ids: Vec<_> = (0..10).map(|number| add(&redis, &number.to_string())).collect();
+    let ids: Vec<_> = (0..10).map(|number| redis.add(STREAM, &number.to_string())).collect();
     let _ = redis.command(&["XTRIM", STREAM, "MAXLEN", "3"]);
     proxy.set(Weather::Pass);
     let gap = guest.next();
@@ -201,7 +201,7 @@ fn entries_that_are_deleted_before_they_are_read_leave_no_number() {
     proxy.set(Weather::BlackHole);
     proxy.cut();
     gateway.wait_unready();
-    let ids: Vec<_> = (0..10).map(|number| add(&redis, &number.to_string())).collect();
+    let ids: Vec<_> = (0..10).map(|number| redis.add(STREAM, &number.to_string())).collect();
     let _ = redis.command(&["XDEL", STREAM, &ids[8]]);
     let _ = redis.command(&["XTRIM", STREAM, "MAXLEN", "3"]);
     proxy.set(Weather::Pass);

@@ -1,4 +1,4 @@
-//! What Redis sends, one step at a time: pushes, and the answers to what was asked.
+//! What Redis sends, one step at a time: the answers to what was asked, and where in them pushes stand.
 
 use super::{
     Event, Found, LinkError, Progress, StreamArrival, StreamLink, Value, not_resp, pong, role,
@@ -10,9 +10,6 @@ use crate::{
         token::Token,
     },
 };
-
-/// The longest key that is looked at. Ours are far shorter.
-const LONGEST_KEY: usize = 64 << 10;
 
 /// An error text is not looked at beyond this.
 const LONGEST_ERROR: usize = 16 << 10;
@@ -97,11 +94,11 @@ impl StreamLink {
         }
     }
 
-    fn token(&mut self, limit: usize) -> Result<Option<Token>, LinkError> {
+    pub(super) fn token(&mut self, limit: usize) -> Result<Option<Token>, LinkError> {
         self.stream.received.token(limit).map_err(not_resp)
     }
 
-    fn find(&mut self, found: StreamArrival<'static>) {
+    pub(super) fn find(&mut self, found: StreamArrival<'static>) {
         self.next = Some(Found::Other(found));
     }
 
@@ -121,63 +118,6 @@ impl StreamLink {
             _ => None,
         }
     }
-
-    // ---- pushes ----
-
-    /// The head of a push. Before 7.0.5, Redis writes pushes between the parts of a transaction, too.
-    fn push_begins(&mut self) -> Result<bool, LinkError> {
-        let Some(token) = self.token(0)? else { return Ok(false) };
-        if let Token::Push(values @ 1..) = token {
-            self.behind_push = std::mem::replace(&mut self.place, Place::Push { values });
-        }
-        Ok(true)
-    }
-
-    fn push(&mut self, values: u64) -> Result<bool, LinkError> {
-        let Some(token) = self.token(facts::LONGEST)? else { return Ok(false) };
-        let is_invalidate = match &token {
-            Token::Text(kind) => self.stream.received.bytes(kind.clone()) == b"invalidate",
-            _ => false,
-        };
-        if is_invalidate && values == 2 {
-            self.place = Place::Invalidate;
-        } else {
-            self.stream.received.skip_values(inside(&token) + values - 1);
-            self.place = self.behind_push;
-        }
-        Ok(true)
-    }
-
-    fn invalidate(&mut self) -> Result<bool, LinkError> {
-        let Some(token) = self.token(0)? else { return Ok(false) };
-        match token {
-            Token::Null => {
-                self.place = self.behind_push;
-                self.find(StreamArrival::Changed(None));
-            }
-            Token::List(left) => self.place = Place::Names { left },
-            _ => return Err(not_resp("what has changed is not named")),
-        }
-        Ok(true)
-    }
-
-    fn name(&mut self, left: u64) -> Result<bool, LinkError> {
-        if left == 0 {
-            self.place = self.behind_push;
-            return Ok(true);
-        }
-        let Some(token) = self.token(LONGEST_KEY)? else { return Ok(false) };
-        self.place = Place::Names { left: left - 1 };
-        match token {
-            Token::Text(name) => self.next = Some(Found::Changed(name)),
-            // Not ours.
-            Token::Long(_) => {}
-            _ => return Err(not_resp("what has changed has no name")),
-        }
-        Ok(true)
-    }
-
-    // ---- answers ----
 
     fn between(&mut self) -> Result<bool, LinkError> {
         let Some(kind) = self.stream.received.kind().map_err(not_resp)? else { return Ok(false) };
@@ -337,7 +277,7 @@ impl StreamLink {
 }
 
 /// Values that follow as the elements of this one.
-fn inside(token: &Token) -> u64 {
+pub(super) fn inside(token: &Token) -> u64 {
     match token {
         Token::List(values) | Token::Push(values) => *values,
         Token::Map(pairs) => 2 * pairs,

@@ -4,21 +4,13 @@ use super::{Actor, LinkPhase};
 use crate::{
     reason::GapReason,
     upstream::{
+        burst::{self, Burst, LAST_BURSTS},
         connect::Connect,
         link::LinkError,
         pubsub::subscriber::{End, Subscriber},
     },
 };
 use tokio::time::Instant;
-
-/// Messages routed before requests, timers and replies get their turn again …
-const BURST: usize = 256;
-
-/// … or so many bytes of them: a ring's last quarter must have room for a burst.
-const BURST_BYTES: usize = 256 * 1024;
-
-/// Bursts that are still routed when a link is given up.
-const LAST_BURSTS: usize = 64;
 
 impl<C: Connect> Actor<C> {
     pub(super) fn linked(&mut self, link: C::Link, now: Instant) {
@@ -100,24 +92,15 @@ impl<C: Connect> Actor<C> {
     pub(super) fn burst(&mut self, now: Instant) -> Option<End> {
         let LinkPhase::Linked(subscriber) = &mut self.phase else { return None };
         self.node.router.start_burst();
-        let mut end = None;
-        self.is_behind = true;
-        for _ in 0..BURST {
-            match subscriber.handle_next(&mut self.node, now) {
-                Some(Ok(())) => subscriber.commands.outstanding.heard(now),
-                Some(Err(why)) => {
-                    end = Some(why);
-                    break;
-                }
-                None => {
-                    self.is_behind = false;
-                    break;
-                }
-            }
-            if self.node.queues.staged() > BURST_BYTES {
-                break;
-            }
-        }
+        let node = &mut self.node;
+        let Burst { is_behind, end } = burst::take(|| {
+            let handled = subscriber.handle_next(node, now)?;
+            Some(handled.map(|()| {
+                subscriber.commands.outstanding.heard(now);
+                node.queues.staged()
+            }))
+        });
+        self.is_behind = is_behind;
         self.node.router.count(&self.health.metrics.upstream);
         end
     }

@@ -21,7 +21,7 @@ async fn a_command_that_streams_are_read_with_and_is_forbidden_is_told_in_the_st
         }
         assert_eq!(event, "subscribed s 0-0");
         rig.until(|status| status.tracking_refused.is_none()).await;
-        // Who lives on a stream is told nothing.
+        // A shard that has the stream already is told nothing.
         acl(&format!("-{command}"));
         rig.mark("s", 1).await;
         assert_eq!(rig.stream_event().await, "no marker 1 TrackingRefused");

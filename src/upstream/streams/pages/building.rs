@@ -105,10 +105,8 @@ impl PageBuild {
         self.entries.push(match payload {
             None => PageEntry::TooLarge(id),
             Some(payload) => {
-                let stream = self.key.stream.clone();
-                let mut message = wire::message(stream, payload, self.received);
-                message.id = Some(id);
-                PageEntry::Message(Arc::new(message))
+                let entry = wire::entry(self.key.stream.clone(), id, payload, self.received);
+                PageEntry::Message(Arc::new(entry))
             }
         });
     }
@@ -130,15 +128,8 @@ impl PageBuild {
 pub(super) fn until(mut page: Page, until: Option<StreamId>) -> Page {
     let Some(until) = until else { return page };
     let before = page.entries.len();
-    page.entries.retain(|entry| id(entry) <= until);
+    page.entries.retain(|entry| entry.id() <= until);
     // There is more, but nothing that was asked for.
     page.is_full &= page.entries.len() == before;
     page
-}
-
-fn id(entry: &PageEntry) -> StreamId {
-    match entry {
-        PageEntry::Message(message) => message.id.unwrap_or_default(),
-        PageEntry::TooLarge(id) => *id,
-    }
 }

@@ -1,10 +1,7 @@
 //! Full pages, for a moment: a crowd that returns reads the same ones.
 
 use super::building::PageKey;
-use crate::{
-    bus::{Page, PageEntry},
-    channel::ChannelName,
-};
+use crate::{bus::Page, channel::ChannelName};
 use std::{
     collections::{HashMap, VecDeque},
     time::Duration,
@@ -43,7 +40,7 @@ impl PageCache {
 
     pub(super) fn insert(&mut self, key: PageKey, page: Page, now: Instant) {
         // Twice: an encoding of it will come.
-        let weight = page.entries.iter().map(|entry| ENTRY + 2 * payload(entry)).sum();
+        let weight = page.entries.iter().map(|entry| ENTRY + 2 * entry.payload_bytes()).sum();
         self.remove(&key);
         self.weight += weight;
         self.pages.insert(key.clone(), Kept { page, at: now, weight });
@@ -91,26 +88,23 @@ impl PageCache {
     }
 }
 
-fn payload(entry: &PageEntry) -> usize {
-    match entry {
-        PageEntry::Message(message) => message.payload().len(),
-        PageEntry::TooLarge(_) => 0,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::{
-        bus::{PageAsk, PageFacts},
-        stream_id::StreamId,
+        bus::{PageAsk, PageEntry, PageFacts},
+        stream_id::id,
         wire,
     };
     use std::sync::Arc;
 
     fn key(stream: &str, milliseconds: u64) -> PageKey {
-        let after = StreamId { milliseconds, sequence: 0 };
-        let ask = PageAsk::After { after, until: None, count: 1, facts: PageFacts::Never };
+        let ask = PageAsk::After {
+            after: id(milliseconds),
+            until: None,
+            count: 1,
+            facts: PageFacts::Never,
+        };
         PageKey::of(ChannelName::new(stream), ask)
     }
 

@@ -1,5 +1,5 @@
-//! Who waits for which page. One reading serves all who asked before it began; one that is full serves
-//! those as well who asked since, for what it holds is whole.
+//! Requests that wait for a page. One reading serves all that were made before it began; a full page
+//! serves those made since as well: what is added later stands behind it.
 
 use super::building::{self, PageKey};
 use crate::{
@@ -76,7 +76,7 @@ impl Flights {
             flight.early.append(&mut flight.late);
         }
         for Waiter { until, answer } in flight.early {
-            // An error means that whoever asked has gone.
+            // An error means that nobody waits for it any more.
             let _ = answer.send(Ok(building::until(page.clone(), until)));
         }
         if !flight.late.is_empty() {

@@ -1,17 +1,10 @@
 //! The table of findings: a test for each row.
 
 use super::*;
-
-fn id(milliseconds: u64) -> StreamId {
-    StreamId { milliseconds, sequence: 0 }
-}
+use crate::stream_id::id;
 
 /// Read up to the entry 10, which is the tenth.
-const PLACE: Place = Place {
-    last: StreamId { milliseconds: 10, sequence: 0 },
-    added: Some(10),
-    counted: StreamId { milliseconds: 10, sequence: 0 },
-};
+const PLACE: Place = Place { last: id(10), added: Some(10), counted: id(10) };
 
 /// A stream in which 20 entries were ever added and the newest 5 are left: 6 lie between.
 fn facts() -> StreamFacts {

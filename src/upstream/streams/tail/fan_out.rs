@@ -83,9 +83,8 @@ impl Tail {
         let event = match payload {
             Some(payload) => {
                 self.metrics.upstream.message_bytes.inc_by(payload.len() as u64);
-                let mut message = wire::message(stream.name.clone(), payload, self.received);
-                message.id = Some(id);
-                StreamEvent::Entry(Arc::new(message))
+                let entry = wire::entry(stream.name.clone(), id, payload, self.received);
+                StreamEvent::Entry(Arc::new(entry))
             }
             None => {
                 debug!(stream = %stream.name, %id, "entry is larger than redis.max_payload");

@@ -3,16 +3,12 @@
 use super::*;
 use crate::{
     bus::{self, StreamFacts, StreamShardEnd},
-    stream_id::StreamId,
+    stream_id::{StreamId, id},
     upstream::{
         streams::reading::{Reading, ReadingKind},
         test_server::configured,
     },
 };
-
-fn id(milliseconds: u64) -> StreamId {
-    StreamId { milliseconds, sequence: 0 }
-}
 
 /// A stream of which these were added and are there.
 fn facts(added: u64, there: std::ops::RangeInclusive<u64>) -> StreamFacts {

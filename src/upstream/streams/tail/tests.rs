@@ -2,8 +2,11 @@
 
 use super::*;
 use crate::{
-    bus::{Beyond, RingEvent, RingLimits, RingReceiver, StreamFacts, ring},
-    stream_id::StreamId,
+    bus::{
+        Beyond, RingEvent, RingLimits, RingReceiver, StreamFacts, StreamRequest, StreamRequests,
+        ring,
+    },
+    stream_id::{StreamId, id},
     upstream::{
         streams::reading::{Reading, ReadingKind},
         test_server::configured,
@@ -16,10 +19,6 @@ const RING: usize = 10_000;
 
 /// Bytes of a payload: the ring has room for four.
 const PAYLOAD: [u8; 2_500] = [b'x'; 2_500];
-
-fn id(milliseconds: u64) -> StreamId {
-    StreamId { milliseconds, sequence: 0 }
-}
 
 fn facts(first: u64, last: u64, added: u64) -> StreamFacts {
     StreamFacts {
@@ -121,8 +120,8 @@ fn a_loss_is_told_once_and_counted_right_whatever_fits_behind_it() {
     let mut reading = begin(&mut tail, now).unwrap();
     assert_eq!(reading.kind, ReadingKind::Both);
     // Meanwhile another stream has filled the ring.
-    let mut other = wire::message(ChannelName::new("t"), &PAYLOAD, std::time::Instant::now());
-    other.id = Some(id(99));
+    let received = std::time::Instant::now();
+    let other = wire::entry(ChannelName::new("t"), id(99), &PAYLOAD, received);
     let other = StreamEvent::Entry(Arc::new(other));
     (0..4).for_each(|_| tail.queues.send(1, &other));
     tail.queues.flush();
