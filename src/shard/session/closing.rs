@@ -53,8 +53,11 @@ impl Session {
         if is_violation(reason) {
             return self.discard();
         }
-        let is_silent = matches!(reason, CloseReason::PingTimeout | CloseReason::WriteTimeout);
-        let wait = if is_silent { SHORT_WAIT } else { CLOSE_WAIT };
+        let gives_no_sign = match self.carrier() {
+            Carrier::WebSocket => reason == CloseReason::PingTimeout,
+            Carrier::EventStream => reason == CloseReason::WriteTimeout,
+        };
+        let wait = if gives_no_sign { SHORT_WAIT } else { CLOSE_WAIT };
         if self.carrier() == Carrier::EventStream {
             return self.discard_within(wait);
         }
