@@ -14,7 +14,7 @@ help:
 	@echo 'make run          build Sockway and try it: a private Redis, a made-up token, demo endpoints'
 	@echo '                  (ARGS="…" is passed to `sockway dev`)'
 	@echo 'make test         format, lints, documentation, dependencies, all tests'
-	@echo 'make bench        measure Sockway beside the limit and the installed peers, under five minutes'
+	@echo 'make bench        measure Sockway beside the limit and the installed peers; some ten minutes'
 	@echo '                  (ARGS="--help" says what can be changed; ARGS="--write" runs the long form and writes docs/)'
 	@echo 'make bench-peers  install what Sockway is compared with: Node ws + ioredis, nginx + Nchan'
 	@echo 'make soak         a quarter of an hour of faults and load, checked against bounds of time and memory'

@@ -138,7 +138,7 @@ impl Streams {
 struct Marks {
     /// Numbers given so far.
     given: u64,
-    /// Those that upstream has not been asked for: who comes now may wait for the same reading.
+    /// Readings that upstream has not been asked for yet, so that later handshakes can share them.
     unsent: HashMap<ChannelName, Unsent, foldhash::fast::RandomState>,
     waiting: HashMap<u64, Vec<oneshot::Sender<Result<(), Refusal>>>, foldhash::fast::RandomState>,
 }

@@ -50,6 +50,18 @@ impl Scene {
         }
     }
 
+    /// Redis is killed.
+    fn lose_redis(&mut self) {
+        self.redis.kill();
+        self.gateway.wait_unready();
+    }
+
+    /// … and is back, with what it has kept.
+    fn bring_redis_back(&mut self) {
+        self.redis.begin();
+        self.gateway.wait_ready();
+    }
+
     #[track_caller]
     fn open(&self, query: &str) -> Guest {
         Guest::open(&self.gateway, query)

@@ -20,6 +20,9 @@ impl StreamHealth {
 
     /// Streams can be followed, or Redis refuses what all of them need, for this reason.
     pub(super) fn tracking(&mut self, refused: Option<&str>) {
+        if self.is_up && !self.is_refused && refused.is_none() {
+            return;
+        }
         let is_back = refused.is_none() && !std::mem::replace(&mut self.is_up, true);
         if is_back && std::mem::take(&mut self.is_announced) {
             info!("Redis link for streams is up");

@@ -35,11 +35,9 @@ fn a_redis_that_keeps_everything_is_killed_and_nothing_is_lost_or_told() {
     scene.add_all(0..10);
     let mut guest = scene.open("?last=10");
     guest.entries(0..3);
-    scene.redis.kill();
-    scene.gateway.wait_unready();
+    scene.lose_redis();
     scene.refused("?since=1-0", 503, "redis_unavailable");
-    scene.redis.begin();
-    scene.gateway.wait_ready();
+    scene.bring_redis_back();
     scene.add_all(10..15);
     guest.entries(3..15);
 }
@@ -51,10 +49,8 @@ fn a_redis_that_forgets_everything_is_told_and_nothing_comes_twice() {
     let mut guest = scene.open("?last=10");
     guest.entries(0..10);
     let since = guest.since();
-    scene.redis.kill();
-    scene.gateway.wait_unready();
-    scene.redis.begin();
-    scene.gateway.wait_ready();
+    scene.lose_redis();
+    scene.bring_redis_back();
     let gap = guest.next();
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("stream_reset")));
     assert_eq!(gap["missed"], Value::Null);
@@ -70,10 +66,8 @@ fn a_redis_that_syncs_every_second_is_killed_and_what_it_lost_is_told_if_it_was_
     let mut guest = scene.open("");
     scene.add_all(0..200);
     guest.entries(0..100);
-    scene.redis.kill();
-    scene.gateway.wait_unready();
-    scene.redis.begin();
-    scene.gateway.wait_ready();
+    scene.lose_redis();
+    scene.bring_redis_back();
     let kept = scene.redis.command(&["XLEN", STREAM]);
     let is_all = kept == Reply::Integer(200);
     scene.add("\"last\"");
@@ -103,10 +97,8 @@ fn a_redis_that_comes_back_without_its_newest_entries_is_told_and_none_comes_twi
     scene.add_all(5..10);
     guest.entries(0..10);
     let since = guest.since();
-    scene.redis.kill();
-    scene.gateway.wait_unready();
-    scene.redis.begin();
-    scene.gateway.wait_ready();
+    scene.lose_redis();
+    scene.bring_redis_back();
     let gap = guest.next();
     assert_eq!((&gap["type"], &gap["reason"]), (&json!("gap"), &json!("stream_reset")));
     assert_eq!(scene.open(&since).ready["reason"], json!("reset"));

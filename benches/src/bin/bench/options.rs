@@ -19,7 +19,7 @@ pub(crate) struct Options {
     /// The number of turns of each server.
     #[arg(long)]
     pub(crate) pairs: Option<usize>,
-    /// Fewer messages and pairs: all scenarios take under five minutes.
+    /// Fewer messages and pairs: all scenarios take some ten minutes with the peers.
     #[arg(long)]
     pub(crate) short: bool,
     /// Multiplies the number of messages.

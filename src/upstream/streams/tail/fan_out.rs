@@ -146,10 +146,12 @@ impl Tail {
         }
         let (Some(facts), Some(true)) = (reading.facts, reading.is_page_new) else { return true };
         let Some(stream) = self.table.get_mut(reading.number) else { return true };
-        let Some(place) = &mut stream.place else { return true };
         if reading.has_more() {
+            // Only the last page can go on to where the stream ends.
+            stream.with_facts = true;
             return false;
         }
+        let Some(place) = &mut stream.place else { return true };
         let last = place.last;
         *place = Place::newest(&facts);
         if last != facts.last {

@@ -129,8 +129,9 @@ fn a_loss_is_told_once_and_counted_right_whatever_fits_behind_it() {
     answer(&mut tail, reading, 7..=12);
     let told = ["subscribed 1-0", "99-0", "99-0", "99-0", "99-0", "gap Some(5)", "7-0"];
     assert_eq!(taken(&mut ring), told);
-    let reading = begin(&mut tail, now).unwrap();
+    let mut reading = begin(&mut tail, now).unwrap();
     assert_eq!((reading.before.last, reading.before.added), (id(7), Some(7)));
+    reading.facts = Some(facts(7, 12, 12));
     answer(&mut tail, reading, 7..=12);
     assert_eq!(taken(&mut ring), ["8-0", "9-0", "10-0", "11-0"]);
 }
@@ -194,6 +195,23 @@ fn where_the_newest_entries_were_deleted_the_place_moves_behind_them() {
     reading.facts = Some(StreamFacts { max_deleted: Some(id(9)), last: id(9), ..facts(1, 3, 9) });
     answer(&mut tail, reading, 1..=3);
     assert_eq!(taken(&mut ring), ["2-0", "3-0", "place 9-0", "Marker(1)"]);
+}
+
+#[test]
+fn the_end_is_found_behind_however_many_pages() {
+    let now = Instant::now();
+    let (mut tail, mut ring) = tail(now);
+    taken(&mut ring);
+    ask(&mut tail, StreamRequest::Mark { stream: ChannelName::new("s"), number: 1, to_end: true });
+    let deleted = StreamFacts { max_deleted: Some(id(9)), last: id(9), ..facts(1, 4, 9) };
+    let mut first = begin(&mut tail, now).unwrap();
+    (first.asked, first.facts) = (2, Some(deleted));
+    answer(&mut tail, first, 1..=2);
+    let mut second = begin(&mut tail, now).unwrap();
+    assert_eq!(second.kind, ReadingKind::Both);
+    second.facts = Some(deleted);
+    answer(&mut tail, second, 2..=4);
+    assert_eq!(taken(&mut ring), ["2-0", "3-0", "4-0", "place 9-0", "Marker(1)"]);
 }
 
 #[test]
