@@ -5,9 +5,16 @@
 //! asked for, never lost), its *revocations* (never lost, and behind no message), and the one queue of
 //! *requests* that all shards share.
 
+#[allow(dead_code)] // Its users come with the next commits.
+mod publish;
 mod ring;
 mod streams;
 
+#[allow(unused_imports)] // Their users come with the next commits.
+pub use publish::{
+    Destination, NotPublished, Publication, PublishAnswer, PublishBatch, PublishBatches,
+    PublishHandle, Published, StreamWrite, publishing,
+};
 pub use ring::{
     Beyond, Fill, RingError, RingEvent, RingLimits, RingPosition, RingReceiver, RingSender, ring,
 };

@@ -105,7 +105,7 @@ impl<P> SessionTask<P> {
             return self.session.peer_closed();
         }
         match self.session.codec().client_frame(message) {
-            Some(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
+            Ok(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
                 self.refreshes.get_or_insert_default().offer(&self.session, token);
             }
             _ => self.on_unexpected(),

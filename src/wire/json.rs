@@ -1,9 +1,9 @@
-//! Every JSON shape that a client gets or sends.
+//! JSON shapes that a client gets.
 
 use super::{Gap, StreamReady};
 use crate::{channel::ChannelName, message::Message, reason::ReplayResult, stream_id::StreamId};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use serde::{Deserialize, Serialize, Serializer};
+use serde::{Serialize, Serializer};
 use serde_json::value::RawValue;
 use std::{fmt::Display, time::Duration};
 
@@ -145,18 +145,7 @@ pub(super) fn close(code: u16, reason: &str) -> Vec<u8> {
     encode(&Close { code, reason })
 }
 
-/// The token of `{"type":"refresh","token":"…"}`; `None` for anything else.
-pub(super) fn refresh_token(text: &str) -> Option<String> {
-    #[derive(Deserialize)]
-    struct Refresh {
-        r#type: String,
-        token: String,
-    }
-    let refresh: Refresh = serde_json::from_str(text).ok()?;
-    (refresh.r#type == "refresh").then_some(refresh.token)
-}
-
-fn encode(shape: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(shape: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(shape).expect("strings, numbers and checked JSON always serialise")
 }
 
@@ -262,25 +251,6 @@ mod tests {
         ] {
             let expected = format!(r#"{{"type":"ready","session":"0a","channels":["b","a"]{end}"#);
             assert_eq!(text(ready("0a", &channels, &[], heartbeat)), expected);
-        }
-    }
-
-    #[test]
-    fn only_a_refresh_with_a_token_is_one() {
-        for (text, token) in [
-            (r#"{"type":"refresh","token":"t"}"#, Some("t")),
-            (r#" {"token":"t","more":[1],"type":"refresh"} "#, Some("t")),
-            (r#"{"type":"refresh","token":""}"#, Some("")),
-            (r#"{"type":"refresh"}"#, None),
-            (r#"{"type":"refresh","token":null}"#, None),
-            (r#"{"type":"refresh","token":"t","token":"u"}"#, None),
-            (r#"{"type":"Refresh","token":"t"}"#, None),
-            (r#"{"type":"publish","token":"t"}"#, None),
-            (r#"{"type":"refresh","token":"t"}{}"#, None),
-            ("refresh", None),
-            ("", None),
-        ] {
-            assert_eq!(refresh_token(text).as_deref(), token, "{text}");
         }
     }
 }

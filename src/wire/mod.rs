@@ -20,12 +20,15 @@ use std::{
 
 mod entry;
 pub mod frame;
+#[allow(dead_code)] // Its users come with the next commits.
 mod inbound;
 mod json;
+mod json_text;
 pub mod sse;
 
 pub use entry::entry_object;
-pub use inbound::ClientFrame;
+#[allow(unused_imports)] // As above.
+pub use inbound::{ClientFrame, InvalidFrame, Reference};
 
 /// How a session's messages and notices are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -277,12 +280,14 @@ impl Codec {
         }
     }
 
-    /// What a whole message of the client asks for; `None`: nothing that is understood here.
-    #[must_use]
-    pub fn client_frame(self, message: &tungstenite::Message) -> Option<ClientFrame> {
+    /// What a whole message of the client asks for, where messages ask for anything.
+    ///
+    /// # Errors
+    /// When it is not understood, on a session without frames of JSON always.
+    pub fn client_frame(self, message: &tungstenite::Message) -> Result<ClientFrame, InvalidFrame> {
         match (self, message) {
             (Self::WsJson, tungstenite::Message::Text(text)) => inbound::json(text),
-            _ => None,
+            _ => Err(InvalidFrame::default()),
         }
     }
 }
