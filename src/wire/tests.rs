@@ -95,10 +95,11 @@ fn pings_and_closes_are_the_same_for_all_websocket_sessions() {
 fn only_a_text_message_of_a_json_session_is_understood() {
     let text = r#"{"type":"refresh","token":"t"}"#;
     let refresh = ClientFrame::Refresh { token: "t".to_owned() };
-    assert_eq!(Codec::WsJson.client_frame(&Inbound::text(text)), Some(refresh));
-    assert_eq!(Codec::WsJson.client_frame(&Inbound::binary(text)), None);
-    assert_eq!(Codec::WsJson.client_frame(&Inbound::text("hello")), None);
-    assert_eq!(Codec::WsRaw.client_frame(&Inbound::text(text)), None);
+    let not_understood = || Err(InvalidFrame::default());
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::text(text)), Ok(refresh));
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::binary(text)), not_understood());
+    assert_eq!(Codec::WsJson.client_frame(&Inbound::text("hello")), not_understood());
+    assert_eq!(Codec::WsRaw.client_frame(&Inbound::text(text)), not_understood());
 }
 
 #[test]
