@@ -3,14 +3,13 @@
 //! Four queues a shard: its *ring* (messages and gaps, in Redis's order, never waited for: a shard
 //! that falls behind loses the oldest and is told how many), its *subscription events* (answers to what it
 //! asked for, never lost), its *revocations* (never lost, and behind no message), and the one queue of
-//! *requests* that all shards share.
+//! *requests* that all shards share. What is *published* goes through one more, which anybody may use.
 
-#[allow(dead_code)] // Its users come with the next commits.
+#[allow(dead_code)] // Clients' and HTTP's messages come next.
 mod publish;
 mod ring;
 mod streams;
 
-#[allow(unused_imports)] // Their users come with the next commits.
 pub use publish::{
     Destination, NotPublished, Publication, PublishAnswer, PublishBatch, PublishBatches,
     PublishHandle, Published, StreamWrite, publishing,
@@ -148,6 +147,7 @@ pub struct UpstreamEnd {
     pub revocations: Vec<mpsc::UnboundedSender<Revoke>>,
     pub requests: mpsc::Receiver<RequestBatch>,
     pub streams: StreamUpstreamEnd,
+    pub publishes: PublishBatches,
 }
 
 /// One shard's ends of the queues.
@@ -159,6 +159,7 @@ pub struct ShardEnd {
     pub revocations: mpsc::UnboundedReceiver<Revoke>,
     pub requests: mpsc::Sender<RequestBatch>,
     pub streams: StreamShardEnd,
+    pub publish: PublishHandle,
 }
 
 /// Events that a shard may fall behind before the oldest are dropped.
@@ -184,8 +185,10 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
     let limits = RingLimits { events: RING_EVENTS, bytes: ring_bytes, beyond: Beyond::DropOldest };
     let (request, requests) = mpsc::channel(REQUESTS);
     let (streams, stream_ends) = streams::queues(shards, limits);
+    let (publish, publishes) = publishing();
     let mut upstream = UpstreamEnd {
         streams,
+        publishes,
         rings: Vec::new(),
         subscription_events: Vec::new(),
         revocations: Vec::new(),
@@ -207,6 +210,7 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
                 revocations,
                 requests: request.clone(),
                 streams,
+                publish: publish.clone(),
             }
         })
         .collect();

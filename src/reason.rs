@@ -5,6 +5,10 @@
 //! alerts select on them, so a rename is a breaking change. They are made from the names of the variants;
 //! a test lists them all, so that renaming a variant cannot rename a label unnoticed.
 
+mod publish;
+
+pub use publish::{PublishResult, PublishSource};
+
 use serde::{Serialize, Serializer};
 use std::time::Duration;
 use strum::{IntoStaticStr, VariantArray};

@@ -3,7 +3,10 @@
 use super::local_counter::{LocalCounter, LocalGauge, LocalHistogram};
 use crate::{
     carrier::Carrier,
-    reason::{CloseReason, GapReason, MissedReason, RefreshResult, ReplayResult},
+    reason::{
+        CloseReason, GapReason, MissedReason, PublishResult, PublishSource, RefreshResult,
+        ReplayResult,
+    },
 };
 use std::{
     sync::{Arc, Mutex, PoisonError},
@@ -21,6 +24,8 @@ pub struct ShardMetrics {
     pub gaps: [LocalCounter; GapReason::ALL.len()],
     /// `refresh` frames, by `RefreshResult::index`.
     pub refreshes: [LocalCounter; RefreshResult::ALL.len()],
+    /// What was to be published, by `PublishSource::index`, then `PublishResult::index`.
+    pub publishes: [[LocalCounter; PublishResult::ALL.len()]; PublishSource::ALL.len()],
     /// Memory that the sessions' queues hold now, a message that many wait for once.
     pub queued_bytes: LocalGauge,
     /// Out of Redis → flushed to the socket.
@@ -50,6 +55,8 @@ pub struct EndpointMetrics {
     pub replays: [LocalCounter; ReplayResult::ALL.len()],
     /// Messages from before a session flushed to its socket; they are no deliveries.
     pub replayed: LocalCounter,
+    /// Messages of clients that mean nothing on a raw endpoint.
+    pub ignored: LocalCounter,
 }
 
 impl EndpointMetrics {
@@ -119,6 +126,7 @@ impl ShardMetrics {
         Self {
             gaps: Default::default(),
             refreshes: Default::default(),
+            publishes: Default::default(),
             queued_bytes: LocalGauge::default(),
             delivery_seconds: LocalHistogram::new(DELIVERY),
             handshake_seconds: LocalHistogram::new(HANDSHAKE),
@@ -126,6 +134,11 @@ impl ShardMetrics {
             replay_seconds: LocalHistogram::new(HANDSHAKE),
             endpoints: Mutex::default(),
         }
+    }
+
+    /// Counts what came of something that was to be published.
+    pub fn published(&self, source: PublishSource, result: PublishResult) {
+        self.publishes[source.index()][result.index()].add(1);
     }
 
     /// This shard's counters of an endpoint; made at the first call and kept for ever, since a

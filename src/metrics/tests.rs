@@ -2,7 +2,10 @@
 
 use super::Metrics;
 use crate::carrier::Carrier;
-use crate::reason::{CloseReason, GapReason, MissedReason, RefreshResult, Refusal, ReplayResult};
+use crate::reason::{
+    CloseReason, GapReason, MissedReason, PublishResult, PublishSource, RefreshResult, Refusal,
+    ReplayResult,
+};
 use std::{
     collections::{BTreeMap, BTreeSet},
     sync::Arc,
@@ -26,6 +29,12 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_missed_messages_total", &["endpoint", "reason"], 2 * MissedReason::ALL.len()),
         ("sockway_gaps_total", &["reason"], GapReason::ALL.len()),
         ("sockway_refreshes_total", &["result"], RefreshResult::ALL.len()),
+        (
+            "sockway_publishes_total",
+            &["source", "result"],
+            PublishSource::ALL.len() * PublishResult::ALL.len(),
+        ),
+        ("sockway_client_messages_ignored_total", &["endpoint"], 2),
         ("sockway_queued_bytes", &[], 1),
         ("sockway_channels", &["state"], 2),
         ("sockway_redis_up", &[], 1),
@@ -157,6 +166,7 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
         .iter()
         .map(|result| result.label())
         .chain(ReplayResult::ALL.iter().map(|result| result.label()))
+        .chain(PublishResult::ALL.iter().map(|result| result.label()))
         .chain(["applied", "refused", "fetched", "failed"])
         .collect();
     for sample in samples(&fresh()) {
@@ -166,7 +176,8 @@ fn labels_come_from_the_configuration_or_a_closed_set() {
                 "reason" => reasons.contains(value.as_str()),
                 "transport" => Carrier::ALL.iter().any(|carrier| carrier.label() == value),
                 "state" => ["wanted", "subscribed"].contains(&value.as_str()),
-                "source" => ["push", "poll", "canary", "fruitless"].contains(&value.as_str()),
+                "source" => ["push", "poll", "canary", "fruitless", "client", "http"]
+                    .contains(&value.as_str()),
                 "result" => results.contains(value.as_str()),
                 "version" | "revision" => sample.name == "sockway_build_info",
                 "le" => value == "+Inf" || value.parse::<f64>().is_ok(),

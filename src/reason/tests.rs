@@ -45,6 +45,13 @@ fn labels_are_what_alerts_and_clients_select_on() {
         RefreshResult::label,
         "accepted unchanged superseded rejected key_unknown",
     );
+    assert_labels(PublishSource::ALL, PublishSource::label, "client http");
+    assert_labels(
+        PublishResult::ALL,
+        PublishResult::label,
+        "published frame_invalid data_invalid not_permitted channel_not_allowed channel_not_found \
+         rate_limited redis_unavailable redis_refused outcome_unknown",
+    );
     assert_labels(ReplayResult::ALL, ReplayResult::label, "recovered trimmed too_many reset");
     assert_labels(
         NotReadyReason::VARIANTS,
@@ -64,6 +71,8 @@ fn every_word_stands_at_its_index() {
     check(MissedReason::ALL, MissedReason::index);
     check(RefreshResult::ALL, RefreshResult::index);
     check(ReplayResult::ALL, ReplayResult::index);
+    check(PublishSource::ALL, PublishSource::index);
+    check(PublishResult::ALL, PublishResult::index);
 }
 
 #[test]

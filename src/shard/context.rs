@@ -7,8 +7,13 @@ use super::{
     memory::QueueMemory,
     wheel::{Tick, Wheel},
 };
-use crate::{config::Config, metrics::ShardMetrics};
-use std::{cell::RefCell, rc::Rc, sync::Arc, time::SystemTime};
+use crate::{bus::PublishHandle, config::Config, metrics::ShardMetrics};
+use std::{
+    cell::{OnceCell, RefCell},
+    rc::Rc,
+    sync::Arc,
+    time::SystemTime,
+};
 
 /// The most one read takes from a socket.
 const READ_BYTES: usize = 16 * 1024;
@@ -20,6 +25,8 @@ pub(super) struct Context {
     /// What a read goes into before it is parsed; one for all sessions.
     pub(super) scratch: RefCell<Box<[u8]>>,
     config: RefCell<Option<Arc<Config>>>,
+    /// Empty before the shard's tasks run.
+    pub(super) publish: OnceCell<PublishHandle>,
     /// How far a test has set the wall clock forward.
     #[cfg(test)]
     pub(super) clock_step: std::cell::Cell<std::time::Duration>,
@@ -33,6 +40,7 @@ impl Context {
             wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),
             scratch: RefCell::new(vec![0; READ_BYTES].into_boxed_slice()),
             config: RefCell::default(),
+            publish: OnceCell::new(),
             #[cfg(test)]
             clock_step: std::cell::Cell::default(),
         }

@@ -58,6 +58,7 @@ pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
 
 use crate::{
+    bus::PublishHandle,
     config::Config,
     endpoint::Topics,
     metrics::ShardMetrics,
@@ -148,6 +149,16 @@ impl Shard {
     /// when Redis refuses one of them, [`Refusal::StreamLimit`], [`Refusal::TrackingRefused`].
     pub async fn subscribe(&self, topics: Topics) -> Result<Subscription, Refusal> {
         Subscription::acquire(&self.registry, topics).await
+    }
+
+    /// What publishes to Redis.
+    ///
+    /// # Panics
+    /// Before the shard's own tasks run.
+    #[must_use]
+    #[allow(dead_code)] // For HTTP publish, which comes next.
+    pub fn publisher(&self) -> &PublishHandle {
+        self.registry.context.publish.get().expect("set before anything else runs here")
     }
 
     /// Spawns a task on this shard. A panic in it is logged and ends nothing else.

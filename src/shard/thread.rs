@@ -132,6 +132,8 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     tasks.spawn_local(take_revocations(Rc::clone(registry), end.revocations));
     tasks.spawn_local(send_requests(Rc::clone(registry), end.requests));
     tasks.spawn_local(turn_wheel(Rc::clone(registry), sign));
+    let first = registry.context.publish.set(end.publish);
+    debug_assert!(first.is_ok(), "a shard publishes through one upstream");
     let StreamShardEnd { ring, requests, pages } = end.streams;
     let first = registry.streams.pages.set(pages);
     debug_assert!(first.is_ok(), "a shard asks one upstream");

@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 mod load;
 mod outages;
+mod publishing;
 mod rights;
 mod streams;
 mod troubles;

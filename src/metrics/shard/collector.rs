@@ -4,7 +4,10 @@ use super::{DELIVERY, EndpointMetrics, HANDSHAKE, SESSION, ShardMetrics};
 use crate::{
     carrier::Carrier,
     metrics::local_counter::{HistogramTotal, LocalCounter, LocalHistogram},
-    reason::{CloseReason, GapReason, MissedReason, RefreshResult, ReplayResult},
+    reason::{
+        CloseReason, GapReason, MissedReason, PublishResult, PublishSource, RefreshResult,
+        ReplayResult,
+    },
 };
 use prometheus::{
     core::{Collector, Desc},
@@ -24,6 +27,8 @@ pub(in crate::metrics) struct ShardCollector {
     missed: Desc,
     gaps: Desc,
     refreshes: Desc,
+    publishes: Desc,
+    ignored: Desc,
     queued_bytes: Desc,
     delivery_seconds: Desc,
     handshake_seconds: Desc,
@@ -76,6 +81,16 @@ impl ShardCollector {
                 "refreshes_total",
                 "New tokens that clients sent within their sessions, by what came of them.",
                 &["result"],
+            )?,
+            publishes: desc(
+                "publishes_total",
+                "What clients and HTTP callers wanted published, by what came of it.",
+                &["source", "result"],
+            )?,
+            ignored: desc(
+                "client_messages_ignored_total",
+                "Messages of clients that mean nothing on their raw endpoint.",
+                &["endpoint"],
             )?,
             queued_bytes: desc(
                 "queued_bytes",
@@ -147,6 +162,8 @@ impl Collector for ShardCollector {
             &self.missed,
             &self.gaps,
             &self.refreshes,
+            &self.publishes,
+            &self.ignored,
             &self.queued_bytes,
             &self.delivery_seconds,
             &self.handshake_seconds,
@@ -202,6 +219,16 @@ impl Collector for ShardCollector {
                 sample(MetricType::COUNTER, &[("result", result.label())], total)
             })
             .collect();
+        let publishes = PublishSource::ALL
+            .iter()
+            .flat_map(|source| PublishResult::ALL.iter().map(move |result| (source, result)))
+            .map(|(source, result)| {
+                let (from, at) = (source.index(), result.index());
+                let total = self.shards.iter().map(|shard| shard.publishes[from][at].load()).sum();
+                let labels = [("source", source.label()), ("result", result.label())];
+                sample(MetricType::COUNTER, &labels, total)
+            })
+            .collect();
         let queued = self.shards.iter().map(|shard| shard.queued_bytes.load()).sum();
 
         vec![
@@ -217,6 +244,8 @@ impl Collector for ShardCollector {
             per_endpoint(&self.replayed, MetricType::COUNTER, |one| one.replayed.load()),
             family(&self.gaps, MetricType::COUNTER, gaps),
             family(&self.refreshes, MetricType::COUNTER, refreshes),
+            family(&self.publishes, MetricType::COUNTER, publishes),
+            per_endpoint(&self.ignored, MetricType::COUNTER, |one| one.ignored.load()),
             family(
                 &self.queued_bytes,
                 MetricType::GAUGE,

@@ -67,6 +67,11 @@ impl BufferedStream {
         self.total
     }
 
+    /// Bytes queued that the stream has not taken.
+    pub(super) fn unwritten(&self) -> usize {
+        self.queued.len() - self.written
+    }
+
     /// Queues a command.
     pub(super) fn queue(&mut self, words: &[&[u8]]) {
         resp::encode(&mut self.queued, words.len(), words.iter().copied());

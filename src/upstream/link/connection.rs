@@ -211,7 +211,7 @@ pub(super) fn pong(answer: Value, redactor: &Redactor) -> Result<Option<LinkErro
 }
 
 /// `[master, offset, replicas]`, `[slave, host, port, state, offset]`, or an error.
-pub(super) fn role(answer: &Value) -> Role {
+pub(in crate::upstream) fn role(answer: &Value) -> Role {
     let parts = match answer {
         Value::List(parts) => parts,
         Value::Error(text) if is_role_refused(text) => return Role::Refused,

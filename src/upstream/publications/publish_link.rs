@@ -1,0 +1,255 @@
+//! The connection that publishes: what was written to it, and the answers to that.
+
+use super::{
+    PublishSettings,
+    answers::{answer, is_of_replica},
+    waiting::Waiting,
+};
+use crate::{
+    bus::{Destination, Publication, Published, StreamWrite},
+    log_throttle::CauseThrottle,
+    upstream::{
+        link::{CommandLink, LinkError, Value, role},
+        patience::Patience,
+        primary::Primary,
+    },
+};
+use std::{collections::VecDeque, time::Duration};
+use tokio::time::Instant;
+use tracing::warn;
+
+/// Answers that are taken before others get their turn.
+const ANSWERS_AT_ONCE: usize = 1_024;
+
+/// The connection, and what was asked on it.
+pub(super) struct PublishLink {
+    link: CommandLink,
+    asked: VecDeque<Asked>,
+    patience: Patience,
+    next_proof: Instant,
+    interval: Duration,
+    /// ROLE is to be asked now: the server says that it is a replica.
+    asks_role: bool,
+    key: String,
+    pub(super) made: Instant,
+    /// The primary is elsewhere.
+    pub(super) has_moved: bool,
+}
+
+/// A command that is not answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Asked {
+    /// The oldest publication that is not answered.
+    Publication,
+    Expiry,
+    Role,
+    Ping,
+}
+
+/// What came of taking what has arrived.
+pub(super) struct Arrived {
+    /// There may be more.
+    pub(super) is_behind: bool,
+}
+
+impl PublishLink {
+    /// Takes over a connection on which nothing was asked.
+    pub(super) fn new(
+        link: CommandLink,
+        primary: &mut Primary,
+        settings: &PublishSettings,
+        now: Instant,
+    ) -> Self {
+        primary.linked();
+        Self {
+            link,
+            asked: VecDeque::new(),
+            patience: Patience::new(settings.timeout, now),
+            // What is published first is not behind a server that is none any more.
+            next_proof: now,
+            interval: settings.interval,
+            asks_role: false,
+            key: String::new(),
+            made: now,
+            has_moved: false,
+        }
+    }
+
+    /// Waits until something arrives, and writes meanwhile. Cancel-safe.
+    pub(super) async fn ready(&mut self) {
+        self.link.ready().await;
+    }
+
+    pub(super) fn unwritten(&self) -> usize {
+        self.link.unwritten()
+    }
+
+    fn ask(&mut self, asked: Asked, words: &[&[u8]], now: Instant) {
+        self.patience.asked(now);
+        self.link.send(words);
+        self.asked.push_back(asked);
+    }
+
+    /// Writes every batch that waits.
+    pub(super) fn write(
+        &mut self,
+        waiting: &mut Waiting,
+        settings: &PublishSettings,
+        now: Instant,
+    ) {
+        while let Some(items) = waiting.send_next() {
+            for item in items {
+                self.publish(item, settings, now);
+            }
+        }
+        self.link.flush();
+    }
+
+    fn publish(&mut self, item: &Publication, settings: &PublishSettings, now: Instant) {
+        let mut key = std::mem::take(&mut self.key);
+        key.clear();
+        key.push_str(&settings.prefix);
+        key.push_str(item.to.name());
+        match &item.to {
+            Destination::Channel(_) => {
+                self.ask(Asked::Publication, &[b"PUBLISH", key.as_bytes(), &item.payload], now);
+            }
+            Destination::Stream(_, write) => {
+                self.add(key.as_bytes(), *write, &settings.field, &item.payload, now);
+            }
+        }
+        self.key = key;
+    }
+
+    fn add(&mut self, key: &[u8], write: StreamWrite, field: &str, payload: &[u8], now: Instant) {
+        let keep = write.keep_entries.map(|keep| keep.to_string());
+        let mut words: Vec<&[u8]> = vec![b"XADD", key];
+        if !write.create {
+            words.push(b"NOMKSTREAM");
+        }
+        if let Some(keep) = &keep {
+            words.extend([b"MAXLEN".as_slice(), b"~", keep.as_bytes()]);
+        }
+        words.extend([b"*".as_slice(), field.as_bytes(), payload]);
+        self.ask(Asked::Publication, &words, now);
+    }
+
+    /// Takes in what has arrived.
+    ///
+    /// # Errors
+    /// When the connection must be given up.
+    pub(super) fn take_arrived(
+        &mut self,
+        waiting: &mut Waiting,
+        primary: &mut Primary,
+        settings: &PublishSettings,
+        now: Instant,
+    ) -> Result<Arrived, LinkError> {
+        for _ in 0..ANSWERS_AT_ONCE {
+            let Some(value) = self.link.try_next() else {
+                self.patience.received(self.link.received(), now);
+                return Ok(Arrived { is_behind: false });
+            };
+            self.answered(value?, waiting, primary, settings, now)?;
+        }
+        self.patience.received(self.link.received(), now);
+        Ok(Arrived { is_behind: true })
+    }
+
+    fn answered(
+        &mut self,
+        value: Value,
+        waiting: &mut Waiting,
+        primary: &mut Primary,
+        settings: &PublishSettings,
+        now: Instant,
+    ) -> Result<(), LinkError> {
+        self.patience.answered();
+        match self.asked.pop_front() {
+            Some(Asked::Publication) => self.published(value, waiting, settings, now),
+            Some(Asked::Role) => {
+                if let Some(why) = primary.observe(role(&value)) {
+                    self.has_moved = true;
+                    return Err(LinkError::Lost(why));
+                }
+            }
+            Some(Asked::Expiry) => {
+                if let Value::Error(text) = value {
+                    log_refused("PEXPIRE", &self.link.error(&text));
+                }
+            }
+            Some(Asked::Ping) => {}
+            None => return Err(LinkError::Lost("Redis answers what was not asked".to_owned())),
+        }
+        Ok(())
+    }
+
+    fn published(
+        &mut self,
+        value: Value,
+        waiting: &mut Waiting,
+        settings: &PublishSettings,
+        now: Instant,
+    ) {
+        let Some(item) = waiting.awaited() else { return };
+        self.asks_role |= is_of_replica(&value);
+        let (answer, refused) = answer(&item.to, value, |text| self.link.error(text));
+        if let Some(error) = refused {
+            log_refused(command(&item.to), &error);
+        }
+        // Only behind an entry that was added: a key of another type is somebody else's, and stays.
+        if let (Destination::Stream(name, write), Ok(Published::Id(_))) = (&item.to, &answer)
+            && let Some(after) = write.expire_after
+        {
+            let (key, after) =
+                (format!("{}{name}", settings.prefix), after.as_millis().to_string());
+            self.ask(Asked::Expiry, &[b"PEXPIRE", key.as_bytes(), after.as_bytes()], now);
+        }
+        waiting.answered(answer);
+    }
+
+    /// Does what time asks for. Returns why the connection must be given up, if it must.
+    pub(super) fn tick(&mut self, primary: &Primary, now: Instant) -> Option<LinkError> {
+        let role_is_due = std::mem::take(&mut self.asks_role);
+        if self.next_proof <= now || role_is_due {
+            self.next_proof = now + self.interval;
+            match primary.asks() {
+                true => self.ask(Asked::Role, &[b"ROLE"], now),
+                false => self.ask(Asked::Ping, &[b"PING"], now),
+            }
+        }
+        self.patience.is_dead(now).then(|| LinkError::Lost(self.patience.why()))
+    }
+
+    /// Nothing more comes of it. Returns how many publications may have been published or not.
+    pub(super) fn give_up(&self, waiting: &mut Waiting) -> usize {
+        waiting.give_up_sent()
+    }
+
+    pub(super) fn deadline(&self) -> Instant {
+        self.patience
+            .deadline()
+            .into_iter()
+            .chain([self.next_proof])
+            .min()
+            .unwrap_or(self.next_proof)
+    }
+}
+
+fn command(to: &Destination) -> &'static str {
+    match to {
+        Destination::Channel(_) => "PUBLISH",
+        Destination::Stream(..) => "XADD",
+    }
+}
+
+/// Once in a while for each command and code of error.
+fn log_refused(command: &str, error: &LinkError) {
+    static REFUSED: std::sync::LazyLock<CauseThrottle> =
+        std::sync::LazyLock::new(CauseThrottle::default);
+    let text = error.to_string();
+    let code = text.trim_start_matches("Redis answers: ").split(' ').next().unwrap_or_default();
+    if let Some(skipped) = REFUSED.to_log(&format!("{command} {code}"), std::time::Instant::now()) {
+        warn!(%error, command, skipped, "Redis refuses what was to be published");
+    }
+}
