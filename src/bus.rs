@@ -5,7 +5,6 @@
 //! asked for, never lost), its *revocations* (never lost, and behind no message), and the one queue of
 //! *requests* that all shards share. What is *published* goes through one more, which anybody may use.
 
-#[allow(dead_code)] // Clients' and HTTP's messages come next.
 mod publish;
 mod ring;
 mod streams;

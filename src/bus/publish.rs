@@ -3,7 +3,7 @@
 //! What is under way is bounded, by bytes: who publishes waits for room. A batch keeps its room until it is
 //! answered, also when nobody waits for the answer any more.
 
-use crate::{channel::ChannelName, stream_id::StreamId};
+use crate::{channel::ChannelName, reason::PublishResult, stream_id::StreamId};
 use bytes::Bytes;
 use std::{num::NonZeroU64, sync::Arc, time::Duration};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
@@ -116,12 +116,6 @@ impl PublishHandle {
 }
 
 impl Publication {
-    /// A message for a channel.
-    #[must_use]
-    pub fn new(channel: ChannelName, payload: Bytes) -> Self {
-        Self { to: Destination::Channel(channel), payload }
-    }
-
     fn weight(&self) -> usize {
         PUBLICATION_BYTES + self.to.name().len() + self.payload.len()
     }
@@ -137,6 +131,17 @@ impl Destination {
     }
 }
 
+impl From<NotPublished> for PublishResult {
+    fn from(why: NotPublished) -> Self {
+        match why {
+            NotPublished::Unavailable => Self::RedisUnavailable,
+            NotPublished::Refused => Self::RedisRefused,
+            NotPublished::NotFound => Self::ChannelNotFound,
+            NotPublished::Unknown => Self::OutcomeUnknown,
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -147,7 +152,8 @@ mod tests {
     };
 
     fn publication(bytes: usize) -> Publication {
-        Publication::new(ChannelName::new("c"), vec![0; bytes].into())
+        let to = Destination::Channel(ChannelName::new("c"));
+        Publication { to, payload: vec![0; bytes].into() }
     }
 
     #[test]

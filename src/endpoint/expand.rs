@@ -91,7 +91,7 @@ impl Endpoint {
     }
 
     /// The values that a placeholder takes, each of which may stand in a channel's name.
-    fn values(
+    pub(super) fn values(
         &self,
         placeholder: &Placeholder,
         values: &Values<'_>,
@@ -189,7 +189,12 @@ fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, 
 }
 
 impl Unfilled {
-    fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
+    /// … of a whole template.
+    pub(super) fn of(template: &ChannelTemplate, refusal: Refusal, cause: &str) -> Self {
+        Self { refusal, cause: format!("{:?} {cause}", template.as_str()) }
+    }
+
+    pub(super) fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }
     }
 }

@@ -7,6 +7,8 @@ mod expand;
 mod keeps;
 mod path;
 pub mod percent;
+mod publish;
+mod publish_grant;
 mod query;
 mod routes;
 mod template;
@@ -14,6 +16,8 @@ mod topics;
 
 pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
+pub use publish::{DataKind, NoPlace, PublishName, PublishPlace, PublishRules, PublishTarget};
+pub use publish_grant::PublishGrant;
 pub use query::query_values;
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, OWN_STREAMS, Placeholder, RESERVED, is_channel_character};
@@ -53,6 +57,8 @@ pub struct Endpoint {
     /// The largest message taken from a client, in bytes.
     pub max_message: NonZeroUsize,
     pub inbound: Inbound,
+    /// What clients may publish; `None`: nothing.
+    pub publish: Option<Box<PublishRules>>,
 }
 
 impl Endpoint {
@@ -73,6 +79,7 @@ impl Endpoint {
             && self.streams == other.streams
             && self.access == other.access
             && self.format == other.format
+            && self.publish == other.publish
     }
 }
 

@@ -31,7 +31,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_refreshes_total", &["result"], RefreshResult::ALL.len()),
         (
             "sockway_publishes_total",
-            &["source", "result"],
+            &["result", "source"],
             PublishSource::ALL.len() * PublishResult::ALL.len(),
         ),
         ("sockway_client_messages_ignored_total", &["endpoint"], 2),

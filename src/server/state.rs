@@ -3,6 +3,7 @@
 use super::admission::Admission;
 use crate::{
     config::Config, endpoint::Routes, log_throttle::CauseThrottle, metrics::Metrics, phase::Phase,
+    shard::PublishRates,
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -16,6 +17,8 @@ pub(super) struct ServerState {
     pub(super) phase: watch::Receiver<Phase>,
     /// Why tokens and requests give no channels, for the log.
     pub(super) causes: Arc<CauseThrottle>,
+    /// How much users may publish, over all shards.
+    pub(super) publish_rates: Arc<PublishRates>,
 }
 
 impl ServerState {
@@ -31,6 +34,7 @@ impl ServerState {
             metrics,
             phase,
             causes: Arc::default(),
+            publish_rates: Arc::default(),
         }
     }
 
@@ -42,6 +46,7 @@ impl ServerState {
             metrics: Arc::clone(&self.metrics),
             phase: self.phase.clone(),
             causes: Arc::clone(&self.causes),
+            publish_rates: Arc::clone(&self.publish_rates),
         }
     }
 }

@@ -6,12 +6,13 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory`: deadlines; who is in a channel; who
-//!    came a moment ago; who was sent away a moment ago; a client's frames; what all queues hold
+//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory` `publish_rates`: deadlines; who is in a
+//!    channel; who came a moment ago; who was sent away a moment ago; a client's frames; what all queues
+//!    hold; how much a user may publish
 //! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
 //! 2. `session` `streams`: one session, its queue and its deadlines; how far the shard has come in streams
 //! 3. `registry`: all sessions of the shard
-//! 4. `refresh` `busiest` `events` `catch_up`: a client's newer tokens; the channels with the most sessions;
+//! 4. `refresh` `publishing` `busiest` `events` `catch_up`: a client's newer tokens; what it publishes; the channels with the most sessions;
 //!    what comes through the rings; what a session is given from before it
 //! 5. `task`: what waits for a session's socket
 //! 6. `subscription`: from channels to a running session
@@ -32,6 +33,8 @@ mod memory;
 mod newcomers;
 #[cfg(test)]
 mod progress_tests;
+mod publish_rates;
+mod publishing;
 mod refresh;
 mod registry;
 mod reload;
@@ -53,6 +56,7 @@ mod wheel;
 
 pub use busiest::Busy;
 pub use catch_up::{Resume, Since};
+pub use publish_rates::{PublishRates, PublishSpec};
 pub use session::{SessionName, SessionSpec};
 pub use subscription::{PendingSession, Subscription};
 pub use thread::{ShardDied, ShardOutcome, ShardThread};
@@ -156,7 +160,7 @@ impl Shard {
     /// # Panics
     /// Before the shard's own tasks run.
     #[must_use]
-    #[allow(dead_code)] // For HTTP publish, which comes next.
+    #[expect(dead_code, reason = "what publishes by HTTP takes it")]
     pub fn publisher(&self) -> &PublishHandle {
         self.registry.context.publish.get().expect("set before anything else runs here")
     }

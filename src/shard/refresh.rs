@@ -47,12 +47,18 @@ impl Refreshes {
     }
 
     /// Verifies the token that waits, when the pause is over, and does with the session what it says.
-    /// `Pending`: nothing has come of any token now.
-    pub(super) fn poll(&mut self, session: &Registered, cx: &mut Context<'_>) -> Poll<()> {
+    /// Returns who the session is by now, where that matters to what it publishes. `Pending`: nothing has
+    /// come of any token now.
+    pub(super) fn poll(
+        &mut self,
+        session: &Registered,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Identity>> {
         let verified = ready!(self.poll_verified(session, cx));
+        let newer = verified.as_ref().ok().filter(|_| session.endpoint.publish.is_some()).cloned();
         let result = refreshed(session, verified);
         count(session, result);
-        Poll::Ready(())
+        Poll::Ready(newer.filter(|_| result == RefreshResult::Accepted))
     }
 
     /// Whether nothing is to be remembered any more.

@@ -3,6 +3,7 @@
 use super::{
     catch_up::{self, Resume, Source},
     memory::ReplayRoom,
+    publish_rates::PublishSpec,
     registry::{Registered, Registry},
     session::{SessionId, SessionName, SessionSpec},
     task::SessionTask,
@@ -31,6 +32,7 @@ pub struct Subscription {
 /// session as `peer_gone`.
 pub struct PendingSession<P = ()> {
     session: Registered,
+    publish: Option<Box<PublishSpec>>,
     permit: P,
 }
 
@@ -67,7 +69,7 @@ impl Subscription {
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
     pub async fn open(
         mut self,
-        spec: SessionSpec,
+        mut spec: SessionSpec,
         resume: &Resume,
     ) -> Result<PendingSession, Refusal> {
         let registry = Rc::clone(&self.registry);
@@ -76,6 +78,7 @@ impl Subscription {
         let room = self.room.take().unwrap_or_else(|| registry.context.memory.no_room());
         let source = Source::new(&registry, &room, &spec, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
+        let publish = spec.publish.take();
         let session = registry.insert(mem::take(&mut self.topics), spec);
         let beginning = source.beginning(&session, before).await?;
         session.count_replays(&beginning.ready);
@@ -83,7 +86,7 @@ impl Subscription {
             registry.context.metrics.replay_seconds.observe(began.elapsed());
         }
         session.begin(&beginning.ready, beginning.replay);
-        Ok(PendingSession { session, permit: () })
+        Ok(PendingSession { session, publish, permit: () })
     }
 }
 
@@ -112,7 +115,7 @@ impl<P> PendingSession<P> {
     /// With this, which is dropped when the session has ended.
     #[must_use]
     pub fn with_permit<Q>(self, permit: Q) -> PendingSession<Q> {
-        PendingSession { session: self.session, permit }
+        PendingSession { session: self.session, publish: self.publish, permit }
     }
 
     /// What is dropped when the session has ended.
@@ -127,7 +130,7 @@ impl<P: Unpin + 'static> PendingSession<P> {
         transport.bound_unsent(UNSENT_BYTES);
         let unused = self.session.transport.set(transport);
         debug_assert!(unused.is_ok(), "a session starts once");
-        let mut task = SessionTask::new(self.session, self.permit);
+        let mut task = SessionTask::new(self.session, self.publish, self.permit);
         task.take_early(early);
         tokio::task::spawn_local(task);
     }

@@ -2,15 +2,25 @@
 //!
 //! It owns the session's entry in the registry, so the session is removed however the task ends, by a
 //! panic too. Small on purpose, since there is one for each connection: four words and the permit. What
-//! the words point to exists only while a client's frame is incomplete or its new token is verified.
+//! the words point to exists only while a client's frame is incomplete, its new token is verified, or where
+//! it may publish.
 
 use super::{
     inbound::{Input, Parser},
+    publish_rates::PublishSpec,
+    publishing::{Publishing, refuse},
     refresh::Refreshes,
     registry::Registered,
-    session::Stage,
+    session::{Session, Stage},
 };
-use crate::{carrier::Carrier, endpoint::Inbound, reason::CloseReason, wire::ClientFrame};
+use crate::{
+    carrier::Carrier,
+    endpoint::{Format, Inbound},
+    identity::Identity,
+    reason::{CloseReason, PublishResult},
+    wire::{ClientFrame, Reference},
+};
+use bytes::Bytes;
 use std::{
     io,
     pin::Pin,
@@ -25,15 +35,27 @@ pub(super) struct SessionTask<P> {
     session: Registered,
     /// Only while a client's frame or fragmented message is incomplete.
     parser: Option<Box<Parser>>,
-    /// Only while a newer token of the client is to be verified, and for a moment after that.
-    refreshes: Option<Box<Refreshes>>,
+    /// Only where the client asks for something that takes time.
+    asking: Option<Box<Asking>>,
     /// Gives back what admission counted, after the session is removed.
     _permit: P,
 }
 
+/// What a client asks for.
+#[derive(Default)]
+struct Asking {
+    /// Only while a newer token is to be verified, and for a moment after that.
+    refreshes: Option<Refreshes>,
+    /// As long as the session lives, if it may publish.
+    publishing: Option<Publishing>,
+}
+
 impl<P> SessionTask<P> {
-    pub(super) fn new(session: Registered, permit: P) -> Self {
-        Self { session, parser: None, refreshes: None, _permit: permit }
+    pub(super) fn new(session: Registered, publish: Option<Box<PublishSpec>>, permit: P) -> Self {
+        let publishing = |spec: Box<PublishSpec>| Some(Publishing::new(*spec));
+        let asking =
+            publish.map(|spec| Box::new(Asking { refreshes: None, publishing: publishing(spec) }));
+        Self { session, parser: None, asking, _permit: permit }
     }
 
     /// Takes what the client sent behind its request, before the first read.
@@ -47,7 +69,7 @@ impl<P> SessionTask<P> {
     fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         let session = Rc::clone(&self.session);
         let Some(transport) = session.transport.get() else { return Poll::Pending };
-        if transport.poll_read_ready(cx).is_pending() {
+        if self.is_full() || transport.poll_read_ready(cx).is_pending() {
             return Poll::Pending;
         }
         let mut scratch = session.context.scratch.borrow_mut();
@@ -104,31 +126,119 @@ impl<P> SessionTask<P> {
         if message.is_close() {
             return self.session.peer_closed();
         }
-        match self.session.codec().client_frame(message) {
-            Ok(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
-                self.refreshes.get_or_insert_default().offer(&self.session, token);
-            }
-            _ => self.on_unexpected(),
+        match self.session.endpoint.format {
+            Format::Raw => self.on_raw(message),
+            Format::Json => self.on_frame(message),
         }
     }
 
-    fn on_unexpected(&self) {
-        if self.session.endpoint.inbound == Inbound::Close {
+    /// A message of a raw session is one to be published, or nothing.
+    fn on_raw(&mut self, message: &Message) {
+        if let Some(publishing) = self.publishing() {
+            let (publishing, session) = publishing;
+            return publishing.take_message(session, &message_bytes(message));
+        }
+        self.session.ignore();
+        self.close_if_wanted();
+    }
+
+    fn on_frame(&mut self, message: &Message) {
+        match self.session.codec().client_frame(message) {
+            Ok(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
+                let refreshes = &mut self.asking.get_or_insert_default().refreshes;
+                refreshes.get_or_insert_default().offer(&self.session, token);
+            }
+            Ok(ClientFrame::Publish { channel, data, reference }) => match self.publishing() {
+                Some((publishing, session)) => {
+                    publishing.take_frame(session, channel.as_deref(), &data, reference);
+                }
+                None => {
+                    let code = PublishResult::NotPermitted;
+                    refuse(&self.session, reference.as_ref(), code, None);
+                }
+            },
+            Ok(
+                ClientFrame::Subscribe { reference, .. }
+                | ClientFrame::Unsubscribe { reference, .. },
+            ) => self.on_invalid(reference.as_ref()),
+            Ok(ClientFrame::Refresh { .. }) => self.on_invalid(None),
+            Err(invalid) => self.on_invalid(invalid.reference.as_ref()),
+        }
+    }
+
+    /// A frame that is not understood.
+    fn on_invalid(&mut self, reference: Option<&Reference>) {
+        if self.close_if_wanted() {
+            return;
+        }
+        match self.publishing() {
+            Some((publishing, session)) => publishing.refuse_frame(session, reference),
+            None => refuse(&self.session, reference, PublishResult::FrameInvalid, None),
+        }
+    }
+
+    fn publishing(&mut self) -> Option<(&mut Publishing, &Session)> {
+        let publishing = self.asking.as_mut()?.publishing.as_mut()?;
+        Some((publishing, &self.session))
+    }
+
+    /// Returns whether the session ends for a message that means nothing.
+    fn close_if_wanted(&self) -> bool {
+        let closes = self.session.endpoint.inbound == Inbound::Close;
+        if closes {
             self.session.end(CloseReason::UnexpectedMessage);
         }
+        closes
+    }
+
+    /// Whether so much of what the client publishes is under way that nothing more is read.
+    fn is_full(&self) -> bool {
+        let publishing = self.asking.as_ref().and_then(|asking| asking.publishing.as_ref());
+        self.session.advance() == Stage::Open
+            && publishing.is_some_and(|publishing| publishing.is_full(&self.session))
     }
 
     /// `Pending`: nothing has come of a newer token, or there is none.
     fn poll_refreshes(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        let Some(refreshes) = &mut self.refreshes else { return Poll::Pending };
-        if self.session.advance() == Stage::Open && refreshes.poll(&self.session, cx).is_ready() {
+        let Some(asking) = &mut self.asking else { return Poll::Pending };
+        let Some(refreshes) = &mut asking.refreshes else { return Poll::Pending };
+        if self.session.advance() == Stage::Open
+            && let Poll::Ready(newer) = refreshes.poll(&self.session, cx)
+        {
+            self.renew(newer.as_ref());
             self.session.flush(Instant::now());
             return Poll::Ready(());
         }
         if self.session.advance() != Stage::Open || refreshes.is_idle() {
-            self.refreshes = None;
+            asking.refreshes = None;
+            self.asking = self.asking.take().filter(|asking| asking.publishing.is_some());
         }
         Poll::Pending
+    }
+
+    fn renew(&mut self, newer: Option<&Identity>) {
+        if let (Some(identity), Some((publishing, session))) = (newer, self.publishing()) {
+            publishing.renew(session, identity);
+        }
+    }
+
+    /// `Pending`: nothing has come of what the client publishes.
+    fn poll_publishing(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        let Some((publishing, session)) = self.publishing() else { return Poll::Pending };
+        if publishing.poll(session, cx).is_pending() {
+            return Poll::Pending;
+        }
+        session.flush(Instant::now());
+        Poll::Ready(())
+    }
+}
+
+/// A whole message's payload.
+fn message_bytes(message: &Message) -> Bytes {
+    match message {
+        Message::Text(text) => text.clone().into(),
+        Message::Binary(bytes) => bytes.clone(),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) | Message::Frame(_) => Bytes::new(),
     }
 }
 
@@ -144,7 +254,9 @@ impl<P: Unpin> Future for SessionTask<P> {
             let wrote = task.poll_write(cx).is_ready();
             let read = task.poll_read(cx).is_ready();
             let refreshed = task.poll_refreshes(cx).is_ready();
-            if !wrote && !read && !refreshed && task.session.advance() != Stage::Over {
+            let published = task.poll_publishing(cx).is_ready();
+            if !wrote && !read && !refreshed && !published && task.session.advance() != Stage::Over
+            {
                 task.session.set_waker(cx.waker());
                 return Poll::Pending;
             }

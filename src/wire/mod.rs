@@ -20,15 +20,16 @@ use std::{
 
 mod entry;
 pub mod frame;
-#[allow(dead_code)] // Its users come with the next commits.
 mod inbound;
 mod json;
 mod json_text;
+mod publish;
 pub mod sse;
 
 pub use entry::entry_object;
-#[allow(unused_imports)] // As above.
 pub use inbound::{ClientFrame, InvalidFrame, Reference};
+pub use json_text::is_sound as is_sound_json;
+pub use publish::{Sent, Stamp, published, refused};
 
 /// How a session's messages and notices are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -1,7 +1,9 @@
 //! `[[endpoint]]`: each by itself, then their names and paths together.
 
 use super::{
-    one_of, sse,
+    one_of, publish,
+    publish::PublishSurroundings,
+    sse,
     topics::{self, Topics},
 };
 use crate::{
@@ -68,8 +70,7 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         let needs_token = access == Some(Access::Required);
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
-    let queue_part = surroundings.queue_part;
-    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, queue_part))
+    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, surroundings))
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
@@ -79,8 +80,9 @@ fn rest_of_endpoint(
     topics: Topics,
     access: Option<Access>,
     sse: Option<bool>,
-    queue_part: Option<usize>,
+    surroundings: &Surroundings,
 ) -> Option<Endpoint> {
+    let (queue_part, reserved) = (surroundings.queue_part, &surroundings.reserved);
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
     let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
@@ -107,6 +109,11 @@ fn rest_of_endpoint(
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
     let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
+    let publish = publish::publish(
+        table,
+        &PublishSurroundings { path: path.as_ref(), access, format, inbound, topics: &topics },
+        reserved,
+    );
     if sse == Some(true) {
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
@@ -131,6 +138,7 @@ fn rest_of_endpoint(
         write_timeout: write_timeout?,
         max_message: max_message?,
         inbound: inbound?,
+        publish: publish?,
     })
 }
 

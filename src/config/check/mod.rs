@@ -5,6 +5,7 @@
 mod auth;
 mod endpoint;
 mod jwt;
+mod publish;
 mod redis;
 mod server;
 mod sse;

@@ -97,7 +97,7 @@ fn warn_of_streams_of_choice(table: &mut Table<'_, '_>, place: &Place, stream: &
 }
 
 /// Why a placeholder can never have a value at this endpoint.
-fn unfilled(
+pub(super) fn unfilled(
     placeholder: &Placeholder,
     path: Option<&RoutePath>,
     access: Option<Access>,

@@ -218,3 +218,69 @@ fn wrong_names_and_paths() {
         ]
     );
 }
+
+#[test]
+fn wrong_publish_tables() {
+    let one = "exactly one of channel and stream is needed";
+    let stream = "stream = \"b\"\nkeep_entries = 0";
+    let refuses = |endpoint: &str, publish: &str, problem: &str| {
+        let text = format!(
+            "[auth.jwt]\nsecret = \"{SECRET}\"\n\n[[endpoint]]\nname = \"a\"\npath = \"/{{room}}\"\n\
+             {endpoint}\n[endpoint.publish]\n{publish}\n"
+        );
+        let found = problems(&text);
+        assert!(
+            found.len() == 1 && found[0].contains(problem),
+            "{endpoint} {publish}: {found:#?}, not {problem}"
+        );
+    };
+    let channels = "channels = [\"a\", \"chat:{path.room}\"]";
+    let json = format!("{channels}\nformat = \"json\"");
+    for (endpoint, publish, problem) in [
+        (channels, "", one),
+        (channels, "channel = \"\"\nstream = \"\"", one),
+        (channels, "channel = \"a\"\nstream = \"b\"\nkeep_entries = 1", "not both"),
+        (channels, "channel = \"a\"\ncreate = false", "create: is for a stream alone"),
+        (channels, "stream = \"b\"", "keep_entries: is missing"),
+        (channels, "channel = \"a\"\ndata = \"xml\"", "data: must be \"\", \"json\""),
+        (channels, "channel = \"a\"\nburst = 0", "burst: must be a whole number from 1"),
+        (channels, "channel = \"x:{query.q}\"", "{query.q} cannot stand here"),
+        (channels, "channel = \"x:{path.rom}\"", "{path.rom} is not in the path"),
+        (channels, "channel = \"chat:{any}\"", "{any} needs format = \"json\""),
+        (&json, "channel = \"{any}:{any}\"", "is a duplicate"),
+        (
+            &json,
+            "channel = \"sockway:{any}\"\n[redis]\nprobe_channel = \"\"\ncontrol_channel = \"\"",
+            "which Sockway keeps",
+        ),
+        (&json, "channel = \"{claim.x}:control\"", "redis.control_channel keeps"),
+        (&json, "stream = \"chat:{user}\"\nkeep_entries = 1", "among its channels"),
+        (
+            "streams = [\"inbox\"]",
+            "channel = \"inbox\"",
+            "could be \"inbox\", which this endpoint has among its streams",
+        ),
+        (
+            channels,
+            "stream = \"b:{path.room}\"\nkeep_entries = 1",
+            "expire_after: must not be \"0s\"",
+        ),
+        (channels, "channel = \"a\"\nstamp = false\nstamp_claims = [\"n\"]", "needs stamp = true"),
+        (
+            &format!("{channels}\ninbound = \"close\""),
+            "channel = \"a\"",
+            "inbound: must not be \"close\"",
+        ),
+        ("channels = [\"a\"]\nauth = \"none\"", stream, "cannot publish where auth"),
+    ] {
+        refuses(endpoint, publish, problem);
+    }
+    for name in ["user", "type", "at", "data", "data_base64", "claims"] {
+        let text = format!(
+            "[auth.jwt]\nsecret = \"{SECRET}\"\n[[endpoint]]\nname = \"a\"\npath = \"/{{{name}}}\"\n\
+             channels = [\"a\"]\n[endpoint.publish]\nchannel = \"a\"\n"
+        );
+        assert!(problems(&text)[0].contains("would stand in the stamp"), "{name}");
+        super::loaded(&format!("{text}stamp = false\n"));
+    }
+}

@@ -98,6 +98,17 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("endpoint.write_timeout", r#""7s""#, Effect, "endpoint.notifications.write_timeout"),
     ("endpoint.max_message", r#""7KiB""#, Effect, "endpoint.notifications.max_message"),
     ("endpoint.inbound", r#""close""#, Effect, "endpoint.notifications.inbound"),
+    ("endpoint.publish.channel", r#""other""#, Effect, "endpoint.notifications.publish.channel"),
+    ("endpoint.publish.stream", r#""other""#, Effect, "endpoint.notifications.publish.stream"),
+    ("endpoint.publish.data", r#""json""#, Effect, "endpoint.notifications.publish.data"),
+    ("endpoint.publish.stamp", "false", Effect, "endpoint.notifications.publish.stamp"),
+    ("endpoint.publish.stamp_claims", r#"["name"]"#, Effect, "endpoint.notifications.publish.stamp_claims"),
+    ("endpoint.publish.require_claim", r#""may""#, Effect, "endpoint.notifications.publish.require_claim"),
+    ("endpoint.publish.per_second", "7", Effect, "endpoint.notifications.publish.per_second"),
+    ("endpoint.publish.burst", "7", Effect, "endpoint.notifications.publish.burst"),
+    ("endpoint.publish.keep_entries", "7", Effect, "endpoint.notifications.publish.keep_entries"),
+    ("endpoint.publish.expire_after", r#""7s""#, Effect, "endpoint.notifications.publish.expire_after"),
+    ("endpoint.publish.create", "false", Effect, "endpoint.notifications.publish.create"),
     ("log.format", r#""json""#, Restart, "log.format"),
     ("log.level", r#""debug""#, Effect, "log.level"),
     ("reload.poll", r#""7s""#, Effect, "reload.poll"),
@@ -105,6 +116,9 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("shutdown.spread", r#""7s""#, Effect, "shutdown.spread"),
     ("shutdown.timeout", r#""77s""#, Effect, "shutdown.timeout"),
 ];
+
+/// In place of a value: the key is removed.
+const NOT_THERE: &str = "";
 
 /// What must change along with a key, so that the whole stays correct.
 fn companions(key: &str) -> &'static [(&'static str, &'static str)] {
@@ -117,7 +131,12 @@ fn companions(key: &str) -> &'static [(&'static str, &'static str)] {
         "auth.jwt.public_key_file" | "auth.jwt.jwks_url" => {
             &[("auth.jwt.secret", "\"\""), ("auth.jwt.algorithms", "[\"ES256\"]")]
         }
-        "endpoint.auth" => &[("endpoint.channels", "[\"notifications:global\"]")],
+        "endpoint.auth" => {
+            &[("endpoint.channels", "[\"notifications:global\"]"), ("endpoint.publish", NOT_THERE)]
+        }
+        // Every message of a raw endpoint with such a table is one to be published.
+        "endpoint.inbound" => &[("endpoint.publish", NOT_THERE)],
+        "endpoint.publish.channel" => &[("endpoint.publish.stream", "\"\"")],
         _ => &[],
     }
 }
@@ -133,6 +152,10 @@ fn set(root: &mut Table, key: &str, value: &str) {
             other => other.as_table_mut().unwrap(),
         }
     });
+    if value == NOT_THERE {
+        table.remove(last);
+        return;
+    }
     let value: Table = format!("it = {value}").parse().unwrap();
     table.insert(last.to_owned(), value["it"].clone());
 }

@@ -11,7 +11,7 @@ use crate::{
     phase::Phase,
     reason::Refusal,
     server::admission::{AddressPermit, UserPermit},
-    shard::{PendingSession, SessionSpec},
+    shard::{PendingSession, PublishSpec, SessionSpec},
     wire::Codec,
 };
 use std::{future::Future, sync::Arc};
@@ -59,7 +59,7 @@ impl Handshake {
     /// Subscribes to the topics and reads what the client missed.
     async fn subscribe(
         &self,
-        Grant { identity, topics, resume }: Grant,
+        Grant { identity, topics, resume, publish }: Grant,
         endpoint: Arc<Endpoint>,
         client: &mut PendingConnection,
     ) -> Result<PendingSession, NoSession> {
@@ -72,7 +72,10 @@ impl Handshake {
         let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
         let codec = self.codec(endpoint.format);
-        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation };
+        let rates = &self.state.publish_rates;
+        let publish =
+            publish.map(|grant| Box::new(PublishSpec { grant, rates: Arc::clone(rates) }));
+        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation, publish };
         Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
     }
 

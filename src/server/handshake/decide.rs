@@ -4,7 +4,7 @@
 use super::{head::RequestHead, position};
 use crate::{
     auth::{Auth, TokenError, TokenFault},
-    endpoint::{Access, Matched, Routes, Topics, Unfilled, Values},
+    endpoint::{Access, Matched, PublishGrant, Routes, Topics, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
     shard::Resume,
@@ -19,6 +19,7 @@ pub(super) struct Grant {
     pub(super) topics: Topics,
     /// What it asks for from before it.
     pub(super) resume: Resume,
+    pub(super) publish: Option<PublishGrant>,
 }
 
 /// Why there is no grant.
@@ -94,7 +95,8 @@ pub(super) async fn grant<P>(
     let topics = matched.endpoint.topics_for(&values)?;
     let has_streams = !matched.endpoint.streams.is_empty();
     let resume = position::resume(request, has_streams, topics.streams.len())?;
-    Ok(Grant { identity, topics, resume })
+    let publish = PublishGrant::new(&matched.endpoint, &values)?;
+    Ok(Grant { identity, topics, resume, publish })
 }
 
 async fn identify<P>(

@@ -17,6 +17,7 @@ pub(super) use queue::Replayed;
 use super::{
     context::Context,
     inbound::{FRAME_BURST, FRAMES_PER_TICK},
+    publish_rates::PublishSpec,
     reload::{self, SessionFacts},
     wheel::Tick,
 };
@@ -107,6 +108,8 @@ pub struct SessionSpec {
     pub began: tokio::time::Instant,
     /// Of the configuration that its handshake followed: a reload that came later concerns it.
     pub generation: u64,
+    /// What its client may publish; `None`: nothing.
+    pub publish: Option<Box<PublishSpec>>,
 }
 
 /// Which session it is, to those on other threads: its place, and its id, since the place may have a
@@ -143,7 +146,8 @@ impl fmt::Display for SessionId {
 impl Session {
     /// A session that has nothing to send yet: [`Session::begin`] comes next, with what is to be sent first.
     pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
-        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _ } = spec;
+        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _, publish: _ } =
+            spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
@@ -193,8 +197,8 @@ impl Session {
     }
 
     /// Whether it has a channel or stream of this name.
-    pub(super) fn has(&self, topic: &ChannelName) -> bool {
-        self.topics.contains(topic)
+    pub(super) fn has(&self, topic: &str) -> bool {
+        self.topics.iter().any(|it| it.as_str() == topic)
     }
 
     /// Whether its endpoint gives this identity all that the session has.

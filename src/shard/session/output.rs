@@ -189,6 +189,18 @@ impl Session {
         self.missed.set(self.missed.get().saturating_add(more));
     }
 
+    /// Counts a message of the client that means nothing here; logs the first of its endpoint.
+    pub(in crate::shard) fn ignore(&self) {
+        if self.metrics.ignored.load() == 0 {
+            let endpoint = &*self.endpoint.name;
+            tracing::warn!(
+                endpoint,
+                "a client's message is ignored: this endpoint has no publish table"
+            );
+        }
+        self.metrics.ignored.add(1);
+    }
+
     fn count_gap(&self, reason: GapReason) {
         self.context.metrics.gaps[reason.index()].add(1);
     }

@@ -25,7 +25,7 @@ use crate::{
     bus::{NotPublished, PublishBatch, PublishBatches},
     config,
 };
-use publish_link::{Arrived, PublishLink};
+use publish_link::{Arrived, PublishLink, PublishSettings};
 use std::{future::pending, pin::Pin, time::Duration};
 use tokio::{
     task::yield_now,
@@ -58,17 +58,6 @@ pub(super) struct Publications {
     backoff: Backoff,
     /// Since when there is no connection though one is wanted.
     away: Option<Instant>,
-}
-
-/// What of the configuration is needed here.
-struct PublishSettings {
-    prefix: String,
-    /// Of a stream's entry, which is the payload.
-    field: String,
-    /// How often the connection is proven while nothing is published.
-    interval: Duration,
-    /// How long an answer, or a connection, is waited for.
-    timeout: Duration,
 }
 
 enum State {

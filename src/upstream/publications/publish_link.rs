@@ -1,7 +1,6 @@
 //! The connection that publishes: what was written to it, and the answers to that.
 
 use super::{
-    PublishSettings,
     answers::{answer, is_of_replica},
     waiting::Waiting,
 };
@@ -20,6 +19,17 @@ use tracing::warn;
 
 /// Answers that are taken before others get their turn.
 const ANSWERS_AT_ONCE: usize = 1_024;
+
+/// What of the configuration is needed here.
+pub(super) struct PublishSettings {
+    pub(super) prefix: String,
+    /// Of a stream's entry, which is the payload.
+    pub(super) field: String,
+    /// How often the connection is proven while nothing is published.
+    pub(super) interval: Duration,
+    /// How long an answer, or a connection, is waited for.
+    pub(super) timeout: Duration,
+}
 
 /// The connection, and what was asked on it.
 pub(super) struct PublishLink {

@@ -8,7 +8,7 @@ use crate::bus::{
 const PLAIN: StreamWrite = StreamWrite { keep_entries: None, expire_after: None, create: true };
 
 fn to_channel(channel: &str, payload: &'static str) -> Publication {
-    Publication::new(name(channel), payload.into())
+    Publication { to: Destination::Channel(name(channel)), payload: payload.into() }
 }
 
 fn to_stream(stream: &str, write: StreamWrite) -> Publication {

@@ -1,0 +1,117 @@
+//! How much each user of this instance may still publish, over all of its sessions on all shards.
+//!
+//! One moment a user is remembered: when its bucket would be full again. One that is full is forgotten, so
+//! what is remembered is bounded by who published a moment ago.
+
+use crate::endpoint::{EndpointName, PublishGrant, PublishRules};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// Fewer buckets are not worth looking through.
+const FEW: usize = 1_024;
+
+/// What a session may publish, and what all sessions of its user may together.
+#[derive(Debug)]
+pub struct PublishSpec {
+    pub grant: PublishGrant,
+    pub rates: Arc<PublishRates>,
+}
+
+/// The buckets of all users, those of each endpoint by themselves.
+#[derive(Debug, Default)]
+pub struct PublishRates(Mutex<Buckets>);
+
+#[derive(Debug, Default)]
+struct Buckets {
+    full_at: HashMap<(EndpointName, Arc<str>), Instant>,
+    /// Full ones are looked for when there are so many.
+    sweep_at: usize,
+}
+
+impl PublishRates {
+    /// Takes one message of a user.
+    ///
+    /// # Errors
+    /// When the bucket is empty: after so long one fits.
+    pub(super) fn take(
+        &self,
+        endpoint: &EndpointName,
+        user: &Arc<str>,
+        rules: &PublishRules,
+        now: Instant,
+    ) -> Result<(), Duration> {
+        let each = Duration::from_secs(1) / rules.per_second.get();
+        let most = each * rules.burst.get();
+        // Nothing that holds it can panic half-way.
+        let mut buckets = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        buckets.sweep(now);
+        let key = (Arc::clone(endpoint), Arc::clone(user));
+        let full_at = buckets.full_at.entry(key).or_insert(now);
+        let next = (*full_at).max(now) + each;
+        match next.checked_duration_since(now + most) {
+            Some(late) if !late.is_zero() => Err(late),
+            _ => {
+                *full_at = next;
+                Ok(())
+            }
+        }
+    }
+}
+
+impl Buckets {
+    fn sweep(&mut self, now: Instant) {
+        if self.full_at.len() >= self.sweep_at.max(FEW) {
+            self.full_at.retain(|_, full_at| *full_at > now);
+            self.sweep_at = 2 * self.full_at.len();
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing;
+
+    fn rules() -> (EndpointName, Box<PublishRules>) {
+        let text = format!(
+            "[[endpoint]]\nname = \"test\"\npath = \"/ws\"\nchannels = [\"a\"]\n\
+             [endpoint.publish]\nchannel = \"a\"\n{}",
+            testing::AUTH
+        );
+        let endpoint = testing::config(&text).endpoints.remove(0);
+        (endpoint.name.clone(), endpoint.publish.clone().unwrap())
+    }
+
+    #[test]
+    fn a_user_has_a_burst_and_then_so_many_a_second_and_is_told_when() {
+        let (rates, (endpoint, rules), start) = (PublishRates::default(), rules(), Instant::now());
+        let take = |user: &str, after: u64| {
+            rates.take(&endpoint, &user.into(), &rules, start + Duration::from_millis(after))
+        };
+        for _ in 0..10 {
+            assert_eq!(take("ann", 0), Ok(()));
+        }
+        assert_eq!(take("ann", 0), Err(Duration::from_millis(200)));
+        assert_eq!(take("ann", 150), Err(Duration::from_millis(50)));
+        assert_eq!(take("bob", 150), Ok(()), "another user");
+        assert_eq!((take("ann", 200), take("ann", 200).is_err()), (Ok(()), true));
+        for _ in 0..10 {
+            assert_eq!(take("ann", 60_000), Ok(()), "never more than the burst");
+        }
+        assert!(take("ann", 60_000).is_err());
+    }
+
+    #[test]
+    fn users_who_have_published_nothing_for_a_while_are_forgotten() {
+        let (rates, (endpoint, rules), start) = (PublishRates::default(), rules(), Instant::now());
+        for n in 0..100_000_u64 {
+            let now = start + Duration::from_millis(10 * n);
+            rates.take(&endpoint, &n.to_string().into(), &rules, now).unwrap();
+        }
+        assert!(rates.0.lock().unwrap().full_at.len() <= 2 * FEW);
+    }
+}

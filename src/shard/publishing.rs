@@ -1,0 +1,218 @@
+//! What one session's client publishes: checked, counted, sent to Redis, answered.
+//!
+//! At most a burst of it is under way; the socket is not read meanwhile, so that a client that sends more
+//! waits, and its memory is bounded.
+
+use super::{context::Context as ShardContext, publish_rates::PublishSpec, session::Session};
+use crate::{
+    bus::{NotPublished, Publication, PublishAnswer, Published},
+    endpoint::PublishRules,
+    identity::Identity,
+    reason::{CloseReason, PublishResult, PublishSource},
+    wire::{self, Reference, Sent},
+};
+use std::{
+    collections::VecDeque,
+    pin::Pin,
+    task::{Context, Poll},
+    time::Duration,
+};
+use tokio::time::Instant;
+
+/// So many bursts that are refused …
+const REFUSED_BURSTS: u32 = 20;
+
+/// … within this time end the session.
+const REFUSED_WINDOW: Duration = Duration::from_secs(10);
+
+/// What a session publishes.
+pub(super) struct Publishing {
+    spec: PublishSpec,
+    under_way: VecDeque<UnderWay>,
+    /// Of those, the newest that have not been polled: nothing of them is sent yet.
+    unsent: usize,
+    refused: u32,
+    refused_since: Instant,
+}
+
+struct UnderWay {
+    reference: Option<Reference>,
+    answer: Pin<Box<dyn Future<Output = Vec<PublishAnswer>>>>,
+}
+
+impl Publishing {
+    pub(super) fn new(spec: PublishSpec) -> Self {
+        let refused_since = Instant::now();
+        Self { spec, under_way: VecDeque::new(), unsent: 0, refused: 0, refused_since }
+    }
+
+    /// Whether no more may be read from the client.
+    pub(super) fn is_full(&self, session: &Session) -> bool {
+        rules(session).is_some_and(|rules| self.under_way.len() >= rules.burst.get() as usize)
+    }
+
+    /// The session lives by a newer token.
+    pub(super) fn renew(&mut self, session: &Session, identity: &Identity) {
+        self.spec.grant.renew(&session.endpoint, identity);
+    }
+
+    /// Takes the data of a frame.
+    pub(super) fn take_frame(
+        &mut self,
+        session: &Session,
+        named: Option<&str>,
+        data: &str,
+        reference: Option<Reference>,
+    ) {
+        let Some(rules) = rules(session) else { return };
+        let mut text = String::new();
+        let sent = rules.data.of_frame(data, &mut text);
+        self.take(session, rules, sent, named, reference);
+    }
+
+    /// Takes a whole message of a raw session, which is told nothing.
+    pub(super) fn take_message(&mut self, session: &Session, message: &[u8]) {
+        let Some(rules) = rules(session) else { return };
+        self.take(session, rules, rules.data.of_message(message), None, None);
+    }
+
+    /// A frame was not understood.
+    pub(super) fn refuse_frame(&mut self, session: &Session, reference: Option<&Reference>) {
+        refuse(session, reference, PublishResult::FrameInvalid, None);
+        if let Some(rules) = rules(session) {
+            self.count_refused(session, rules);
+        }
+    }
+
+    fn take(
+        &mut self,
+        session: &Session,
+        rules: &PublishRules,
+        sent: Option<Sent<'_>>,
+        named: Option<&str>,
+        reference: Option<Reference>,
+    ) {
+        match self.publication(session, rules, sent, named) {
+            Ok(publication) => self.publish(session, publication, reference),
+            Err((code, retry_after)) => {
+                refuse(session, reference.as_ref(), code, retry_after);
+                self.count_refused(session, rules);
+            }
+        }
+    }
+
+    fn publication(
+        &self,
+        session: &Session,
+        rules: &PublishRules,
+        sent: Option<Sent<'_>>,
+        named: Option<&str>,
+    ) -> Result<Publication, (PublishResult, Option<Duration>)> {
+        let sent = sent.ok_or((PublishResult::DataInvalid, None))?;
+        let has = |named: &str| session.has(named);
+        let now = session.context.wall_clock();
+        let publication = self.spec.grant.publication(sent, named, has, now);
+        let publication = publication.map_err(|code| (code, None))?;
+        let Some(user) = &session.user else { return Err((PublishResult::NotPermitted, None)) };
+        self.spec
+            .rates
+            .take(&session.endpoint.name, user, rules, Instant::now())
+            .map_err(|after| (PublishResult::RateLimited, Some(after)))?;
+        Ok(publication)
+    }
+
+    fn publish(
+        &mut self,
+        session: &Session,
+        publication: Publication,
+        reference: Option<Reference>,
+    ) {
+        let Some(publisher) = session.context.publish.get().cloned() else { return };
+        let answer = Box::pin(async move { publisher.publish(vec![publication]).await });
+        self.under_way.push_back(UnderWay { reference, answer });
+        self.unsent += 1;
+    }
+
+    /// Takes in answers. `Pending`: there is none now.
+    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+        self.send(cx);
+        let mut answered = Poll::Pending;
+        while let Some(first) = self.under_way.front_mut() {
+            let Poll::Ready(answers) = first.answer.as_mut().poll(cx) else { break };
+            if let Some(UnderWay { reference, .. }) = self.under_way.pop_front() {
+                let answer = answers.first().copied().unwrap_or(Err(NotPublished::Unknown));
+                self.answered(session, answer, reference.as_ref());
+            }
+            answered = Poll::Ready(());
+        }
+        answered
+    }
+
+    /// Sends what is new.
+    fn send(&mut self, cx: &mut Context<'_>) {
+        let from = self.under_way.len() - std::mem::take(&mut self.unsent);
+        for one in self.under_way.range_mut(from..) {
+            if let Poll::Ready(answers) = one.answer.as_mut().poll(cx) {
+                one.answer = Box::pin(std::future::ready(answers));
+            }
+        }
+    }
+
+    fn answered(
+        &mut self,
+        session: &Session,
+        answer: PublishAnswer,
+        reference: Option<&Reference>,
+    ) {
+        match answer {
+            Ok(published) => {
+                count(&session.context, PublishResult::Published);
+                if let Some(reference) = reference.filter(|_| session.may_reply()) {
+                    let (id, receivers) = match published {
+                        Published::Id(id) => (Some(id), None),
+                        Published::Receivers(receivers) => (None, Some(receivers)),
+                    };
+                    session.push_reply(wire::published(reference, id, receivers));
+                }
+            }
+            Err(why) => {
+                refuse(session, reference, why.into(), None);
+                if let Some(rules) = rules(session) {
+                    self.count_refused(session, rules);
+                }
+            }
+        }
+    }
+
+    fn count_refused(&mut self, session: &Session, rules: &PublishRules) {
+        let now = Instant::now();
+        if now - self.refused_since >= REFUSED_WINDOW {
+            (self.refused, self.refused_since) = (0, now);
+        }
+        self.refused += 1;
+        if self.refused > REFUSED_BURSTS.saturating_mul(rules.burst.get()) {
+            session.end(CloseReason::RateLimited);
+        }
+    }
+}
+
+/// Counts what is not published, and tells it to who has frames.
+pub(super) fn refuse(
+    session: &Session,
+    reference: Option<&Reference>,
+    code: PublishResult,
+    retry_after: Option<Duration>,
+) {
+    count(&session.context, code);
+    if session.codec() == wire::Codec::WsJson && session.may_reply() {
+        session.push_reply(wire::refused(reference, code, retry_after));
+    }
+}
+
+fn count(context: &ShardContext, result: PublishResult) {
+    context.metrics.published(PublishSource::Client, result);
+}
+
+fn rules(session: &Session) -> Option<&PublishRules> {
+    session.endpoint.publish.as_deref()
+}

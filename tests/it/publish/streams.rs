@@ -1,0 +1,37 @@
+//! Publishing to a stream: a durable inbox.
+
+use super::{Scene, say, told};
+use crate::rig::resp::Reply;
+use serde_json::json;
+
+#[test]
+fn what_is_said_is_kept_and_its_sender_is_told_its_id() {
+    let scene = Scene::new("stream = \"inbox\"\nkeep_entries = 0\nstamp = false");
+    let mut ann = scene.join("ann", "7");
+    say(&mut ann, &json!({"type": "publish", "data": {"order": 1}, "ref": "a"}));
+    let answer = told(&mut ann);
+    let id = answer["id"].as_str().unwrap();
+    assert_eq!(answer, json!({"type": "published", "ref": "a", "id": id}));
+    let found = scene.redis.command(&["XRANGE", "inbox", id, id]);
+    assert!(matches!(&found, Reply::List(entries) if entries.len() == 1), "{found:?}");
+    assert_eq!(scene.redis.command(&["XLEN", "inbox"]), Reply::Integer(1));
+    assert_eq!(scene.redis.command(&["PTTL", "inbox"]), Reply::Integer(-1));
+}
+
+#[test]
+fn a_stream_that_a_client_names_expires_and_one_that_is_not_there_is_not_made() {
+    let expires = "stream = \"inbox:{path.room}\"\nkeep_entries = 10\nexpire_after = \"90s\"";
+    let scene = Scene::new(expires);
+    let mut ann = scene.join("ann", "7");
+    say(&mut ann, &json!({"type": "publish", "data": 1, "ref": "a"}));
+    assert_eq!(told(&mut ann)["type"], "published");
+    crate::rig::wait::until("it expires", || {
+        matches!(scene.redis.command(&["PTTL", "inbox:7"]), Reply::Integer(80_000..=90_000))
+    });
+    let scene = Scene::new("stream = \"inbox\"\nkeep_entries = 0\ncreate = false");
+    let mut ann = scene.join("ann", "7");
+    say(&mut ann, &json!({"type": "publish", "data": 1, "ref": "a"}));
+    let refused = json!({"type": "refused", "ref": "a", "code": "channel_not_found"});
+    assert_eq!(told(&mut ann), refused);
+    assert_eq!(scene.redis.command(&["EXISTS", "inbox"]), Reply::Integer(0));
+}
