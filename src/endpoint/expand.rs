@@ -241,6 +241,12 @@ fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
 }
 
 #[cfg(test)]
+mod escape_tests;
+#[cfg(test)]
+mod one_name_tests;
+#[cfg(test)]
+mod reserved_tests;
+#[cfg(test)]
 mod stream_tests;
 #[cfg(test)]
 mod tests;
