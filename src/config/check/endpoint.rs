@@ -10,7 +10,9 @@ use crate::{
         reader::{At, Place, Table},
         units,
     },
-    endpoint::{Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, RoutePath},
+    endpoint::{
+        Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, ReservedNames, RoutePath,
+    },
     wire::{GapNotice, HeartbeatNotice},
 };
 use std::{sync::Arc, time::Duration};
@@ -23,8 +25,8 @@ pub(super) struct Surroundings {
     pub(super) event_source_carries_token: bool,
     /// Each shard's part of `server.max_queue_memory`.
     pub(super) queue_part: Option<usize>,
-    /// Channels that Sockway keeps for itself, each with the key that names it.
-    pub(super) reserved: Vec<(&'static str, String)>,
+    /// Names that no topic of a client may have.
+    pub(super) reserved: Arc<ReservedNames>,
 }
 
 /// A client is told of gaps by frames of this size at most; more would be a payload.
@@ -68,8 +70,7 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         let needs_token = access == Some(Access::Required);
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
-    let queue_part = surroundings.queue_part;
-    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, queue_part))
+    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, surroundings))
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
@@ -79,10 +80,13 @@ fn rest_of_endpoint(
     topics: Topics,
     access: Option<Access>,
     sse: Option<bool>,
-    queue_part: Option<usize>,
+    surroundings: &Surroundings,
 ) -> Option<Endpoint> {
-    let format =
-        table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
+    let format = table.text(
+        "format",
+        "raw",
+        one_of(&[("raw", Format::Raw), ("json", Format::Json), ("binary", Format::Binary)]),
+    );
     let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
     let queue_bytes = table.amount("queue_bytes", "4MiB", units::size);
     let on_slow = table.text(
@@ -106,8 +110,10 @@ fn rest_of_endpoint(
         "ignore",
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
-    let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
+    let has_streams = !topics.streams.is_empty();
+    let replay = replay(table, format, surroundings.queue_part.filter(|_| has_streams));
     if sse == Some(true) {
+        sse::check_format(table, format);
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
     Some(Endpoint {
@@ -115,6 +121,7 @@ fn rest_of_endpoint(
         path: path?,
         channels: topics::templates(topics.channels),
         streams: topics::templates(topics.streams),
+        reserved: Arc::clone(&surroundings.reserved),
         replay: replay?,
         sse: sse?,
         access: access?,
@@ -159,11 +166,11 @@ fn replay(
     Some(limits)
 }
 
-/// Frames of a message that a replay holds: the payload's own, and the envelope's.
+/// Frames of a message that a replay holds: the payload's own, and the envelope's or a binary one.
 const fn frames(format: Format) -> usize {
     match format {
         Format::Raw => 1,
-        Format::Json => 2,
+        Format::Json | Format::Binary => 2,
     }
 }
 
@@ -195,7 +202,7 @@ fn gap_notice(text: &str) -> Result<GapNotice, String> {
 }
 
 /// Reads `heartbeat`, where zero is none, and `heartbeat_notice`. The former is shown as zero where no
-/// session would get one: a raw WebSocket session needs a notice for it, an event stream does not.
+/// session would get one: a WebSocket session without envelopes needs a notice for it, an event stream does not.
 fn heartbeat(
     table: &mut Table<'_, '_>,
     (format, sse): (Option<Format>, Option<bool>),
@@ -211,7 +218,7 @@ fn heartbeat(
             "must differ from gap_notice: a client cannot tell them apart",
         );
     }
-    if format? == Format::Raw && notice.is_none() && !sse? {
+    if format? != Format::Json && notice.is_none() && !sse? {
         table.show_instead("heartbeat", "0s");
     }
     Some((Some(heartbeat?).filter(|heartbeat| !heartbeat.is_zero()), notice))
