@@ -157,17 +157,23 @@ pub fn path(data: &[u8]) {
     for channel in &channels {
         assert_channel(channel, &template);
     }
+    assert!(found.endpoint.still_gives(&identity, &channels, &[]), "{channels:?} of {template:?}");
 }
 
 /// A value adds no `:`, nothing that Redis takes for a pattern, and nothing that a log would stumble over.
 fn assert_channel(channel: &str, template: &ChannelTemplate) {
     let colons = |text: &str| text.bytes().filter(|&byte| byte == b':').count();
     assert_eq!(colons(channel), colons(template.as_str()), "{channel:?} of {template:?}");
-    let is_plain = |c: char| c.is_ascii_graphic() && !"*?[]{}\\\"".contains(c);
+    assert!(!channel.starts_with("sockway:"), "reserved: {channel:?} of {template:?}");
     let literal = template.as_str();
+    let escapes = literal.contains("|escape");
+    let is_plain =
+        |c: char| c.is_ascii_graphic() && !"*?[]{}\\\"".contains(c) && (escapes || c != '%');
     let strange = channel.chars().find(|&c| !is_plain(c) && !literal.contains(c));
     assert_eq!(strange, None, "in {channel:?} of {template:?}");
-    assert!(template.can_name(channel), "{template:?} denies {channel:?}");
+    let name = ChannelTemplate::parse(&channel.replace('{', "{{").replace('}', "}}"));
+    let can_meet = name.is_ok_and(|name| template.can_meet(&name));
+    assert!(can_meet, "{template:?} denies {channel:?}");
 }
 
 /// A configuration. Files that it names are read, so paths are kept away.
@@ -212,6 +218,7 @@ pub fn payload(data: &[u8]) {
     let text = std::str::from_utf8(data).ok();
     let (opcode, raw) = unframed(Codec::WsRaw.message(&message));
     assert_eq!((opcode, raw), (if text.is_some() { 1 } else { 2 }, data));
+    assert_eq!(unframed(Codec::WsBinary.message(&message)), (2, data));
     let (opcode, json) = unframed(Codec::WsJson.message(&message));
     assert_eq!(opcode, 1);
     let envelope: Envelope<'_> = serde_json::from_slice(json).expect("an envelope is JSON");

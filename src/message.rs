@@ -19,15 +19,18 @@ pub struct Message {
     raw: Bytes,
     payload_len: usize,
     json: OnceLock<Bytes>,
-    /// Boxed: most messages are sent as frames alone.
-    events: OnceLock<Box<Events>>,
+    /// Boxed: most messages are never sent so.
+    rare: OnceLock<Box<RareEncodings>>,
 }
 
-/// A message as Server-Sent Events, each a chunk of a response's body.
+/// A message as most sessions do not get it.
 #[derive(Debug, Default)]
-struct Events {
-    raw: OnceLock<Bytes>,
-    json: OnceLock<Bytes>,
+struct RareEncodings {
+    /// The binary WebSocket frame of a payload that is text.
+    binary: OnceLock<Bytes>,
+    /// As Server-Sent Events, each a chunk of a response's body.
+    raw_event: OnceLock<Bytes>,
+    json_event: OnceLock<Bytes>,
 }
 
 impl Message {
@@ -45,7 +48,7 @@ impl Message {
             raw,
             payload_len,
             json: OnceLock::new(),
-            events: OnceLock::new(),
+            rare: OnceLock::new(),
         }
     }
 
@@ -53,9 +56,11 @@ impl Message {
     #[must_use]
     pub fn memory(&self) -> usize {
         let made = |encoding: &OnceLock<Bytes>| encoding.get().map_or(0, Bytes::len);
-        let events =
-            self.events.get().map_or(0, |it| size_of::<Events>() + made(&it.raw) + made(&it.json));
-        size_of::<Self>() + self.raw.len() + made(&self.json) + events
+        let rare = self.rare.get().map_or(0, |it| {
+            let made = made(&it.binary) + made(&it.raw_event) + made(&it.json_event);
+            size_of::<RareEncodings>() + made
+        });
+        size_of::<Self>() + self.raw.len() + made(&self.json) + rare
     }
 
     /// The payload as Redis sent it.
@@ -74,13 +79,23 @@ impl Message {
     pub fn json(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
         self.json.get_or_init(|| encode(self))
     }
+
+    /// The binary WebSocket frame of the payload, which the first call makes with `encode`.
+    pub fn binary(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
+        self.rare().binary.get_or_init(|| encode(self))
+    }
+
     /// The event of the payload as it is, which the first call makes with `encode`.
     pub fn raw_event(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.events.get_or_init(Box::default).raw.get_or_init(|| encode(self))
+        self.rare().raw_event.get_or_init(|| encode(self))
     }
 
     /// The event of the JSON envelope, which the first call makes with `encode`.
     pub fn json_event(&self, encode: impl FnOnce(&Self) -> Bytes) -> &Bytes {
-        self.events.get_or_init(Box::default).json.get_or_init(|| encode(self))
+        self.rare().json_event.get_or_init(|| encode(self))
+    }
+
+    fn rare(&self) -> &RareEncodings {
+        self.rare.get_or_init(Box::default)
     }
 }

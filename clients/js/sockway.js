@@ -64,10 +64,10 @@ export const AFTER_CLOSE = Object.freeze({
  *   bare position of an endpoint with one stream
  * @property {number} [last] the newest so many of each stream, where no position is known or it does not recover
  * @property {boolean} [withCredentials] Server-Sent Events from another origin: send cookies
- * @property {"raw" | "json"} [format] the endpoint's `format`
+ * @property {"raw" | "binary" | "json"} [format] the endpoint's `format`
  * @property {string} [gapNotice] the endpoint's `gap_notice`
- * @property {string} [heartbeatNotice] a raw endpoint's `heartbeat_notice`; "" when it has none
- * @property {number} [heartbeat] milliseconds: a raw endpoint's `heartbeat`; a json one tells it by itself
+ * @property {string} [heartbeatNotice] a raw or binary endpoint's `heartbeat_notice`; "" when it has none
+ * @property {number} [heartbeat] milliseconds: a raw or binary endpoint's `heartbeat`; a json one tells it by itself
  * @property {number} [spread] milliseconds: the gateway's `shutdown.spread`, or what suits your clients
  * @property {number} [minBackoff] milliseconds: the first limit
  * @property {number} [maxBackoff] milliseconds: the last limit
@@ -293,7 +293,7 @@ export class Sockway extends EventTarget {
     this.#connection = socket;
     socket.binaryType = "arraybuffer";
     const current = () => socket === this.#connection;
-    socket.addEventListener("open", () => current() && this.#options.format === "raw" && this.#openedRaw());
+    socket.addEventListener("open", () => current() && this.#options.format !== "json" && this.#openedRaw());
     socket.addEventListener("message", (/** @type {any} */ event) => {
       if (!current()) return;
       this.#heardAt = Date.now();
@@ -472,7 +472,7 @@ export class Sockway extends EventTarget {
 
   /** @param {any} data */
   #received(data) {
-    if (this.#options.format === "raw") {
+    if (this.#options.format !== "json") {
       const { gapNotice, heartbeatNotice } = this.#options;
       if (data === gapNotice) this.#tell("gap", { reason: "notice" });
       else if (!heartbeatNotice || data !== heartbeatNotice) this.#tell("message", { data });

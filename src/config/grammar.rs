@@ -1,6 +1,6 @@
 //! The grammar of our own channels' names and of endpoints' names.
 
-use crate::endpoint::{RESERVED, is_channel_character};
+use crate::endpoint::{EVENTS, is_channel_character};
 
 /// Text that may stand in a channel's name.
 pub(super) fn channel_text(text: &str) -> Result<(), String> {
@@ -9,10 +9,8 @@ pub(super) fn channel_text(text: &str) -> Result<(), String> {
             "must be printable ASCII without space and the pattern characters * ? [ ] \\; it has {wrong:?}"
         ));
     }
-    match RESERVED.iter().find(|reserved| text.starts_with(**reserved)) {
-        Some(reserved) => {
-            Err(format!("must not start with {reserved:?}: Redis keeps it for itself"))
-        }
+    match EVENTS.iter().find(|event| text.starts_with(**event)) {
+        Some(event) => Err(format!("must not start with {event:?}: Redis keeps it for itself")),
         None => Ok(()),
     }
 }

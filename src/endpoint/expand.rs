@@ -5,9 +5,9 @@
 //! whole handshake; a session never gets some of its channels.
 
 use super::{
-    Endpoint, PathParameters, Topics,
+    Endpoint, PathParameters, ReservedNames, Topics,
     query::query_value,
-    template::{ChannelTemplate, Part, Placeholder, RESERVED, RESERVED_STREAMS, is_value},
+    template::{ChannelTemplate, Form, Part, Placeholder},
 };
 use crate::{
     channel::ChannelName,
@@ -45,17 +45,18 @@ impl Endpoint {
     /// - [`Refusal::ClaimUnusable`]: a claim is there, but cannot be a text, or is a list where only one
     ///   stream can be.
     /// - [`Refusal::ValueNotAllowed`]: a value is missing or outside its grammar, a query name is there
-    ///   twice, or one name would be a channel and a stream.
+    ///   twice, a name would be reserved, or one would be a channel and a stream.
     /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
     pub fn topics_for(&self, values: &Values<'_>) -> Result<Topics, Unfilled> {
         let mut empty = None;
-        let channels = self.names(&self.channels, &RESERVED, values, &mut empty)?;
-        let streams = self.names(&self.streams, &RESERVED_STREAMS, values, &mut empty)?;
+        let channels = self.names(&self.channels, values, &mut empty)?;
+        let streams = self.names(&self.streams, values, &mut empty)?;
         if streams.iter().any(|stream| channels.contains(stream)) {
-            return Err(self.refused_stream(Refusal::ValueNotAllowed, "is a channel here, too"));
+            let cause = "a name is a channel here, too";
+            return Err(Unfilled::of(&self.streams, Refusal::ValueNotAllowed, cause));
         }
         if self.sse && streams.len() > 1 {
-            return Err(self.refused_stream(Refusal::ClaimUnusable, "gives more than one stream"));
+            return Err(Unfilled::more_than_one(&self.streams));
         }
         match empty {
             Some(placeholder) if channels.is_empty() && streams.is_empty() => {
@@ -65,18 +66,39 @@ impl Endpoint {
         }
     }
 
+    /// The name that a template gives a request where only one can stand: what its session writes to.
+    ///
+    /// # Errors
+    /// As for [`Endpoint::topics_for`], and:
+    /// - [`Refusal::ClaimMissing`]: a claim is an empty list.
+    /// - [`Refusal::ClaimUnusable`]: a list gives more than one name.
+    pub fn name_for(
+        &self,
+        template: &ChannelTemplate,
+        values: &Values<'_>,
+    ) -> Result<ChannelName, Unfilled> {
+        let (mut empty, templates) = (None, std::slice::from_ref(template));
+        let mut names = self.names(templates, values, &mut empty)?;
+        match (names.pop(), empty) {
+            (Some(name), _) if names.is_empty() => Ok(name),
+            (None, Some(placeholder)) => {
+                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
+            }
+            _ => Err(Unfilled::more_than_one(templates)),
+        }
+    }
+
     /// The names that these templates give, each once.
     fn names<'t>(
         &self,
         templates: &'t [ChannelTemplate],
-        reserved: &[&str],
         values: &Values<'_>,
         empty: &mut Option<&'t Placeholder>,
     ) -> Result<Vec<ChannelName>, Unfilled> {
         let mut names: Vec<ChannelName> = Vec::new();
         for template in templates {
             let items = |placeholder: &Placeholder| self.values(placeholder, values);
-            for name in expand(template, reserved, items, empty)? {
+            for name in expand(template, &self.reserved, items, empty)? {
                 if !names.iter().any(|known| known.as_str() == name) {
                     names.push(ChannelName::new(name));
                 }
@@ -85,13 +107,8 @@ impl Endpoint {
         Ok(names)
     }
 
-    fn refused_stream(&self, refusal: Refusal, cause: &str) -> Unfilled {
-        let templates: Vec<_> = self.streams.iter().map(ChannelTemplate::as_str).collect();
-        Unfilled { refusal, cause: format!("streams {templates:?}: a name {cause}") }
-    }
-
-    /// The values that a placeholder takes, each of which may stand in a channel's name.
-    pub(super) fn values(
+    /// The values that a placeholder takes.
+    fn values(
         &self,
         placeholder: &Placeholder,
         values: &Values<'_>,
@@ -106,15 +123,15 @@ impl Endpoint {
         };
         let absent =
             || Unfilled::new(Refusal::ValueNotAllowed, placeholder, "is missing, or a duplicate");
-        usable(placeholder, from_url.ok_or_else(absent)?)
+        from_url.ok_or_else(absent)
     }
 }
 
-/// The names that one template gives with these values, none of which may begin as one of `reserved`;
-/// `empty` becomes the placeholder that gives none, if one does.
+/// The names that one template gives with these values, none of which may be reserved; `empty` becomes the
+/// placeholder that gives none, if one does.
 pub(super) fn expand<'t>(
     template: &'t ChannelTemplate,
-    reserved: &[&str],
+    reserved: &ReservedNames,
     values: impl Fn(&Placeholder) -> Result<Vec<String>, Unfilled>,
     empty: &mut Option<&'t Placeholder>,
 ) -> Result<Vec<String>, Unfilled> {
@@ -122,8 +139,8 @@ pub(super) fn expand<'t>(
     for part in template.parts() {
         match part {
             Part::Literal(text) => names.iter_mut().for_each(|name| name.push_str(text)),
-            Part::Placeholder(placeholder) => {
-                let items = values(placeholder)?;
+            Part::Placeholder(placeholder, form) => {
+                let items = written(placeholder, *form, &values(placeholder)?)?;
                 if items.is_empty() {
                     *empty = Some(placeholder);
                 }
@@ -134,16 +151,16 @@ pub(super) fn expand<'t>(
             }
         }
     }
-    // A value could complete what no template may begin with.
-    if names.iter().any(|name| reserved.iter().any(|reserved| name.starts_with(reserved))) {
-        let cause = format!("{:?} becomes a name that is reserved", template.as_str());
-        return Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause });
+    match names.iter().find_map(|name| reserved.reason(name)) {
+        Some(reason) => {
+            let cause = format!("{:?} becomes a name that {reason}", template.as_str());
+            Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause })
+        }
+        None => Ok(names),
     }
-    Ok(names)
 }
 
-/// The values that a token gives for a placeholder, each of which may stand in a channel's name. `None`:
-/// the URL gives them.
+/// The values that a token gives for a placeholder. `None`: the URL gives them.
 pub(super) fn token_values(
     placeholder: &Placeholder,
     identity: Option<&Identity>,
@@ -157,7 +174,7 @@ pub(super) fn token_values(
 
 fn user(placeholder: &Placeholder, identity: Option<&Identity>) -> Result<Vec<String>, Unfilled> {
     let identity = identity.ok_or_else(|| missing(placeholder))?;
-    usable(placeholder, vec![identity.user.to_string()])
+    Ok(vec![identity.user.to_string()])
 }
 
 fn claim(
@@ -166,36 +183,44 @@ fn claim(
     identity: Option<&Identity>,
 ) -> Result<Vec<String>, Unfilled> {
     let identity = identity.ok_or_else(|| missing(placeholder))?;
-    let items = identity.claims.texts(name).map_err(|error| match error {
+    identity.claims.texts(name).map_err(|error| match error {
         ClaimError::Missing => missing(placeholder),
         ClaimError::Unusable => {
             Unfilled::new(Refusal::ClaimUnusable, placeholder, &error.to_string())
         }
-    })?;
-    usable(placeholder, items)
+    })
 }
 
 fn missing(placeholder: &Placeholder) -> Unfilled {
     Unfilled::new(Refusal::ClaimMissing, placeholder, "is missing")
 }
 
-/// The items, when each of them may stand in a channel's name.
-fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, Unfilled> {
-    if items.iter().all(|item| is_value(item)) {
-        return Ok(items);
-    }
-    let cause = "has a value that no channel may have";
-    Err(Unfilled::new(Refusal::ValueNotAllowed, placeholder, cause))
+/// The values as they stand in a name, when each of them may.
+pub(super) fn written(
+    placeholder: &Placeholder,
+    form: Form,
+    values: &[String],
+) -> Result<Vec<String>, Unfilled> {
+    let cause = match form {
+        Form::Plain => "has a value that no channel may have",
+        Form::Escaped => "has a value that is empty, or longer than 128 bytes",
+    };
+    let items: Option<_> = values.iter().map(|value| form.write(value)).collect();
+    items.ok_or_else(|| Unfilled::new(Refusal::ValueNotAllowed, placeholder, cause))
 }
 
 impl Unfilled {
-    /// … of a whole template.
-    pub(super) fn of(template: &ChannelTemplate, refusal: Refusal, cause: &str) -> Self {
-        Self { refusal, cause: format!("{:?} {cause}", template.as_str()) }
-    }
-
     pub(super) fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }
+    }
+
+    fn of(templates: &[ChannelTemplate], refusal: Refusal, cause: &str) -> Self {
+        let templates: Vec<_> = templates.iter().map(ChannelTemplate::as_str).collect();
+        Self { refusal, cause: format!("{templates:?}: {cause}") }
+    }
+
+    fn more_than_one(templates: &[ChannelTemplate]) -> Self {
+        Self::of(templates, Refusal::ClaimUnusable, "a list gives more than one name")
     }
 }
 
@@ -215,6 +240,12 @@ fn query_list(query: &str, name: &str) -> Option<Vec<String>> {
     Some(list.split(',').take(MAX_CHANNELS_A_TEMPLATE + 1).map(str::to_owned).collect())
 }
 
+#[cfg(test)]
+mod escape_tests;
+#[cfg(test)]
+mod one_name_tests;
+#[cfg(test)]
+mod reserved_tests;
 #[cfg(test)]
 mod stream_tests;
 #[cfg(test)]

@@ -6,9 +6,9 @@
 //! there, each place of the URL as one value.
 
 use super::{
-    Endpoint,
-    expand::{expand, token_values},
-    template::{ChannelTemplate, Part, Placeholder, RESERVED, RESERVED_STREAMS, is_value},
+    Endpoint, ReservedNames,
+    expand::{expand, token_values, written},
+    template::{ChannelTemplate, Form, Part, Placeholder},
 };
 use crate::{channel::ChannelName, identity::Identity};
 
@@ -17,8 +17,8 @@ enum Place<'a> {
     Literal(&'a str),
     /// One of these.
     Token(Vec<String>),
-    /// Whatever a client may write into its URL.
-    Url,
+    /// Whatever a client may write into its URL, as it stands in a name.
+    Url(Form),
 }
 
 impl Endpoint {
@@ -32,14 +32,14 @@ impl Endpoint {
         channels: &[ChannelName],
         streams: &[ChannelName],
     ) -> bool {
-        still_give(&self.channels, &RESERVED, identity, channels)
-            && still_give(&self.streams, &RESERVED_STREAMS, identity, streams)
+        still_give(&self.channels, &self.reserved, identity, channels)
+            && still_give(&self.streams, &self.reserved, identity, streams)
     }
 }
 
 fn still_give(
     templates: &[ChannelTemplate],
-    reserved: &[&str],
+    reserved: &ReservedNames,
     identity: &Identity,
     names: &[ChannelName],
 ) -> bool {
@@ -57,7 +57,7 @@ fn still_give(
 }
 
 /// Whether a handshake could expand the template, with one value at each place of the URL.
-fn would_expand(template: &ChannelTemplate, reserved: &[&str], identity: &Identity) -> bool {
+fn would_expand(template: &ChannelTemplate, reserved: &ReservedNames, identity: &Identity) -> bool {
     let from_url = || Ok(vec!["x".to_owned()]);
     let values = |place: &Placeholder| token_values(place, Some(identity)).unwrap_or_else(from_url);
     expand(template, reserved, values, &mut None).is_ok()
@@ -67,9 +67,12 @@ fn would_expand(template: &ChannelTemplate, reserved: &[&str], identity: &Identi
 fn place<'a>(part: &'a Part, identity: &Identity) -> Option<Place<'a>> {
     match part {
         Part::Literal(text) => Some(Place::Literal(text)),
-        Part::Placeholder(placeholder) => match token_values(placeholder, Some(identity)) {
-            None => Some(Place::Url),
-            Some(values) => values.ok().map(Place::Token),
+        Part::Placeholder(placeholder, form) => match token_values(placeholder, Some(identity)) {
+            None => Some(Place::Url(*form)),
+            Some(values) => {
+                let items = values.and_then(|values| written(placeholder, *form, &values));
+                items.ok().map(Place::Token)
+            }
         },
     }
 }
@@ -81,10 +84,10 @@ fn can_become(places: &[Place<'_>], channel: &str) -> bool {
     match first {
         Place::Literal(text) => goes_on(text),
         Place::Token(items) => items.iter().any(|item| goes_on(item)),
-        Place::Url => (1..=channel.len())
+        Place::Url(form) => (1..=channel.len().min(Form::LONGEST))
             .filter_map(|at| channel.split_at_checked(at))
-            .take_while(|(value, _)| is_value(value) || value.ends_with(".."))
-            .any(|(value, after)| is_value(value) && can_become(rest, after)),
+            .take_while(|(value, _)| value.chars().next_back().is_some_and(|last| form.has(last)))
+            .any(|(value, after)| form.writes(value) && can_become(rest, after)),
     }
 }
 
@@ -129,6 +132,23 @@ mod tests {
                 "{claims}"
             );
         }
+    }
+
+    #[test]
+    fn escaped_names_are_still_given_to_the_same_values_alone() {
+        let templates = ["user:{user|escape}", "g:{claim.g|escape}:{path.room|escape}/{path.room}"];
+        let endpoint = endpoint_at("/ws/{room}", &templates);
+        let given = |g: &str, name: &str| {
+            endpoint.still_gives(&identity(json!({"g": g})), &[ChannelName::new(name)], &[])
+        };
+        assert!(given("a b", "user:ann") && given("a b", "g:a%20b:x%2Fy/z"));
+        assert!(!given("a", "g:a%20b:x%2Fy/z"), "another value of the token");
+        for name in ["g:a%20b:x/y%2Fz", "g:a%20b:x%2fy/z", "g:a%20b:x%2/z", "g:a b:x/z"] {
+            assert!(!given("a b", name), "{name}");
+        }
+        let longest = format!("g:a%20b:{}/z", "%C3%A9".repeat(64));
+        assert!(given("a b", &longest));
+        assert!(!given(&"x".repeat(129), "user:ann"), "refused at a handshake");
     }
 
     #[test]

@@ -10,6 +10,7 @@ pub mod percent;
 mod publish;
 mod publish_grant;
 mod query;
+mod reserved;
 mod routes;
 mod template;
 mod topics;
@@ -19,8 +20,9 @@ pub use path::{PathParameters, RoutePath};
 pub use publish::{DataKind, NoPlace, PublishName, PublishPlace, PublishRules, PublishTarget};
 pub use publish_grant::PublishGrant;
 pub use query::query_values;
+pub use reserved::{EVENTS, ReservedNames};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, OWN_STREAMS, Placeholder, RESERVED, is_channel_character};
+pub use template::{ChannelTemplate, Placeholder, is_channel_character};
 pub use topics::Topics;
 
 /// The endpoint's name: its metric label.
@@ -34,6 +36,8 @@ pub struct Endpoint {
     /// Pub/sub channels. At least one of these and `streams` together.
     pub channels: Vec<ChannelTemplate>,
     pub streams: Vec<ChannelTemplate>,
+    /// What no value may make of a template.
+    pub reserved: Arc<ReservedNames>,
     pub replay: ReplayLimits,
     /// Whether its sessions may come as Server-Sent Events too.
     pub sse: bool,
@@ -45,13 +49,13 @@ pub struct Endpoint {
     pub queue_bytes: NonZeroUsize,
     pub on_slow: OnSlow,
     pub on_gap: OnGap,
-    /// What tells a raw session of a gap.
+    /// What tells a session without envelopes of a gap.
     pub gap_notice: GapNotice,
     pub ping_interval: Duration,
     pub ping_timeout: Duration,
     /// How long a session may be sent nothing before its heartbeat; `None`: none is sent.
     pub heartbeat: Option<Duration>,
-    /// The heartbeat of a raw session; `None`: it has none.
+    /// The heartbeat of a session without envelopes; `None`: it has none.
     pub heartbeat_notice: Option<HeartbeatNotice>,
     pub write_timeout: Duration,
     /// The largest message taken from a client, in bytes.
@@ -106,8 +110,12 @@ pub enum Access {
 /// What a message looks like to the client.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Format {
+    /// The payload: a text frame when it is UTF-8, else a binary one.
     Raw,
+    /// An envelope around the payload.
     Json,
+    /// The payload, always a binary frame.
+    Binary,
 }
 
 impl Format {
@@ -117,6 +125,7 @@ impl Format {
         match self {
             Self::Raw => Codec::WsRaw,
             Self::Json => Codec::WsJson,
+            Self::Binary => Codec::WsBinary,
         }
     }
 
@@ -124,7 +133,8 @@ impl Format {
     #[must_use]
     pub const fn over_event_stream(self, body: Body) -> Codec {
         match self {
-            Self::Raw => Codec::SseRaw(body),
+            // An endpoint with binary frames has no event streams.
+            Self::Raw | Self::Binary => Codec::SseRaw(body),
             Self::Json => Codec::SseJson(body),
         }
     }

@@ -2,8 +2,7 @@
 
 use super::{
     ChannelTemplate, Endpoint, Values,
-    expand::expand,
-    template::{Placeholder, RESERVED_STREAMS, TemplateError, is_value},
+    template::{Form, Placeholder, TemplateError},
 };
 use crate::{
     bus::{Destination, StreamWrite},
@@ -147,7 +146,7 @@ impl PublishPlace {
             (Self::Any { before, behind, write }, Some(named)) => {
                 let value = named.strip_prefix(before.as_str());
                 let value = value.and_then(|rest| rest.strip_suffix(behind.as_str()));
-                let named = value.filter(|value| is_value(value)).map(|_| named);
+                let named = value.filter(|value| Form::Plain.writes(value)).map(|_| named);
                 Ok(destination(named.ok_or(NoPlace::NotAllowed)?, *write))
             }
         }
@@ -178,31 +177,13 @@ impl Endpoint {
         };
         let part = |part: &Option<ChannelTemplate>| match part {
             None => Ok(String::new()),
-            Some(template) => self.one_name(template, values),
+            Some(template) => Ok(self.name_for(template, values)?.as_str().to_owned()),
         };
         let before = part(&name.before)?;
         Ok(match &name.any {
             None => PublishPlace::One(destination(&before, write)),
             Some(Behind(behind)) => PublishPlace::Any { before, behind: part(behind)?, write },
         })
-    }
-
-    /// The one name that a template gives.
-    fn one_name(
-        &self,
-        template: &ChannelTemplate,
-        values: &Values<'_>,
-    ) -> Result<String, Unfilled> {
-        let items = |placeholder: &Placeholder| self.values(placeholder, values);
-        let mut empty = None;
-        let mut names = expand(template, &RESERVED_STREAMS, items, &mut empty)?;
-        match (names.pop(), empty) {
-            (Some(name), None) if names.is_empty() => Ok(name),
-            (_, Some(placeholder)) => {
-                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
-            }
-            _ => Err(Unfilled::of(template, Refusal::ClaimUnusable, "gives more than one name")),
-        }
     }
 
     /// The values of the path, each by its name.

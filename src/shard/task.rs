@@ -127,7 +127,7 @@ impl<P> SessionTask<P> {
             return self.session.peer_closed();
         }
         match self.session.endpoint.format {
-            Format::Raw => self.on_raw(message),
+            Format::Raw | Format::Binary => self.on_raw(message),
             Format::Json => self.on_frame(message),
         }
     }

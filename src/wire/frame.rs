@@ -23,6 +23,18 @@ pub fn data(payload: &[u8]) -> Bytes {
     frame(OpCode::Data(if is_text { Data::Text } else { Data::Binary }), payload)
 }
 
+/// A binary frame.
+#[must_use]
+pub fn binary(payload: &[u8]) -> Bytes {
+    frame(OpCode::Data(Data::Binary), payload)
+}
+
+/// Whether a frame of ours is a binary one.
+#[must_use]
+pub fn is_binary(frame: &[u8]) -> bool {
+    frame.first().is_some_and(|first| first & 0x0F == 0x02)
+}
+
 /// Whether a frame of ours carries data. A web page sees those alone: pings, pongs and closes are for
 /// its browser.
 #[must_use]

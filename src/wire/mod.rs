@@ -36,6 +36,8 @@ pub use publish::{Sent, Stamp, published, refused};
 pub enum Codec {
     /// WebSocket frames with the payload exactly as Redis sent it: text when it is UTF-8, else binary.
     WsRaw,
+    /// WebSocket frames with the payload exactly as Redis sent it, always binary.
+    WsBinary,
     /// WebSocket text frames with a JSON object each.
     WsJson,
     /// Server-Sent Events whose data is the payload as Redis sent it, or in base64 where a browser would
@@ -111,7 +113,7 @@ impl StreamReady {
     }
 }
 
-/// An endpoint's `gap_notice`: what tells a raw session of a gap. Encoded once for all of its sessions.
+/// An endpoint's `gap_notice`: what tells a session without envelopes of a gap, in a text frame. Encoded once for all of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GapNotice(Bytes);
 
@@ -123,8 +125,8 @@ impl GapNotice {
     }
 }
 
-/// An endpoint's `heartbeat_notice`: what a raw session gets as its heartbeat. Encoded once for all of
-/// its sessions.
+/// An endpoint's `heartbeat_notice`: what a session without envelopes gets as its heartbeat, in a text
+/// frame. Encoded once for all of its sessions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HeartbeatNotice(Bytes);
 
@@ -161,7 +163,7 @@ impl Codec {
     #[must_use]
     pub const fn carrier(self) -> Carrier {
         match self {
-            Self::WsRaw | Self::WsJson => Carrier::WebSocket,
+            Self::WsRaw | Self::WsBinary | Self::WsJson => Carrier::WebSocket,
             Self::SseRaw(_) | Self::SseJson(_) => Carrier::EventStream,
         }
     }
@@ -171,6 +173,8 @@ impl Codec {
     pub fn message(self, message: &Message) -> &[u8] {
         match self {
             Self::WsRaw => message.raw(),
+            Self::WsBinary if frame::is_binary(message.raw()) => message.raw(),
+            Self::WsBinary => message.binary(|message| frame::binary(message.payload())),
             Self::WsJson => message.json(|message| frame::text(&json::message(message))),
             Self::SseRaw(body) => body.part(message.raw_event(sse::raw_message)),
             Self::SseJson(body) => body.part(message.json_event(sse::json_message)),
@@ -188,7 +192,7 @@ impl Codec {
         heartbeat: Option<Duration>,
     ) -> Option<Bytes> {
         match self {
-            Self::WsRaw => None,
+            Self::WsRaw | Self::WsBinary => None,
             Self::WsJson => Some(frame::text(&json::ready(session, channels, streams, heartbeat))),
             Self::SseRaw(body) | Self::SseJson(body) => {
                 Some(sse::ready(body, session, channels, streams, heartbeat))
@@ -200,7 +204,7 @@ impl Codec {
     #[must_use]
     pub fn not_recovered(self, notice: &GapNotice) -> Option<Bytes> {
         match self {
-            Self::WsRaw => Some(notice.0.clone()),
+            Self::WsRaw | Self::WsBinary => Some(notice.0.clone()),
             Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => None,
         }
     }
@@ -211,7 +215,7 @@ impl Codec {
     pub fn heartbeat(self, notice: Option<&HeartbeatNotice>) -> Option<&Bytes> {
         static JSON: LazyLock<Bytes> = LazyLock::new(|| frame::text(json::HEARTBEAT.as_bytes()));
         match self {
-            Self::WsRaw => notice.map(|notice| &notice.0),
+            Self::WsRaw | Self::WsBinary => notice.map(|notice| &notice.0),
             Self::WsJson => Some(&JSON),
             Self::SseRaw(body) | Self::SseJson(body) => Some(sse::heartbeat(body)),
         }
@@ -221,7 +225,7 @@ impl Codec {
     #[must_use]
     pub fn gap(self, gap: &Gap, notice: &GapNotice) -> Bytes {
         match self {
-            Self::WsRaw => notice.0.clone(),
+            Self::WsRaw | Self::WsBinary => notice.0.clone(),
             Self::WsJson => frame::text(&json::gap(gap)),
             Self::SseRaw(body) | Self::SseJson(body) => sse::gap(body, gap),
         }
@@ -232,7 +236,7 @@ impl Codec {
     #[must_use]
     pub fn gap_includes(self, gap: &Gap, channel: &ChannelName, reason: GapReason) -> bool {
         match self {
-            Self::WsRaw => true,
+            Self::WsRaw | Self::WsBinary => true,
             Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => {
                 gap.loss.reason == reason && gap.channel == *channel
             }
@@ -243,7 +247,7 @@ impl Codec {
     #[must_use]
     pub fn gap_names_channel(self) -> bool {
         match self {
-            Self::WsRaw => false,
+            Self::WsRaw | Self::WsBinary => false,
             Self::WsJson | Self::SseRaw(_) | Self::SseJson(_) => true,
         }
     }
@@ -276,7 +280,7 @@ impl Codec {
     #[must_use]
     pub fn close(self, reason: CloseReason) -> Option<Bytes> {
         match self {
-            Self::WsRaw | Self::WsJson => frame::close(reason),
+            Self::WsRaw | Self::WsBinary | Self::WsJson => frame::close(reason),
             Self::SseRaw(body) | Self::SseJson(body) => sse::close(body, reason),
         }
     }

@@ -7,6 +7,7 @@ mod acl;
 mod acl_streams;
 mod admin;
 mod admission;
+mod binary;
 mod canary;
 mod commands;
 mod conformance;

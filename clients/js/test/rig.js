@@ -254,6 +254,15 @@ path = "/ws/open"
 channels = ["open"]
 auth = "none"
 [[endpoint]]
+name = "binary"
+path = "/ws/binary"
+channels = ["open"]
+auth = "none"
+format = "binary"
+# Short, so that a test need not wait for a multiple of 25 s.
+heartbeat = "1s"
+heartbeat_notice = "alive"
+[[endpoint]]
 name = "strict"
 path = "/ws/strict"
 channels = ["open"]

@@ -219,6 +219,20 @@ test("a client that the gateway says is wrong stops", async (t) => {
   assert.deepEqual([code, reason], [1003, "unexpected_message"]);
 });
 
+test("each message of a binary endpoint is an ArrayBuffer, and never taken for a notice", async (t) => {
+  const world = await World.start(t);
+  const options = { format: "binary", heartbeatNotice: "alive", heartbeat: 1_000 };
+  const { diary } = connect(t, world.url("/ws/binary"), options);
+  await diary.next("open");
+  for (const payload of ['{"type":"gap"}', "alive", "é"]) {
+    assert.equal(await world.publish("open", payload), 1);
+    const { data } = await diary.next("message");
+    assert.ok(data instanceof ArrayBuffer);
+    assert.equal(new TextDecoder().decode(data), payload);
+  }
+  assert.deepEqual(diary.events.filter(({ type }) => type === "gap"), []);
+});
+
 test("a raw endpoint that is taken for a json one stops the client", async (t) => {
   const world = await World.start(t);
   const { diary } = connect(t, world.url("/ws/open"), { format: "json" });

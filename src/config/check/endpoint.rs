@@ -12,7 +12,9 @@ use crate::{
         reader::{At, Place, Table},
         units,
     },
-    endpoint::{Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, RoutePath},
+    endpoint::{
+        Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, ReservedNames, RoutePath,
+    },
     wire::{GapNotice, HeartbeatNotice},
 };
 use std::{sync::Arc, time::Duration};
@@ -25,8 +27,8 @@ pub(super) struct Surroundings {
     pub(super) event_source_carries_token: bool,
     /// Each shard's part of `server.max_queue_memory`.
     pub(super) queue_part: Option<usize>,
-    /// Channels that Sockway keeps for itself, each with the key that names it.
-    pub(super) reserved: Vec<(&'static str, String)>,
+    /// Names that no topic of a client may have.
+    pub(super) reserved: Arc<ReservedNames>,
 }
 
 /// A client is told of gaps by frames of this size at most; more would be a payload.
@@ -83,8 +85,11 @@ fn rest_of_endpoint(
     surroundings: &Surroundings,
 ) -> Option<Endpoint> {
     let (queue_part, reserved) = (surroundings.queue_part, &surroundings.reserved);
-    let format =
-        table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
+    let format = table.text(
+        "format",
+        "raw",
+        one_of(&[("raw", Format::Raw), ("json", Format::Json), ("binary", Format::Binary)]),
+    );
     let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
     let queue_bytes = table.amount("queue_bytes", "4MiB", units::size);
     let on_slow = table.text(
@@ -115,6 +120,7 @@ fn rest_of_endpoint(
         reserved,
     );
     if sse == Some(true) {
+        sse::check_format(table, format);
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
     Some(Endpoint {
@@ -122,6 +128,7 @@ fn rest_of_endpoint(
         path: path?,
         channels: topics::templates(topics.channels),
         streams: topics::templates(topics.streams),
+        reserved: Arc::clone(&surroundings.reserved),
         replay: replay?,
         sse: sse?,
         access: access?,
@@ -167,11 +174,11 @@ fn replay(
     Some(limits)
 }
 
-/// Frames of a message that a replay holds: the payload's own, and the envelope's.
+/// Frames of a message that a replay holds: the payload's own, and the envelope's or a binary one.
 const fn frames(format: Format) -> usize {
     match format {
         Format::Raw => 1,
-        Format::Json => 2,
+        Format::Json | Format::Binary => 2,
     }
 }
 
@@ -203,7 +210,7 @@ fn gap_notice(text: &str) -> Result<GapNotice, String> {
 }
 
 /// Reads `heartbeat`, where zero is none, and `heartbeat_notice`. The former is shown as zero where no
-/// session would get one: a raw WebSocket session needs a notice for it, an event stream does not.
+/// session would get one: a WebSocket session without envelopes needs a notice for it, an event stream does not.
 fn heartbeat(
     table: &mut Table<'_, '_>,
     (format, sse): (Option<Format>, Option<bool>),
@@ -219,7 +226,7 @@ fn heartbeat(
             "must differ from gap_notice: a client cannot tell them apart",
         );
     }
-    if format? == Format::Raw && notice.is_none() && !sse? {
+    if format? != Format::Json && notice.is_none() && !sse? {
         table.show_instead("heartbeat", "0s");
     }
     Some((Some(heartbeat?).filter(|heartbeat| !heartbeat.is_zero()), notice))

@@ -14,7 +14,7 @@ mod topics;
 use super::{Config, Effective, Log, LogFormat, Reload, Server, Shutdown, reader::Table, units};
 use crate::auth::Source;
 use endpoint::Surroundings;
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 use tracing::level_filters::LevelFilter;
 
 /// Looking at the files more often would cost more than it gains.
@@ -36,7 +36,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
             auth.sources.is_empty() || auth.sources.iter().any(Source::is_for_event_sources)
         }),
         queue_part,
-        reserved: redis.as_ref().map(redis::reserved_channels).unwrap_or_default(),
+        reserved: Arc::new(redis.as_ref().map(redis::reserved_names).unwrap_or_default()),
     };
     let endpoints = endpoint::endpoints(root, &surroundings);
     let log = root.table("log", log);

@@ -11,8 +11,8 @@ use crate::{
         units,
     },
     endpoint::{
-        Access, ChannelTemplate, DataKind, Format, Inbound, OWN_STREAMS, Placeholder, PublishName,
-        PublishRules, PublishTarget, RoutePath,
+        Access, ChannelTemplate, DataKind, Format, Inbound, Placeholder, PublishName,
+        PublishRules, PublishTarget, ReservedNames, RoutePath,
     },
 };
 use std::num::{NonZeroU32, NonZeroU64};
@@ -38,11 +38,11 @@ pub(super) struct PublishSurroundings<'a> {
 pub(super) fn publish(
     endpoint: &mut Table<'_, '_>,
     surroundings: &PublishSurroundings<'_>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) -> Option<Option<Box<PublishRules>>> {
     let rules = endpoint.optional_table("publish", |table| rules(table, surroundings, reserved));
     if rules.is_some()
-        && surroundings.format == Some(Format::Raw)
+        && surroundings.format.is_some_and(|it| it != Format::Json)
         && surroundings.inbound == Some(Inbound::Close)
     {
         let problem = "must not be \"close\" beside [endpoint.publish] on a raw endpoint: every message is one to be published";
@@ -57,7 +57,7 @@ pub(super) fn publish(
 fn rules(
     table: &mut Table<'_, '_>,
     surroundings: &PublishSurroundings<'_>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) -> Option<PublishRules> {
     if surroundings.access == Some(Access::None) {
         table.problem(
@@ -99,7 +99,7 @@ fn data(table: &mut Table<'_, '_>, format: Option<Format>) -> Option<DataKind> {
     let kind = table.text("data", "", one_of(&kinds))?;
     let (usual, shown) = match format? {
         Format::Json => (DataKind::Json, "json"),
-        Format::Raw => (DataKind::Any, "any"),
+        Format::Raw | Format::Binary => (DataKind::Any, "any"),
     };
     if kind.is_none() {
         table.show_instead("data", shown);
@@ -110,7 +110,7 @@ fn data(table: &mut Table<'_, '_>, format: Option<Format>) -> Option<DataKind> {
 fn target(
     table: &mut Table<'_, '_>,
     surroundings: &PublishSurroundings<'_>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) -> Option<PublishTarget> {
     let name = |text: &str| match text {
         "" => Ok(None),
@@ -180,7 +180,7 @@ fn check_name(
     key: &'static str,
     name: &PublishName,
     surroundings: &PublishSurroundings<'_>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) {
     for placeholder in name.placeholders() {
         if matches!(placeholder, Placeholder::Query(_)) {
@@ -193,20 +193,11 @@ fn check_name(
             table.problem(key, problem);
         }
     }
-    if name.has_any() && surroundings.format == Some(Format::Raw) {
+    if name.has_any() && surroundings.format.is_some_and(|it| it != Format::Json) {
         table.problem(key, "{any} needs format = \"json\": a raw message cannot name a channel");
     }
-    if name.as_template().begins_with(OWN_STREAMS) {
-        table.problem(
-            key,
-            format_args!("begins with {OWN_STREAMS:?}, which Sockway keeps for itself"),
-        );
-    }
-    for (of, reserved) in reserved.iter().filter(|(_, it)| name.as_template().can_name(it)) {
-        table.problem(
-            key,
-            format_args!("can become {reserved:?}, which {of} keeps for Sockway itself"),
-        );
+    if let Some(reason) = reserved.reason_of(name.as_template()) {
+        table.problem(key, reason);
     }
 }
 
@@ -237,7 +228,7 @@ fn check_stamp(
     if !stamp && has_claims {
         table.problem("stamp_claims", "needs stamp = true");
     }
-    if !stamp && surroundings.format == Some(Format::Raw) {
+    if !stamp && surroundings.format.is_some_and(|it| it != Format::Json) {
         let warning = "false on a raw endpoint: a client can send what looks like gap_notice, and everybody else would take it for one";
         table.warning("stamp", warning);
     }

@@ -6,6 +6,7 @@ use crate::{
         OnRevocationGap, Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table,
         redis_url, redis_url::RedisUrl, tls, units,
     },
+    endpoint::ReservedNames,
     secret::Secret,
 };
 use std::num::NonZeroUsize;
@@ -165,12 +166,13 @@ fn channel(text: &str) -> Result<Option<String>, String> {
     Ok((!text.is_empty()).then(|| text.to_owned()))
 }
 
-/// The channels that no session may ever join, each with the key that names it. A session that
-/// left one of them would take Sockway's own subscription with it.
-pub(super) fn reserved_channels(redis: &Redis) -> Vec<(&'static str, String)> {
+/// The names that no session may ever join. A session that left one of these channels would take Sockway's
+/// own subscription with it.
+pub(super) fn reserved_names(redis: &Redis) -> ReservedNames {
     let channels = [
         ("redis.probe_channel", &redis.probe_channel),
         ("redis.control_channel", &redis.control_channel),
     ];
-    channels.into_iter().filter_map(|(key, name)| Some((key, name.clone()?))).collect()
+    let named = channels.into_iter().filter_map(|(key, name)| Some((key, name.clone()?)));
+    ReservedNames::new(&redis.channel_prefix, named.collect())
 }

@@ -3,7 +3,7 @@
 use super::topics::Topics;
 use crate::{
     config::reader::Table,
-    endpoint::{OnGap, Placeholder},
+    endpoint::{Format, OnGap, Placeholder},
     wire::HeartbeatNotice,
 };
 use std::time::Duration;
@@ -20,6 +20,14 @@ pub(super) fn check_topics(table: &mut Table<'_, '_>, topics: &Topics) {
             let problem = "is a list, and with sse = true a session has one stream at most";
             table.problem_at(&stream.place, format_args!("{list} {problem}"));
         }
+    }
+}
+
+/// An event is text.
+pub(super) fn check_format(table: &mut Table<'_, '_>, format: Option<Format>) {
+    if format == Some(Format::Binary) {
+        let problem = "must not be \"binary\" with sse = true: an event is text";
+        table.problem("format", problem);
     }
 }
 

@@ -2,7 +2,7 @@
 
 use crate::{
     config::reader::{At, Place, Table},
-    endpoint::{Access, ChannelTemplate, OWN_STREAMS, Placeholder, RoutePath},
+    endpoint::{Access, ChannelTemplate, Placeholder, ReservedNames, RoutePath},
 };
 
 /// The good templates, each with its place.
@@ -19,7 +19,7 @@ pub(super) fn topics(
     table: &mut Table<'_, '_>,
     path: Option<&RoutePath>,
     access: Option<Access>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) -> Topics {
     let channels = table.list("channels", &[], ChannelTemplate::parse);
     let streams = table.list("streams", &[], ChannelTemplate::parse);
@@ -49,7 +49,7 @@ fn check_templates(
     templates: &[At<ChannelTemplate>],
     path: Option<&RoutePath>,
     access: Option<Access>,
-    reserved: &[(&'static str, String)],
+    reserved: &ReservedNames,
 ) {
     for (number, At { place, value: template }) in templates.iter().enumerate() {
         for placeholder in template.placeholders() {
@@ -60,13 +60,8 @@ fn check_templates(
         if templates[..number].iter().any(|other| other.value == *template) {
             table.problem_at(place, "is in the list already");
         }
-        for (key, name) in reserved {
-            if template.can_name(name) {
-                table.problem_at(
-                    place,
-                    format_args!("can become {name:?}, which {key} keeps for Sockway itself"),
-                );
-            }
+        if let Some(reason) = reserved.reason_of(template) {
+            table.problem_at(place, reason);
         }
     }
 }
@@ -77,10 +72,6 @@ fn check_stream(
     stream: &ChannelTemplate,
     channels: &[At<ChannelTemplate>],
 ) {
-    if stream.begins_with(OWN_STREAMS) {
-        let problem = format!("begins with {OWN_STREAMS:?}, which Sockway keeps for itself");
-        table.problem_at(place, problem);
-    }
     for At { value: channel, .. } in channels.iter().filter(|it| it.value.can_meet(stream)) {
         let problem = "could be the same name: a client cannot tell a channel from a stream";
         table.problem_at(place, format_args!("{:?} of channels {problem}", channel.as_str()));

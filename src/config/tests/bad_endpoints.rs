@@ -21,7 +21,7 @@ fn wrong_endpoint_values() {
     let whole = "must be a whole number from 1 to 1000000";
     endpoint_refuses(&[
         ("auth = \"maybe\"", "7:1 endpoint[0].auth: must be \"required\" or \"none\""),
-        ("format = \"xml\"", "7:1 endpoint[0].format: must be \"raw\" or \"json\""),
+        ("format = \"xml\"", "7:1 endpoint[0].format: must be \"raw\", \"json\" or \"binary\""),
         (
             "on_slow = \"wait\"",
             "7:1 endpoint[0].on_slow: must be \"close\", \"skip\" or \"latest\"",
@@ -76,11 +76,19 @@ fn wrong_channels() {
         ),
         (
             "channels = [\"sockway:control\"]",
-            "7:13 endpoint[0].channels[0]: can become \"sockway:control\", which redis.control_channel keeps for Sockway itself",
+            "7:13 endpoint[0].channels[0]: begins with \"sockway:\", which Sockway keeps for itself",
         ),
         (
             "channels = [\"sockway:{path.room}\"]\n[redis]\nprobe_channel = \"\"",
-            "7:13 endpoint[0].channels[0]: can become \"sockway:control\", which redis.control_channel keeps for Sockway itself",
+            "7:13 endpoint[0].channels[0]: begins with \"sockway:\", which Sockway keeps for itself",
+        ),
+        (
+            "channels = [\"ctl\"]\n[redis]\ncontrol_channel = \"ctl\"",
+            "7:13 endpoint[0].channels[0]: is the redis.control_channel, which Sockway keeps for itself",
+        ),
+        (
+            "channels = [\"event@{user}\"]\n[redis]\nchannel_prefix = \"__key\"",
+            "7:13 endpoint[0].channels[0]: begins with \"__keyevent@\", where Redis publishes its own events",
         ),
     ]);
 }
@@ -111,8 +119,12 @@ fn wrong_streams() {
             "7:12 endpoint[0].streams[0]: begins with \"sockway:\", which Sockway keeps for itself",
         ),
         (
-            "channels = [\"a\"]\nstreams = [\"{path.room}:{user}\"]\n[redis]\ncontrol_channel = \"\"",
-            "8:12 endpoint[0].streams[0]: can become \"sockway:probe\", which redis.probe_channel keeps for Sockway itself",
+            "channels = [\"a\"]\nstreams = [\"probe\"]\n[redis]\nprobe_channel = \"probe\"",
+            "8:12 endpoint[0].streams[0]: is the redis.probe_channel, which Sockway keeps for itself",
+        ),
+        (
+            "channels = [\"a:%2F\"]\nstreams = [\"a:{user|escape}\"]",
+            "8:12 endpoint[0].streams[0]: \"a:%2F\" of channels could be the same name: a client cannot tell a channel from a stream",
         ),
         (
             "auth = \"none\"\nstreams = [\"user:{user}\"]",
@@ -158,6 +170,10 @@ fn wrong_event_streams() {
             "8:12 endpoint[0].streams[0]: {query.q} is a list, and with sse = true a session has one stream at most",
         ),
         (
+            "sse = true\nformat = \"binary\"",
+            "8:1 endpoint[0].format: must not be \"binary\" with sse = true: an event is text",
+        ),
+        (
             "sse = true\non_gap = \"close\"",
             "8:1 endpoint[0].on_gap: must not be \"close\" with sse = true: a browser's EventSource would come back by itself, with its position",
         ),
@@ -178,6 +194,8 @@ fn a_channel_that_breaks_the_grammar_is_refused_at_its_place() {
         "{path}",
         "{host}",
         "{claim.}",
+        "{user|quote}",
+        "{{user}",
         "b*",
         "a {user}",
         "__keyevent@0__:{user}",

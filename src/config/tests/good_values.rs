@@ -189,6 +189,32 @@ inbound = "close"
 }
 
 #[test]
+fn an_endpoint_of_binary_frames_has_a_heartbeat_only_by_a_notice() {
+    let text = |keys: &str| {
+        format!(
+            "[[endpoint]]\nname = \"a\"\npath = \"/a\"\nauth = \"none\"\n\
+             channels = [\"{{{{a}}}}:x\"]\nformat = \"binary\"\n{keys}"
+        )
+    };
+    let without = loaded(&text("")).config;
+    assert_eq!(without.endpoints[0].format, Format::Binary);
+    let shown = without.effective.tables.iter().flat_map(|table| &table.entries);
+    let heartbeat: Vec<_> = shown.filter(|entry| entry.key == "heartbeat").collect();
+    assert_eq!(heartbeat[0].shown.as_str(), Some("0s"));
+    let with = loaded(&text("heartbeat_notice = \"alive\"")).config;
+    let endpoint = &with.endpoints[0];
+    let codec = endpoint.format.over_websocket();
+    assert_eq!(endpoint.heartbeat_over(codec), Some(Duration::from_secs(25)));
+}
+
+#[test]
+fn a_template_that_a_value_could_make_reserved_is_no_problem_of_the_configuration() {
+    let text = "[[endpoint]]\nname = \"a\"\npath = \"/{a}/{b}\"\nauth = \"none\"\n\
+                channels = [\"{path.a}:{path.b}\", \"sock{path.a}\"]";
+    assert!(loaded(text).warnings.is_empty());
+}
+
+#[test]
 fn an_endpoint_with_a_stream_and_server_sent_events() {
     let text = r#"
 [[endpoint]]

@@ -298,6 +298,18 @@ fn the_tail_is_read_once_more_only_where_the_entry_at_its_place_is_gone() {
 }
 
 #[test]
+fn a_stream_that_was_made_anew_unseen_is_told_though_it_ends_at_the_very_place() {
+    run(async {
+        let mut rig = StreamRig::new(1..=5);
+        let _first = rig.connect(endpoint(), &Resume::default()).await.unwrap();
+        rig.stream().delete();
+        rig.stream().add_all(2..=5);
+        rig.stream().delete_entry(id(5));
+        assert_eq!(resumed(&mut rig, &since(5), 1).await, ["ready 5 reset:null null"]);
+    });
+}
+
+#[test]
 fn a_stream_that_is_made_anew_while_it_is_read_is_told_and_does_not_come_twice() {
     for question in 0..3 {
         run(async move {

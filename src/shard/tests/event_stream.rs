@@ -160,6 +160,13 @@ fn a_close_is_the_last_event_and_ends_the_connection_without_an_answer() {
     });
 }
 
+/// Resolves once a session was closed by its write timeout.
+async fn timed_out(rig: &Rig) {
+    while closed(rig, CloseReason::WriteTimeout) == 0 {
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
 #[test]
 fn who_acknowledges_nothing_of_its_heartbeats_is_ended_by_the_write_timeout() {
     run(async {
@@ -168,11 +175,7 @@ fn who_acknowledges_nothing_of_its_heartbeats_is_ended_by_the_write_timeout() {
         let (mut alive, _) = open(&mut rig, endpoint()).await;
         let began = Instant::now();
         let reading = async { while alive.next().await.is_some() {} };
-        let watching = async {
-            while closed(&rig, CloseReason::WriteTimeout) == 0 {
-                sleep(Duration::from_millis(100)).await;
-            }
-        };
+        let watching = timed_out(&rig);
         tokio::select! {
             () = reading => panic!("who reads is left alone"),
             () = watching => {}
@@ -185,5 +188,17 @@ fn who_acknowledges_nothing_of_its_heartbeats_is_ended_by_the_write_timeout() {
             () = more => panic!("who reads is left alone"),
             () = sleep(Duration::from_secs(600)) => {}
         }
+    });
+}
+
+#[test]
+fn a_client_whose_socket_is_full_has_no_time_for_the_close_after_the_write_timeout() {
+    run(async {
+        let mut rig = Rig::new();
+        let (_dead, _) = open(&mut rig, endpoint()).await;
+        let began = Instant::now();
+        rig.publish("orders", &"x".repeat(1 << 20));
+        timed_out(&rig).await;
+        assert!(began.elapsed() <= Duration::from_secs(10 + 2), "{:?}", began.elapsed());
     });
 }

@@ -1,7 +1,7 @@
 //! The second connection for streams: reads entries that are in a stream already, for sessions that
 //! return, and adds the canary that the tail must be told of.
 //!
-//! Those who ask for the same share one reading, and its messages; at most [`IN_FLIGHT`] are under way.
+//! Those who ask for the same share one reading, and its messages. Readings go out in groups of [`GROUP`].
 
 use super::link_phase::{Connected, LinkEvent, LinkPhase};
 use crate::{
@@ -23,9 +23,10 @@ mod building;
 mod cache;
 mod flights;
 
-/// Readings that may be under way at one time: enough to keep Redis busy, and so few that those who
-/// return in a crowd do not all have work for the shards at the same moment.
-const IN_FLIGHT: usize = 8;
+/// Readings that are asked for together, and the next group when all are answered: so many that a crowd costs
+/// Redis few system calls, and so few that those who return in it do not all have work for the shards at the
+/// same moment.
+const GROUP: usize = 16;
 
 /// How long the canary's stream lives after its last entry.
 const CANARY_LIFE: Duration = Duration::from_secs(60);
@@ -169,16 +170,15 @@ impl Pages {
         true
     }
 
-    /// Sends what waits to be read, as far as there may be more under way.
+    /// Sends the next group of what waits to be read, once the one before is answered.
     pub(super) fn send_next(&mut self, now: Instant) {
-        let Some(linked) = self.phase.get() else { return };
-        let before = linked.asked.len();
-        while linked.reading < IN_FLIGHT
+        let Some(linked) = self.phase.get().filter(|linked| linked.reading == 0) else { return };
+        while linked.reading < GROUP
             && let Some(key) = self.flights.take()
         {
             linked.read(PageBuild::new(key), &self.prefix, now);
         }
-        if linked.asked.len() != before {
+        if linked.reading > 0 {
             linked.link.flush();
         }
     }

@@ -118,3 +118,28 @@ impl Reading {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        channel::ChannelName,
+        upstream::streams::table::{FIRST_PAGE, Table},
+    };
+    use std::time::Duration;
+
+    #[test]
+    fn pages_grow_up_to_the_largest_and_begin_again_behind_a_heavy_one() {
+        let mut table = Table::new(1, Duration::ZERO);
+        let number = table.join(0, &ChannelName::new("chat")).unwrap();
+        let mut reading = Reading::of(number, table.get_mut(number).unwrap());
+        let sizes = |reading: &Reading| {
+            let next = |&page: &u16| Some(reading.next_page(page));
+            std::iter::successors(Some(FIRST_PAGE), next).take(5).collect::<Vec<_>>()
+        };
+        reading.weight = HEAVY_PAGE - 1;
+        assert_eq!(sizes(&reading), [16, 32, 64, 64, 64]);
+        reading.weight = HEAVY_PAGE;
+        assert_eq!(reading.next_page(64), FIRST_PAGE);
+    }
+}
