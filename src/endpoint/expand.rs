@@ -37,7 +37,7 @@ pub struct Unfilled {
 }
 
 impl Endpoint {
-    /// What a request subscribes to, in the order of the templates.
+    /// What a request subscribes to, in the order of the templates; patterns come behind channels.
     ///
     /// # Errors
     /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names, or
@@ -49,7 +49,7 @@ impl Endpoint {
     /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
     pub fn topics_for(&self, values: &Values<'_>) -> Result<Topics, Unfilled> {
         let mut empty = None;
-        let channels = self.names(&self.channels, &RESERVED, values, &mut empty)?;
+        let mut channels = self.names(&self.channels, &RESERVED, values, &mut empty)?;
         let streams = self.names(&self.streams, &RESERVED_STREAMS, values, &mut empty)?;
         if streams.iter().any(|stream| channels.contains(stream)) {
             return Err(self.refused_stream(Refusal::ValueNotAllowed, "is a channel here, too"));
@@ -57,9 +57,13 @@ impl Endpoint {
         if self.sse && streams.len() > 1 {
             return Err(self.refused_stream(Refusal::ClaimUnusable, "gives more than one stream"));
         }
+        let mut empty = empty.cloned();
+        channels.extend(self.patterns_for(values.identity, &mut empty)?);
         match empty {
-            Some(placeholder) if channels.is_empty() && streams.is_empty() => {
-                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
+            Some(placeholder)
+                if channels.is_empty() && streams.is_empty() && self.dynamic.is_empty() =>
+            {
+                Err(Unfilled::new(Refusal::ClaimMissing, &placeholder, "is an empty list"))
             }
             _ => Ok(Topics { channels, streams }),
         }
@@ -91,7 +95,7 @@ impl Endpoint {
     }
 
     /// The values that a placeholder takes, each of which may stand in a channel's name.
-    fn values(
+    pub(super) fn values(
         &self,
         placeholder: &Placeholder,
         values: &Values<'_>,
@@ -189,6 +193,10 @@ fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, 
 }
 
 impl Unfilled {
+    pub(super) fn caused_by(refusal: Refusal, cause: String) -> Self {
+        Self { refusal, cause }
+    }
+
     fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }
     }

@@ -3,16 +3,24 @@
 use crate::wire::{Codec, GapNotice, HeartbeatNotice, sse::Body};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+mod allowed;
 mod expand;
 mod keeps;
+mod origin;
+mod overlap;
 mod path;
+mod pattern;
 pub mod percent;
 mod query;
 mod routes;
 mod template;
 mod topics;
 
+pub use allowed::{AllowTemplate, Allowed, AllowedAs, Dynamic};
 pub use expand::{Unfilled, Values};
+pub use origin::Origin;
+pub use overlap::Shape;
+pub use pattern::{MAX_PATTERNS_A_SESSION, PatternTemplate, is_reserved};
 pub use path::{PathParameters, RoutePath};
 pub use query::query_values;
 pub use routes::{Matched, Routes};
@@ -30,6 +38,9 @@ pub struct Endpoint {
     /// Pub/sub channels. At least one of these and `streams` together.
     pub channels: Vec<ChannelTemplate>,
     pub streams: Vec<ChannelTemplate>,
+    pub patterns: Vec<PatternTemplate>,
+    /// What a client may add within its session.
+    pub dynamic: Dynamic,
     pub replay: ReplayLimits,
     /// Whether its sessions may come as Server-Sent Events too.
     pub sse: bool,
@@ -71,6 +82,9 @@ impl Endpoint {
             && self.path == other.path
             && self.channels == other.channels
             && self.streams == other.streams
+            && self.patterns == other.patterns
+            // A session does not keep what its token says where nothing asks for it.
+            && (self.dynamic.is_empty() || !other.dynamic.is_empty() || self.dynamic == other.dynamic)
             && self.access == other.access
             && self.format == other.format
     }

@@ -193,6 +193,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         auth: Arc::new(Auth::new(vec![], Reject::Status, None, vec![])),
         began: tokio::time::Instant::now(),
         generation: 0,
+        origin: None,
     }
 }
 

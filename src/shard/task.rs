@@ -5,6 +5,7 @@
 //! the words point to exists only while a client's frame is incomplete or its new token is verified.
 
 use super::{
+    adding,
     inbound::{Input, Parser},
     refresh::Refreshes,
     registry::Registered,
@@ -107,6 +108,15 @@ impl<P> SessionTask<P> {
         match self.session.codec().client_frame(message) {
             Ok(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
                 self.refreshes.get_or_insert_default().offer(&self.session, token);
+            }
+            Ok(ClientFrame::Subscribe { channel, since, last, reference }) => {
+                adding::subscribe(
+                    &self.session,
+                    adding::Subscribe { channel, since, last, reference },
+                );
+            }
+            Ok(ClientFrame::Unsubscribe { channel, reference }) => {
+                adding::unsubscribe(&self.session, &channel, reference.as_ref());
             }
             _ => self.on_unexpected(),
         }

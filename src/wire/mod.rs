@@ -25,6 +25,7 @@ mod inbound;
 mod json;
 mod json_text;
 pub mod sse;
+pub mod subscriptions;
 
 pub use entry::entry_object;
 #[allow(unused_imports)] // As above.
@@ -145,6 +146,19 @@ impl HeartbeatNotice {
 #[must_use]
 pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Message {
     Message::framed(channel, frame::data(payload), payload.len(), received)
+}
+
+/// … of a message that a pattern matched.
+#[must_use]
+pub fn matched(
+    pattern: ChannelName,
+    channel: ChannelName,
+    payload: &[u8],
+    received: Instant,
+) -> Message {
+    let mut matched = message(channel, payload, received);
+    matched.pattern = Some(pattern);
+    matched
 }
 
 /// … of a stream's entry.

@@ -56,6 +56,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("redis.on_revocation_gap", r#""close""#, Restart, "redis.on_revocation_gap"),
     ("redis.max_payload", r#""7MiB""#, Restart, "redis.max_payload"),
     ("redis.channel_prefix", r#""p:""#, Restart, "redis.channel_prefix"),
+    ("redis.max_patterns", "7", Restart, "redis.max_patterns"),
     ("redis.max_streams", "7", Restart, "redis.max_streams"),
     ("redis.stream_poll", r#""7s""#, Restart, "redis.stream_poll"),
     ("redis.stream_field", r#""payload""#, Restart, "redis.stream_field"),

@@ -59,7 +59,7 @@ impl Handshake {
     /// Subscribes to the topics and reads what the client missed.
     async fn subscribe(
         &self,
-        Grant { identity, topics, resume }: Grant,
+        Grant { identity, topics, resume, origin }: Grant,
         endpoint: Arc<Endpoint>,
         client: &mut PendingConnection,
     ) -> Result<PendingSession, NoSession> {
@@ -72,7 +72,7 @@ impl Handshake {
         let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
         let codec = self.codec(endpoint.format);
-        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation };
+        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation, origin };
         Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
     }
 

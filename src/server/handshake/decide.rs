@@ -4,7 +4,7 @@
 use super::{head::RequestHead, position};
 use crate::{
     auth::{Auth, TokenError, TokenFault},
-    endpoint::{Access, Matched, Routes, Topics, Unfilled, Values},
+    endpoint::{Access, Matched, Origin, Routes, Topics, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
     shard::Resume,
@@ -19,6 +19,8 @@ pub(super) struct Grant {
     pub(super) topics: Topics,
     /// What it asks for from before it.
     pub(super) resume: Resume,
+    /// Where the client may add channels.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 /// Why there is no grant.
@@ -92,9 +94,13 @@ pub(super) async fn grant<P>(
         query: request.uri.query().unwrap_or_default(),
     };
     let topics = matched.endpoint.topics_for(&values)?;
+    let origin = (!matched.endpoint.dynamic.is_empty()).then(|| {
+        let (path, query) = (matched.parameters.clone(), values.query.to_owned());
+        Box::new(Origin { identity: identity.clone(), path, query })
+    });
     let has_streams = !matched.endpoint.streams.is_empty();
     let resume = position::resume(request, has_streams, topics.streams.len())?;
-    Ok(Grant { identity, topics, resume })
+    Ok(Grant { identity, topics, resume, origin })
 }
 
 async fn identify<P>(

@@ -25,7 +25,7 @@ use crate::{
     carrier::Carrier,
     channel::ChannelName,
     config::Config,
-    endpoint::{Endpoint, Topics},
+    endpoint::{Endpoint, Origin, Topics},
     identity::{Identity, TokenFingerprint},
     metrics::EndpointMetrics,
     net::Transport,
@@ -107,6 +107,8 @@ pub struct SessionSpec {
     pub began: tokio::time::Instant,
     /// Of the configuration that its handshake followed: a reload that came later concerns it.
     pub generation: u64,
+    /// Where its client may add channels.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Which session it is, to those on other threads: its place, and its id, since the place may have a
@@ -143,7 +145,8 @@ impl fmt::Display for SessionId {
 impl Session {
     /// A session that has nothing to send yet: [`Session::begin`] comes next, with what is to be sent first.
     pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
-        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _ } = spec;
+        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _, origin: _ } =
+            spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
