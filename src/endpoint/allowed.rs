@@ -82,6 +82,15 @@ impl AllowTemplate {
         &self.text
     }
 
+    /// The name with this in the place of every placeholder: a sample, or a pattern.
+    #[must_use]
+    pub fn filled(&self, value: &str) -> String {
+        let filled = |part: &Option<ChannelTemplate>| {
+            part.as_ref().map(|part| part.filled(value)).unwrap_or_default()
+        };
+        self.between.iter().map(filled).collect::<Vec<_>>().join(value)
+    }
+
     /// Whether a client chooses a part of the name within its session.
     #[must_use]
     pub fn has_any(&self) -> bool {

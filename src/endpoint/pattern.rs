@@ -30,7 +30,9 @@ pub enum PatternError {
     NoStar,
     #[error("{0}")]
     Template(#[from] TemplateError),
-    #[error("{0} cannot stand in a pattern: only {{user}} and {{claim.NAME}} can, which a token gives")]
+    #[error(
+        "{0} cannot stand in a pattern: only {{user}} and {{claim.NAME}} can, which a token gives"
+    )]
     Placeholder(Placeholder),
     #[error("needs a \":\" between {0} and *, or one user could hear what is for another")]
     BesideStar(Placeholder),
@@ -70,6 +72,15 @@ impl PatternTemplate {
     /// The placeholders, in their order.
     pub fn placeholders(&self) -> impl Iterator<Item = &Placeholder> {
         self.between.iter().flatten().flat_map(ChannelTemplate::placeholders)
+    }
+
+    /// The pattern with this in the place of every placeholder: a sample.
+    #[must_use]
+    pub fn filled(&self, value: &str) -> String {
+        let filled = |part: &Option<ChannelTemplate>| {
+            part.as_ref().map(|part| part.filled(value)).unwrap_or_default()
+        };
+        self.between.iter().map(filled).collect::<Vec<_>>().join("*")
     }
 
     /// What channels it can match, whatever the token says.
@@ -136,7 +147,9 @@ impl Endpoint {
                 }
             }
             if patterns.len() > MAX_PATTERNS_A_SESSION {
-                return Err(template.refused(Refusal::TooManyValues, "is one too many for a session"));
+                return Err(
+                    template.refused(Refusal::TooManyValues, "is one too many for a session")
+                );
             }
         }
         Ok(patterns)
@@ -152,13 +165,19 @@ impl PatternTemplate {
         let mut all = vec![String::new()];
         for (at, part) in self.between.iter().enumerate() {
             let star = if at > 0 { "*" } else { "" };
-            let texts = part.as_ref().map_or_else(|| Ok(vec![String::new()]), |part| {
-                let mut none = None;
-                let texts = expand(part, &[], |it| globs(it, identity), &mut none);
-                *empty = none.cloned().or(empty.take());
-                texts
-            })?;
-            all = all.iter().flat_map(|it| texts.iter().map(move |text| [it, star, text].concat())).collect();
+            let texts = part.as_ref().map_or_else(
+                || Ok(vec![String::new()]),
+                |part| {
+                    let mut none = None;
+                    let texts = expand(part, &[], |it| globs(it, identity), &mut none);
+                    *empty = none.cloned().or(empty.take());
+                    texts
+                },
+            )?;
+            all = all
+                .iter()
+                .flat_map(|it| texts.iter().map(move |text| [it, star, text].concat()))
+                .collect();
             if all.len() > MAX_PATTERNS_A_SESSION {
                 return Err(self.refused(Refusal::TooManyValues, "is one too many for a session"));
             }
@@ -197,9 +216,14 @@ mod tests {
 
     #[test]
     fn a_pattern_is_literal_text_stars_and_what_a_token_gives() {
-        for text in
-            ["*", "chat:room:*", "tenant:{claim.tenant}:*", "*:of:{user}", "a:*:{user}:x:*", "{user}-x:*"]
-        {
+        for text in [
+            "*",
+            "chat:room:*",
+            "tenant:{claim.tenant}:*",
+            "*:of:{user}",
+            "a:*:{user}:x:*",
+            "{user}-x:*",
+        ] {
             assert_eq!(PatternTemplate::parse(text).map(|it| it.text), Ok(text.to_owned()));
         }
     }

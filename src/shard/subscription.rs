@@ -74,8 +74,7 @@ impl Subscription {
         let began = Instant::now();
         let is_asked = self.room.is_some();
         let room = self.room.take().unwrap_or_else(|| registry.context.memory.no_room());
-        let source =
-            Source::new(&registry.streams, &room, spec.codec, &spec.endpoint, resume);
+        let source = Source::new(&registry.streams, &room, spec.codec, &spec.endpoint, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
         let session = registry.insert(mem::take(&mut self.topics), spec);
         let beginning = source.beginning(&**session, before).await?;

@@ -122,7 +122,12 @@ mod tests {
                 r#"{"type":"refused","channel":"c","ref":"b","code":"channel_not_allowed"}"#,
             ),
             (
-                not_subscribed("c", NotSubscribed::RateLimited, Some(Duration::from_millis(9)), none),
+                not_subscribed(
+                    "c",
+                    NotSubscribed::RateLimited,
+                    Some(Duration::from_millis(9)),
+                    none,
+                ),
                 r#"{"type":"refused","channel":"c","code":"rate_limited","retry_after_ms":10}"#,
             ),
         ] {

@@ -56,7 +56,7 @@ fn a_message_names_its_channel_and_its_pattern_and_goes_to_each_subscriber_once(
     gateway.wait_metric("sockway_patterns", 1.0);
     drop(all);
     gateway.wait_metric("sockway_patterns", 0.0);
-    assert_eq!(redis.command(&["PUBSUB", "NUMPAT"]).integer(), 0);
+    assert_eq!(redis.command(&["PUBSUB", "NUMPAT"]), crate::rig::resp::Reply::Integer(0));
 }
 
 #[test]
@@ -138,15 +138,31 @@ fn patterns_need_no_right_but_psubscribe_and_their_channels_and_cost_nobody_else
     let redis = Redis::start();
     let rights = |more: &[&str]| {
         let rules = [
-            "ACL", "SETUSER", "gateway", "on", ">right", "resetchannels", "&news", "&sockway:*",
-            "&chat:room:1", "-@all", "+subscribe", "+unsubscribe", "+ping", "+hello", "+auth",
-            "+quit", "+reset", "+client|setname", "+client|id", "+publish",
+            "ACL",
+            "SETUSER",
+            "gateway",
+            "on",
+            ">right",
+            "resetchannels",
+            "&news",
+            "&sockway:*",
+            "&chat:room:1",
+            "-@all",
+            "+subscribe",
+            "+unsubscribe",
+            "+ping",
+            "+hello",
+            "+auth",
+            "+quit",
+            "+reset",
+            "+client|setname",
+            "+client|id",
+            "+publish",
         ];
         redis.command(&[&rules[..], more].concat());
     };
     rights(&[]);
-    let settings =
-        settings(&redis).set("redis.username", "gateway").set("redis.password", "right");
+    let settings = settings(&redis).set("redis.username", "gateway").set("redis.password", "right");
     let gateway = Gateway::start(&settings);
     let mut neighbour = gateway.open("/ws/1");
     ready(&mut neighbour);

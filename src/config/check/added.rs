@@ -98,8 +98,7 @@ fn check_patterns(table: &mut Table<'_, '_>, added: &Added, given: &Given<'_>) {
 fn check_reserved(table: &mut Table<'_, '_>, place: &Place, shape: &Shape, given: &Given<'_>) {
     for (key, name) in given.reserved {
         if shape.meets(&Shape::of_name(name)) {
-            let problem =
-                format_args!("can become {name:?}, which {key} keeps for Sockway itself");
+            let problem = format_args!("can become {name:?}, which {key} keeps for Sockway itself");
             table.problem_at(place, problem);
         }
     }

@@ -58,14 +58,38 @@ fn wrong_patterns_and_subscriptions() {
     let json = |keys: &str| format!("format = \"json\"\n{keys}");
     for (keys, problem) in [
         ("patterns = [\"a\"]", "patterns[0]: has no *: such a channel belongs under channels"),
-        ("patterns = [\"u:{user}*\"]", "patterns[0]: needs a \":\" between {user} and *, or one user could hear what is for another"),
-        ("patterns = [\"u:{path.room}:*\"]", "patterns[0]: {path.room} cannot stand in a pattern: only {user} and {claim.NAME} can, which a token gives"),
-        ("patterns = [\"sockway:*\"]", "patterns[0]: must not name sockway:…, which is never delivered through a pattern"),
-        ("patterns = [\"*\"]", "patterns[0]: can meet \"a\" of channels: a message could come twice"),
-        ("subscribe = [\"{user}{any}\"]", "subscribe[0]: needs a \":\" between {user} and {any}, or a client could get what is for another"),
-        ("subscribe = [\"{any}:{any}\"]", "subscribe[0]: can become \"sockway:probe\", which redis.probe_channel keeps for Sockway itself"),
-        ("subscribe = [\"x:{path.other}\"]", "subscribe[0]: {path.other} is not in the path \"/{room}\""),
-        ("subscribe_streams = [\"{any}\"]", "subscribe_streams[0]: can meet \"a\" of channels: a client cannot tell a channel from a stream"),
+        (
+            "patterns = [\"u:{user}*\"]",
+            "patterns[0]: needs a \":\" between {user} and *, or one user could hear what is for another",
+        ),
+        (
+            "patterns = [\"u:{path.room}:*\"]",
+            "patterns[0]: {path.room} cannot stand in a pattern: only {user} and {claim.NAME} can, which a token gives",
+        ),
+        (
+            "patterns = [\"sockway:*\"]",
+            "patterns[0]: must not name sockway:…, which is never delivered through a pattern",
+        ),
+        (
+            "patterns = [\"*\"]",
+            "patterns[0]: can meet \"a\" of channels: a message could come twice",
+        ),
+        (
+            "subscribe = [\"{user}{any}\"]",
+            "subscribe[0]: needs a \":\" between {user} and {any}, or a client could get what is for another",
+        ),
+        (
+            "subscribe = [\"{any}:{any}\"]",
+            "subscribe[0]: can become \"sockway:probe\", which redis.probe_channel keeps for Sockway itself",
+        ),
+        (
+            "subscribe = [\"x:{path.other}\"]",
+            "subscribe[0]: {path.other} is not in the path \"/{room}\"",
+        ),
+        (
+            "subscribe_streams = [\"{any}\"]",
+            "subscribe_streams[0]: can meet \"a\" of channels: a client cannot tell a channel from a stream",
+        ),
         ("max_subscriptions = 0", "max_subscriptions: must be a whole number from 1 to 10000"),
     ] {
         let text = json(keys);
@@ -74,10 +98,16 @@ fn wrong_patterns_and_subscriptions() {
         found.truncate(1);
         assert_eq!(found, [format!("FILE:8:{at} endpoint[0].{problem}")], "{keys}");
     }
-    for keys in ["patterns = [\"x:*\"]", "subscribe = [\"x:{any}\"]", "subscribe_streams = [\"x:{any}\"]"] {
+    for keys in
+        ["patterns = [\"x:*\"]", "subscribe = [\"x:{any}\"]", "subscribe_streams = [\"x:{any}\"]"]
+    {
         let key = keys.split(' ').next().unwrap();
         let expected = format!("FILE:7:1 endpoint[0].{key}: needs format = \"json\"");
-        assert!(endpoint_problems(keys).contains(&expected), "{keys}: {:?}", endpoint_problems(keys));
+        assert!(
+            endpoint_problems(keys).contains(&expected),
+            "{keys}: {:?}",
+            endpoint_problems(keys)
+        );
     }
     let both = json("patterns = [\"x:*\"]\nsubscribe = [\"x:{any}\"]");
     let twice = "patterns[0]: can meet \"x:{any}\" of subscribe: a message could come twice";

@@ -33,20 +33,52 @@ fn allowed(channels: &[&str], streams: &[&str], claims: serde_json::Value) -> Al
 
 #[test]
 fn a_client_may_add_what_a_template_becomes_with_its_own_values_and_one_of_its_choice() {
-    let channels =
-        ["chat:{any}", "user:{user}:{any}", "room:{claim.rooms}", "t:{any}:of-{any}-x", "{any}.end"];
+    let channels = [
+        "chat:{any}",
+        "user:{user}:{any}",
+        "room:{claim.rooms}",
+        "t:{any}:of-{any}-x",
+        "{any}.end",
+    ];
     let allowed = allowed(&channels, &["s:{query.room}:{any}"], json!({"rooms": ["a", "b"]}));
-    for name in
-        ["chat:7", "chat:a.b-c_d@e", "user:4:x", "room:a", "room:b", "t:1:of-2-x", "7.end", "a.end.end"]
-    {
+    for name in [
+        "chat:7",
+        "chat:a.b-c_d@e",
+        "user:4:x",
+        "room:a",
+        "room:b",
+        "t:1:of-2-x",
+        "7.end",
+        "a.end.end",
+    ] {
         assert_eq!(allowed.find(name), Some(AllowedAs::Channel), "{name}");
     }
     assert_eq!(allowed.find("s:x:1"), Some(AllowedAs::Stream));
     let long = format!("chat:{}", "x".repeat(129));
     for name in [
-        "", "chat:", "chat:7:8", "chat:*", "chat:a b", "chat:{7}", "chat:\u{e9}", &long, "chats:7",
-        "user:42:x", "user:4", "user:4:", "room:c", "room:ab", "t:1:of--x", "t::of-2-x", ".end",
-        "t:1:of-2", "s:y:1", "xchat:7", "chat:..", "chat:a\"b", "chat:7\n",
+        "",
+        "chat:",
+        "chat:7:8",
+        "chat:*",
+        "chat:a b",
+        "chat:{7}",
+        "chat:\u{e9}",
+        &long,
+        "chats:7",
+        "user:42:x",
+        "user:4",
+        "user:4:",
+        "room:c",
+        "room:ab",
+        "t:1:of--x",
+        "t::of-2-x",
+        ".end",
+        "t:1:of-2",
+        "s:y:1",
+        "xchat:7",
+        "chat:..",
+        "chat:a\"b",
+        "chat:7\n",
     ] {
         assert_eq!(allowed.find(name), None, "{name}");
     }

@@ -7,6 +7,7 @@ use super::{
     pending_connection::PendingConnection,
 };
 use crate::{
+    carrier::Carrier,
     endpoint::{Endpoint, Format, Matched},
     phase::Phase,
     reason::Refusal,
@@ -72,6 +73,8 @@ impl Handshake {
         let (auth, generation) = (Arc::clone(&config.auth), config.generation);
         let began = self.accepted.into();
         let codec = self.codec(endpoint.format);
+        // A client of Server-Sent Events cannot ask for anything.
+        let origin = origin.filter(|_| codec.carrier() == Carrier::WebSocket);
         let spec = SessionSpec { endpoint, codec, identity, auth, began, generation, origin };
         Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
     }

@@ -9,7 +9,7 @@ use crate::{
         catch_up::{self, Beginning, Resume, Source},
         holding::{Bounds, HoldGuard},
         registry::Registry,
-        session::{Session, SessionName},
+        session::{Session, SessionName, Stage},
     },
     wire::{Reference, StreamReady, subscriptions},
 };
@@ -59,6 +59,9 @@ impl Adding {
         match self.kind {
             AllowedAs::Channel => {
                 poll_fn(|cx| self.registry.hub.borrow_mut().poll_subscribed(names, cx)).await?;
+                if self.session.advance() != Stage::Open {
+                    return Ok(());
+                }
                 taken.keep();
                 let later = self.joined(None);
                 self.tell_places(&later);
@@ -88,14 +91,15 @@ impl Adding {
         let source =
             Source::new(&self.registry.streams, &room, self.session.codec(), endpoint, resume);
         let before = source.before(names, &resume.since).await?;
-        let bounds = Bounds {
-            messages: endpoint.queue_messages.get(),
-            bytes: endpoint.queue_bytes.get(),
-        };
+        let bounds =
+            Bounds { messages: endpoint.queue_messages.get(), bytes: endpoint.queue_bytes.get() };
         let held = self.registry.streams.holding.hold(&self.name, bounds);
         let beginning = source.beginning(&held, before).await?;
         if held.is_over() {
             return Ok(false);
+        }
+        if self.session.advance() != Stage::Open {
+            return Ok(true);
         }
         if is_asked {
             self.registry.context.metrics.replay_seconds.observe(began.elapsed());
@@ -146,8 +150,7 @@ impl Adding {
 
     fn refuse(&self, code: NotSubscribed) {
         for reference in self.settle(None) {
-            let frame =
-                subscriptions::not_subscribed(&self.name, code, None, reference.as_ref());
+            let frame = subscriptions::not_subscribed(&self.name, code, None, reference.as_ref());
             self.session.answer(&self.added, frame);
         }
         self.session.flush(Instant::now());

@@ -54,7 +54,14 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     if session.is_fixed(name) && !is_pattern(name) {
         let is_stream = session.streams().iter().any(|stream| stream.as_str() == name);
         let kind = if is_stream { AllowedAs::Stream } else { AllowedAs::Channel };
-        return join::tell_place(session.registry(), session, &added, name, kind, asked.reference.as_ref());
+        return join::tell_place(
+            session.registry(),
+            session,
+            &added,
+            name,
+            kind,
+            asked.reference.as_ref(),
+        );
     }
     if let Some(place) = added.topics.borrow_mut().get_mut(name) {
         match place {

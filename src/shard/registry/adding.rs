@@ -3,7 +3,7 @@
 use super::{FLUSHES_AT_ONCE, Registered, Registry};
 use crate::{
     channel::ChannelName,
-    endpoint::{AllowedAs, Endpoint, Origin},
+    endpoint::{AllowedAs, Endpoint},
     identity::Identity,
     reason::{CloseReason, NotSubscribed, TakenAway},
     shard::{
@@ -26,11 +26,7 @@ impl Registered {
     /// What the session has added. From now on it is kept, if it was not.
     pub(in crate::shard) fn added(&self) -> Rc<Added> {
         let mut all = self.registry.added.borrow_mut();
-        let new = || {
-            let path = crate::endpoint::PathParameters::default();
-            Rc::new(Added::new(Origin { identity: None, path, query: String::new() }))
-        };
-        Rc::clone(all.entry(self.session.key).or_insert_with(new))
+        Rc::clone(all.entry(self.session.key).or_default())
     }
 
     /// Whether messages of this channel or stream come to the session.
@@ -168,8 +164,7 @@ impl Registry {
             }
             for reference in self.leave(session, added, name) {
                 let code = NotSubscribed::ChannelNotAllowed;
-                let frame =
-                    subscriptions::not_subscribed(name, code, None, reference.as_ref());
+                let frame = subscriptions::not_subscribed(name, code, None, reference.as_ref());
                 session.answer(added, frame);
             }
         }
@@ -189,6 +184,12 @@ impl Registry {
             }
             tokio::task::yield_now().await;
         }
+    }
+
+    /// Sessions of which it is kept what they have added.
+    #[cfg(test)]
+    pub(in crate::shard) fn added_sessions(&self) -> usize {
+        self.added.borrow().len()
     }
 
     /// The channels that a session has added.

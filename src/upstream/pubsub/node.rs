@@ -87,6 +87,13 @@ impl Node {
         router.matched(pattern, channel, payload, &mut sinks);
     }
 
+    pub(super) fn oversized_match(&mut self, pattern: &[u8], channel: &[u8], bytes: u64) {
+        let (router, mut sinks) = self.routing();
+        if !router.is_own(channel) {
+            router.oversized(pattern, bytes, &mut sinks);
+        }
+    }
+
     pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64) {
         let (router, mut sinks) = self.routing();
         router.oversized(channel, bytes, &mut sinks);

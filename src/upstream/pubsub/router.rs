@@ -141,6 +141,11 @@ impl Router {
         }
     }
 
+    /// Whether a channel, as Redis knows it, goes through no pattern.
+    pub(super) fn is_own(&self, channel: &[u8]) -> bool {
+        self.own_name(channel).is_some_and(|channel| self.is_reserved(channel))
+    }
+
     fn is_reserved(&self, channel: &str) -> bool {
         is_reserved(channel)
             || self.probe.as_deref() == Some(channel)

@@ -12,9 +12,8 @@ fn a_channel_that_redis_does_not_permit_is_refused_and_one_that_it_takes_away_en
         redis.command(&[&user[..], &["&sockway:*", "&fixed"], channels].concat());
     };
     rights(&["&chat:a", "&chat:b"]);
-    let settings = Settings::new(&redis)
-        .set("redis.username", "gateway")
-        .set("redis.password", "right");
+    let settings =
+        Settings::new(&redis).set("redis.username", "gateway").set("redis.password", "right");
     let gateway = Gateway::start(&settings.clone().endpoint(endpoint()));
     let mut client = {
         let token = crate::rig::token::of("42");

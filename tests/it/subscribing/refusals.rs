@@ -8,8 +8,19 @@ fn a_name_that_is_not_allowed_and_one_that_is_none_are_refused_alike() {
     let scene = Scene::new();
     let mut client = scene.open();
     for channel in [
-        "", "chat:", "chat:*", "chat:7:8", "other", "user:43:x", "room:c", "sockway:control",
-        "__keyevent@0__:x", "chat:\u{0}", "chat:{x}", "log:", "log:*",
+        "",
+        "chat:",
+        "chat:*",
+        "chat:7:8",
+        "other",
+        "user:43:x",
+        "room:c",
+        "sockway:control",
+        "__keyevent@0__:x",
+        "chat:\u{0}",
+        "chat:{x}",
+        "log:",
+        "log:*",
     ] {
         subscribe(&mut client, channel);
         assert_eq!(client.json(), refused(channel, "channel_not_allowed"));

@@ -18,6 +18,7 @@ use tokio::time::timeout;
 mod channels;
 mod liveness;
 mod outages;
+mod patterns;
 mod pauses;
 mod primary;
 mod publishing;

@@ -22,8 +22,11 @@ impl Commands {
             Arrival::Message { channel, pattern: Some(pattern), payload } => {
                 node.matched(pattern, channel, payload);
             }
-            Arrival::Oversized { channel, pattern, bytes } => {
-                node.oversized(pattern.unwrap_or(channel), bytes);
+            Arrival::Oversized { channel, pattern: None, bytes } => {
+                node.oversized(channel, bytes);
+            }
+            Arrival::Oversized { channel, pattern: Some(pattern), bytes } => {
+                node.oversized_match(pattern, channel, bytes);
             }
             Arrival::Confirmed(channel) => {
                 self.outstanding.answered(Kind::Subscribe);
