@@ -165,19 +165,15 @@ impl PatternTemplate {
         let mut all = vec![String::new()];
         for (at, part) in self.between.iter().enumerate() {
             let star = if at > 0 { "*" } else { "" };
-            let texts = part.as_ref().map_or_else(
-                || Ok(vec![String::new()]),
-                |part| {
-                    let mut none = None;
-                    let texts = expand(part, &[], |it| globs(it, identity), &mut none);
-                    *empty = none.cloned().or(empty.take());
-                    texts
-                },
-            )?;
-            all = all
-                .iter()
-                .flat_map(|it| texts.iter().map(move |text| [it, star, text].concat()))
-                .collect();
+            let texts = match part {
+                Some(part) => globs(part, identity, empty)?,
+                None => vec![String::new()],
+            };
+            let with = |it: &String| {
+                let it = it.clone();
+                texts.iter().map(move |text| [it.as_str(), star, text].concat())
+            };
+            all = all.iter().flat_map(with).collect();
             if all.len() > MAX_PATTERNS_A_SESSION {
                 return Err(self.refused(Refusal::TooManyValues, "is one too many for a session"));
             }
@@ -190,18 +186,27 @@ impl PatternTemplate {
     }
 }
 
-/// The values that a token gives for a placeholder, each as it stands in a glob.
-fn globs(placeholder: &Placeholder, identity: Option<&Identity>) -> Result<Vec<String>, Unfilled> {
+/// What a part between stars becomes, as it stands in a glob: one text for each value of a list.
+fn globs(
+    part: &ChannelTemplate,
+    identity: Option<&Identity>,
+    empty: &mut Option<Placeholder>,
+) -> Result<Vec<String>, Unfilled> {
     // The configuration has refused what a token does not give.
-    let values = token_values(placeholder, identity).unwrap_or_else(|| Ok(Vec::new()))?;
-    Ok(values.iter().map(|value| glob_escaped(value)).collect())
+    let of_token = |it: &Placeholder| token_values(it, identity).unwrap_or_else(|| Ok(Vec::new()));
+    let mut none = None;
+    let texts = expand(part, &[], of_token, &mut none)?;
+    if let Some(none) = none {
+        *empty = Some(none.clone());
+    }
+    Ok(texts.iter().map(|text| glob_escaped(text)).collect())
 }
 
-/// A value as it stands in a glob, where it means itself alone. No value of today's grammar has one of these
-/// characters; were that to change, a client could not write a pattern all the same.
-pub(super) fn glob_escaped(value: &str) -> String {
-    let mut escaped = String::with_capacity(value.len());
-    for character in value.chars() {
+/// Text between stars as it stands in a glob, where it means itself alone. Neither literal text nor a value may
+/// have one of these characters; were that to change, a client could not write a pattern all the same.
+fn glob_escaped(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in text.chars() {
         if matches!(character, '*' | '?' | '[' | ']' | '\\') {
             escaped.push('\\');
         }

@@ -80,7 +80,7 @@ fn wrong_patterns_and_subscriptions() {
         ),
         (
             "subscribe = [\"{any}:{any}\"]",
-            "subscribe[0]: can become \"sockway:probe\", which redis.probe_channel keeps for Sockway itself",
+            "subscribe[0]: can become \"sockway:control\", which redis.control_channel keeps for Sockway itself",
         ),
         (
             "subscribe = [\"x:{path.other}\"]",

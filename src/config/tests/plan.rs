@@ -81,6 +81,15 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("endpoint.path", r#""/other""#, Effect, "endpoint.notifications.path"),
     ("endpoint.channels", r#"["other"]"#, Effect, "endpoint.notifications.channels"),
     ("endpoint.streams", r#"["other"]"#, Effect, "endpoint.notifications.streams"),
+    ("endpoint.patterns", r#"["other:*"]"#, Effect, "endpoint.notifications.patterns"),
+    ("endpoint.subscribe", r#"["x:{any}"]"#, Effect, "endpoint.notifications.subscribe"),
+    (
+        "endpoint.subscribe_streams",
+        r#"["x:{any}"]"#,
+        Effect,
+        "endpoint.notifications.subscribe_streams",
+    ),
+    ("endpoint.max_subscriptions", "7", Effect, "endpoint.notifications.max_subscriptions"),
     ("endpoint.replay_messages", "7", Effect, "endpoint.notifications.replay_messages"),
     ("endpoint.replay_bytes", r#""7KiB""#, Effect, "endpoint.notifications.replay_bytes"),
     ("endpoint.replay_last", "7", Effect, "endpoint.notifications.replay_last"),
@@ -117,6 +126,9 @@ fn companions(key: &str) -> &'static [(&'static str, &'static str)] {
         "auth.jwt.secret_file" => &[("auth.jwt.secret", "\"\"")],
         "auth.jwt.public_key_file" | "auth.jwt.jwks_url" => {
             &[("auth.jwt.secret", "\"\""), ("auth.jwt.algorithms", "[\"ES256\"]")]
+        }
+        "endpoint.patterns" | "endpoint.subscribe" | "endpoint.subscribe_streams" => {
+            &[("endpoint.format", "\"json\"")]
         }
         "endpoint.auth" => &[("endpoint.channels", "[\"notifications:global\"]")],
         _ => &[],

@@ -3,6 +3,10 @@
 use super::{Scene, say};
 use crate::rig::Client;
 use serde_json::{Value, json};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, Ordering::Relaxed},
+};
 
 const STREAM: &str = "log:7";
 
@@ -75,9 +79,16 @@ fn subscribing_again_and_again_during_a_flood_gives_every_entry_once() {
     let first = scene.redis.add(STREAM, "0");
     let mut client = scene.open();
     let mut backend = scene.redis.connect();
+    let is_over = Arc::new(AtomicBool::new(false));
+    let over = Arc::clone(&is_over);
     let writer = std::thread::spawn(move || {
-        for number in 1..4_000 {
+        for number in 1_u32.. {
+            if over.load(Relaxed) {
+                return;
+            }
             let _ = backend.command(&["XADD", STREAM, "*", "data", &number.to_string()]);
+            // Some thousand a second: what a test's client reads.
+            std::thread::sleep(std::time::Duration::from_micros(200));
         }
     });
     let (mut position, mut expected) = (first, 1);
@@ -100,5 +111,6 @@ fn subscribing_again_and_again_during_a_flood_gives_every_entry_once() {
             expected += 1;
         }
     }
+    is_over.store(true, Relaxed);
     writer.join().expect("it writes");
 }
