@@ -119,6 +119,8 @@ pub enum RejectedBy {
     LinkDown,
     /// The instance has as many streams as `redis.max_streams` allows.
     StreamLimit,
+    /// The instance has as many patterns as `redis.max_patterns` allows.
+    PatternLimit,
     /// Redis does not say which keys change (CLIENT TRACKING), so no stream can be followed.
     TrackingRefused,
 }
@@ -129,6 +131,7 @@ impl From<RejectedBy> for Refusal {
             RejectedBy::Redis => Self::ChannelRefused,
             RejectedBy::LinkDown => Self::RedisUnavailable,
             RejectedBy::StreamLimit => Self::StreamLimit,
+            RejectedBy::PatternLimit => Self::PatternLimit,
             RejectedBy::TrackingRefused => Self::TrackingRefused,
         }
     }

@@ -1,5 +1,8 @@
 //! The name of a Redis pub/sub channel, as the configuration and the clients know it: without
 //! `redis.channel_prefix`, which exists only between `upstream` and Redis.
+//!
+//! A pattern is a name too, and goes the same ways: it has a `*`, which the grammar of names allows in no
+//! channel, so that the two are never mistaken for each other.
 
 use std::{borrow::Borrow, fmt, ops::Deref, sync::Arc};
 
@@ -14,11 +17,23 @@ impl ChannelName {
         Self(name.into())
     }
 
+    /// Whether it is a pattern of channels.
+    #[must_use]
+    pub fn is_pattern(&self) -> bool {
+        is_pattern(&self.0)
+    }
+
     /// The name as text.
     #[must_use]
     pub fn as_str(&self) -> &str {
         &self.0
     }
+}
+
+/// Whether a name is a pattern of channels, with the prefix or without it: none of its characters is special.
+#[must_use]
+pub fn is_pattern(name: &str) -> bool {
+    name.contains('*')
 }
 
 impl Deref for ChannelName {

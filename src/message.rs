@@ -16,6 +16,8 @@ pub struct Message {
     pub received: Instant,
     /// Its place in its stream; `None`: it came by pub/sub.
     pub id: Option<StreamId>,
+    /// The pattern that it matched, and whose subscribers it is for alone; `None`: it is for its channel's.
+    pub pattern: Option<ChannelName>,
     raw: Bytes,
     payload_len: usize,
     json: OnceLock<Bytes>,
@@ -45,11 +47,18 @@ impl Message {
             channel,
             received,
             id: None,
+            pattern: None,
             raw,
             payload_len,
             json: OnceLock::new(),
             rare: OnceLock::new(),
         }
+    }
+
+    /// What a session is subscribed to that gets it: its pattern, else its channel.
+    #[must_use]
+    pub fn topic(&self) -> &ChannelName {
+        self.pattern.as_ref().unwrap_or(&self.channel)
     }
 
     /// The memory that it takes, its encodings included as far as they are made.

@@ -85,6 +85,66 @@ impl CloseReason {
     }
 }
 
+/// Why a client does not get a channel or stream that it asked for within its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum NotSubscribed {
+    /// Nothing allows it, or it is no name at all: the client learns nothing more.
+    ChannelNotAllowed,
+    /// Redis refuses it (NOPERM), or it is a stream and the key is none.
+    ChannelRefused,
+    /// The session opened with it, and cannot give it back.
+    ChannelFixed,
+    TooManySubscriptions,
+    /// `since` is no position, or stands with a channel, which keeps nothing.
+    SinceInvalid,
+    SubscriptionTimeout,
+    RedisUnavailable,
+    RateLimited,
+    /// There is no memory for what came before.
+    AtCapacity,
+    /// The instance has as many streams as `redis.max_streams` allows.
+    StreamLimit,
+    TrackingRefused,
+}
+
+impl NotSubscribed {
+    /// The `code` of the answer.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.into_str()
+    }
+}
+
+impl From<Refusal> for NotSubscribed {
+    fn from(refusal: Refusal) -> Self {
+        match refusal {
+            Refusal::ChannelRefused => Self::ChannelRefused,
+            Refusal::AtCapacity => Self::AtCapacity,
+            Refusal::StreamLimit => Self::StreamLimit,
+            Refusal::TrackingRefused => Self::TrackingRefused,
+            _ => Self::RedisUnavailable,
+        }
+    }
+}
+
+/// Why a client has not any more what it had added to its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
+#[strum(serialize_all = "snake_case", const_into_str)]
+pub enum TakenAway {
+    /// Its newer token, or a reload, does not allow it.
+    NotPermitted,
+    ChannelRefused,
+}
+
+impl TakenAway {
+    /// The `reason` of the frame.
+    #[must_use]
+    pub const fn label(self) -> &'static str {
+        self.into_str()
+    }
+}
+
 /// Why a handshake was refused, before any upgrade.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, IntoStaticStr, VariantArray)]
 #[strum(serialize_all = "snake_case", const_into_str)]
@@ -124,6 +184,8 @@ pub enum Refusal {
     ChannelRefused,
     /// The instance has as many streams as `redis.max_streams` allows.
     StreamLimit,
+    /// The instance has as many patterns as `redis.max_patterns` allows.
+    PatternLimit,
     /// Redis does not say which keys change, so no stream can be followed.
     TrackingRefused,
     /// `since` or `last` of the request are malformed.
@@ -180,6 +242,7 @@ impl Refusal {
             | Self::RedisUnavailable
             | Self::ChannelRefused
             | Self::StreamLimit
+            | Self::PatternLimit
             | Self::TrackingRefused
             | Self::SubscriptionTimeout
             | Self::KeysUnavailable => 503,

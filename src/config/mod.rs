@@ -159,6 +159,8 @@ pub struct Redis {
     pub max_payload: NonZeroUsize,
     /// Prepended to every channel and stream, the probe's and the control channel's included.
     pub channel_prefix: String,
+    /// Distinct patterns of this instance at one time.
+    pub max_patterns: NonZeroUsize,
     /// Distinct streams that this instance follows at one time.
     pub max_streams: NonZeroUsize,
     /// How often every stream is read without being woken; `None`: never.

@@ -33,6 +33,7 @@ const NEEDS_RESTART: &[&str] = &[
     "redis.on_revocation_gap",
     "redis.max_payload",
     "redis.channel_prefix",
+    "redis.max_patterns",
     "redis.max_streams",
     "redis.stream_poll",
     "redis.stream_field",

@@ -37,7 +37,7 @@ pub struct Unfilled {
 }
 
 impl Endpoint {
-    /// What a request subscribes to, in the order of the templates.
+    /// What a request subscribes to, in the order of the templates; patterns come behind channels.
     ///
     /// # Errors
     /// - [`Refusal::ClaimMissing`]: the token, or there is none, lacks a claim that a template names, or
@@ -49,7 +49,7 @@ impl Endpoint {
     /// - [`Refusal::TooManyValues`]: a template would give more than 32 channels.
     pub fn topics_for(&self, values: &Values<'_>) -> Result<Topics, Unfilled> {
         let mut empty = None;
-        let channels = self.names(&self.channels, values, &mut empty)?;
+        let mut channels = self.names(&self.channels, values, &mut empty)?;
         let streams = self.names(&self.streams, values, &mut empty)?;
         if streams.iter().any(|stream| channels.contains(stream)) {
             let cause = "a name is a channel here, too";
@@ -58,9 +58,13 @@ impl Endpoint {
         if self.sse && streams.len() > 1 {
             return Err(Unfilled::more_than_one(&self.streams));
         }
+        let mut empty = empty.cloned();
+        channels.extend(self.patterns_for(values.identity, &mut empty)?);
         match empty {
-            Some(placeholder) if channels.is_empty() && streams.is_empty() => {
-                Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
+            Some(placeholder)
+                if channels.is_empty() && streams.is_empty() && self.dynamic.is_empty() =>
+            {
+                Err(Unfilled::new(Refusal::ClaimMissing, &placeholder, "is an empty list"))
             }
             _ => Ok(Topics { channels, streams }),
         }
@@ -108,7 +112,7 @@ impl Endpoint {
     }
 
     /// The values that a placeholder takes.
-    fn values(
+    pub(super) fn values(
         &self,
         placeholder: &Placeholder,
         values: &Values<'_>,
@@ -135,6 +139,22 @@ pub(super) fn expand<'t>(
     values: impl Fn(&Placeholder) -> Result<Vec<String>, Unfilled>,
     empty: &mut Option<&'t Placeholder>,
 ) -> Result<Vec<String>, Unfilled> {
+    let names = texts(template, values, empty)?;
+    match names.iter().find_map(|name| reserved.reason(name)) {
+        Some(reason) => {
+            let cause = format!("{:?} becomes a name that {reason}", template.as_str());
+            Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause })
+        }
+        None => Ok(names),
+    }
+}
+
+/// As [`expand`], of what may be a part of a name.
+pub(super) fn texts<'t>(
+    template: &'t ChannelTemplate,
+    values: impl Fn(&Placeholder) -> Result<Vec<String>, Unfilled>,
+    empty: &mut Option<&'t Placeholder>,
+) -> Result<Vec<String>, Unfilled> {
     let mut names = vec![String::new()];
     for part in template.parts() {
         match part {
@@ -151,13 +171,7 @@ pub(super) fn expand<'t>(
             }
         }
     }
-    match names.iter().find_map(|name| reserved.reason(name)) {
-        Some(reason) => {
-            let cause = format!("{:?} becomes a name that {reason}", template.as_str());
-            Err(Unfilled { refusal: Refusal::ValueNotAllowed, cause })
-        }
-        None => Ok(names),
-    }
+    Ok(names)
 }
 
 /// The values that a token gives for a placeholder. `None`: the URL gives them.
@@ -210,6 +224,10 @@ pub(super) fn written(
 }
 
 impl Unfilled {
+    pub(super) fn caused_by(refusal: Refusal, cause: String) -> Self {
+        Self { refusal, cause }
+    }
+
     pub(super) fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }
     }

@@ -32,7 +32,11 @@ impl Endpoint {
         channels: &[ChannelName],
         streams: &[ChannelName],
     ) -> bool {
-        still_give(&self.channels, &self.reserved, identity, channels)
+        let (patterns, channels): (Vec<_>, Vec<_>) =
+            channels.iter().cloned().partition(ChannelName::is_pattern);
+        let given = self.patterns_for(Some(identity), &mut None);
+        given.is_ok_and(|given| patterns.iter().all(|pattern| given.contains(pattern)))
+            && still_give(&self.channels, &self.reserved, identity, &channels)
             && still_give(&self.streams, &self.reserved, identity, streams)
     }
 }

@@ -3,9 +3,13 @@
 use crate::wire::{Codec, GapNotice, HeartbeatNotice, sse::Body};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
+mod allowed;
 mod expand;
 mod keeps;
+mod origin;
+mod overlap;
 mod path;
+mod pattern;
 pub mod percent;
 mod publish;
 mod publish_grant;
@@ -15,8 +19,12 @@ mod routes;
 mod template;
 mod topics;
 
+pub use allowed::{AllowTemplate, Allowed, AllowedAs, Dynamic};
 pub use expand::{Unfilled, Values};
+pub use origin::Origin;
+pub use overlap::Shape;
 pub use path::{PathParameters, RoutePath};
+pub use pattern::{MAX_PATTERNS_A_SESSION, PatternTemplate, is_reserved};
 pub use publish::{DataKind, NoPlace, PublishName, PublishPlace, PublishRules, PublishTarget};
 pub use publish_grant::PublishGrant;
 pub use query::query_values;
@@ -38,6 +46,9 @@ pub struct Endpoint {
     pub streams: Vec<ChannelTemplate>,
     /// What no value may make of a template.
     pub reserved: Arc<ReservedNames>,
+    pub patterns: Vec<PatternTemplate>,
+    /// What a client may add within its session.
+    pub dynamic: Dynamic,
     pub replay: ReplayLimits,
     /// Whether its sessions may come as Server-Sent Events too.
     pub sse: bool,
@@ -81,6 +92,9 @@ impl Endpoint {
             && self.path == other.path
             && self.channels == other.channels
             && self.streams == other.streams
+            && self.patterns == other.patterns
+            // A session does not keep what its token says where nothing asks for it.
+            && (other.dynamic.is_empty() || !self.dynamic.is_empty())
             && self.access == other.access
             && self.format == other.format
             && self.publish == other.publish

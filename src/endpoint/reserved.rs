@@ -7,7 +7,7 @@ use super::template::ChannelTemplate;
 pub const EVENTS: [&str; 2] = ["__keyspace@", "__keyevent@"];
 
 /// How the names begin that are Sockway's own.
-const OWN: &str = "sockway:";
+pub(super) const OWN: &str = "sockway:";
 
 /// The reserved names of one configuration. All names are without `redis.channel_prefix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -49,6 +49,11 @@ impl ReservedNames {
             Some(name) => self.reason(name),
             None => self.beginning(template.beginning()),
         }
+    }
+
+    /// The channels of Sockway's own, each with the key that names it.
+    pub fn channels(&self) -> impl Iterator<Item = (&'static str, &str)> {
+        self.channels.iter().map(|(key, channel)| (*key, channel.as_str()))
     }
 
     fn beginning(&self, name: &str) -> Option<Reserved<'static>> {

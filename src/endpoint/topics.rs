@@ -2,9 +2,11 @@
 
 use crate::channel::ChannelName;
 
-/// Pub/sub channels and streams, each name once. At least one.
+/// Pub/sub channels and patterns of them, and streams, each name once. None at all only where a client may add
+/// some.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Topics {
+    /// Patterns included.
     pub channels: Vec<ChannelName>,
     pub streams: Vec<ChannelName>,
 }

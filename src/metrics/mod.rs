@@ -52,6 +52,7 @@ pub struct UpstreamMetrics {
     pub message_bytes: IntCounter,
     pub channels_wanted: IntGauge,
     pub channels_subscribed: IntGauge,
+    pub patterns: IntGauge,
     /// 1 while the subscription is proven alive by probes.
     pub up: IntGauge,
     /// Unix time of the last probe that proved it; 0 before the first.
@@ -237,6 +238,11 @@ impl UpstreamMetrics {
             "Time without a Redis link that is proven alive, the running outage included.",
         )?;
         registry.register(Box::new(outage_seconds.clone()))?;
+        let patterns = IntGauge::new(
+            "sockway_patterns",
+            "Patterns of channels that sessions are in, or that linger.",
+        )?;
+        registry.register(Box::new(patterns.clone()))?;
         Ok(Self {
             messages: counter(
                 registry,
@@ -261,6 +267,7 @@ impl UpstreamMetrics {
                 "sockway_stream_reads_total",
                 "Readings of streams behind what was read before.",
             )?,
+            patterns,
             channels_wanted: channels.with_label_values(&["wanted"]),
             channels_subscribed: channels.with_label_values(&["subscribed"]),
             up,

@@ -37,6 +37,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_client_messages_ignored_total", &["endpoint"], 2),
         ("sockway_queued_bytes", &[], 1),
         ("sockway_channels", &["state"], 2),
+        ("sockway_patterns", &[], 1),
         ("sockway_redis_up", &[], 1),
         ("sockway_redis_last_verified_timestamp_seconds", &[], 1),
         ("sockway_redis_reconnects_total", &[], 1),

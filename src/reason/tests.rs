@@ -25,7 +25,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
         "bad_handshake token_conflict token_missing token_invalid token_expired \
          origin_not_allowed claim_missing claim_unusable value_not_allowed too_many_values \
          not_found method_not_allowed upgrade_required request_timeout uri_too_long headers_too_large address_limit \
-         user_limit at_capacity draining redis_unavailable channel_refused stream_limit \
+         user_limit at_capacity draining redis_unavailable channel_refused stream_limit pattern_limit \
          tracking_refused since_invalid since_not_supported subscription_timeout keys_unavailable \
          internal_error",
     );

@@ -10,22 +10,28 @@
 //!    channel; who came a moment ago; who was sent away a moment ago; a client's frames; what all queues
 //!    hold; how much a user may publish
 //! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
-//! 2. `session` `streams`: one session, its queue and its deadlines; how far the shard has come in streams
-//! 3. `registry`: all sessions of the shard
-//! 4. `refresh` `publishing` `busiest` `events` `catch_up`: a client's newer tokens; what it publishes; the channels with the most sessions;
+//! 2. `session` `added`: one session, its queue and its deadlines; what sessions have added
+//! 3. `holding`: what comes of a stream for a session that is still given what came before
+//! 4. `streams`: how far the shard has come in streams
+//! 5. `registry`: all sessions of the shard
+//! 6. `refresh` `publishing` `busiest` `events` `catch_up`: a client's newer tokens; what it publishes; the channels with the most sessions;
 //!    what comes through the rings; what a session is given from before it
-//! 5. `task`: what waits for a session's socket
-//! 6. `subscription`: from channels to a running session
-//! 7. `mod`: what other threads and other tasks hold of a shard
-//! 8. `thread`: its thread and its own tasks
-//! 9. `fuzz`: a fuzz target; only in tests and under a fuzzer
+//! 7. `adding`: subscribe and unsubscribe within a session
+//! 8. `task`: what waits for a session's socket
+//! 9. `subscription`: from channels to a running session
+//! 10. `mod`: what other threads and other tasks hold of a shard
+//! 11. `thread`: its thread and its own tasks
+//! 12. `fuzz`: a fuzz target; only in tests and under a fuzzer
 
+mod added;
+mod adding;
 mod busiest;
 mod catch_up;
 mod context;
 mod events;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
+mod holding;
 mod hub;
 mod inbound;
 mod members;

@@ -3,7 +3,10 @@
 //! At most a burst of it is under way; the socket is not read meanwhile, so that a client that sends more
 //! waits, and its memory is bounded.
 
-use super::{context::Context as ShardContext, publish_rates::PublishSpec, session::Session};
+use super::{
+    context::Context as ShardContext, publish_rates::PublishSpec, registry::Registered,
+    session::Session,
+};
 use crate::{
     bus::{NotPublished, Publication, PublishAnswer, Published},
     endpoint::PublishRules,
@@ -47,19 +50,19 @@ impl Publishing {
     }
 
     /// Whether no more may be read from the client.
-    pub(super) fn is_full(&self, session: &Session) -> bool {
+    pub(super) fn is_full(&self, session: &Registered) -> bool {
         rules(session).is_some_and(|rules| self.under_way.len() >= rules.burst.get() as usize)
     }
 
     /// The session lives by a newer token.
-    pub(super) fn renew(&mut self, session: &Session, identity: &Identity) {
+    pub(super) fn renew(&mut self, session: &Registered, identity: &Identity) {
         self.spec.grant.renew(&session.endpoint, identity);
     }
 
     /// Takes the data of a frame.
     pub(super) fn take_frame(
         &mut self,
-        session: &Session,
+        session: &Registered,
         named: Option<&str>,
         data: &str,
         reference: Option<Reference>,
@@ -71,13 +74,13 @@ impl Publishing {
     }
 
     /// Takes a whole message of a raw session, which is told nothing.
-    pub(super) fn take_message(&mut self, session: &Session, message: &[u8]) {
+    pub(super) fn take_message(&mut self, session: &Registered, message: &[u8]) {
         let Some(rules) = rules(session) else { return };
         self.take(session, rules, rules.data.of_message(message), None, None);
     }
 
     /// A frame was not understood.
-    pub(super) fn refuse_frame(&mut self, session: &Session, reference: Option<&Reference>) {
+    pub(super) fn refuse_frame(&mut self, session: &Registered, reference: Option<&Reference>) {
         refuse(session, reference, PublishResult::FrameInvalid, None);
         if let Some(rules) = rules(session) {
             self.count_refused(session, rules);
@@ -86,7 +89,7 @@ impl Publishing {
 
     fn take(
         &mut self,
-        session: &Session,
+        session: &Registered,
         rules: &PublishRules,
         sent: Option<Sent<'_>>,
         named: Option<&str>,
@@ -103,13 +106,13 @@ impl Publishing {
 
     fn publication(
         &self,
-        session: &Session,
+        session: &Registered,
         rules: &PublishRules,
         sent: Option<Sent<'_>>,
         named: Option<&str>,
     ) -> Result<Publication, (PublishResult, Option<Duration>)> {
         let sent = sent.ok_or((PublishResult::DataInvalid, None))?;
-        let has = |named: &str| session.has(named);
+        let has = |named: &str| session.is_subscribed(named);
         let now = session.context.wall_clock();
         let publication = self.spec.grant.publication(sent, named, has, now);
         let publication = publication.map_err(|code| (code, None))?;
@@ -123,7 +126,7 @@ impl Publishing {
 
     fn publish(
         &mut self,
-        session: &Session,
+        session: &Registered,
         publication: Publication,
         reference: Option<Reference>,
     ) {
@@ -134,7 +137,7 @@ impl Publishing {
     }
 
     /// Takes in answers. `Pending`: there is none now.
-    pub(super) fn poll(&mut self, session: &Session, cx: &mut Context<'_>) -> Poll<()> {
+    pub(super) fn poll(&mut self, session: &Registered, cx: &mut Context<'_>) -> Poll<()> {
         self.send(cx);
         let mut answered = Poll::Pending;
         while let Some(first) = self.under_way.front_mut() {
@@ -160,7 +163,7 @@ impl Publishing {
 
     fn answered(
         &mut self,
-        session: &Session,
+        session: &Registered,
         answer: PublishAnswer,
         reference: Option<&Reference>,
     ) {
@@ -184,7 +187,7 @@ impl Publishing {
         }
     }
 
-    fn count_refused(&mut self, session: &Session, rules: &PublishRules) {
+    fn count_refused(&mut self, session: &Registered, rules: &PublishRules) {
         let now = Instant::now();
         if now - self.refused_since >= REFUSED_WINDOW {
             (self.refused, self.refused_since) = (0, now);

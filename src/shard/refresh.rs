@@ -110,7 +110,10 @@ fn refreshed(session: &Registered, verified: Verified) -> RefreshResult {
         // What a session hears, its token must give, and this is the one that it lives by now.
         Ok(identity) if !session.is_still_given(&identity) => CloseReason::Reconfigured,
         Ok(identity) => {
-            let accepted = session.lengthen(identity);
+            let accepted = session.lengthen(identity.clone());
+            if accepted {
+                session.renew_added(identity);
+            }
             session.recheck_revocations();
             return if accepted { RefreshResult::Accepted } else { RefreshResult::Unchanged };
         }

@@ -194,6 +194,7 @@ pub(super) fn spec(endpoint: Endpoint, identity: Identity) -> SessionSpec {
         began: tokio::time::Instant::now(),
         generation: 0,
         publish: None,
+        origin: None,
     }
 }
 

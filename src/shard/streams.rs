@@ -4,7 +4,7 @@
 //! A shard's place in a stream is what it has taken from its stream ring, and nothing that anybody else
 //! says: only so is what a session gets from the ring exactly what comes after the place where it joined.
 
-use super::hub::Hub;
+use super::{holding::Holding, hub::Hub};
 use crate::{
     bus::{Page, PageAsk, PageError, PageRequest, Request, StreamRequest},
     channel::ChannelName,
@@ -18,6 +18,8 @@ use tokio::sync::{Notify, mpsc, oneshot};
 /// See the module.
 pub(super) struct Streams {
     pub(super) hub: RefCell<Hub<Progress>>,
+    /// What comes for sessions that are still given what came before.
+    pub(super) holding: Holding,
     marks: RefCell<Marks>,
     /// Told when there is something to ask of upstream.
     pub(super) requests_waiting: Notify,
@@ -57,6 +59,7 @@ impl Streams {
     pub(super) fn new() -> Self {
         Self {
             hub: RefCell::new(Hub::new()),
+            holding: Holding::default(),
             marks: RefCell::default(),
             requests_waiting: Notify::new(),
             pages: OnceCell::new(),

@@ -76,11 +76,11 @@ impl Subscription {
         let began = Instant::now();
         let is_asked = self.room.is_some();
         let room = self.room.take().unwrap_or_else(|| registry.context.memory.no_room());
-        let source = Source::new(&registry, &room, &spec, resume);
+        let source = Source::new(&registry.streams, &room, spec.codec, &spec.endpoint, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
         let publish = spec.publish.take();
         let session = registry.insert(mem::take(&mut self.topics), spec);
-        let beginning = source.beginning(&session, before).await?;
+        let beginning = source.beginning(&**session, before).await?;
         session.count_replays(&beginning.ready);
         if is_asked {
             registry.context.metrics.replay_seconds.observe(began.elapsed());

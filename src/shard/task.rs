@@ -6,12 +6,13 @@
 //! it may publish.
 
 use super::{
+    adding,
     inbound::{Input, Parser},
     publish_rates::PublishSpec,
     publishing::{Publishing, refuse},
     refresh::Refreshes,
     registry::Registered,
-    session::{Session, Stage},
+    session::Stage,
 };
 use crate::{
     carrier::Carrier,
@@ -157,10 +158,13 @@ impl<P> SessionTask<P> {
                     refuse(&self.session, reference.as_ref(), code, None);
                 }
             },
-            Ok(
-                ClientFrame::Subscribe { reference, .. }
-                | ClientFrame::Unsubscribe { reference, .. },
-            ) => self.on_invalid(reference.as_ref()),
+            Ok(ClientFrame::Subscribe { channel, since, last, reference }) => {
+                let asked = adding::Subscribe { channel, since, last, reference };
+                adding::subscribe(&self.session, asked);
+            }
+            Ok(ClientFrame::Unsubscribe { channel, reference }) => {
+                adding::unsubscribe(&self.session, &channel, reference.as_ref());
+            }
             Ok(ClientFrame::Refresh { .. }) => self.on_invalid(None),
             Err(invalid) => self.on_invalid(invalid.reference.as_ref()),
         }
@@ -177,7 +181,7 @@ impl<P> SessionTask<P> {
         }
     }
 
-    fn publishing(&mut self) -> Option<(&mut Publishing, &Session)> {
+    fn publishing(&mut self) -> Option<(&mut Publishing, &Registered)> {
         let publishing = self.asking.as_mut()?.publishing.as_mut()?;
         Some((publishing, &self.session))
     }

@@ -9,7 +9,7 @@ use super::{
     link::{Arrival, Command, Connection, Credentials, Link, LinkError, Pending, Target},
     publish::CommandConnection,
 };
-use crate::config;
+use crate::{channel::is_pattern, config};
 use std::{
     collections::HashMap,
     time::{Duration, Instant},
@@ -74,12 +74,17 @@ impl RedisDiagnostics {
         settings.remove(name).ok_or_else(no_setting)
     }
 
-    /// Subscribes to a channel, named as Redis knows it.
+    /// Subscribes to a channel, or to a pattern, named as Redis knows it.
     ///
     /// # Errors
     /// [`LinkError::ChannelRefused`] when the account may not have this channel.
     pub async fn subscribe(&mut self, channel: &str) -> Result<(), LinkError> {
-        self.subscriber.send(Command::Subscribe(vec![channel.into()]));
+        let names = vec![channel.into()];
+        self.subscriber.send(if is_pattern(channel) {
+            Command::SubscribePatterns(names)
+        } else {
+            Command::Subscribe(names)
+        });
         self.until(|arrival| match arrival {
             Arrival::Confirmed(name) if name == channel.as_bytes() => Some(Ok(())),
             Arrival::Rejected(_, error) => Some(Err(error)),

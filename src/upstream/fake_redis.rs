@@ -62,6 +62,8 @@ type Due = (Instant, Sent);
 #[derive(Debug, Clone)]
 pub(super) enum Sent {
     Message(String, String),
+    /// Of the pattern that comes first.
+    Matched(String, String, String),
     Oversized(String, u64),
     Confirmed(String),
     Released(String),
@@ -169,6 +171,18 @@ impl Server {
         match command {
             Command::Ping => self.send(self.latency, Sent::Pong(self.warning.clone())),
             Command::Role => self.send(self.latency, Sent::Role(self.role.clone())),
+            Command::SubscribePatterns(batch) => {
+                for name in batch {
+                    self.subscribed.insert(name.to_string());
+                    self.send(self.latency, Sent::Confirmed(name.to_string()));
+                }
+            }
+            Command::UnsubscribePatterns(batch) => {
+                for name in batch {
+                    self.subscribed.remove(&*name);
+                    self.send(self.latency, Sent::Released(name.to_string()));
+                }
+            }
             Command::Subscribe(batch) => {
                 if let Some(error) = self.subscribe_error(&batch) {
                     let rejected = Sent::Rejected(Command::Subscribe(batch), error);
@@ -271,6 +285,11 @@ impl Link for FakeLink {
             Sent::Message(channel, payload) => Arrival::Message {
                 channel: channel.as_bytes(),
                 pattern: None,
+                payload: payload.as_bytes(),
+            },
+            Sent::Matched(pattern, channel, payload) => Arrival::Message {
+                channel: channel.as_bytes(),
+                pattern: Some(pattern.as_bytes()),
                 payload: payload.as_bytes(),
             },
             Sent::Oversized(channel, bytes) => {

@@ -45,7 +45,7 @@ pub struct InvalidFrame {
 }
 
 impl Reference {
-    fn new(text: String) -> Option<Self> {
+    pub(super) fn new(text: String) -> Option<Self> {
         (text.chars().count() <= LONGEST_REFERENCE).then(|| Self(text.into()))
     }
 

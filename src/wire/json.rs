@@ -10,8 +10,8 @@ use std::{fmt::Display, time::Duration};
 /// What tells a client that the connection is alive, where nothing else does.
 pub(super) const HEARTBEAT: &str = r#"{"type":"heartbeat"}"#;
 
-/// `{"type":"ready","session":"…","channels":["…"],"streams":{…},"heartbeat_ms":25000}`; members that would be
-/// empty are left out.
+/// `{"type":"ready","session":"…","channels":["…"],"patterns":["…"],"streams":{…},"heartbeat_ms":25000}`;
+/// members that would be empty are left out. Patterns are among `channels` here.
 pub(super) fn ready(
     session: impl Display,
     channels: &[ChannelName],
@@ -24,15 +24,20 @@ pub(super) fn ready(
         session: String,
         #[serde(skip_serializing_if = "Vec::is_empty")]
         channels: Vec<&'a str>,
+        #[serde(skip_serializing_if = "Vec::is_empty")]
+        patterns: Vec<&'a str>,
         #[serde(skip_serializing_if = "Streams::is_empty")]
         streams: Streams<'a>,
         #[serde(skip_serializing_if = "Option::is_none")]
         heartbeat_ms: Option<u64>,
     }
+    let (patterns, channels): (Vec<&ChannelName>, Vec<_>) =
+        channels.iter().partition(|name| name.is_pattern());
     encode(&Ready {
         r#type: "ready",
         session: session.to_string(),
-        channels: channels.iter().map(ChannelName::as_str).collect(),
+        channels: channels.into_iter().map(ChannelName::as_str).collect(),
+        patterns: patterns.into_iter().map(ChannelName::as_str).collect(),
         streams: Streams(streams),
         // The configuration allows a day at the most.
         heartbeat_ms: heartbeat.map(|heartbeat| heartbeat.as_millis() as u64),
@@ -56,7 +61,7 @@ impl Serialize for Streams<'_> {
 
 /// `reason` and `missed` are there only where a position does not recover.
 #[derive(Serialize)]
-struct Stream {
+pub(super) struct Stream {
     #[serde(skip_serializing_if = "Option::is_none")]
     id: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -84,12 +89,14 @@ impl From<&StreamReady> for Stream {
 
 /// `{"type":"message","channel":"…","data":…}`: a payload that is JSON as it is, other text as a
 /// string; bytes that are not UTF-8 as `"data_base64":"…"` in place of `data`. A stream's entry has its
-/// `"id":"…"` behind the channel.
+/// `"id":"…"` behind the channel, and what a pattern matched its `"pattern":"…"`.
 pub(super) fn message(message: &Message) -> Vec<u8> {
     #[derive(Serialize)]
     struct Envelope<'a> {
         r#type: &'static str,
         channel: &'a str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        pattern: Option<&'a str>,
         #[serde(skip_serializing_if = "Option::is_none")]
         id: Option<String>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -108,6 +115,7 @@ pub(super) fn message(message: &Message) -> Vec<u8> {
     encode(&Envelope {
         r#type: "message",
         channel: &message.channel,
+        pattern: message.pattern.as_deref(),
         id: message.id.as_ref().map(StreamId::to_string),
         data: text.map(|text| serde_json::from_str(text).map_or(Data::Text(text), Data::Json)),
         data_base64: text.is_none().then(|| STANDARD.encode(message.payload())),
@@ -115,12 +123,14 @@ pub(super) fn message(message: &Message) -> Vec<u8> {
 }
 
 /// `{"type":"gap","channel":"…","reason":"…","missed":…}`; `missed` is null where nobody can know. A gap of a
-/// stream has the place behind it as `"id":"…"`.
+/// stream has the place behind it as `"id":"…"`; one of a pattern names that by `"pattern":"…"` in place of
+/// `channel`.
 pub(super) fn gap(gap: &Gap) -> Vec<u8> {
     #[derive(Serialize)]
     struct Notice<'a> {
         r#type: &'static str,
-        channel: &'a str,
+        #[serde(flatten)]
+        topic: Topic<'a>,
         reason: &'static str,
         missed: Option<u64>,
         #[serde(skip_serializing_if = "Option::is_none")]
@@ -128,11 +138,25 @@ pub(super) fn gap(gap: &Gap) -> Vec<u8> {
     }
     encode(&Notice {
         r#type: "gap",
-        channel: &gap.channel,
+        topic: Topic::from(&gap.channel),
         reason: gap.loss.reason.label(),
         missed: gap.loss.missed,
         id: gap.loss.id.as_ref().map(StreamId::to_string),
     })
+}
+
+/// `"channel":"…"`, or `"pattern":"…"` where it is one.
+#[derive(Serialize)]
+#[serde(rename_all = "snake_case")]
+enum Topic<'a> {
+    Channel(&'a str),
+    Pattern(&'a str),
+}
+
+impl<'a> From<&'a ChannelName> for Topic<'a> {
+    fn from(name: &'a ChannelName) -> Self {
+        if name.is_pattern() { Self::Pattern(name) } else { Self::Channel(name) }
+    }
 }
 
 /// `{"code":1012,"reason":"restarting"}`: what a close frame says, where there are none.

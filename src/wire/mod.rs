@@ -25,6 +25,7 @@ mod json;
 mod json_text;
 mod publish;
 pub mod sse;
+pub mod subscriptions;
 
 pub use entry::entry_object;
 pub use inbound::{ClientFrame, InvalidFrame, Reference};
@@ -148,6 +149,19 @@ impl HeartbeatNotice {
 #[must_use]
 pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Message {
     Message::framed(channel, frame::data(payload), payload.len(), received)
+}
+
+/// … of a message that a pattern matched.
+#[must_use]
+pub fn matched(
+    pattern: ChannelName,
+    channel: ChannelName,
+    payload: &[u8],
+    received: Instant,
+) -> Message {
+    let mut matched = message(channel, payload, received);
+    matched.pattern = Some(pattern);
+    matched
 }
 
 /// … of a stream's entry.

@@ -6,7 +6,9 @@ use super::{
     streams, tracking,
 };
 use crate::{
+    channel::is_pattern,
     config::{self, Config, RedisAddress},
+    endpoint::Endpoint,
     upstream::{LinkError, RedisDiagnostics},
 };
 use std::{collections::BTreeSet, io, time::Duration};
@@ -139,11 +141,10 @@ async fn channels(redis: &mut RedisDiagnostics, config: &Config, report: &mut Re
     let prefix = &config.redis.channel_prefix;
     let mut seen = BTreeSet::new();
     for endpoint in &config.endpoints {
-        for template in &endpoint.channels {
-            let channel = format!("{prefix}{}", template.filled(SAMPLE));
-            let pattern = format!("{prefix}{}", template.filled("*"));
+        for (text, sample, pattern) in wanted(endpoint) {
+            let (channel, pattern) = (format!("{prefix}{sample}"), format!("{prefix}{pattern}"));
             if seen.insert(pattern.clone()) {
-                let what = format!("{prefix}{} ({})", template.as_str(), endpoint.name);
+                let what = format!("{prefix}{text} ({})", endpoint.name);
                 subscribe(redis, &channel, &pattern, &what, report).await;
             }
         }
@@ -153,6 +154,17 @@ async fn channels(redis: &mut RedisDiagnostics, config: &Config, report: &mut Re
         let what = format!("{channel} (redis.control_channel)");
         subscribe(redis, &channel, &channel, &what, report).await;
     }
+}
+
+/// Every template of channels: as it is written, a sample of it, and the pattern that permits it. Redis permits a
+/// pattern only by itself.
+fn wanted(endpoint: &Endpoint) -> impl Iterator<Item = (&str, String, String)> {
+    let fixed = endpoint.channels.iter().map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*")));
+    let added = endpoint.dynamic.channels.iter();
+    let added = added.map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*")));
+    let patterns = endpoint.patterns.iter();
+    let patterns = patterns.map(|it| (it.as_str(), it.filled(SAMPLE), it.filled(SAMPLE)));
+    fixed.chain(added).chain(patterns)
 }
 
 async fn subscribe(
@@ -174,7 +186,11 @@ async fn subscribe(
             &format!("{what}: {error}"),
             command_advice(
                 &error,
-                "the account needs the commands subscribe, unsubscribe and ping",
+                if is_pattern(channel) {
+                    "the account needs the commands psubscribe and punsubscribe"
+                } else {
+                    "the account needs the commands subscribe, unsubscribe and ping"
+                },
             ),
         ),
     }

@@ -1,10 +1,11 @@
 //! `[[endpoint]]`: each by itself, then their names and paths together.
 
 use super::{
+    added::{self, Added},
     one_of, publish,
     publish::PublishSurroundings,
     sse,
-    topics::{self, Topics},
+    topics::{self, Given, Topics},
 };
 use crate::{
     config::{
@@ -62,6 +63,9 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
     let path = table.required_text("path", path);
     let access = access(table, surroundings);
     let topics = topics::topics(table, path.as_ref(), access, &surroundings.reserved);
+    let added = added::read(table);
+    let given = Given { path: path.as_ref(), access, reserved: &surroundings.reserved };
+    added::check(table, &added, &topics, &given);
     let claimed = Claimed {
         name: name.clone().map(|value| At { place: table.place_of("name"), value }),
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
@@ -72,14 +76,15 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         let needs_token = access == Some(Access::Required);
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
-    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, surroundings))
+    let rest = rest_of_endpoint(table, (name, path), (topics, added), access, sse, surroundings);
+    (claimed, rest)
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
 fn rest_of_endpoint(
     table: &mut Table<'_, '_>,
     (name, path): (Option<String>, Option<RoutePath>),
-    topics: Topics,
+    (topics, added): (Topics, Added),
     access: Option<Access>,
     sse: Option<bool>,
     surroundings: &Surroundings,
@@ -90,6 +95,7 @@ fn rest_of_endpoint(
         "raw",
         one_of(&[("raw", Format::Raw), ("json", Format::Json), ("binary", Format::Binary)]),
     );
+    added::check_format(table, format);
     let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
     let queue_bytes = table.amount("queue_bytes", "4MiB", units::size);
     let on_slow = table.text(
@@ -123,12 +129,15 @@ fn rest_of_endpoint(
         sse::check_format(table, format);
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
+    let (patterns, dynamic) = added.dynamic();
     Some(Endpoint {
         name: name?.into(),
         path: path?,
         channels: topics::templates(topics.channels),
         streams: topics::templates(topics.streams),
         reserved: Arc::clone(&surroundings.reserved),
+        patterns,
+        dynamic: dynamic?,
         replay: replay?,
         sse: sse?,
         access: access?,

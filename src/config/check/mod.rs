@@ -2,6 +2,7 @@
 //!
 //! Every check runs, whatever went wrong before it, so that one report shows all problems.
 
+mod added;
 mod auth;
 mod endpoint;
 mod jwt;

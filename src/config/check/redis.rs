@@ -31,6 +31,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>, queue_part: Option<usize>) -> Opt
     );
     let max_payload = max_payload(table, queue_part);
     let channel_prefix = table.text("channel_prefix", "", channel);
+    let max_patterns = table.count("max_patterns", 100, 10_000);
     let max_streams = table.count("max_streams", 200_000, 10_000_000);
     let stream_poll = table.amount("stream_poll", "30s", units::wait);
     let stream_field = table.text("stream_field", "data", stream_field);
@@ -77,6 +78,7 @@ pub(super) fn redis(table: &mut Table<'_, '_>, queue_part: Option<usize>) -> Opt
         on_revocation_gap: on_revocation_gap?,
         max_payload: max_payload?,
         channel_prefix: channel_prefix?.unwrap_or_default(),
+        max_patterns: max_patterns?,
         max_streams: max_streams?,
         stream_poll: Some(stream_poll?).filter(|poll| !poll.is_zero()),
         stream_field: stream_field?,

@@ -14,6 +14,13 @@ pub(super) struct Topics {
 /// Query parameters that say where a client goes on.
 const POSITIONS: [&str; 3] = ["since", "last", "last_event_id"];
 
+/// What may stand for a topic's placeholders, and what no topic may be.
+pub(super) struct Given<'a> {
+    pub(super) path: Option<&'a RoutePath>,
+    pub(super) access: Option<Access>,
+    pub(super) reserved: &'a ReservedNames,
+}
+
 /// Reads both lists.
 pub(super) fn topics(
     table: &mut Table<'_, '_>,
@@ -23,8 +30,10 @@ pub(super) fn topics(
 ) -> Topics {
     let channels = table.list("channels", &[], ChannelTemplate::parse);
     let streams = table.list("streams", &[], ChannelTemplate::parse);
-    if !table.has_some("channels") && !table.has_some("streams") {
-        table.problem("channels", "at least one of channels and streams is needed");
+    let lists = ["channels", "streams", "patterns", "subscribe", "subscribe_streams"];
+    if !lists.iter().any(|list| table.has_some(list)) {
+        let problem = "at least one of channels, streams, patterns, subscribe and subscribe_streams is needed";
+        table.problem("channels", problem);
     }
     for templates in [&channels, &streams] {
         check_templates(table, templates, path, access, reserved);

@@ -54,11 +54,80 @@ fn wrong_endpoint_values() {
 }
 
 #[test]
+fn wrong_patterns_and_subscriptions() {
+    let json = |keys: &str| format!("format = \"json\"\n{keys}");
+    for (keys, problem) in [
+        ("patterns = [\"a\"]", "patterns[0]: has no *: such a channel belongs under channels"),
+        (
+            "patterns = [\"u:{user}*\"]",
+            "patterns[0]: needs a \":\" between {user} and *, or one user could hear what is for another",
+        ),
+        (
+            "patterns = [\"u:{path.room}:*\"]",
+            "patterns[0]: {path.room} cannot stand in a pattern: only {user} and {claim.NAME} can, which a token gives",
+        ),
+        (
+            "patterns = [\"sockway:*\"]",
+            "patterns[0]: must not name sockway:…, which is never delivered through a pattern",
+        ),
+        (
+            "patterns = [\"*\"]",
+            "patterns[0]: can meet \"a\" of channels: a message could come twice",
+        ),
+        (
+            "subscribe = [\"{user}{any}\"]",
+            "subscribe[0]: needs a \":\" between {user} and {any}, or a client could get what is for another",
+        ),
+        (
+            "subscribe = [\"{any}:{any}\"]",
+            "subscribe[0]: can become \"sockway:control\", which redis.control_channel keeps for Sockway itself",
+        ),
+        (
+            "subscribe = [\"x:{path.other}\"]",
+            "subscribe[0]: {path.other} is not in the path \"/{room}\"",
+        ),
+        (
+            "subscribe_streams = [\"{any}\"]",
+            "subscribe_streams[0]: can meet \"a\" of channels: a client cannot tell a channel from a stream",
+        ),
+        ("max_subscriptions = 0", "max_subscriptions: must be a whole number from 1 to 10000"),
+    ] {
+        let text = json(keys);
+        let at = if keys.starts_with("max") { 1 } else { keys.find('[').unwrap() + 2 };
+        let mut found = endpoint_problems(&text);
+        found.truncate(1);
+        assert_eq!(found, [format!("FILE:8:{at} endpoint[0].{problem}")], "{keys}");
+    }
+    for keys in
+        ["patterns = [\"x:*\"]", "subscribe = [\"x:{any}\"]", "subscribe_streams = [\"x:{any}\"]"]
+    {
+        let key = keys.split(' ').next().unwrap();
+        let expected = format!("FILE:7:1 endpoint[0].{key}: needs format = \"json\"");
+        assert!(
+            endpoint_problems(keys).contains(&expected),
+            "{keys}: {:?}",
+            endpoint_problems(keys)
+        );
+    }
+    let both = json("patterns = [\"x:*\"]\nsubscribe = [\"x:{any}\"]");
+    let twice = "patterns[0]: can meet \"x:{any}\" of subscribe: a message could come twice";
+    assert_eq!(endpoint_problems(&both), [format!("FILE:8:13 endpoint[0].{twice}")]);
+}
+
+/// The problems of an endpoint with these keys from line 7 on.
+fn endpoint_problems(keys: &str) -> Vec<String> {
+    problems(&format!(
+        "[auth.jwt]\nsecret = \"{SECRET}\"\n\n[[endpoint]]\nname = \"a\"\n\
+         path = \"/{{room}}\"\n{keys}\nchannels = [\"a\"]\n"
+    ))
+}
+
+#[test]
 fn wrong_channels() {
     endpoint_refuses(&[
         (
             "channels = []",
-            "7:1 endpoint[0].channels: at least one of channels and streams is needed",
+            "7:1 endpoint[0].channels: at least one of channels, streams, patterns, subscribe and subscribe_streams is needed",
         ),
         ("channels = \"a\"", "7:1 endpoint[0].channels: must be a list of strings, not a string"),
         ("channels = [\"a\", \"a\"]", "7:18 endpoint[0].channels[1]: is in the list already"),
@@ -230,7 +299,7 @@ fn wrong_names_and_paths() {
         problems("[[endpoint]]\n"),
         [
             "FILE:1:1 endpoint[0].auth: \"required\" needs [auth.jwt] or [[auth.token]]; no token could be valid",
-            "FILE:1:1 endpoint[0].channels: at least one of channels and streams is needed",
+            "FILE:1:1 endpoint[0].channels: at least one of channels, streams, patterns, subscribe and subscribe_streams is needed",
             "FILE:1:1 endpoint[0].name: is missing",
             "FILE:1:1 endpoint[0].path: is missing",
         ]

@@ -56,6 +56,7 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("redis.on_revocation_gap", r#""close""#, Restart, "redis.on_revocation_gap"),
     ("redis.max_payload", r#""7MiB""#, Restart, "redis.max_payload"),
     ("redis.channel_prefix", r#""p:""#, Restart, "redis.channel_prefix"),
+    ("redis.max_patterns", "7", Restart, "redis.max_patterns"),
     ("redis.max_streams", "7", Restart, "redis.max_streams"),
     ("redis.stream_poll", r#""7s""#, Restart, "redis.stream_poll"),
     ("redis.stream_field", r#""payload""#, Restart, "redis.stream_field"),
@@ -80,6 +81,15 @@ const KEYS: &[(&str, &str, Takes, &str)] = &[
     ("endpoint.path", r#""/other""#, Effect, "endpoint.notifications.path"),
     ("endpoint.channels", r#"["other"]"#, Effect, "endpoint.notifications.channels"),
     ("endpoint.streams", r#"["other"]"#, Effect, "endpoint.notifications.streams"),
+    ("endpoint.patterns", r#"["other:*"]"#, Effect, "endpoint.notifications.patterns"),
+    ("endpoint.subscribe", r#"["x:{any}"]"#, Effect, "endpoint.notifications.subscribe"),
+    (
+        "endpoint.subscribe_streams",
+        r#"["x:{any}"]"#,
+        Effect,
+        "endpoint.notifications.subscribe_streams",
+    ),
+    ("endpoint.max_subscriptions", "7", Effect, "endpoint.notifications.max_subscriptions"),
     ("endpoint.replay_messages", "7", Effect, "endpoint.notifications.replay_messages"),
     ("endpoint.replay_bytes", r#""7KiB""#, Effect, "endpoint.notifications.replay_bytes"),
     ("endpoint.replay_last", "7", Effect, "endpoint.notifications.replay_last"),
@@ -137,6 +147,9 @@ fn companions(key: &str) -> &'static [(&'static str, &'static str)] {
         // Every message of a raw endpoint with such a table is one to be published.
         "endpoint.inbound" => &[("endpoint.publish", NOT_THERE)],
         "endpoint.publish.channel" => &[("endpoint.publish.stream", "\"\"")],
+        "endpoint.patterns" | "endpoint.subscribe" | "endpoint.subscribe_streams" => {
+            &[("endpoint.format", "\"json\"")]
+        }
         _ => &[],
     }
 }

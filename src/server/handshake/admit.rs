@@ -7,6 +7,7 @@ use super::{
     pending_connection::PendingConnection,
 };
 use crate::{
+    carrier::Carrier,
     endpoint::{Endpoint, Format, Matched},
     phase::Phase,
     reason::Refusal,
@@ -59,7 +60,7 @@ impl Handshake {
     /// Subscribes to the topics and reads what the client missed.
     async fn subscribe(
         &self,
-        Grant { identity, topics, resume, publish }: Grant,
+        Grant { identity, topics, resume, publish, origin }: Grant,
         endpoint: Arc<Endpoint>,
         client: &mut PendingConnection,
     ) -> Result<PendingSession, NoSession> {
@@ -75,7 +76,10 @@ impl Handshake {
         let rates = &self.state.publish_rates;
         let publish =
             publish.map(|grant| Box::new(PublishSpec { grant, rates: Arc::clone(rates) }));
-        let spec = SessionSpec { endpoint, codec, identity, auth, began, generation, publish };
+        // A client of Server-Sent Events cannot ask for anything.
+        let origin = origin.filter(|_| codec.carrier() == Carrier::WebSocket);
+        let spec =
+            SessionSpec { endpoint, codec, identity, auth, began, generation, publish, origin };
         Ok(self.within(late, client, subscription.open(spec, &resume)).await??)
     }
 

@@ -4,7 +4,7 @@
 use super::{head::RequestHead, position};
 use crate::{
     auth::{Auth, TokenError, TokenFault},
-    endpoint::{Access, Matched, PublishGrant, Routes, Topics, Unfilled, Values},
+    endpoint::{Access, Matched, Origin, PublishGrant, Routes, Topics, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
     shard::Resume,
@@ -20,6 +20,8 @@ pub(super) struct Grant {
     /// What it asks for from before it.
     pub(super) resume: Resume,
     pub(super) publish: Option<PublishGrant>,
+    /// Where the client may add channels.
+    pub(super) origin: Option<Box<Origin>>,
 }
 
 /// Why there is no grant.
@@ -93,10 +95,14 @@ pub(super) async fn grant<P>(
         query: request.uri.query().unwrap_or_default(),
     };
     let topics = matched.endpoint.topics_for(&values)?;
+    let origin = (!matched.endpoint.dynamic.is_empty()).then(|| {
+        let (path, query) = (matched.parameters.clone(), values.query.to_owned());
+        Box::new(Origin { identity: identity.clone(), path, query })
+    });
     let has_streams = !matched.endpoint.streams.is_empty();
     let resume = position::resume(request, has_streams, topics.streams.len())?;
     let publish = PublishGrant::new(&matched.endpoint, &values)?;
-    Ok(Grant { identity, topics, resume, publish })
+    Ok(Grant { identity, topics, resume, publish, origin })
 }
 
 async fn identify<P>(

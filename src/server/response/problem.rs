@@ -66,6 +66,7 @@ fn detail(refusal: Refusal) -> &'static str {
         Refusal::RedisUnavailable => "Subscriptions cannot be confirmed now.",
         Refusal::ChannelRefused => "Redis refuses a channel of this endpoint.",
         Refusal::StreamLimit => "The gateway follows as many streams as it may.",
+        Refusal::PatternLimit => "The gateway has as many patterns as it may.",
         Refusal::TrackingRefused => "Redis does not let streams be followed.",
         Refusal::SinceInvalid => "The position in since or last is malformed.",
         Refusal::SinceNotSupported => {

@@ -4,7 +4,7 @@ use super::{Before, Lost, Source, limits::Left, newest::Newest, read::Read};
 use crate::{
     channel::ChannelName,
     reason::{Refusal, ReplayResult},
-    shard::session::{Replayed, Session},
+    shard::{holding::Joining, session::Replayed},
     stream_id::StreamId,
     wire::{Recovery, StreamReady},
 };
@@ -28,7 +28,7 @@ impl Source<'_> {
     /// [`Refusal::ChannelRefused`], [`Refusal::RedisUnavailable`], [`Refusal::AtCapacity`].
     pub(in crate::shard) async fn beginning(
         &self,
-        session: &Session,
+        session: &dyn Joining,
         streams: Vec<Before>,
     ) -> Result<Beginning, Refusal> {
         // Before anything is waited for: from these places on everything comes to the session.
@@ -61,7 +61,7 @@ impl Source<'_> {
     async fn add(
         &self,
         beginning: &mut Beginning,
-        session: &Session,
+        session: &dyn Joining,
         joined: StreamId,
         before: Before,
     ) -> Result<(), Refusal> {
@@ -87,7 +87,7 @@ impl Source<'_> {
     async fn add_lost(
         &self,
         beginning: &mut Beginning,
-        session: &Session,
+        session: &dyn Joining,
         Lost { stream, since, why }: Lost,
     ) -> Result<(), Refusal> {
         // Nothing may come that the client has seen already, at an instance that is further on.

@@ -22,13 +22,13 @@ mod resume;
 #[cfg(test)]
 mod tests;
 
+pub(super) use beginning::Beginning;
 pub(super) use limits::most_memory;
 pub use resume::{Resume, Since};
 
 use super::{
     memory::{NoRoom, ReplayRoom},
-    registry::Registry,
-    session::{Replayed, SessionSpec},
+    session::Replayed,
     streams::Streams,
 };
 use crate::{
@@ -110,18 +110,13 @@ fn last(resume: &Resume, endpoint: &Endpoint) -> usize {
 
 impl<'a> Source<'a> {
     pub(super) fn new(
-        registry: &'a Registry,
+        streams: &'a Streams,
         room: &'a ReplayRoom,
-        spec: &SessionSpec,
+        codec: Codec,
+        endpoint: &Endpoint,
         resume: &Resume,
     ) -> Self {
-        Self {
-            streams: &registry.streams,
-            room,
-            codec: spec.codec,
-            limits: spec.endpoint.replay,
-            last: last(resume, &spec.endpoint),
-        }
+        Self { streams, room, codec, limits: endpoint.replay, last: last(resume, endpoint) }
     }
 
     /// Reads what came after the positions of these streams, to which the caller has subscribed.

@@ -10,7 +10,7 @@ use crate::{
     bus::{Page, PageAsk, StreamFacts},
     channel::ChannelName,
     reason::Refusal,
-    shard::session::{Replayed, Session},
+    shard::{holding::Joining, session::Replayed},
     stream_id::StreamId,
 };
 
@@ -77,7 +77,7 @@ impl Source<'_> {
     /// the session: nothing that came to it before.
     pub(super) async fn read_newest(
         &self,
-        session: &Session,
+        session: &dyn Joining,
         stream: &ChannelName,
         bytes: usize,
     ) -> Result<Newest, Refusal> {
@@ -95,7 +95,7 @@ impl Source<'_> {
 
     /// From here on what comes of a stream goes to the session, and nothing that came to it before. Returns
     /// the place, and how often the stream has turned.
-    pub(super) fn join(&self, session: &Session, stream: &ChannelName) -> (StreamId, u32) {
+    pub(super) fn join(&self, session: &dyn Joining, stream: &ChannelName) -> (StreamId, u32) {
         session.forget(stream);
         self.streams.progress(stream)
     }

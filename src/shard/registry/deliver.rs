@@ -22,7 +22,7 @@ impl Registry {
     }
 
     fn deliver(&self, message: &Arc<Message>, dirty: &mut Vec<u32>) {
-        self.deliver_to(self.hub.borrow().members(&message.channel), message, dirty);
+        self.deliver_to(self.hub.borrow().members(message.topic()), message, dirty);
     }
 
     pub(super) fn deliver_to(&self, to: &Members, message: &Arc<Message>, dirty: &mut Vec<u32>) {
@@ -69,7 +69,8 @@ impl Registry {
         self.hub.borrow_mut().resume_all();
         let tell = |session: &Session| {
             let concerned = self.newcomers.borrow().concerns(at, session.key);
-            for channel in session.channels().iter().filter(|_| concerned) {
+            let added = self.added_channels(session);
+            for channel in session.channels().iter().chain(&added).filter(|_| concerned) {
                 if session.gap(channel, reason.into()) {
                     dirty.push(session.key);
                 }

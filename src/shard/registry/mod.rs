@@ -3,6 +3,7 @@
 //! Only ever on the shard's thread, in short borrows that never cross an `.await`. A session does
 //! not know the registry: its task owns the [`Registered`] entry and removes it by dropping that.
 
+mod adding;
 mod deliver;
 mod reload;
 mod revoke;
@@ -10,6 +11,7 @@ mod streams;
 mod walk;
 
 use super::{
+    added::{Added, AddedTopics},
     context::Context,
     hub::Hub,
     newcomers::Newcomers,
@@ -43,6 +45,7 @@ pub(super) struct Registry {
     pub(super) hub: RefCell<Hub>,
     pub(super) streams: Streams,
     sessions: RefCell<Slab<Rc<Session>>>,
+    added: AddedTopics,
     /// Told when the hub has requests for upstream.
     pub(super) requests_waiting: Notify,
     /// Told when a session or a task has ended.
@@ -97,6 +100,7 @@ impl Registry {
             hub: RefCell::new(Hub::new()),
             streams: Streams::new(),
             sessions: RefCell::default(),
+            added: RefCell::default(),
             requests_waiting: Notify::new(),
             ended: Notify::new(),
             tasks: Cell::new(0),
@@ -116,7 +120,12 @@ impl Registry {
     /// When a shard has more than `u32::MAX` sessions; descriptors end long before.
     pub(super) fn insert(self: &Rc<Self>, topics: Topics, spec: SessionSpec) -> Registered {
         let (began, generation) = (spec.began, spec.generation);
+        let mut spec = spec;
+        let origin = spec.origin.take();
         let session = self.make_session(topics, spec);
+        if let Some(origin) = origin {
+            self.added.borrow_mut().insert(session.key, Rc::new(Added::new(*origin)));
+        }
         if self.draining.get() {
             session.drain_after(TICK);
         }
@@ -167,6 +176,7 @@ impl Registry {
     fn remove(&self, session: &Session) {
         session.finish();
         self.remove_from_hubs(session);
+        self.forget_added(session);
         self.sessions.borrow_mut().remove(session.key as usize);
         self.newcomers.borrow_mut().remove(session.key);
         self.hub_changed();

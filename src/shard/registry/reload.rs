@@ -34,6 +34,7 @@ impl Registry {
         if is_latest() {
             *self.paced_close.borrow_mut() = PacedClose::new(paced);
             self.close_paced();
+            self.recheck_all_added().await;
         }
     }
 

@@ -7,6 +7,7 @@ use crate::{
     channel::ChannelName,
     message::Message,
     reason::{GapReason, MissedReason, Refusal},
+    shard::memory::Queued,
     stream_id::StreamId,
     wire::Loss,
 };
@@ -64,6 +65,10 @@ impl Registry {
             progress.move_to(id);
         }
         self.deliver_to(members, message, dirty);
+        if !self.streams.holding.is_empty() {
+            let memory = Rc::clone(&self.context.memory);
+            self.streams.holding.message(&Rc::new(Queued::new(Arc::clone(message), memory)));
+        }
     }
 
     fn move_to(&self, stream: &ChannelName, place: StreamId) {
@@ -79,6 +84,7 @@ impl Registry {
         if let Some(place) = loss.id {
             progress.move_to(place);
         }
+        self.streams.holding.gap(stream, loss);
         self.queue_for(members, dirty, |one| {
             if loss.reason == GapReason::PayloadTooLarge {
                 one.count_missed(MissedReason::PayloadTooLarge, 1);

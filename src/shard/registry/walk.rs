@@ -1,7 +1,11 @@
 //! Walks over all sessions of a shard, a slice at a time: other tasks have their turn between two slices.
 
 use super::{FLUSHES_AT_ONCE, Registry};
-use crate::{channel::ChannelName, reason::CloseReason, shard::session::Session};
+use crate::{
+    channel::ChannelName,
+    reason::{CloseReason, TakenAway},
+    shard::session::Session,
+};
 use std::{
     rc::Rc,
     time::{Duration, Instant},
@@ -55,14 +59,21 @@ impl Registry {
         });
     }
 
-    /// Ends the sessions of a channel or stream that Redis has taken away.
+    /// Ends the sessions of a channel or stream that Redis has taken away; those that have added it go on
+    /// without.
     pub(super) async fn end_members(self: Rc<Self>, keys: Vec<u32>, topic: ChannelName) {
         for some in keys.chunks(FLUSHES_AT_ONCE) {
             for &key in some {
                 let session = self.sessions.borrow().get(key as usize).cloned();
                 // A key may have a new owner by now.
-                if let Some(session) = session.filter(|one| one.has(&topic)) {
-                    session.end(CloseReason::ChannelRefused);
+                match session {
+                    Some(session) if session.is_fixed(&topic) => {
+                        session.end(CloseReason::ChannelRefused);
+                    }
+                    Some(session) => {
+                        self.take_away(&session, &topic, TakenAway::ChannelRefused);
+                    }
+                    None => {}
                 }
             }
             tokio::task::yield_now().await;

@@ -26,7 +26,7 @@ use crate::{
     carrier::Carrier,
     channel::ChannelName,
     config::Config,
-    endpoint::{Endpoint, Topics},
+    endpoint::{Endpoint, Origin, Topics},
     identity::{Identity, TokenFingerprint},
     metrics::EndpointMetrics,
     net::Transport,
@@ -110,6 +110,8 @@ pub struct SessionSpec {
     pub generation: u64,
     /// What its client may publish; `None`: nothing.
     pub publish: Option<Box<PublishSpec>>,
+    /// Where its client may add channels.
+    pub origin: Option<Box<Origin>>,
 }
 
 /// Which session it is, to those on other threads: its place, and its id, since the place may have a
@@ -146,8 +148,7 @@ impl fmt::Display for SessionId {
 impl Session {
     /// A session that has nothing to send yet: [`Session::begin`] comes next, with what is to be sent first.
     pub(super) fn new(key: u32, context: Rc<Context>, topics: Topics, spec: SessionSpec) -> Self {
-        let SessionSpec { endpoint, codec, identity, auth, began: _, generation: _, publish: _ } =
-            spec;
+        let SessionSpec { endpoint, codec, identity, auth, .. } = spec;
         let metrics = context.metrics.endpoint(&endpoint.name);
         let opened = context.now();
         let expires = identity.as_ref().and_then(|identity| identity.expires);
@@ -194,11 +195,6 @@ impl Session {
     /// Its streams.
     pub(super) fn streams(&self) -> &[ChannelName] {
         &self.topics[self.channels.into()..]
-    }
-
-    /// Whether it has a channel or stream of this name.
-    pub(super) fn has(&self, topic: &str) -> bool {
-        self.topics.iter().any(|it| it.as_str() == topic)
     }
 
     /// Whether its endpoint gives this identity all that the session has.

@@ -1,6 +1,6 @@
 //! Output of a session: what is put into its queue, and writing that to the socket.
 
-use super::{Session, Stage};
+use super::{Replayed, Session, Stage};
 use crate::{
     channel::ChannelName,
     endpoint::{OnGap, OnSlow},
@@ -167,6 +167,11 @@ impl Session {
     /// Queues a frame of this session alone, behind the messages that are already in line.
     pub(in crate::shard) fn push_frame(&self, frame: Bytes) {
         self.queue.borrow_mut().push_frame(frame);
+    }
+
+    /// Queues what came of a stream before the session had it.
+    pub(in crate::shard) fn push_replay(&self, replay: Vec<Replayed>) {
+        self.queue.borrow_mut().push_replay(replay);
     }
 
     /// Queues a reply to something that the client sent. A client that causes more and more of them

@@ -39,9 +39,9 @@ pub(super) struct OutQueue {
     written: u32,
     /// Whether the transport has taken the first item's next byte without reporting it.
     owed: bool,
-    /// Items at the front that the session begins with: they stay, and no bound of the queue counts them.
-    /// [`NOT_BEGUN`] until they are known.
-    ahead: u32,
+    /// Items of replays: they stay, and no bound of the queue counts them. [`NOT_BEGUN`] until what the session
+    /// begins with is known.
+    replays: u32,
     /// Queued messages. The configuration allows a million.
     messages: u32,
     /// Queued replies of ours.
@@ -57,7 +57,7 @@ impl OutQueue {
             items: InlineDeque::default(),
             written: 0,
             owed: false,
-            ahead: NOT_BEGUN,
+            replays: NOT_BEGUN,
             messages: 0,
             replies: 0,
             bytes: 0,
@@ -76,7 +76,7 @@ impl OutQueue {
 
     /// The memory of this queue alone: its places, and what is not shared with other sessions.
     pub(super) fn private_bytes(&self) -> usize {
-        let private = self.items.len() - self.messages as usize - self.ahead();
+        let private = self.items.len() - self.messages as usize - self.replays();
         self.items.memory() + private * PRIVATE
     }
 
@@ -126,19 +126,29 @@ impl OutQueue {
 
     /// Whether what it begins with is there.
     pub(super) fn has_begun(&self) -> bool {
-        self.ahead != NOT_BEGUN
+        self.replays != NOT_BEGUN
     }
 
-    /// Items at the front that the session begins with.
-    fn ahead(&self) -> usize {
-        if self.has_begun() { self.ahead as usize } else { 0 }
+    /// Items of replays.
+    fn replays(&self) -> usize {
+        if self.has_begun() { self.replays as usize } else { 0 }
+    }
+
+    /// Queues a replay behind everything that is in line.
+    pub(super) fn push_replay(&mut self, replay: Vec<Replayed>) {
+        debug_assert!(self.has_begun(), "what it begins with comes first");
+        for item in replay.into_iter().map(|it| Item::from(Ahead::Replayed(it))) {
+            self.replays += u32::from(matches!(item, Item::Replayed(_)));
+            self.items.push(item);
+        }
     }
 
     /// Puts these before everything else, once.
     pub(super) fn put_ahead(&mut self, ahead: Vec<Ahead>) {
         debug_assert!(!self.has_begun(), "a session begins once");
         let mut waiting = mem::take(&mut self.items);
-        self.ahead = u32::try_from(ahead.len()).expect("the configuration allows a million");
+        let replays = ahead.iter().filter(|it| matches!(it, Ahead::Replayed(Replayed::Message(_))));
+        self.replays = u32::try_from(replays.count()).expect("the configuration allows a million");
         self.items.reserve(ahead.len() + waiting.len());
         ahead.into_iter().for_each(|item| self.items.push(item.into()));
         while let Some(item) = waiting.pop() {
@@ -174,7 +184,7 @@ impl OutQueue {
         }
         self.messages -= dropped;
         if self.has_begun() {
-            self.ahead = self.ahead.min(u32::from(!self.items.is_empty()));
+            self.replays = u32::from(matches!(self.items.front(), Some(Item::Replayed(_))));
         }
         dropped
     }
@@ -186,10 +196,9 @@ impl OutQueue {
         self.clear()
     }
 
-    /// Places whose items may still be moved: all but a partly written first, and what the session begins
-    /// with.
+    /// Places whose items may still be moved: all but a partly written first.
     fn movable(&self) -> std::ops::Range<usize> {
-        usize::from(self.is_begun()).max(self.ahead())..self.items.len()
+        usize::from(self.is_begun())..self.items.len()
     }
 
     /// Whether a part of the first item is on its way: dropping it now would leave that part behind.

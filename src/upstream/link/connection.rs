@@ -83,7 +83,9 @@ impl Connection {
         let Some(asked) = self.asked.front_mut() else { return };
         let (channels, channel) = match (&mut asked.command, event) {
             (Command::Subscribe(channels), Event::Confirmed(Scope::Channel, channel))
-            | (Command::Unsubscribe(channels), Event::Released(Scope::Channel, channel)) => {
+            | (Command::Unsubscribe(channels), Event::Released(Scope::Channel, channel))
+            | (Command::SubscribePatterns(channels), Event::Confirmed(Scope::Pattern, channel))
+            | (Command::UnsubscribePatterns(channels), Event::Released(Scope::Pattern, channel)) => {
                 (channels, self.stream.received.bytes(channel.clone()))
             }
             _ => return,
@@ -112,7 +114,13 @@ impl Connection {
                 Err(error) => return self.end(error),
             },
             (Command::Role, value) => Arrival::Role(role(&value)),
-            (Command::Subscribe(channels) | Command::Unsubscribe(channels), Value::Error(text)) => {
+            (
+                Command::Subscribe(channels)
+                | Command::Unsubscribe(channels)
+                | Command::SubscribePatterns(channels)
+                | Command::UnsubscribePatterns(channels),
+                Value::Error(text),
+            ) => {
                 channels.drain(..done);
                 Arrival::Rejected(command, self.redactor.refused(&text))
             }
@@ -159,13 +167,22 @@ impl Link for Connection {
             Command::Ping => self.stream.queue(&[b"PING"]),
             Command::Role => self.stream.queue(&[b"ROLE"]),
             // Without a name, UNSUBSCRIBE would mean all.
-            Command::Subscribe(channels) | Command::Unsubscribe(channels)
-                if channels.is_empty() =>
+            Command::Subscribe(names)
+            | Command::Unsubscribe(names)
+            | Command::SubscribePatterns(names)
+            | Command::UnsubscribePatterns(names)
+                if names.is_empty() =>
             {
                 return;
             }
             Command::Subscribe(channels) => self.stream.queue_names(b"SUBSCRIBE", channels),
             Command::Unsubscribe(channels) => self.stream.queue_names(b"UNSUBSCRIBE", channels),
+            Command::SubscribePatterns(patterns) => {
+                self.stream.queue_names(b"PSUBSCRIBE", patterns);
+            }
+            Command::UnsubscribePatterns(patterns) => {
+                self.stream.queue_names(b"PUNSUBSCRIBE", patterns);
+            }
         }
         self.asked.push_back(Asked { command, done: 0 });
     }

@@ -96,6 +96,10 @@ pub(super) enum Command {
     Subscribe(Vec<Box<str>>),
     /// Answered by an [`Arrival::Released`] for each channel, or by one [`Arrival::Rejected`] for all.
     Unsubscribe(Vec<Box<str>>),
+    /// PSUBSCRIBE; answered like `Subscribe`.
+    SubscribePatterns(Vec<Box<str>>),
+    /// PUNSUBSCRIBE; answered like `Unsubscribe`.
+    UnsubscribePatterns(Vec<Box<str>>),
 }
 
 /// What arrives. Names and payloads borrow the link's read buffer.
@@ -112,9 +116,9 @@ pub(super) enum Arrival<'a> {
         pattern: Option<&'a [u8]>,
         bytes: u64,
     },
-    /// Redis has confirmed one channel: every message behind this arrives.
+    /// Redis has confirmed one channel or pattern: every message behind this arrives.
     Confirmed(&'a [u8]),
-    /// Redis has let go of one channel. Also when nobody asked (a cluster's `sunsubscribe`).
+    /// Redis has let go of one channel or pattern. Also when nobody asked (a cluster's `sunsubscribe`).
     Released(&'a [u8]),
     /// The oldest unanswered command is refused as a whole.
     Rejected(Command, LinkError),

@@ -176,6 +176,7 @@ impl<C: Connect> Actor<C> {
             Some(end) => self.give_up(&end, now),
             None => self.reconcile(now),
         }
+        self.health.metrics.upstream.patterns.set(self.node.table.patterns() as i64);
         self.health.refresh(self.node.table.wanted(), self.node.table.subscribed(), now);
     }
 

@@ -39,7 +39,7 @@ impl Node {
     pub(super) fn new(settings: &config::Redis, queues: ShardQueues, now: Instant) -> Self {
         Self {
             id: ONLY_NODE,
-            table: Table::new(settings.linger, now),
+            table: Table::new(settings.linger, settings.max_patterns.get(), now),
             queues,
             router: Router::new(settings),
             probe: Probe::new(settings.probe_interval, settings.probe_timeout, now),
@@ -69,6 +69,7 @@ impl Node {
             Joined::Subscribed => SubscriptionEvent::Confirmed(channel.clone()),
             Joined::Refused => rejected(RejectedBy::Redis),
             Joined::NoLink => rejected(RejectedBy::LinkDown),
+            Joined::PatternLimit => rejected(RejectedBy::PatternLimit),
         };
         self.queues.tell(1 << shard, &event);
     }
@@ -78,6 +79,19 @@ impl Node {
     pub(super) fn message(&mut self, channel: &[u8], payload: &[u8]) {
         let (router, mut sinks) = self.routing();
         router.message(channel, payload, &mut sinks);
+    }
+
+    /// A message that a pattern matched: it is for the pattern's subscribers alone.
+    pub(super) fn matched(&mut self, pattern: &[u8], channel: &[u8], payload: &[u8]) {
+        let (router, mut sinks) = self.routing();
+        router.matched(pattern, channel, payload, &mut sinks);
+    }
+
+    pub(super) fn oversized_match(&mut self, pattern: &[u8], channel: &[u8], bytes: u64) {
+        let (router, mut sinks) = self.routing();
+        if !router.is_own(channel) {
+            router.oversized(pattern, bytes, &mut sinks);
+        }
     }
 
     pub(super) fn oversized(&mut self, channel: &[u8], bytes: u64) {

@@ -50,8 +50,12 @@ impl Outstanding {
         let (kind, answers) = match command {
             Command::Ping => (Kind::Ping, 1),
             Command::Role => (Kind::Role, 1),
-            Command::Subscribe(names) => (Kind::Subscribe, names.len()),
-            Command::Unsubscribe(names) => (Kind::Unsubscribe, names.len()),
+            Command::Subscribe(names) | Command::SubscribePatterns(names) => {
+                (Kind::Subscribe, names.len())
+            }
+            Command::Unsubscribe(names) | Command::UnsubscribePatterns(names) => {
+                (Kind::Unsubscribe, names.len())
+            }
         };
         self.commands.push_back(Asked { kind, answers, sent: now });
     }

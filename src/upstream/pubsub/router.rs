@@ -8,7 +8,9 @@ use super::{
 };
 use crate::{
     bus::{Event, Revoke},
+    channel::ChannelName,
     config::{self, OnRevocationGap},
+    endpoint::is_reserved,
     log_throttle::LogThrottle,
     metrics::UpstreamMetrics,
     reason::GapReason,
@@ -109,6 +111,45 @@ impl Router {
             }
             Route::Unknown => {}
         }
+    }
+
+    /// Routes one message that a pattern matched. What is Sockway's or Redis's own goes through none.
+    pub(super) fn matched(
+        &mut self,
+        pattern: &[u8],
+        channel: &[u8],
+        payload: &[u8],
+        to: &mut Sinks<'_>,
+    ) {
+        let (Some(pattern), Some(channel)) =
+            (self.own_name(pattern), channel.strip_prefix(self.prefix.as_bytes()))
+        else {
+            return;
+        };
+        // A backend may name a channel by any bytes. They are shown as far as they are text.
+        let channel = String::from_utf8_lossy(channel);
+        match to.table.route(to.node, pattern) {
+            Route::To(_, 0) | Route::Unknown => {}
+            Route::To(_, _) if self.is_reserved(&channel) => {}
+            Route::To(name, shards) => {
+                self.arrived(payload.len() as u64);
+                let channel = ChannelName::new(&*channel);
+                let message = wire::matched(name.clone(), channel, payload, self.received);
+                to.queues.send(shards, Event::Message(Arc::new(message)));
+            }
+            Route::Stale => self.stale += 1,
+        }
+    }
+
+    /// Whether a channel, as Redis knows it, goes through no pattern.
+    pub(super) fn is_own(&self, channel: &[u8]) -> bool {
+        self.own_name(channel).is_some_and(|channel| self.is_reserved(channel))
+    }
+
+    fn is_reserved(&self, channel: &str) -> bool {
+        is_reserved(channel)
+            || self.probe.as_deref() == Some(channel)
+            || self.control.as_deref() == Some(channel)
     }
 
     /// Takes a message of the control channel.

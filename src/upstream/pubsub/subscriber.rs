@@ -12,7 +12,7 @@ use super::{
     router::Router, table::Table,
 };
 use crate::{
-    channel::ChannelName,
+    channel::{ChannelName, is_pattern},
     config,
     upstream::link::{Command, Link, LinkError},
 };
@@ -195,11 +195,32 @@ impl Commands {
         link.send(command);
     }
 
+    /// Subscribes to these, the patterns among them by a command of their own.
+    fn subscribe(&mut self, link: &mut impl Link, names: Vec<Box<str>>, now: Instant) {
+        let (patterns, channels) = split(names);
+        if !channels.is_empty() {
+            self.send(link, Command::Subscribe(channels), now);
+        }
+        if !patterns.is_empty() {
+            self.send(link, Command::SubscribePatterns(patterns), now);
+        }
+    }
+
+    fn unsubscribe(&mut self, link: &mut impl Link, names: Vec<Box<str>>, now: Instant) {
+        let (patterns, channels) = split(names);
+        if !channels.is_empty() {
+            self.send(link, Command::Unsubscribe(channels), now);
+        }
+        if !patterns.is_empty() {
+            self.send(link, Command::UnsubscribePatterns(patterns), now);
+        }
+    }
+
     /// Our own channels, the probe, what is left of a refused batch, and what was put off.
     fn send_own(&mut self, link: &mut impl Link, node: &mut Node, now: Instant) {
         let own = [self.probe.take_wanted(), self.control.take_wanted()];
         for name in own.into_iter().flatten() {
-            self.send(link, Command::Subscribe(vec![name]), now);
+            self.subscribe(link, vec![name], now);
         }
         if node.probe.wants_ping() {
             // In this order: a proof is not believed before the role is known.
@@ -210,13 +231,13 @@ impl Commands {
             node.probe.ping_sent();
         }
         while let Some(half) = self.halves.pop_front() {
-            self.send(link, Command::Subscribe(half), now);
+            self.subscribe(link, half, now);
         }
         for mut channels in self.put_off.take_due(now) {
             channels
                 .retain(|name| self.own(name.as_bytes()).is_some() || node.is_still_asked(name));
             if !channels.is_empty() {
-                self.send(link, Command::Subscribe(channels), now);
+                self.subscribe(link, channels, now);
             }
         }
     }
@@ -235,17 +256,22 @@ impl Commands {
             if batch.is_empty() {
                 break;
             }
-            self.send(link, Command::Subscribe(names(&batch, &node.router)), now);
+            self.subscribe(link, names(&batch, &node.router), now);
         }
         let leaves = node.table.take_unsubscribes(BATCH, now);
         if !leaves.is_empty() {
-            self.send(link, Command::Unsubscribe(names(&leaves, &node.router)), now);
+            self.unsubscribe(link, names(&leaves, &node.router), now);
         }
         let room = ALONE_IN_FLIGHT.saturating_sub(self.outstanding.len());
         for channel in node.table.take_alone(room) {
-            self.send(link, Command::Subscribe(names(&[channel], &node.router)), now);
+            self.subscribe(link, names(&[channel], &node.router), now);
         }
     }
+}
+
+/// Patterns, and channels.
+fn split(names: Vec<Box<str>>) -> (Vec<Box<str>>, Vec<Box<str>>) {
+    names.into_iter().partition(|name| is_pattern(name))
 }
 
 fn names(batch: &[ChannelName], router: &Router) -> Vec<Box<str>> {

@@ -17,9 +17,11 @@ use tokio::time::Instant;
 
 mod answers;
 mod linger;
+mod patterns;
 mod queues;
 
 pub(super) use answers::Answered;
+use patterns::Patterns;
 use queues::{Queues, take};
 
 /// Number of a Redis server, from 0.
@@ -35,6 +37,7 @@ type Entries = HashMap<ChannelName, Entry, foldhash::fast::RandomState>;
 pub(super) struct Table {
     entries: Entries,
     queues: Queues,
+    patterns: Patterns,
     linger: Duration,
     /// `Entry::left` counts from here.
     epoch: Instant,
@@ -80,6 +83,8 @@ pub(super) enum Joined {
     Pending,
     /// There is no link; it will be asked for when there is one.
     NoLink,
+    /// It is a pattern too many. It is not kept: nothing more is told of it.
+    PatternLimit,
 }
 
 /// Where a message goes.
@@ -103,10 +108,11 @@ pub(super) struct LostChannels {
 }
 
 impl Table {
-    pub(super) fn new(linger: Duration, now: Instant) -> Self {
+    pub(super) fn new(linger: Duration, max_patterns: usize, now: Instant) -> Self {
         Self {
             entries: HashMap::default(),
             queues: Queues::default(),
+            patterns: Patterns::new(max_patterns),
             linger,
             epoch: now,
             lingering: VecDeque::new(),
@@ -126,6 +132,11 @@ impl Table {
         self.subscribed
     }
 
+    /// Patterns that some shard wants or that Redis has: each makes every PUBLISH dearer.
+    pub(super) fn patterns(&mut self) -> usize {
+        self.patterns.count(&self.entries)
+    }
+
     /// Where a message goes that came from `node`. The path of every message.
     pub(super) fn route(&self, node: NodeId, channel: &str) -> Route<'_> {
         match self.entries.get_key_value(channel) {
@@ -142,6 +153,9 @@ impl Table {
 
     pub(super) fn join(&mut self, shard: ShardId, channel: &ChannelName) -> Joined {
         let Some(entry) = self.entries.get_mut(channel) else {
+            if channel.is_pattern() && !self.patterns.insert(channel, &self.entries) {
+                return Joined::PatternLimit;
+            }
             self.insert(shard, channel);
             return if self.queues.linked { Joined::Pending } else { Joined::NoLink };
         };

@@ -51,7 +51,7 @@ impl OutQueue {
     /// the place is gone.
     fn drop_message(&mut self, at: usize) -> bool {
         let Item::Message(message) = &self.items[at] else { return false };
-        let channel = message.channel.clone();
+        let channel = message.topic().clone();
         let loss = Loss { id: message.id, ..GapReason::SlowConsumer.into() };
         self.messages -= 1;
         self.bytes -= self.weight(message);

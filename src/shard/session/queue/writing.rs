@@ -55,9 +55,6 @@ impl OutQueue {
             && len <= written
         {
             written -= len;
-            if self.has_begun() {
-                self.ahead = self.ahead.saturating_sub(1);
-            }
             match self.items.pop() {
                 Some(Item::Message(message)) => {
                     self.messages -= 1;
@@ -66,6 +63,7 @@ impl OutQueue {
                     delivered(&message, len);
                 }
                 Some(Item::Replayed(_)) => {
+                    self.replays -= 1;
                     finished.seen = true;
                     finished.replayed += 1;
                 }

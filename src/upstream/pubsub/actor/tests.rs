@@ -18,6 +18,7 @@ use tokio::time::timeout;
 mod channels;
 mod liveness;
 mod outages;
+mod patterns;
 mod pauses;
 mod primary;
 mod publishing;
@@ -52,6 +53,7 @@ fn settings() -> config::Redis {
         on_revocation_gap: OnRevocationGap::Warn,
         max_payload: 100.try_into().unwrap(),
         channel_prefix: "p:".to_owned(),
+        max_patterns: const { std::num::NonZeroUsize::new(100).unwrap() },
         max_streams: const { std::num::NonZeroUsize::new(200_000).unwrap() },
         stream_poll: None,
         stream_field: "data".to_owned(),

@@ -19,11 +19,15 @@ impl Commands {
             Arrival::Message { channel, pattern: None, payload } => {
                 node.message(channel, payload);
             }
+            Arrival::Message { channel, pattern: Some(pattern), payload } => {
+                node.matched(pattern, channel, payload);
+            }
             Arrival::Oversized { channel, pattern: None, bytes } => {
                 node.oversized(channel, bytes);
             }
-            // No pattern was asked for.
-            Arrival::Message { .. } | Arrival::Oversized { .. } => {}
+            Arrival::Oversized { channel, pattern: Some(pattern), bytes } => {
+                node.oversized_match(pattern, channel, bytes);
+            }
             Arrival::Confirmed(channel) => {
                 self.outstanding.answered(Kind::Subscribe);
                 self.confirmed(channel, node, now);
@@ -76,15 +80,19 @@ impl Commands {
 
     fn rejected(&mut self, command: Command, error: LinkError, node: &mut Node, now: Instant) {
         match command {
-            Command::Subscribe(names) if error.passes() => {
+            Command::Subscribe(names) | Command::SubscribePatterns(names) if error.passes() => {
                 node.put_off(&error, now);
                 if names.iter().any(|name| self.own(name.as_bytes()).is_some()) {
                     self.own_put_off = Some(error);
                 }
                 self.put_off.add(names, now);
             }
-            Command::Subscribe(names) => self.not_subscribed(names, &error, node, now),
-            Command::Unsubscribe(names) => node.not_released(&names, error),
+            Command::Subscribe(names) | Command::SubscribePatterns(names) => {
+                self.not_subscribed(names, &error, node, now);
+            }
+            Command::Unsubscribe(names) | Command::UnsubscribePatterns(names) => {
+                node.not_released(&names, error);
+            }
             // An error in answer to one of these is no rejection.
             Command::Ping | Command::Role => {}
         }

@@ -16,7 +16,7 @@ fn name(text: &str) -> ChannelName {
 /// A table with a link, and its clock.
 fn table() -> (Table, Instant) {
     let now = Instant::now();
-    let mut table = Table::new(LINGER, now);
+    let mut table = Table::new(LINGER, 100, now);
     table.link_up();
     (table, now)
 }

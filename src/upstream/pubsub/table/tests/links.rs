@@ -96,7 +96,7 @@ fn a_lost_link_forgets_what_nobody_wants() {
 
 #[test]
 fn without_a_link_nothing_piles_up() {
-    let mut table = Table::new(LINGER, Instant::now());
+    let mut table = Table::new(LINGER, 100, Instant::now());
     for n in 0..100 {
         let channel = name(&n.to_string());
         assert_eq!(table.join(0, &channel), Joined::NoLink);

@@ -84,7 +84,7 @@ fn text(channel: usize) -> String {
 impl Run {
     fn new() -> Self {
         let now = Instant::now();
-        Self { table: Table::new(LINGER, now), model: Model::default(), now }
+        Self { table: Table::new(LINGER, 100, now), model: Model::default(), now }
     }
 
     fn step(&mut self, step: &Step) {

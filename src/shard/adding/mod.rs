@@ -1,0 +1,122 @@
+//! Subscribe and unsubscribe within a session.
+//!
+//! Each subscribe is a small task of its own, until Redis has confirmed it; whatever ends it before gives its
+//! place back. The step in which it joins, and every other one here, is one step of the shard's thread: the
+//! client is told that it is subscribed right before the first message of it, and that it is not right
+//! behind the last.
+
+mod join;
+#[cfg(test)]
+mod tests;
+
+use super::{
+    added::{Place, Underway},
+    catch_up::{Resume, Since},
+    registry::Registered,
+    session::Stage,
+};
+use crate::{
+    channel::{ChannelName, is_pattern},
+    endpoint::AllowedAs,
+    reason::NotSubscribed,
+    stream_id::StreamId,
+    wire::{Reference, subscriptions},
+};
+use std::rc::Rc;
+use tokio::time::Instant;
+
+/// What a client asks for by a `subscribe` frame.
+#[derive(Debug)]
+pub(super) struct Subscribe {
+    pub(super) channel: String,
+    pub(super) since: Option<String>,
+    pub(super) last: Option<u64>,
+    pub(super) reference: Option<Reference>,
+}
+
+/// Takes a `subscribe` frame. It is answered, at once or later.
+pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
+    if session.advance() != Stage::Open {
+        return;
+    }
+    let added = session.added();
+    let endpoint = session.endpoint_now();
+    let burst = u32::try_from(2 * endpoint.dynamic.most.get()).unwrap_or(u32::MAX);
+    let refuse = |code, retry_after| {
+        let reference = asked.reference.as_ref();
+        let refused = subscriptions::not_subscribed(&asked.channel, code, retry_after, reference);
+        session.answer(&added, refused);
+    };
+    if let Err(retry_after) = added.spend(burst, Instant::now()) {
+        return refuse(NotSubscribed::RateLimited, Some(retry_after));
+    }
+    let name = asked.channel.as_str();
+    if session.is_fixed(name) && !is_pattern(name) {
+        let is_stream = session.streams().iter().any(|stream| stream.as_str() == name);
+        let kind = if is_stream { AllowedAs::Stream } else { AllowedAs::Channel };
+        return join::tell_place(
+            session.registry(),
+            session,
+            &added,
+            name,
+            kind,
+            asked.reference.as_ref(),
+        );
+    }
+    if let Some(place) = added.topics.borrow_mut().get_mut(name) {
+        match place {
+            Place::Underway(underway) => underway.references.push(asked.reference),
+            Place::Joined(kind) => {
+                let reference = asked.reference.as_ref();
+                join::tell_place(session.registry(), session, &added, name, *kind, reference);
+            }
+        }
+        return;
+    }
+    let Some(kind) = added.allows(name, &endpoint) else {
+        return refuse(NotSubscribed::ChannelNotAllowed, None);
+    };
+    let Some(resume) = resume(kind, &asked) else {
+        return refuse(NotSubscribed::SinceInvalid, None);
+    };
+    if added.topics.borrow().len() >= endpoint.dynamic.most.get() {
+        return refuse(NotSubscribed::TooManySubscriptions, None);
+    }
+    let name = ChannelName::new(name);
+    let (registry, key) = (Rc::clone(session.registry()), session.name());
+    let task = tokio::task::spawn_local(join::run(registry, key, name.clone(), kind, resume));
+    let references = vec![asked.reference];
+    let underway = Underway { kind, task: task.abort_handle(), references };
+    added.topics.borrow_mut().insert(name, Place::Underway(underway));
+}
+
+/// Takes an `unsubscribe` frame, and answers it. A subscribe that is under way is answered too: it never
+/// came to be.
+pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option<&Reference>) {
+    if session.advance() != Stage::Open {
+        return;
+    }
+    let added = session.added();
+    if session.is_fixed(channel) {
+        let code = NotSubscribed::ChannelFixed;
+        let refused = subscriptions::not_subscribed(channel, code, None, reference);
+        return session.answer(&added, refused);
+    }
+    for earlier in session.registry().leave(session, &added, channel) {
+        session.answer(&added, subscriptions::unsubscribed(channel, earlier.as_ref()));
+    }
+    session.answer(&added, subscriptions::unsubscribed(channel, reference));
+}
+
+/// What is asked for from before; `None`: it is malformed, or of a channel, which has no before.
+fn resume(kind: AllowedAs, asked: &Subscribe) -> Option<Resume> {
+    if kind == AllowedAs::Channel {
+        return (asked.since.is_none() && asked.last.is_none()).then(Resume::default);
+    }
+    let since = match &asked.since {
+        None => Since::Unsaid,
+        Some(since) => Since::At(StreamId::parse(since)?),
+    };
+    let last = asked.last.map(|last| usize::try_from(last).unwrap_or(usize::MAX));
+    Some(Resume { since, last })
+}

@@ -1,0 +1,35 @@
+//! A client with a good token that subscribes and unsubscribes as fast as it can.
+
+use super::{Scene, answer, say, subscribe};
+use serde_json::json;
+
+#[test]
+fn a_thousand_subscribes_and_unsubscribes_of_one_name_are_all_answered_and_leave_what_came_last() {
+    let scene = Scene::new();
+    let mut client = scene.open();
+    for number in 0..450 {
+        let kind = if number % 2 == 0 { "subscribe" } else { "unsubscribe" };
+        let reference = number.to_string();
+        say(&mut client, &json!({"type": kind, "channel": "chat:7", "ref": reference}));
+    }
+    say(&mut client, &json!({"type": "unsubscribe", "channel": "chat:7", "ref": "last"}));
+    let (mut answers, mut limited) = (std::collections::BTreeSet::new(), 0);
+    loop {
+        let frame = client.json();
+        let reference = frame["ref"].as_str().expect("each has a ref").to_owned();
+        limited += u32::from(frame["code"] == "rate_limited");
+        if frame["code"] == "rate_limited" {
+            assert!(frame["retry_after_ms"].as_u64().is_some_and(|it| it > 0), "{frame}");
+        }
+        assert!(answers.insert(reference.clone()), "{frame} was answered before");
+        if reference == "last" {
+            break;
+        }
+    }
+    assert_eq!(answers.len(), 451);
+    assert!(limited > 100, "{limited}");
+    scene.redis.wait_numsub("chat:7", 0);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    subscribe(&mut client, "chat:7");
+    assert_eq!(client.json(), answer("subscribed", "chat:7"));
+}
