@@ -5,7 +5,7 @@
 //! whole handshake; a session never gets some of its channels.
 
 use super::{
-    Endpoint, PathParameters, Topics,
+    Endpoint, PathParameters, Presence, PresenceChannel, Topics,
     query::query_value,
     template::{ChannelTemplate, Part, Placeholder, RESERVED, RESERVED_STREAMS, is_value},
 };
@@ -27,6 +27,9 @@ pub struct Values<'a> {
 
 /// How many channels one template may give one session.
 const MAX_CHANNELS_A_TEMPLATE: usize = 32;
+
+/// The longest user, in bytes, that is shown to others: it stands in Redis for every room.
+const LONGEST_PRESENT_USER: usize = 128;
 
 /// Why a request gets no channels. Names the placeholder, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -61,7 +64,26 @@ impl Endpoint {
             Some(placeholder) if channels.is_empty() && streams.is_empty() => {
                 Err(Unfilled::new(Refusal::ClaimMissing, placeholder, "is an empty list"))
             }
-            _ => Ok(Topics { channels, streams }),
+            _ => Ok(Topics { channels, streams, presence: self.presence_room(values)? }),
+        }
+    }
+
+    /// The room in which the user is shown, if the configuration names one by a template.
+    fn presence_room(&self, values: &Values<'_>) -> Result<Option<ChannelName>, Unfilled> {
+        let Some(Presence { channel, .. }) = &self.presence else { return Ok(None) };
+        if values.identity.is_some_and(|it| it.user.len() > LONGEST_PRESENT_USER) {
+            let cause = "is too long for presence";
+            return Err(Unfilled::new(Refusal::ValueNotAllowed, &Placeholder::User, cause));
+        }
+        let PresenceChannel::Template(template) = channel else { return Ok(None) };
+        let items = |placeholder: &Placeholder| self.values(placeholder, values);
+        let mut names = expand(template, &RESERVED, items, &mut None)?;
+        match names.pop() {
+            Some(name) if names.is_empty() => Ok(Some(ChannelName::new(name))),
+            _ => {
+                let cause = format!("presence.channel {:?} gives not one room", template.as_str());
+                Err(Unfilled { refusal: Refusal::ClaimUnusable, cause })
+            }
         }
     }
 

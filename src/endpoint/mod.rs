@@ -7,6 +7,7 @@ mod expand;
 mod keeps;
 mod path;
 pub mod percent;
+mod presence;
 mod query;
 mod routes;
 mod template;
@@ -14,6 +15,7 @@ mod topics;
 
 pub use expand::{Unfilled, Values};
 pub use path::{PathParameters, RoutePath};
+pub use presence::{AnyChannel, Presence, PresenceChannel};
 pub use query::query_values;
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, OWN_STREAMS, Placeholder, RESERVED, is_channel_character};
@@ -53,6 +55,8 @@ pub struct Endpoint {
     /// The largest message taken from a client, in bytes.
     pub max_message: NonZeroUsize,
     pub inbound: Inbound,
+    /// `None`: its sessions are shown to nobody.
+    pub presence: Option<Presence>,
 }
 
 impl Endpoint {
@@ -73,6 +77,7 @@ impl Endpoint {
             && self.streams == other.streams
             && self.access == other.access
             && self.format == other.format
+            && self.presence == other.presence
     }
 }
 

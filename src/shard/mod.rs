@@ -8,7 +8,8 @@
 //!
 //! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory`: deadlines; who is in a channel; who
 //!    came a moment ago; who was sent away a moment ago; a client's frames; what all queues hold
-//! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
+//! 1. `context` `reload` `hub` `presence`: what sessions share; which of them a new configuration closes;
+//!    channels; who is shown in which room
 //! 2. `session` `streams`: one session, its queue and its deadlines; how far the shard has come in streams
 //! 3. `registry`: all sessions of the shard
 //! 4. `refresh` `busiest` `events` `catch_up`: a client's newer tokens; the channels with the most sessions;
@@ -30,6 +31,7 @@ mod inbound;
 mod members;
 mod memory;
 mod newcomers;
+mod presence;
 #[cfg(test)]
 mod progress_tests;
 mod refresh;

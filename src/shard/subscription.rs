@@ -8,6 +8,7 @@ use super::{
     task::SessionTask,
 };
 use crate::{
+    channel::ChannelName,
     endpoint::{Endpoint, Topics},
     net::Transport,
     reason::Refusal,
@@ -31,6 +32,8 @@ pub struct Subscription {
 /// session as `peer_gone`.
 pub struct PendingSession<P = ()> {
     session: Registered,
+    /// Where its user is to be shown from its start on.
+    room: Option<ChannelName>,
     permit: P,
 }
 
@@ -41,7 +44,7 @@ impl Subscription {
         topics.streams.iter().for_each(|it| registry.streams.hub.borrow_mut().acquire(it));
         registry.hub_changed();
         let acquired = Self { registry: Rc::clone(registry), topics, room: None };
-        let Topics { channels, streams } = &acquired.topics;
+        let Topics { channels, streams, .. } = &acquired.topics;
         poll_fn(|cx| registry.hub.borrow_mut().poll_subscribed(channels, cx)).await?;
         poll_fn(|cx| registry.streams.hub.borrow_mut().poll_subscribed(streams, cx)).await?;
         Ok(acquired)
@@ -76,6 +79,7 @@ impl Subscription {
         let room = self.room.take().unwrap_or_else(|| registry.context.memory.no_room());
         let source = Source::new(&registry, &room, &spec, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
+        let room = self.topics.presence.take();
         let session = registry.insert(mem::take(&mut self.topics), spec);
         let beginning = source.beginning(&session, before).await?;
         session.count_replays(&beginning.ready);
@@ -83,13 +87,13 @@ impl Subscription {
             registry.context.metrics.replay_seconds.observe(began.elapsed());
         }
         session.begin(&beginning.ready, beginning.replay);
-        Ok(PendingSession { session, permit: () })
+        Ok(PendingSession { session, room, permit: () })
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Topics { channels, streams } = &self.topics;
+        let Topics { channels, streams, .. } = &self.topics;
         channels.iter().for_each(|it| self.registry.hub.borrow_mut().release(it));
         streams.iter().for_each(|it| self.registry.streams.hub.borrow_mut().release(it));
         self.registry.hub_changed();
@@ -112,7 +116,7 @@ impl<P> PendingSession<P> {
     /// With this, which is dropped when the session has ended.
     #[must_use]
     pub fn with_permit<Q>(self, permit: Q) -> PendingSession<Q> {
-        PendingSession { session: self.session, permit }
+        PendingSession { session: self.session, room: self.room, permit }
     }
 
     /// What is dropped when the session has ended.
@@ -127,6 +131,7 @@ impl<P: Unpin + 'static> PendingSession<P> {
         transport.bound_unsent(UNSENT_BYTES);
         let unused = self.session.transport.set(transport);
         debug_assert!(unused.is_ok(), "a session starts once");
+        self.session.show(self.room.as_ref());
         let mut task = SessionTask::new(self.session, self.permit);
         task.take_early(early);
         tokio::task::spawn_local(task);

@@ -1,6 +1,7 @@
 //! The Redis side: subscribes to what shards want, and routes what Redis sends into their rings.
 //!
-//! One task for each node; there is one. A second task, with connections of its own, follows streams.
+//! One task for each node; there is one. A second task, with connections of its own, follows streams; a
+//! third keeps presence.
 //! Promises: it never waits for a shard, but stops reading for a moment when one falls far behind;
 //! whatever may have been lost is marked in the rings, exactly where the loss ended; and it says that it is
 //! up only while a probe has proven that what is published arrives. It never gives up on Redis.
@@ -9,10 +10,10 @@
 //!
 //! 0. `link` `shard_queues` `status` `control_message` `burst`: our own connections; the queues to the
 //!    shards; what others may know; whose sessions a control message revokes; how much is handled at once
-//! 1. `connect` `backoff` `health` `primary`: what is needed of connections; when to dial again; status,
-//!    metrics and log; which server is dialled
-//! 2. `publish` `streams`: the connection for every other command; what is read of streams, and its one
-//!    task
+//! 1. `connect` `backoff` `health` `primary` `patience`: what is needed of connections; when to dial again;
+//!    status, metrics and log; which server is dialled; how long an answer may take
+//! 2. `publish` `streams` `presence`: the connection for every other command; what is read of streams, and
+//!    its one task; who is in which room, and its one task
 //! 3. `connector` `pubsub`: makes both connections; what is subscribed on a node, and its one task
 //! 4. `mod`: the Redis side as the rest of the program sees it
 //! 5. `diagnose`: what `sockway doctor` asks
@@ -27,6 +28,8 @@ mod diagnose;
 mod fake_redis;
 mod health;
 mod link;
+mod patience;
+mod presence;
 mod primary;
 mod publish;
 mod pubsub;
@@ -46,6 +49,7 @@ pub use status::{LinkStatus, Status};
 
 use crate::{bus::UpstreamEnd, config, liveness::SignOfLife, metrics::Metrics};
 use connector::Connector;
+use presence::PresenceActor;
 use pubsub::Actor;
 use std::{fmt, sync::Arc};
 use streams::StreamActor;
@@ -55,6 +59,7 @@ use tokio::{join, sync::watch};
 pub struct Upstream {
     actor: Actor<Connector>,
     streams: Box<StreamActor>,
+    presence: Box<PresenceActor>,
     credentials: Credentials,
 }
 
@@ -69,9 +74,13 @@ impl Upstream {
         let credentials = Credentials::new(&settings);
         let connector = Connector::new(&settings, credentials.clone());
         let (dialler, stream_end) = (connector.links(), end.streams.take());
+        let presence_ends = (end.presence.take(), end.news.take());
+        let presence =
+            PresenceActor::new(dialler.clone(), &settings, presence_ends, Arc::clone(&metrics));
         let (actor, status) = Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
         let streams = StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
-        (Self { actor, streams: Box::new(streams), credentials }, status)
+        let (streams, presence) = (Box::new(streams), Box::new(presence));
+        (Self { actor, streams, presence, credentials }, status)
     }
 
     /// Connects for streams at once, not only when a first session asks for one: whether they can be
@@ -92,7 +101,13 @@ impl Upstream {
     /// when every shard has gone.
     pub async fn run(self, sign: SignOfLife) {
         tokio::select! {
-            _ = async { join!(self.actor.run(), Box::pin(self.streams.run())) } => {}
+            _ = async {
+                join!(
+                    self.actor.run(),
+                    Box::pin(self.streams.run()),
+                    Box::pin(self.presence.run())
+                )
+            } => {}
             () = sign.keep_giving() => {}
         }
     }

@@ -156,7 +156,7 @@ pub(super) fn refresh_token(text: &str) -> Option<String> {
     (refresh.r#type == "refresh").then_some(refresh.token)
 }
 
-fn encode(shape: &impl Serialize) -> Vec<u8> {
+pub(super) fn encode(shape: &impl Serialize) -> Vec<u8> {
     serde_json::to_vec(shape).expect("strings, numbers and checked JSON always serialise")
 }
 

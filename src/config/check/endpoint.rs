@@ -1,7 +1,7 @@
 //! `[[endpoint]]`: each by itself, then their names and paths together.
 
 use super::{
-    one_of, sse,
+    one_of, presence, sse,
     topics::{self, Topics},
 };
 use crate::{
@@ -36,20 +36,24 @@ const MOST_QUEUED_MESSAGES: usize = 1_000_000;
 struct Claimed {
     name: Option<At<String>>,
     path: Option<At<RoutePath>>,
+    presence: Option<Place>,
 }
 
-/// Every `[[endpoint]]`; `None` only after a problem was recorded.
-pub(super) fn endpoints(
-    root: &mut Table<'_, '_>,
-    surroundings: &Surroundings,
-) -> Option<Vec<Arc<Endpoint>>> {
+/// Each endpoint, where it is good, and where its `presence.leave_after` stands.
+pub(super) type Endpoints = Vec<(Option<Place>, Option<Arc<Endpoint>>)>;
+
+/// Every `[[endpoint]]`; one is `None` only after a problem was recorded.
+pub(super) fn endpoints(root: &mut Table<'_, '_>, surroundings: &Surroundings) -> Endpoints {
     if !root.has_some("endpoint") {
         root.problem("endpoint", "at least one [[endpoint]] is needed");
     }
     let (claimed, endpoints): (Vec<_>, Vec<_>) =
         root.tables("endpoint", |table| endpoint(table, surroundings)).into_iter().unzip();
     refuse_conflicts(root, &claimed);
-    endpoints.into_iter().map(|endpoint| endpoint.map(Arc::new)).collect()
+    let places = claimed.into_iter().map(|claimed| claimed.presence);
+    let endpoints: Vec<_> = places.zip(endpoints.into_iter().map(|it| it.map(Arc::new))).collect();
+    presence::refuse_conflicts(root, &endpoints);
+    endpoints
 }
 
 fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed, Option<Endpoint>) {
@@ -58,9 +62,10 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
     let path = table.required_text("path", path);
     let access = access(table, surroundings);
     let topics = topics::topics(table, path.as_ref(), access, &surroundings.reserved);
-    let claimed = Claimed {
+    let mut claimed = Claimed {
         name: name.clone().map(|value| At { place: table.place_of("name"), value }),
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
+        presence: None,
     };
     let sse = table.flag("sse", false);
     if sse == Some(true) {
@@ -69,7 +74,9 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
     let queue_part = surroundings.queue_part;
-    (claimed, rest_of_endpoint(table, (name, path), topics, access, sse, queue_part))
+    let presence_at = &mut claimed.presence;
+    let rest = rest_of_endpoint(table, (name, path), topics, access, sse, queue_part, presence_at);
+    (claimed, rest)
 }
 
 /// Reads the rest of an endpoint, and makes the whole of it.
@@ -80,6 +87,7 @@ fn rest_of_endpoint(
     access: Option<Access>,
     sse: Option<bool>,
     queue_part: Option<usize>,
+    presence_at: &mut Option<Place>,
 ) -> Option<Endpoint> {
     let format =
         table.text("format", "raw", one_of(&[("raw", Format::Raw), ("json", Format::Json)]));
@@ -107,6 +115,7 @@ fn rest_of_endpoint(
         one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
     );
     let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
+    let presence = presence::presence(table, &topics, access, format);
     if sse == Some(true) {
         sse::check_notices(table, on_gap, heartbeat.as_ref());
     }
@@ -131,6 +140,10 @@ fn rest_of_endpoint(
         write_timeout: write_timeout?,
         max_message: max_message?,
         inbound: inbound?,
+        presence: presence?.map(|At { place, value }| {
+            *presence_at = Some(place);
+            value
+        }),
     })
 }
 

@@ -9,6 +9,8 @@ use crate::{
 pub(super) struct Topics {
     pub(super) channels: Vec<At<ChannelTemplate>>,
     pub(super) streams: Vec<At<ChannelTemplate>>,
+    /// Whether a client may add more within its session.
+    pub(super) adds_within_sessions: bool,
 }
 
 /// Query parameters that say where a client goes on.
@@ -35,7 +37,7 @@ pub(super) fn topics(
             warn_of_streams_of_choice(table, place, stream);
         }
     }
-    Topics { channels, streams }
+    Topics { channels, streams, adds_within_sessions: false }
 }
 
 /// The templates without their places.

@@ -4,6 +4,7 @@
 //! not know the registry: its task owns the [`Registered`] entry and removes it by dropping that.
 
 mod deliver;
+mod presence;
 mod reload;
 mod revoke;
 mod streams;
@@ -13,6 +14,7 @@ use super::{
     context::Context,
     hub::Hub,
     newcomers::Newcomers,
+    presence::Presence,
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionName, SessionSpec},
@@ -42,6 +44,7 @@ pub(super) struct Registry {
     pub(super) context: Rc<Context>,
     pub(super) hub: RefCell<Hub>,
     pub(super) streams: Streams,
+    pub(super) presence: Presence,
     sessions: RefCell<Slab<Rc<Session>>>,
     /// Told when the hub has requests for upstream.
     pub(super) requests_waiting: Notify,
@@ -96,6 +99,7 @@ impl Registry {
             context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
             streams: Streams::new(),
+            presence: Presence::default(),
             sessions: RefCell::default(),
             requests_waiting: Notify::new(),
             ended: Notify::new(),
@@ -166,6 +170,7 @@ impl Registry {
     /// Ends a session: it is in no channel any more, and its key is free.
     fn remove(&self, session: &Session) {
         session.finish();
+        self.left_all(session);
         self.remove_from_hubs(session);
         self.sessions.borrow_mut().remove(session.key as usize);
         self.newcomers.borrow_mut().remove(session.key);

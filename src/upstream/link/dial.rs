@@ -4,6 +4,7 @@ use super::{
     LinkError, Pending, Target,
     addresses::{self, Turns},
     buffered_stream::{BufferedStream, Stream, lost},
+    command_link::CommandLink,
     connection::Connection,
     dial_settings::{DialSettings, Tls, silent},
     login::{Protocol, log_in},
@@ -67,6 +68,18 @@ impl Dialler {
         Box::pin(async move {
             let LoggedIn { stream, redactor, protocol } = dialler.log_in(&target).await?;
             Ok(StreamLink::new(stream, redactor, protocol, &field, dialler.max_payload))
+        })
+    }
+
+    /// Dials a connection for commands whose answers are small.
+    ///
+    /// # Errors
+    /// As [`Dialler::dial`].
+    pub(in crate::upstream) fn dial_commands(&self, target: &Target) -> Pending<CommandLink> {
+        let (dialler, target) = (self.clone(), target.clone());
+        Box::pin(async move {
+            let LoggedIn { stream, redactor, .. } = dialler.log_in(&target).await?;
+            Ok(CommandLink::new(stream, redactor))
         })
     }
 

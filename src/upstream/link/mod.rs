@@ -14,13 +14,15 @@
 //! 3. `read_buffer`: what was received
 //! 4. `buffered_stream` `entry` `fuzz`: a stream with its read and write buffers; tokens → entries of a
 //!    stream; a fuzz target
-//! 5. `connection` `facts`: what was asked, and what came of it; tokens → what XINFO says
+//! 5. `connection` `facts` `command_link`: what was asked, and what came of it; tokens → what XINFO says; the
+//!    connection for commands with small answers
 //! 6. `login`: HELLO, AUTH, SETNAME, SELECT, PING
 //! 7. `stream_link`: the connection for streams
 //! 8. `dial`: TCP, unix socket or TLS, then the login
 
 mod addresses;
 mod buffered_stream;
+mod command_link;
 mod connection;
 mod credentials;
 mod cursor;
@@ -45,11 +47,13 @@ pub(crate) use stream_link::fuzz as stream_fuzz;
 pub use credentials::{Credentials, Login};
 pub(super) use {
     addresses::{Turns, race, resolve},
+    command_link::{CommandArrival, CommandLink, role_of},
     connection::Connection,
     dial::Dialler,
     dial_settings::{DialSettings, silent},
     redactor::Redactor,
     stream_link::{Entries, StreamArrival, StreamCommand, StreamLink},
+    value::Value,
 };
 
 use std::{fmt, future::Future, pin::Pin};

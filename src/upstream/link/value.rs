@@ -13,7 +13,7 @@ const DEEPEST: usize = 8;
 
 /// One value, of either version of the protocol.
 #[derive(Debug, Clone, PartialEq)]
-pub(super) enum Value {
+pub(in crate::upstream) enum Value {
     /// A simple, bulk or verbatim string, or a big number.
     Text(Vec<u8>),
     Error(String),

@@ -6,8 +6,7 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `place` `patience` `canary` `link_phase`: what it means that an entry is gone; is the link alive;
-//!    does Redis tell changes; dials
+//! 0. `place` `canary` `link_phase`: what it means that an entry is gone; does Redis tell changes; dials
 //! 1. `table` `health`: who wants what, how far it is read; status and log
 //! 2. `stream_queues` `reading_order` `reading`: the shards' rings; what is read next; one reading
 //! 3. `marks`: shards that wait for one more reading
@@ -22,7 +21,6 @@ mod health;
 mod link_phase;
 mod marks;
 mod pages;
-mod patience;
 mod place;
 mod reading;
 mod reading_order;

@@ -3,16 +3,14 @@
 //!
 //! Those who ask for the same share one reading, and its messages; at most [`IN_FLIGHT`] are under way.
 
-use super::{
-    link_phase::{Connected, LinkEvent, LinkPhase},
-    patience::Patience,
-};
+use super::link_phase::{Connected, LinkEvent, LinkPhase};
 use crate::{
     bus::{PageAsk, PageError, PageRequest},
     channel::ChannelName,
     config,
-    upstream::link::{
-        Dialler, Entries, LinkError, StreamArrival, StreamCommand, StreamLink, Target,
+    upstream::{
+        link::{Dialler, Entries, LinkError, StreamArrival, StreamCommand, StreamLink, Target},
+        patience::Patience,
     },
 };
 use building::{PageBuild, PageKey};

@@ -5,7 +5,6 @@
 //! nothing that is read is judged before that is known.
 
 use super::{
-    patience::Patience,
     reading::{Reading, ReadingKind},
     tail::Tail,
 };
@@ -13,6 +12,7 @@ use crate::{
     stream_id::StreamId,
     upstream::{
         link::{Entries, LinkError, StreamArrival, StreamCommand, StreamLink},
+        patience::Patience,
         primary::Primary,
     },
 };
