@@ -32,6 +32,7 @@ mod links;
 mod origins;
 mod outage;
 mod peers;
+mod presence;
 mod refusals;
 mod reload;
 mod reload_issuer;

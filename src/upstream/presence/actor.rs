@@ -13,7 +13,10 @@ use super::{
     rooms::Rooms,
 };
 use crate::{
-    bus::{Event, NewsEnd, PresenceRequest, PresenceUpstreamEnd, SubscriptionEvents},
+    bus::{
+        Event, NewsEnd, PresenceRequest, PresenceUpstreamEnd, RejectedBy, SubscriptionEvent,
+        SubscriptionEvents,
+    },
     channel::ChannelName,
     config,
     log_throttle::LogThrottle,
@@ -220,8 +223,19 @@ impl PresenceActor {
                 keys.into_iter().for_each(|key| self.missed(key, now));
             }
             NewsEvent::Subscriptions(SubscriptionEvents { read_up_to, events }) => {
+                self.log_refused(&events);
                 confirmed(events).for_each(|channel| self.confirmed(&channel, read_up_to, now));
             }
+        }
+    }
+
+    fn log_refused(&mut self, events: &[SubscriptionEvent]) {
+        let is_refused =
+            |it: &SubscriptionEvent| matches!(it, SubscriptionEvent::Rejected(_, RejectedBy::Redis));
+        if events.iter().any(is_refused)
+            && let Some(before) = self.refusals.to_log(std::time::Instant::now())
+        {
+            warn!(before, "Redis refuses a channel of announcements for presence");
         }
     }
 
