@@ -230,8 +230,9 @@ impl PresenceActor {
     }
 
     fn log_refused(&mut self, events: &[SubscriptionEvent]) {
-        let is_refused =
-            |it: &SubscriptionEvent| matches!(it, SubscriptionEvent::Rejected(_, RejectedBy::Redis));
+        let is_refused = |it: &SubscriptionEvent| {
+            matches!(it, SubscriptionEvent::Rejected(_, RejectedBy::Redis))
+        };
         if events.iter().any(is_refused)
             && let Some(before) = self.refusals.to_log(std::time::Instant::now())
         {

@@ -75,7 +75,8 @@ fn the_account_of_the_page_is_enough_and_may_touch_no_other_key() {
 #[test]
 fn without_any_of_its_rights_sessions_work_and_the_log_says_what_redis_refuses() {
     let line = line_of_the_page();
-    let rights = line[3..].iter().map(|word| word.trim_matches(['(', ')'])).collect::<BTreeSet<_>>();
+    let rights =
+        line[3..].iter().map(|word| word.trim_matches(['(', ')'])).collect::<BTreeSet<_>>();
     assert!(rights.len() > 15, "{rights:?}");
     for some in rights.into_iter().collect::<Vec<_>>().chunks(6) {
         std::thread::scope(|scope| {
@@ -93,9 +94,7 @@ fn works_without(right: &str) {
     let is_told = |line: &str| line.contains("Redis refuses a c") && line.contains("for presence");
     // Somebody who comes and goes has need of all rights.
     let bob = gateway.open_as("bob", "/ws/7");
-    until(right, || {
-        members(&redis) == 2 || gateway.process.stderr.text().lines().any(is_told)
-    });
+    until(right, || members(&redis) == 2 || gateway.process.stderr.text().lines().any(is_told));
     bob.bye();
     gateway.process.stderr.wait_for(right, |line| is_told(line).then_some(()));
     redis.publish("chat:7", "\"hi\"");
