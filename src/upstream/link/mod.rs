@@ -14,9 +14,9 @@
 //! 3. `read_buffer`: what was received
 //! 4. `buffered_stream` `entry` `fuzz`: a stream with its read and write buffers; tokens → entries of a
 //!    stream; a fuzz target
-//! 5. `connection` `facts` `command_link`: what was asked, and what came of it; tokens → what XINFO says; the
-//!    connection for commands with small answers
-//! 6. `login`: HELLO, AUTH, SETNAME, SELECT, PING
+//! 5. `connection` `facts`: what was asked, and what came of it; tokens → what XINFO says
+//! 6. `login` `command_link`: HELLO, AUTH, SETNAME, SELECT, PING; the connection for commands with small
+//!    answers
 //! 7. `stream_link`: the connection for streams
 //! 8. `dial`: TCP, unix socket or TLS, then the login
 
