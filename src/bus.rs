@@ -5,10 +5,15 @@
 //! asked for, never lost), its *revocations* (never lost, and behind no message), and the one queue of
 //! *requests* that all shards share. What is *published* goes through one more, which anybody may use.
 
+mod presence;
 mod publish;
 mod ring;
 mod streams;
 
+pub use presence::{
+    Change, PresenceEvent, PresenceRequest, PresenceRules, PresenceShardEnd, PresenceUpstreamEnd,
+    Roster,
+};
 pub use publish::{
     Destination, NotPublished, Publication, PublishAnswer, PublishBatch, PublishBatches,
     PublishHandle, Published, StreamWrite, publishing,
@@ -29,11 +34,13 @@ use crate::{
 use std::{num::NonZeroUsize, sync::Arc};
 use tokio::sync::mpsc;
 
-/// Number of a shard, from 0. At most [`MAX_SHARDS`], so that a set of shards is one `u64`.
+/// Number of a shard, from 0. At most [`MAX_SHARDS`], so that a set of shards, and of whoever else subscribes
+/// as a shard does, is one `u64`.
 pub type ShardId = usize;
 
-/// How many shards one process can have.
-pub const MAX_SHARDS: usize = 64;
+/// How many shards one process can have. The last bit of a set is for presence, whose announcements
+/// upstream subscribes to itself.
+pub const MAX_SHARDS: usize = 63;
 
 /// What goes through a shard's ring.
 #[derive(Debug, Clone)]
@@ -140,9 +147,9 @@ impl From<RejectedBy> for Refusal {
 /// Upstream's ends of the queues.
 #[derive(Debug)]
 pub struct UpstreamEnd {
-    /// One ring a shard, by shard number.
+    /// One ring a shard, by shard number; then the one of presence.
     pub rings: Vec<RingSender<Event>>,
-    /// One queue a shard. Its length is bounded by the channels that the shard wants.
+    /// As many queues. The length of each is bounded by the channels that the shard wants.
     pub subscription_events: Vec<mpsc::UnboundedSender<SubscriptionEvents>>,
     /// One queue a shard. Its length is bounded by what is revoked while the shard does one thing: nothing
     /// that a session is told waits for a session.
@@ -150,6 +157,38 @@ pub struct UpstreamEnd {
     pub requests: mpsc::Receiver<RequestBatch>,
     pub streams: StreamUpstreamEnd,
     pub publishes: PublishBatches,
+    pub presence: PresenceUpstreamEnd,
+    /// With it presence subscribes, as a shard does.
+    pub news: NewsEnd,
+}
+
+/// What subscribes like a shard and is none: the announcements of presence go to upstream itself.
+#[derive(Debug)]
+pub struct NewsEnd {
+    /// Behind the last shard's.
+    pub id: ShardId,
+    pub ring: RingReceiver<Event>,
+    pub subscription_events: mpsc::UnboundedReceiver<SubscriptionEvents>,
+    pub requests: mpsc::Sender<RequestBatch>,
+}
+
+impl NewsEnd {
+    /// Takes the end; what is left in its place is closed.
+    #[must_use]
+    pub fn take(&mut self) -> Self {
+        let limits = RingLimits {
+            events: RING_EVENTS,
+            bytes: NonZeroUsize::MIN,
+            beyond: Beyond::DropOldest,
+        };
+        let closed = Self {
+            id: self.id,
+            ring: ring(limits).1,
+            subscription_events: mpsc::unbounded_channel().1,
+            requests: mpsc::channel(1).0,
+        };
+        std::mem::replace(self, closed)
+    }
 }
 
 /// One shard's ends of the queues.
@@ -162,13 +201,14 @@ pub struct ShardEnd {
     pub requests: mpsc::Sender<RequestBatch>,
     pub streams: StreamShardEnd,
     pub publish: PublishHandle,
+    pub presence: PresenceShardEnd,
 }
 
 /// Events that a shard may fall behind before the oldest are dropped.
 const RING_EVENTS: NonZeroUsize = NonZeroUsize::new(16_384).expect("more than zero");
 
 /// Batches waiting for upstream; a shard has at most one under way, so this is never the brake.
-const REQUESTS: usize = MAX_SHARDS;
+const REQUESTS: usize = MAX_SHARDS + 1;
 
 /// Makes queues with the default bounds.
 #[cfg(test)]
@@ -188,9 +228,20 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
     let (request, requests) = mpsc::channel(REQUESTS);
     let (streams, stream_ends) = streams::queues(shards, limits);
     let (publish, publishes) = publishing();
+    let (presence, presence_ends) = presence::queues(shards, limits);
+    let (news_sender, news_ring) = ring(limits);
+    let (news_event, news_events) = mpsc::unbounded_channel();
+    let news = NewsEnd {
+        id: shards,
+        ring: news_ring,
+        subscription_events: news_events,
+        requests: request.clone(),
+    };
     let mut upstream = UpstreamEnd {
         streams,
         publishes,
+        presence,
+        news,
         rings: Vec::new(),
         subscription_events: Vec::new(),
         revocations: Vec::new(),
@@ -198,7 +249,8 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
     };
     let ends = (0..)
         .zip(stream_ends)
-        .map(|(id, streams)| {
+        .zip(presence_ends)
+        .map(|((id, streams), presence)| {
             let (sender, ring) = ring(limits);
             let (subscription_event, subscription_events) = mpsc::unbounded_channel();
             let (revoke, revocations) = mpsc::unbounded_channel();
@@ -213,8 +265,11 @@ pub fn queues(shards: usize, ring_bytes: NonZeroUsize) -> (UpstreamEnd, Vec<Shar
                 requests: request.clone(),
                 streams,
                 publish: publish.clone(),
+                presence,
             }
         })
         .collect();
+    upstream.rings.push(news_sender);
+    upstream.subscription_events.push(news_event);
     (upstream, ends)
 }

@@ -5,7 +5,7 @@
 //! whole handshake; a session never gets some of its channels.
 
 use super::{
-    Endpoint, PathParameters, ReservedNames, Topics,
+    Endpoint, PathParameters, Presence, PresenceChannel, ReservedNames, Topics,
     query::query_value,
     template::{ChannelTemplate, Form, Part, Placeholder},
 };
@@ -27,6 +27,9 @@ pub struct Values<'a> {
 
 /// How many channels one template may give one session.
 const MAX_CHANNELS_A_TEMPLATE: usize = 32;
+
+/// The longest user, in bytes, that is shown to others: it stands in Redis for every room.
+const LONGEST_PRESENT_USER: usize = 128;
 
 /// Why a request gets no channels. Names the placeholder, never its value.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -66,8 +69,19 @@ impl Endpoint {
             {
                 Err(Unfilled::new(Refusal::ClaimMissing, &placeholder, "is an empty list"))
             }
-            _ => Ok(Topics { channels, streams }),
+            _ => Ok(Topics { channels, streams, presence: self.presence_room(values)? }),
         }
+    }
+
+    /// The room in which the user is shown, if the configuration names one by a template.
+    fn presence_room(&self, values: &Values<'_>) -> Result<Option<ChannelName>, Unfilled> {
+        let Some(Presence { channel, .. }) = &self.presence else { return Ok(None) };
+        if values.identity.is_some_and(|it| it.user.len() > LONGEST_PRESENT_USER) {
+            let cause = "is too long for presence";
+            return Err(Unfilled::new(Refusal::ValueNotAllowed, &Placeholder::User, cause));
+        }
+        let PresenceChannel::Template(template) = channel else { return Ok(None) };
+        self.name_for(template, values).map(Some)
     }
 
     /// The name that a template gives a request where only one can stand: what its session writes to.

@@ -11,6 +11,7 @@ mod overlap;
 mod path;
 mod pattern;
 pub mod percent;
+mod presence;
 mod publish;
 mod publish_grant;
 mod query;
@@ -25,12 +26,13 @@ pub use origin::Origin;
 pub use overlap::Shape;
 pub use path::{PathParameters, RoutePath};
 pub use pattern::{MAX_PATTERNS_A_SESSION, PatternTemplate, is_reserved};
+pub use presence::{AnyChannel, Presence, PresenceChannel};
 pub use publish::{DataKind, NoPlace, PublishName, PublishPlace, PublishRules, PublishTarget};
 pub use publish_grant::PublishGrant;
 pub use query::query_values;
 pub use reserved::{EVENTS, ReservedNames};
 pub use routes::{Matched, Routes};
-pub use template::{ChannelTemplate, Placeholder, is_channel_character};
+pub use template::{ChannelTemplate, Placeholder, escape, is_channel_character};
 pub use topics::Topics;
 
 /// The endpoint's name: its metric label.
@@ -74,6 +76,8 @@ pub struct Endpoint {
     pub inbound: Inbound,
     /// What clients may publish; `None`: nothing.
     pub publish: Option<Box<PublishRules>>,
+    /// `None`: its sessions are shown to nobody.
+    pub presence: Option<Presence>,
 }
 
 impl Endpoint {
@@ -98,6 +102,7 @@ impl Endpoint {
             && self.access == other.access
             && self.format == other.format
             && self.publish == other.publish
+            && self.presence == other.presence
     }
 }
 

@@ -11,6 +11,7 @@ mod meet;
 
 use super::reserved::EVENTS;
 pub(super) use form::Form;
+pub use form::escape;
 pub use grammar::is_channel_character;
 
 /// A channel template, such as `user:{user}:notifications`.

@@ -9,11 +9,13 @@ pub struct Topics {
     /// Patterns included.
     pub channels: Vec<ChannelName>,
     pub streams: Vec<ChannelName>,
+    /// The one of these in which the session's user is shown to the others, if there is one.
+    pub presence: Option<ChannelName>,
 }
 
 impl From<Vec<ChannelName>> for Topics {
     /// Pub/sub channels alone.
     fn from(channels: Vec<ChannelName>) -> Self {
-        Self { channels, streams: Vec::new() }
+        Self { channels, ..Self::default() }
     }
 }

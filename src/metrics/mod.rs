@@ -64,6 +64,10 @@ pub struct UpstreamMetrics {
     pub stale_messages: IntCounter,
     /// Times that revocations may have been missed.
     pub revocation_gaps: IntCounter,
+    /// Users that sessions of this instance hold in rooms, and those whose time was over and who were taken
+    /// out of a room.
+    pub presence_members: IntGauge,
+    pub presence_swept: IntCounter,
     /// Streams that sessions want, and those whose changes Redis tells.
     pub streams_wanted: IntGauge,
     pub streams_subscribed: IntGauge,
@@ -233,6 +237,11 @@ impl UpstreamMetrics {
             "Unix time of the last probe that proved the subscription alive; 0 before the first.",
         )?;
         registry.register(Box::new(last_verified.clone()))?;
+        let presence_members = IntGauge::new(
+            "sockway_presence_members",
+            "Users that sessions of this instance hold in rooms with presence.",
+        )?;
+        registry.register(Box::new(presence_members.clone()))?;
         let outage_seconds = Counter::new(
             "sockway_redis_outage_seconds_total",
             "Time without a Redis link that is proven alive, the running outage included.",
@@ -291,6 +300,12 @@ impl UpstreamMetrics {
                 registry,
                 "sockway_revocation_gaps_total",
                 "Times that revocations may have been missed.",
+            )?,
+            presence_members,
+            presence_swept: counter(
+                registry,
+                "sockway_presence_swept_total",
+                "Users taken out of a room because their time was over.",
             )?,
             outage_seconds,
             resubscribe_seconds,

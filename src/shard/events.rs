@@ -1,11 +1,11 @@
-//! The tasks that take events out of a shard's two rings, and give the shard's other tasks their turn.
+//! The tasks that take events out of a shard's rings, and give the shard's other tasks their turn.
 //!
 //! What a batch dirties is flushed together. A stream of events that never ends, in large batches or in
 //! small ones, may not keep the thread from reading sockets and from accepting.
 
 use super::registry::Registry;
 use crate::{
-    bus::{Event, RingError, RingEvent, RingReceiver, StreamEvent},
+    bus::{Event, PresenceEvent, RingError, RingEvent, RingReceiver, StreamEvent},
     reason::GapReason,
 };
 use std::rc::Rc;
@@ -79,6 +79,28 @@ pub(super) async fn take_of_streams(registry: Rc<Registry>, mut ring: RingReceiv
             registry.take_stream_event(event, dirty);
         };
         fan_out(&registry, &mut turn, &events, &mut dirty, put).await;
+        registry.flush(&mut dirty).await;
+        registry.bound_memory();
+        turn.end().await;
+        events.clear();
+    }
+}
+
+/// Takes what upstream says of rooms until the sender has gone.
+pub(super) async fn take_presence(registry: Rc<Registry>, mut ring: RingReceiver<PresenceEvent>) {
+    let (mut dirty, mut events) = (Vec::new(), Vec::new());
+    let mut turn = Turn::default();
+    loop {
+        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
+            Ok(()) => {
+                let put = |event: &PresenceEvent, dirty: &mut Vec<u32>| {
+                    registry.take_presence(event, dirty);
+                };
+                fan_out(&registry, &mut turn, &events, &mut dirty, put).await;
+            }
+            Err(RingError::Lagged(_)) => registry.presence.ask_again(registry.id),
+            Err(RingError::Closed) => return,
+        }
         registry.flush(&mut dirty).await;
         registry.bound_memory();
         turn.end().await;

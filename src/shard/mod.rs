@@ -9,7 +9,8 @@
 //! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory` `publish_rates`: deadlines; who is in a
 //!    channel; who came a moment ago; who was sent away a moment ago; a client's frames; what all queues
 //!    hold; how much a user may publish
-//! 1. `context` `reload` `hub`: what sessions share; which of them a new configuration closes; channels
+//! 1. `context` `reload` `hub` `presence`: what sessions share; which of them a new configuration closes;
+//!    channels; who is shown in which room
 //! 2. `session` `added`: one session, its queue and its deadlines; what sessions have added
 //! 3. `holding`: what comes of a stream for a session that is still given what came before
 //! 4. `streams`: how far the shard has come in streams
@@ -37,6 +38,7 @@ mod inbound;
 mod members;
 mod memory;
 mod newcomers;
+mod presence;
 #[cfg(test)]
 mod progress_tests;
 mod publish_rates;

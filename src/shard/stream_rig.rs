@@ -114,7 +114,7 @@ impl StreamRig {
         resume: &Resume,
     ) -> Result<Client, Refusal> {
         let shard = self.rig.shard.clone();
-        let topics = Topics { channels: Vec::new(), streams: vec![chat()] };
+        let topics = Topics { channels: Vec::new(), streams: vec![chat()], presence: None };
         let opening = async {
             let mut subscription = shard.subscribe(topics).await?;
             subscription.make_room(&endpoint, resume).await;

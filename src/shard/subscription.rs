@@ -9,6 +9,7 @@ use super::{
     task::SessionTask,
 };
 use crate::{
+    channel::ChannelName,
     endpoint::{Endpoint, Topics},
     net::Transport,
     reason::Refusal,
@@ -33,6 +34,8 @@ pub struct Subscription {
 pub struct PendingSession<P = ()> {
     session: Registered,
     publish: Option<Box<PublishSpec>>,
+    /// Where its user is to be shown from its start on.
+    room: Option<ChannelName>,
     permit: P,
 }
 
@@ -43,7 +46,7 @@ impl Subscription {
         topics.streams.iter().for_each(|it| registry.streams.hub.borrow_mut().acquire(it));
         registry.hub_changed();
         let acquired = Self { registry: Rc::clone(registry), topics, room: None };
-        let Topics { channels, streams } = &acquired.topics;
+        let Topics { channels, streams, .. } = &acquired.topics;
         poll_fn(|cx| registry.hub.borrow_mut().poll_subscribed(channels, cx)).await?;
         poll_fn(|cx| registry.streams.hub.borrow_mut().poll_subscribed(streams, cx)).await?;
         Ok(acquired)
@@ -79,6 +82,7 @@ impl Subscription {
         let source = Source::new(&registry.streams, &room, spec.codec, &spec.endpoint, resume);
         let before = source.before(&self.topics.streams, &resume.since).await?;
         let publish = spec.publish.take();
+        let room = self.topics.presence.take();
         let session = registry.insert(mem::take(&mut self.topics), spec);
         let beginning = source.beginning(&**session, before).await?;
         session.count_replays(&beginning.ready);
@@ -86,13 +90,13 @@ impl Subscription {
             registry.context.metrics.replay_seconds.observe(began.elapsed());
         }
         session.begin(&beginning.ready, beginning.replay);
-        Ok(PendingSession { session, publish, permit: () })
+        Ok(PendingSession { session, publish, room, permit: () })
     }
 }
 
 impl Drop for Subscription {
     fn drop(&mut self) {
-        let Topics { channels, streams } = &self.topics;
+        let Topics { channels, streams, .. } = &self.topics;
         channels.iter().for_each(|it| self.registry.hub.borrow_mut().release(it));
         streams.iter().for_each(|it| self.registry.streams.hub.borrow_mut().release(it));
         self.registry.hub_changed();
@@ -115,7 +119,8 @@ impl<P> PendingSession<P> {
     /// With this, which is dropped when the session has ended.
     #[must_use]
     pub fn with_permit<Q>(self, permit: Q) -> PendingSession<Q> {
-        PendingSession { session: self.session, publish: self.publish, permit }
+        let Self { session, publish, room, permit: _ } = self;
+        PendingSession { session, publish, room, permit }
     }
 
     /// What is dropped when the session has ended.
@@ -130,6 +135,7 @@ impl<P: Unpin + 'static> PendingSession<P> {
         transport.bound_unsent(UNSENT_BYTES);
         let unused = self.session.transport.set(transport);
         debug_assert!(unused.is_ok(), "a session starts once");
+        self.session.show(self.room.as_ref());
         let mut task = SessionTask::new(self.session, self.publish, self.permit);
         task.take_early(early);
         tokio::task::spawn_local(task);

@@ -5,6 +5,7 @@ mod event_stream;
 mod expiry;
 mod gaps;
 mod heartbeat;
+mod presence;
 mod queue_memory;
 mod refresh;
 mod reload;

@@ -7,7 +7,8 @@ use super::{
 };
 use crate::{
     bus::{
-        RequestBatch, Revoke, ShardEnd, ShardId, StreamRequests, StreamShardEnd, SubscriptionEvents,
+        PresenceShardEnd, RequestBatch, Revoke, ShardEnd, ShardId, StreamRequests, StreamShardEnd,
+        SubscriptionEvents,
     },
     liveness::SignOfLife,
     metrics::ShardMetrics,
@@ -112,7 +113,9 @@ fn run(
         let mut tasks = spawn_tasks(registry, end, sign);
         tasks.spawn_local(take_commands(Rc::clone(registry), commands));
         tokio::select! {
-            () = registry.drained() => Ok(ShardOutcome::Drained),
+            () = async { registry.drained().await; registry.presence.settle().await } => {
+                Ok(ShardOutcome::Drained)
+            }
             Some(ended) = tasks.join_next() => {
                 ended.map(|()| ShardOutcome::Abandoned).inspect_err(|error| {
                     tracing::error!(shard = registry.id, %error, "a task of the shard ended");
@@ -139,6 +142,9 @@ pub(super) fn spawn_tasks(registry: &Rc<Registry>, end: ShardEnd, sign: SignOfLi
     debug_assert!(first.is_ok(), "a shard asks one upstream");
     tasks.spawn_local(events::take_of_streams(Rc::clone(registry), ring));
     tasks.spawn_local(send_stream_requests(Rc::clone(registry), requests));
+    let PresenceShardEnd { ring, requests } = end.presence;
+    registry.presence.connect(requests);
+    tasks.spawn_local(events::take_presence(Rc::clone(registry), ring));
     tasks
 }
 

@@ -1,7 +1,7 @@
 //! The Redis side: subscribes to what shards want, and routes what Redis sends into their rings.
 //!
 //! One task for each node; there is one. A second task, with connections of its own, follows streams; a
-//! third one publishes.
+//! third one publishes, and a fourth one keeps presence.
 //! Promises: it never waits for a shard, but stops reading for a moment when one falls far behind;
 //! whatever may have been lost is marked in the rings, exactly where the loss ended; and it says that it is
 //! up only while a probe has proven that what is published arrives. It never gives up on Redis.
@@ -12,8 +12,8 @@
 //!    shards; what others may know; whose sessions a control message revokes; how much is handled at once
 //! 1. `connect` `backoff` `health` `patience` `primary`: what is needed of connections; when to dial again;
 //!    status, metrics and log; how long an answer may take; which server is dialled
-//! 2. `publish` `publications` `streams`: the connection of the canaries; what others publish, and its one
-//!    task; what is read of streams, and its one task
+//! 2. `publish` `publications` `streams` `presence`: the connection of the canaries; what others publish, and
+//!    its one task; what is read of streams, and its one task; who is in which room, and its one task
 //! 3. `connector` `pubsub`: makes both connections; what is subscribed on a node, and its one task
 //! 4. `mod`: the Redis side as the rest of the program sees it
 //! 5. `diagnose`: what `sockway doctor` asks
@@ -29,6 +29,7 @@ mod fake_redis;
 mod health;
 mod link;
 mod patience;
+mod presence;
 mod primary;
 mod publications;
 mod publish;
@@ -54,6 +55,7 @@ use crate::{
     metrics::Metrics,
 };
 use connector::Connector;
+use presence::PresenceActor;
 use publications::Publications;
 use pubsub::Actor;
 use std::{fmt, sync::Arc};
@@ -65,6 +67,7 @@ pub struct Upstream {
     actor: Actor<Connector>,
     streams: Box<StreamActor>,
     publications: Box<Publications>,
+    presence: Box<PresenceActor>,
     credentials: Credentials,
 }
 
@@ -81,9 +84,13 @@ impl Upstream {
         let (dialler, stream_end) = (connector.links(), end.streams.take());
         let batches = std::mem::replace(&mut end.publishes, publishing().1);
         let publications = Box::new(Publications::new(dialler.clone(), &settings, batches));
+        let presence_ends = (end.presence.take(), end.news.take());
+        let presence =
+            PresenceActor::new(dialler.clone(), &settings, presence_ends, Arc::clone(&metrics));
         let (actor, status) = Actor::new(connector, settings.clone(), end, Arc::clone(&metrics));
         let streams = StreamActor::new(dialler, settings, stream_end, metrics, actor.status());
-        (Self { actor, streams: Box::new(streams), publications, credentials }, status)
+        let (streams, presence) = (Box::new(streams), Box::new(presence));
+        (Self { actor, streams, publications, presence, credentials }, status)
     }
 
     /// Connects for streams at once, not only when a first session asks for one: whether they can be
@@ -104,7 +111,13 @@ impl Upstream {
     /// when every shard has gone.
     pub async fn run(self, sign: SignOfLife) {
         tokio::select! {
-            _ = async { join!(self.actor.run(), Box::pin(self.streams.run())) } => {}
+            _ = async {
+                join!(
+                    self.actor.run(),
+                    Box::pin(self.streams.run()),
+                    Box::pin(self.presence.run())
+                )
+            } => {}
             // Without end: others than shards publish, too.
             () = Box::pin(self.publications.run()) => {}
             () = sign.keep_giving() => {}

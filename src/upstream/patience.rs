@@ -10,7 +10,7 @@ const GRACE: Duration = Duration::from_millis(100);
 
 /// What was asked on one connection and not answered, by the time of asking.
 #[derive(Debug)]
-pub(super) struct Patience {
+pub(in crate::upstream) struct Patience {
     asked: VecDeque<Instant>,
     /// When something last arrived, and how many bytes had then.
     heard: Instant,
@@ -21,28 +21,28 @@ pub(super) struct Patience {
 
 impl Patience {
     /// `timeout`: how long an answer may take when nothing arrives.
-    pub(super) fn new(timeout: Duration, now: Instant) -> Self {
+    pub(in crate::upstream) fn new(timeout: Duration, now: Instant) -> Self {
         Self { asked: VecDeque::new(), heard: now, bytes: 0, grace: None, timeout }
     }
 
-    pub(super) fn asked(&mut self, now: Instant) {
+    pub(in crate::upstream) fn asked(&mut self, now: Instant) {
         self.asked.push_back(now);
     }
 
     /// The oldest command is answered.
-    pub(super) fn answered(&mut self) {
+    pub(in crate::upstream) fn answered(&mut self) {
         self.asked.pop_front();
     }
 
     /// So many bytes have been received in all.
-    pub(super) fn received(&mut self, bytes: u64, now: Instant) {
+    pub(in crate::upstream) fn received(&mut self, bytes: u64, now: Instant) {
         if self.bytes != bytes {
             (self.bytes, self.heard, self.grace) = (bytes, now, None);
         }
     }
 
     /// When [`Patience::is_late`] must be asked next, if nothing comes until then.
-    pub(super) fn deadline(&self) -> Option<Instant> {
+    pub(in crate::upstream) fn deadline(&self) -> Option<Instant> {
         self.grace.or_else(|| self.silent_until())
     }
 
@@ -52,17 +52,17 @@ impl Patience {
 
     /// Whether the time for the oldest answer is over: take in everything that has arrived, then ask
     /// [`Patience::is_dead`].
-    pub(super) fn is_late(&self, now: Instant) -> bool {
+    pub(in crate::upstream) fn is_late(&self, now: Instant) -> bool {
         self.silent_until().is_some_and(|until| until <= now)
     }
 
     /// Whether the link must be given up.
-    pub(super) fn is_dead(&mut self, now: Instant) -> bool {
+    pub(in crate::upstream) fn is_dead(&mut self, now: Instant) -> bool {
         self.is_late(now) && *self.grace.get_or_insert(now + GRACE) <= now
     }
 
     /// Why.
-    pub(super) fn why(&self) -> String {
+    pub(in crate::upstream) fn why(&self) -> String {
         format!("no answer within {:?}", self.timeout)
     }
 }

@@ -30,6 +30,7 @@ use tokio_util::task::AbortOnDropHandle;
 
 mod load;
 mod outages;
+mod presence;
 mod publishing;
 mod rights;
 mod streams;

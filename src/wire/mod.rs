@@ -1,8 +1,8 @@
 //! How everything looks to a client: one codec for each kind of session.
 //!
 //! Pure: bytes in, bytes out. It knows no sockets and no sessions. WebSocket frames are in
-//! [`frame`], Server-Sent Events in [`sse`], every JSON shape is in `json`, and what a client may say is in
-//! `inbound`.
+//! [`frame`], Server-Sent Events in [`sse`], every JSON shape is in `json` (those of presence in `presence`),
+//! and what a client may say is in `inbound`.
 
 use crate::{
     carrier::Carrier,
@@ -23,6 +23,7 @@ pub mod frame;
 mod inbound;
 mod json;
 mod json_text;
+mod presence;
 mod publish;
 pub mod sse;
 pub mod subscriptions;

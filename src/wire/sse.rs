@@ -115,6 +115,11 @@ pub(super) fn gap(body: Body, gap: &Gap) -> Bytes {
     body.part_of(&chunk(&Event { name, id, data: &data, ..Event::default() }))
 }
 
+/// An event that a page asks for by this name; its data has no line ends.
+pub(super) fn named(body: Body, name: &'static str, data: &[u8]) -> Bytes {
+    body.part_of(&chunk(&Event { name: Some(name), data, ..Event::default() }))
+}
+
 /// The same bytes for all sessions.
 pub(super) fn heartbeat(body: Body) -> &'static Bytes {
     static CHUNK: LazyLock<Bytes> = LazyLock::new(|| {

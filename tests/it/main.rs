@@ -34,6 +34,7 @@ mod origins;
 mod outage;
 mod patterns;
 mod peers;
+mod presence;
 mod publish;
 mod refusals;
 mod reload;

@@ -2,7 +2,7 @@
 
 use super::{
     added::{self, Added},
-    one_of, publish,
+    one_of, presence, publish,
     publish::PublishSurroundings,
     sse,
     topics::{self, Given, Topics},
@@ -41,20 +41,24 @@ const MOST_QUEUED_MESSAGES: usize = 1_000_000;
 struct Claimed {
     name: Option<At<String>>,
     path: Option<At<RoutePath>>,
+    presence: Option<Place>,
 }
 
-/// Every `[[endpoint]]`; `None` only after a problem was recorded.
-pub(super) fn endpoints(
-    root: &mut Table<'_, '_>,
-    surroundings: &Surroundings,
-) -> Option<Vec<Arc<Endpoint>>> {
+/// Each endpoint, where it is good, and where its `presence.leave_after` stands.
+pub(super) type Endpoints = Vec<(Option<Place>, Option<Arc<Endpoint>>)>;
+
+/// Every `[[endpoint]]`; one is `None` only after a problem was recorded.
+pub(super) fn endpoints(root: &mut Table<'_, '_>, surroundings: &Surroundings) -> Endpoints {
     if !root.has_some("endpoint") {
         root.problem("endpoint", "at least one [[endpoint]] is needed");
     }
     let (claimed, endpoints): (Vec<_>, Vec<_>) =
         root.tables("endpoint", |table| endpoint(table, surroundings)).into_iter().unzip();
     refuse_conflicts(root, &claimed);
-    endpoints.into_iter().map(|endpoint| endpoint.map(Arc::new)).collect()
+    let places = claimed.into_iter().map(|claimed| claimed.presence);
+    let endpoints: Vec<_> = places.zip(endpoints.into_iter().map(|it| it.map(Arc::new))).collect();
+    presence::refuse_conflicts(root, &endpoints);
+    endpoints
 }
 
 fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed, Option<Endpoint>) {
@@ -66,9 +70,10 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
     let added = added::read(table);
     let given = Given { path: path.as_ref(), access, reserved: &surroundings.reserved };
     added::check(table, &added, &topics, &given);
-    let claimed = Claimed {
+    let mut claimed = Claimed {
         name: name.clone().map(|value| At { place: table.place_of("name"), value }),
         path: path.clone().map(|value| At { place: table.place_of("path"), value }),
+        presence: None,
     };
     let sse = table.flag("sse", false);
     if sse == Some(true) {
@@ -76,7 +81,10 @@ fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed,
         let needs_token = access == Some(Access::Required);
         sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
     }
-    let rest = rest_of_endpoint(table, (name, path), (topics, added), access, sse, surroundings);
+    let presence_at = &mut claimed.presence;
+    let topics = (topics, added);
+    let rest =
+        rest_of_endpoint(table, (name, path), topics, access, sse, surroundings, presence_at);
     (claimed, rest)
 }
 
@@ -88,6 +96,7 @@ fn rest_of_endpoint(
     access: Option<Access>,
     sse: Option<bool>,
     surroundings: &Surroundings,
+    presence_at: &mut Option<Place>,
 ) -> Option<Endpoint> {
     let (queue_part, reserved) = (surroundings.queue_part, &surroundings.reserved);
     let format = table.text(
@@ -125,6 +134,7 @@ fn rest_of_endpoint(
         &PublishSurroundings { path: path.as_ref(), access, format, inbound, topics: &topics },
         reserved,
     );
+    let presence = presence::presence(table, &topics, access, format);
     if sse == Some(true) {
         sse::check_format(table, format);
         sse::check_notices(table, on_gap, heartbeat.as_ref());
@@ -155,6 +165,10 @@ fn rest_of_endpoint(
         max_message: max_message?,
         inbound: inbound?,
         publish: publish?,
+        presence: presence?.map(|At { place, value }| {
+            *presence_at = Some(place);
+            value
+        }),
     })
 }
 

@@ -6,6 +6,7 @@ mod added;
 mod auth;
 mod endpoint;
 mod jwt;
+mod presence;
 mod publish;
 mod redis;
 mod server;
@@ -43,6 +44,10 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
     let log = root.table("log", log);
     let reload = root.table("reload", reload);
     let shutdown = root.table("shutdown", shutdown);
+    if let Some(shutdown) = &shutdown {
+        presence::warn_of_restarts(root, &endpoints, shutdown.spread);
+    }
+    let endpoints: Option<Vec<_>> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
     Some(Config {
         server: server?,
         admin: admin?,

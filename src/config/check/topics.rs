@@ -9,6 +9,8 @@ use crate::{
 pub(super) struct Topics {
     pub(super) channels: Vec<At<ChannelTemplate>>,
     pub(super) streams: Vec<At<ChannelTemplate>>,
+    /// Whether a client may add more within its session.
+    pub(super) adds_within_sessions: bool,
 }
 
 /// Query parameters that say where a client goes on.
@@ -44,7 +46,8 @@ pub(super) fn topics(
             warn_of_streams_of_choice(table, place, stream);
         }
     }
-    Topics { channels, streams }
+    let adds_within_sessions = ["subscribe", "subscribe_streams"].iter().any(|it| table.has_some(it));
+    Topics { channels, streams, adds_within_sessions }
 }
 
 /// The templates without their places.

@@ -41,8 +41,8 @@ fn wrong_server_values() {
             "[server]\nsocket_mode = \"0440\"",
             "2:1 server.socket_mode: lets nobody connect, for which a socket must be writable",
         ),
-        ("[server]\nshards = 65", "2:1 server.shards: must be a whole number from 0 to 64"),
-        ("[server]\nshards = -1", "2:1 server.shards: must be a whole number from 0 to 64"),
+        ("[server]\nshards = 64", "2:1 server.shards: must be a whole number from 0 to 63"),
+        ("[server]\nshards = -1", "2:1 server.shards: must be a whole number from 0 to 63"),
         (
             "[server]\nmax_connections = 0",
             "2:1 server.max_connections: must be a whole number from 1 to 10000000",

@@ -5,6 +5,7 @@ mod bad_files;
 mod bad_values;
 mod good_values;
 mod plan;
+mod presence;
 mod redis_tls;
 mod reference;
 

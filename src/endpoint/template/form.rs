@@ -21,6 +21,12 @@ const MAX_VALUE_BYTES: usize = 128;
 /// What [`Form::Escaped`] encodes; all else stands for itself.
 const ENCODED: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'@');
 
+/// What `|escape` makes of a value.
+#[must_use]
+pub fn escape(value: &str) -> String {
+    utf8_percent_encode(value, ENCODED).to_string()
+}
+
 impl Form {
     /// The longest text of a value, in bytes.
     pub(in crate::endpoint) const LONGEST: usize = MAX_VALUE_BYTES * "%FF".len();
@@ -30,7 +36,7 @@ impl Form {
         let fits = (1..=MAX_VALUE_BYTES).contains(&value.len());
         match self {
             Self::Plain => (fits && is_plain(value)).then(|| value.to_owned()),
-            Self::Escaped => fits.then(|| utf8_percent_encode(value, ENCODED).to_string()),
+            Self::Escaped => fits.then(|| escape(value)),
         }
     }
 

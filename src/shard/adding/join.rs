@@ -135,6 +135,7 @@ impl Adding {
             let frame = subscriptions::subscribed(&self.name, stream, first.as_ref());
             self.session.answer(&self.added, frame);
         }
+        self.registry.joined(&self.session, &self.name);
         later
     }
 

@@ -41,7 +41,7 @@ async fn opening(
     spec: SessionSpec,
     resume: &Resume,
 ) -> Result<PendingSession, Refusal> {
-    let topics = Topics { channels: Vec::new(), streams: vec![chat()] };
+    let topics = Topics { channels: Vec::new(), streams: vec![chat()], presence: None };
     let mut subscription = shard.subscribe(topics).await?;
     subscription.make_room(&spec.endpoint, resume).await;
     subscription.open(spec, resume).await

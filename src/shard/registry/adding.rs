@@ -123,6 +123,7 @@ impl Registry {
             AllowedAs::Channel => self.hub.borrow_mut().remove_member(name, session.key),
             AllowedAs::Stream => self.streams.hub.borrow_mut().remove_member(name, session.key),
         }
+        self.left(session, name);
     }
 
     /// The session is over: its places are given back, and what is under way is given up.

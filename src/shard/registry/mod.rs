@@ -5,6 +5,7 @@
 
 mod adding;
 mod deliver;
+mod presence;
 mod reload;
 mod revoke;
 mod streams;
@@ -15,6 +16,7 @@ use super::{
     context::Context,
     hub::Hub,
     newcomers::Newcomers,
+    presence::Presence,
     reload::PacedClose,
     revocations::Revocations,
     session::{Session, SessionName, SessionSpec},
@@ -44,6 +46,7 @@ pub(super) struct Registry {
     pub(super) context: Rc<Context>,
     pub(super) hub: RefCell<Hub>,
     pub(super) streams: Streams,
+    pub(super) presence: Presence,
     sessions: RefCell<Slab<Rc<Session>>>,
     added: AddedTopics,
     /// Told when the hub has requests for upstream.
@@ -99,6 +102,7 @@ impl Registry {
             context: Rc::new(Context::new(metrics, queue_memory)),
             hub: RefCell::new(Hub::new()),
             streams: Streams::new(),
+            presence: Presence::default(),
             sessions: RefCell::default(),
             added: RefCell::default(),
             requests_waiting: Notify::new(),
@@ -175,6 +179,7 @@ impl Registry {
     /// Ends a session: it is in no channel any more, and its key is free.
     fn remove(&self, session: &Session) {
         session.finish();
+        self.left_all(session);
         self.remove_from_hubs(session);
         self.forget_added(session);
         self.sessions.borrow_mut().remove(session.key as usize);

@@ -174,6 +174,25 @@ impl Session {
         self.queue.borrow_mut().push_replay(replay);
     }
 
+    /// Queues news of a room: a frame that is shared with other sessions. Nothing of it is ever dropped; a
+    /// session that takes none of it is closed when as many wait as messages may. Returns as
+    /// [`Session::enqueue`] does.
+    pub(in crate::shard) fn push_news(&self, frame: Bytes) -> bool {
+        let is_full = || self.queue.borrow().frames() >= self.endpoint.queue_messages.get();
+        if is_full() {
+            self.flush(Instant::now());
+        }
+        if self.stage.get() != Stage::Open {
+            return false;
+        }
+        if is_full() {
+            self.end(CloseReason::SlowConsumer);
+            return false;
+        }
+        self.push_frame(frame);
+        !self.dirty.replace(true)
+    }
+
     /// Queues a reply to something that the client sent. A client that causes more and more of them
     /// and reads none is closed.
     pub(in crate::shard) fn push_reply(&self, frame: Bytes) {

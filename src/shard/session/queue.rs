@@ -80,6 +80,11 @@ impl OutQueue {
         self.items.memory() + private * PRIVATE
     }
 
+    /// What waits beside messages.
+    pub(super) fn frames(&self) -> usize {
+        self.items.len() - self.messages as usize
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.items.is_empty()
     }

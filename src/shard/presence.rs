@@ -1,0 +1,110 @@
+//! Which sessions of the shard are in which room, and which of those have not been told who is there.
+//!
+//! A room is named by its channel. It knows sessions only by their keys; what upstream says goes to them
+//! through the registry. Only ever on the shard's thread.
+
+use super::members::Members;
+use crate::{
+    bus::{PresenceRequest, PresenceRules, ShardId},
+    channel::ChannelName,
+};
+use hashbrown::{HashMap, HashSet};
+use std::{
+    cell::{OnceCell, RefCell},
+    sync::Arc,
+    time::Duration,
+};
+use tokio::{
+    sync::{mpsc, oneshot},
+    time::timeout,
+};
+
+/// How long the end of a drain waits for Redis to know who has left.
+const SETTLES_WITHIN: Duration = Duration::from_secs(2);
+
+/// All rooms of a shard. Empty, and no more than that, where nobody is shown to anybody.
+#[derive(Default)]
+pub(super) struct Presence {
+    pub(super) rooms: RefCell<HashMap<ChannelName, Box<Room>, foldhash::fast::RandomState>>,
+    requests: OnceCell<mpsc::UnboundedSender<PresenceRequest>>,
+}
+
+/// One room. Small on purpose: there may be one for two sessions.
+pub(super) struct Room {
+    pub(super) members: Members,
+    /// Those of them that have had no roster.
+    pub(super) waiting: HashSet<u32, foldhash::fast::RandomState>,
+}
+
+impl Presence {
+    /// Where the shard asks.
+    pub(super) fn connect(&self, requests: mpsc::UnboundedSender<PresenceRequest>) {
+        let first = self.requests.set(requests);
+        debug_assert!(first.is_ok(), "a shard asks one upstream");
+    }
+
+    /// A session of this user is in the room from now on.
+    pub(super) fn enter(
+        &self,
+        (shard, key): (ShardId, u32),
+        room: &ChannelName,
+        user: &Arc<str>,
+        rules: PresenceRules,
+    ) {
+        let mut rooms = self.rooms.borrow_mut();
+        let entry = rooms.entry(room.clone()).or_insert_with(|| {
+            Box::new(Room { members: Members::NONE, waiting: HashSet::default() })
+        });
+        entry.members.insert(key);
+        entry.waiting.insert(key);
+        let (room, user) = (room.clone(), Arc::clone(user));
+        self.ask(PresenceRequest::Enter { shard, room, user, rules });
+    }
+
+    /// … and is not any more, if it was.
+    pub(super) fn leave(&self, key: u32, room: &ChannelName, user: &Arc<str>) {
+        let mut rooms = self.rooms.borrow_mut();
+        let Some(entry) = rooms.get_mut(room) else { return };
+        let before = entry.members.len();
+        entry.members.remove(key);
+        if entry.members.len() == before {
+            return;
+        }
+        entry.waiting.remove(&key);
+        if entry.members.len() == 0 {
+            rooms.remove(room);
+            if rooms.len() < rooms.capacity() / 4 {
+                let few = 2 * rooms.len();
+                rooms.shrink_to(few);
+            }
+        }
+        self.ask(PresenceRequest::Leave { room: room.clone(), user: Arc::clone(user) });
+    }
+
+    /// What upstream said was lost: it is asked for every room.
+    pub(super) fn ask_again(&self, shard: ShardId) {
+        for (room, entry) in self.rooms.borrow_mut().iter_mut() {
+            let all = entry.members.keys();
+            entry.waiting.extend(all);
+            self.ask(PresenceRequest::Again { shard, room: room.clone() });
+        }
+    }
+
+    /// Waits until Redis knows who has left, but not for ever.
+    pub(super) async fn settle(&self) {
+        let (settled, wait) = oneshot::channel();
+        self.ask(PresenceRequest::Settle(settled));
+        if timeout(SETTLES_WITHIN, wait).await.is_err() {
+            tracing::warn!(
+                "Redis was not told in time who has left: they leave when their ttl is over"
+            );
+        }
+    }
+
+    fn ask(&self, request: PresenceRequest) {
+        if let Some(requests) = self.requests.get() {
+            // An error means that the Redis side has ended; then the shard ends, too.
+            let _ = requests.send(request);
+        }
+    }
+}

@@ -1,0 +1,244 @@
+//! What is asked of Redis for a room, and what each answer belongs to.
+
+use super::{
+    clock::Clock,
+    names::{Instance, Keys},
+    room::{LATE, Room, Subscription, Told},
+    script::{Mode, SCRIPT},
+};
+use crate::upstream::{link::CommandLink, patience::Patience};
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Commands that may wait for their answers before more is asked for rooms.
+const IN_FLIGHT: usize = 1_024;
+
+/// Users in one command: Redis does nothing else meanwhile.
+const CHUNK: usize = 1_000;
+
+/// What the oldest answers belong to.
+pub(super) enum Asked {
+    Ping,
+    Role,
+    Load,
+    Time(Instant),
+    Room { room: u32, what: Part },
+}
+
+/// … of what was asked for a room.
+pub(super) enum Part {
+    Script {
+        mode: Mode,
+        users: Vec<Arc<str>>,
+    },
+    /// The deadline of a user who has left.
+    Deadline(Arc<str>),
+    /// The deadlines of so many members.
+    Touched(usize),
+    /// Whether the hash of users is there.
+    UsersKey,
+    Ghosts,
+    Incarnation,
+    Nothing,
+}
+
+/// The connection's state beside the connection itself.
+pub(super) struct Commands {
+    pub(super) asked: VecDeque<Asked>,
+    pub(super) patience: Patience,
+    pub(super) clock: Clock,
+    /// The script's name in Redis; `None`: it is not loaded.
+    pub(super) script: Option<String>,
+    is_loading: bool,
+    is_asking_time: bool,
+    pub(super) next_ping: Instant,
+    timeout: Duration,
+    pub(super) instance: Instance,
+    prefix: String,
+}
+
+impl Commands {
+    pub(super) fn new(prefix: &str, timeout: Duration) -> Self {
+        let now = Instant::now();
+        Self {
+            asked: VecDeque::new(),
+            patience: Patience::new(timeout, now),
+            clock: Clock::default(),
+            script: None,
+            is_loading: false,
+            is_asking_time: false,
+            next_ping: now,
+            timeout,
+            instance: Instance::random(),
+            prefix: prefix.to_owned(),
+        }
+    }
+
+    /// A new link: nothing was asked on it, and its server may be another.
+    pub(super) fn reset(&mut self, now: Instant) {
+        self.asked.clear();
+        self.patience = Patience::new(self.timeout, now);
+        self.clock.forget();
+        (self.script, self.is_loading, self.is_asking_time) = (None, false, false);
+        self.next_ping = now;
+    }
+
+    pub(super) fn send(&mut self, link: &mut CommandLink, words: &[&[u8]], asked: Asked) {
+        self.patience.asked(Instant::now());
+        link.send(words);
+        self.asked.push_back(asked);
+    }
+
+    /// Whether more may be asked for rooms now; asks for what is missing for that.
+    pub(super) fn can_ask(&mut self, link: &mut CommandLink, now: Instant) -> bool {
+        if self.script.is_none() {
+            if !std::mem::replace(&mut self.is_loading, true) {
+                self.send(link, &[b"SCRIPT", b"LOAD", SCRIPT.as_bytes()], Asked::Load);
+            }
+            return false;
+        }
+        if self.clock.milliseconds(now, now).is_none() {
+            if !std::mem::replace(&mut self.is_asking_time, true) {
+                self.send(link, &[b"TIME"], Asked::Time(now));
+            }
+            return false;
+        }
+        self.asked.len() < IN_FLIGHT
+    }
+
+    pub(super) fn loaded(&mut self, script: Option<String>) {
+        (self.script, self.is_loading) = (script, false);
+    }
+
+    pub(super) fn time_answered(&mut self) {
+        self.is_asking_time = false;
+    }
+
+    /// Asks everything that is due for a room. [`Commands::can_ask`] has just said yes.
+    pub(super) fn work(&mut self, link: &mut CommandLink, key: u32, room: &mut Room, now: Instant) {
+        if room.not_before.is_some_and(|not_before| now < not_before) {
+            return;
+        }
+        room.not_before = None;
+        let mut asking = Asking { keys: Keys::of(&room.name, &self.prefix), key, link, now };
+        self.leave(&mut asking, room);
+        if room.users.held() > 0 {
+            self.join(&mut asking, room);
+            if room.refresh_at <= now {
+                self.refresh(&mut asking, room);
+            }
+            let may_read = room.subscription == Subscription::Confirmed;
+            if room.roster_due.is_some_and(|due| due <= now) && may_read {
+                room.reading_begins();
+                let limit = room.list_limit().to_string();
+                self.script(&mut asking, room, Mode::Roster, &[limit], Vec::new());
+            }
+        }
+    }
+
+    /// New deadlines of those who have left, and the end of those whose deadline is past.
+    fn leave(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
+        for at in 0..room.leaving.len() {
+            if room.leaving[at].told != Told::No {
+                continue;
+            }
+            room.leaving[at].told = Told::Asked;
+            let (user, until) = (Arc::clone(&room.leaving[at].user), room.leaving[at].until);
+            let member = self.instance.member(&user);
+            if room.rules.leave_after.is_zero() {
+                self.script(asking, room, Mode::Leave, &[member], vec![user]);
+                continue;
+            }
+            let deadline = self.clock.milliseconds(until, asking.now).unwrap_or_default();
+            let (deadline, keys) = (deadline.to_string(), asking.keys.members.clone());
+            let words = ["ZADD", &keys, "XX", &deadline, &member];
+            self.ask(asking, room, &words, Part::Deadline(user));
+        }
+        let before = room.leaving.len();
+        let now = asking.now;
+        room.leaving.retain(|it| it.until + LATE > now || it.told != Told::Yes);
+        room.sweeps |= before != room.leaving.len() && !room.rules.leave_after.is_zero();
+        if std::mem::take(&mut room.sweeps) {
+            self.script(asking, room, Mode::Sweep, &[], Vec::new());
+        }
+    }
+
+    fn join(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
+        let (mode, users) = match std::mem::take(&mut room.repairs) {
+            true => (Mode::Repair, room.users.all_held().cloned().collect()),
+            false => (Mode::Join, std::mem::take(&mut room.to_join)),
+        };
+        room.to_join = Vec::new();
+        for users in users.chunks(CHUNK) {
+            // One who has gone meanwhile is in nobody's hands.
+            let users: Vec<_> = users.iter().filter(|it| room.users.is_held(it)).cloned().collect();
+            let members: Vec<_> = users.iter().map(|user| self.instance.member(user)).collect();
+            if !members.is_empty() {
+                self.script(asking, room, mode, &members, users);
+            }
+        }
+        if mode == Mode::Repair {
+            room.refresh_at = asking.now + jittered(room.rules.ttl / 3);
+        }
+    }
+
+    /// Moves the deadlines on, and looks for what is not as it should be.
+    fn refresh(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
+        let now = asking.now;
+        room.refresh_at = now + jittered(room.rules.ttl / 3);
+        let Some(redis_now) = self.clock.milliseconds(now, now) else { return };
+        let deadline = (redis_now + room.rules.ttl.as_millis() as u64).to_string();
+        let redis_now = redis_now.to_string();
+        let Keys { members, users, .. } = &asking.keys;
+        let (members, users) = (members.clone(), users.clone());
+        let held: Vec<_> = room.users.all_held().map(|user| self.instance.member(user)).collect();
+        for chunk in held.chunks(CHUNK) {
+            let mut words = vec!["ZADD", &members, "XX", "CH"];
+            words.extend(chunk.iter().flat_map(|member| [deadline.as_str(), member.as_str()]));
+            self.ask(asking, room, &words, Part::Touched(chunk.len()));
+        }
+        let twice = (2 * room.rules.ttl.as_millis()).to_string();
+        self.ask(asking, room, &["PEXPIRE", &members, &twice], Part::Nothing);
+        self.ask(asking, room, &["PEXPIRE", &users, &twice], Part::UsersKey);
+        self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
+        self.ask(asking, room, &["HGET", &users, "!"], Part::Incarnation);
+    }
+
+    fn script(
+        &mut self,
+        asking: &mut Asking<'_>,
+        room: &mut Room,
+        mode: Mode,
+        arguments: &[String],
+        users: Vec<Arc<str>>,
+    ) {
+        let Keys { members, users: hash, news } = &asking.keys;
+        let (members, hash, news) = (members.clone(), hash.clone(), news.clone());
+        let name = self.script.clone().unwrap_or_default();
+        let ttl = room.rules.ttl.as_millis().to_string();
+        let instance = self.instance.clone();
+        let mut words = vec!["EVALSHA", &name, "2", &members, &hash, &news, &ttl];
+        words.extend([instance.as_str(), mode.word()]);
+        words.extend(arguments.iter().map(String::as_str));
+        self.ask(asking, room, &words, Part::Script { mode, users });
+    }
+
+    fn ask(&mut self, asking: &mut Asking<'_>, room: &mut Room, words: &[&str], what: Part) {
+        let words: Vec<_> = words.iter().map(|word| word.as_bytes()).collect();
+        room.in_flight += 1;
+        self.send(asking.link, &words, Asked::Room { room: asking.key, what });
+    }
+}
+
+/// The room that is asked for.
+struct Asking<'a> {
+    keys: Keys,
+    key: u32,
+    link: &'a mut CommandLink,
+    now: Instant,
+}
+
+/// So that rooms that were made together are not refreshed together.
+fn jittered(pause: Duration) -> Duration {
+    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
+}

@@ -1,0 +1,33 @@
+//! Presence: who is in which room, kept in Redis for all instances together.
+//!
+//! One task for all rooms of this instance, with a command connection of its own. It holds each user of its
+//! sessions in Redis with a deadline that it moves on three times a `ttl`, hears of the others by the
+//! room's announcements, which it subscribes to as a shard does, and tells shards who is there. Promises:
+//! after any loss of announcements the roster is read anew; what an instance that was killed holds is
+//! announced as gone by whoever else is in the room; it never waits for a shard.
+//!
+//! What is in Redis is a public format: docs/presence.md.
+//!
+//! The layers inside, each of which may use only those above it in this list:
+//!
+//! 0. `names` `script` `clock`: keys, users and announcements; what runs inside Redis; Redis's time
+//! 1. `view` `command_phase` `output`: who is known to be in a room; the connection; what shards are told
+//! 2. `room`: one room: its users here, and what is to be done for it
+//! 3. `rooms` `news`: all of them, and when something is due; the subscription to their announcements
+//! 4. `commands`: what is asked for a room
+//! 5. `actor`: the task, and what the answers mean
+//! 6. `mod`: what is seen from outside
+
+mod actor;
+mod clock;
+mod command_phase;
+mod commands;
+mod names;
+mod news;
+mod output;
+mod room;
+mod rooms;
+mod script;
+mod view;
+
+pub(super) use actor::PresenceActor;

@@ -1,0 +1,101 @@
+//! All rooms of this instance, and when something is due for one. Pure.
+
+use super::room::{Room, Told};
+use crate::{bus::PresenceRules, channel::ChannelName};
+use hashbrown::HashMap;
+use slab::Slab;
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, VecDeque},
+};
+use tokio::time::Instant;
+
+#[derive(Default)]
+pub(super) struct Rooms {
+    rooms: Slab<Box<Room>>,
+    by_name: HashMap<ChannelName, u32, foldhash::fast::RandomState>,
+    /// Rooms for which something is due at the latest then. One may be there more than once.
+    timers: BinaryHeap<Reverse<(Instant, u32)>>,
+    /// Rooms for which something is due.
+    ready: VecDeque<u32>,
+    /// Users who have left, and Redis may not know it.
+    pub(super) untold: usize,
+}
+
+impl Rooms {
+    /// The room of this name, which is made where there is none. `true`: it was made.
+    pub(super) fn get_or_make(
+        &mut self,
+        name: &ChannelName,
+        rules: PresenceRules,
+        now: Instant,
+    ) -> (u32, bool) {
+        if let Some(&key) = self.by_name.get(name) {
+            return (key, false);
+        }
+        let key = self.rooms.insert(Box::new(Room::new(name.clone(), rules, now)));
+        let key = u32::try_from(key).expect("there are fewer rooms than sessions");
+        self.by_name.insert(name.clone(), key);
+        (key, true)
+    }
+
+    pub(super) fn find(&self, name: &str) -> Option<u32> {
+        self.by_name.get(name).copied()
+    }
+
+    pub(super) fn get(&mut self, key: u32) -> Option<&mut Room> {
+        self.rooms.get_mut(key as usize).map(|room| &mut **room)
+    }
+
+    pub(super) fn all(&mut self) -> impl Iterator<Item = (u32, &mut Room)> {
+        self.rooms.iter_mut().map(|(key, room)| (key as u32, &mut **room))
+    }
+
+    /// Something is due for this room now.
+    pub(super) fn make_ready(&mut self, key: u32) {
+        self.ready.push_back(key);
+    }
+
+    /// Takes a room for which something is due.
+    pub(super) fn take_ready(&mut self, now: Instant) -> Option<u32> {
+        if let Some(key) = self.ready.pop_front() {
+            return Some(key);
+        }
+        let Reverse((at, _)) = self.timers.peek()?;
+        if *at > now {
+            return None;
+        }
+        self.timers.pop().map(|Reverse((_, key))| key)
+    }
+
+    /// Whether [`Rooms::take_ready`] has something.
+    pub(super) fn has_ready(&self, now: Instant) -> bool {
+        !self.ready.is_empty() || self.next_timer().is_some_and(|at| at <= now)
+    }
+
+    pub(super) fn next_timer(&self) -> Option<Instant> {
+        self.timers.peek().map(|Reverse((at, _))| *at)
+    }
+
+    /// Looks when something is due for this room, or forgets it when it is over.
+    pub(super) fn reschedule(&mut self, key: u32) {
+        let Some(room) = self.rooms.get(key as usize) else { return };
+        if room.is_over() {
+            self.by_name.remove(&room.name);
+            self.rooms.remove(key as usize);
+        } else if let Some(due) = room.due() {
+            self.timers.push(Reverse((due, key)));
+        }
+    }
+
+    /// The link is lost; with the next one, everything is due.
+    pub(super) fn link_lost(&mut self) {
+        (self.timers, self.ready) = (BinaryHeap::new(), VecDeque::new());
+        self.untold = 0;
+        for (key, room) in &mut self.rooms {
+            room.link_lost();
+            self.untold += room.leaving.iter().filter(|it| it.told != Told::Yes).count();
+            self.ready.push_back(key as u32);
+        }
+    }
+}
