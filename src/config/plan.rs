@@ -36,6 +36,7 @@ const NEEDS_RESTART: &[&str] = &[
     "redis.max_streams",
     "redis.stream_poll",
     "redis.stream_field",
+    "http_publish.listen",
     "log.format",
 ];
 

@@ -180,7 +180,10 @@ fn missing(placeholder: &Placeholder) -> Unfilled {
 }
 
 /// The items, when each of them may stand in a channel's name.
-fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, Unfilled> {
+pub(super) fn usable(
+    placeholder: &Placeholder,
+    items: Vec<String>,
+) -> Result<Vec<String>, Unfilled> {
     if items.iter().all(|item| is_value(item)) {
         return Ok(items);
     }
@@ -189,7 +192,7 @@ fn usable(placeholder: &Placeholder, items: Vec<String>) -> Result<Vec<String>, 
 }
 
 impl Unfilled {
-    fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
+    pub(super) fn new(refusal: Refusal, placeholder: &Placeholder, cause: &str) -> Self {
         Self { refusal, cause: format!("{placeholder} {cause}") }
     }
 }

@@ -4,16 +4,20 @@ use crate::wire::{Codec, GapNotice, HeartbeatNotice, sse::Body};
 use std::{num::NonZeroUsize, sync::Arc, time::Duration};
 
 mod expand;
+mod glob;
 mod keeps;
 mod path;
 pub mod percent;
+mod publish_paths;
 mod query;
 mod routes;
 mod template;
 mod topics;
 
 pub use expand::{Unfilled, Values};
+pub use glob::ChannelGlob;
 pub use path::{PathParameters, RoutePath};
+pub use publish_paths::{PublishAddress, PublishPaths, PublishRoute, channel_name};
 pub use query::query_values;
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, OWN_STREAMS, Placeholder, RESERVED, is_channel_character};

@@ -156,7 +156,6 @@ impl Shard {
     /// # Panics
     /// Before the shard's own tasks run.
     #[must_use]
-    #[allow(dead_code)] // For HTTP publish, which comes next.
     pub fn publisher(&self) -> &PublishHandle {
         self.registry.context.publish.get().expect("set before anything else runs here")
     }

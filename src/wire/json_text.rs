@@ -5,7 +5,8 @@ const DEEPEST: usize = 128;
 
 /// Whether a JSON text, whose grammar is checked, has no escaped surrogate without its other half and is
 /// nested at most [`DEEPEST`] deep.
-pub(super) fn is_sound(text: &str) -> bool {
+#[must_use]
+pub fn is_sound(text: &str) -> bool {
     let bytes = text.as_bytes();
     let (mut at, mut depth) = (0, 0_usize);
     while let Some(&byte) = bytes.get(at) {

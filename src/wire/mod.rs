@@ -29,6 +29,7 @@ pub mod sse;
 pub use entry::entry_object;
 #[allow(unused_imports)] // As above.
 pub use inbound::{ClientFrame, InvalidFrame, Reference};
+pub use json_text::is_sound as is_sound_json;
 
 /// How a session's messages and notices are encoded.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -4,6 +4,7 @@
 
 mod auth;
 mod endpoint;
+mod http_publish;
 mod jwt;
 mod redis;
 mod server;
@@ -13,7 +14,7 @@ mod topics;
 use super::{Config, Effective, Log, LogFormat, Reload, Server, Shutdown, reader::Table, units};
 use crate::auth::Source;
 use endpoint::Surroundings;
-use std::{fmt::Display, time::Duration};
+use std::{fmt::Display, sync::Arc, time::Duration};
 use tracing::level_filters::LevelFilter;
 
 /// Looking at the files more often would cost more than it gains.
@@ -38,6 +39,16 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         reserved: redis.as_ref().map(redis::reserved_channels).unwrap_or_default(),
     };
     let endpoints = endpoint::endpoints(root, &surroundings);
+    let others = http_publish::Others {
+        server: server.as_ref(),
+        admin: admin.as_ref(),
+        redis: redis.as_ref(),
+        auth: auth.checked.as_deref(),
+        endpoints: endpoints.as_deref().unwrap_or_default(),
+        reserved: &surroundings.reserved,
+    };
+    let http_publish =
+        root.optional_table("http_publish", |table| http_publish::http_publish(table, &others));
     let log = root.table("log", log);
     let reload = root.table("reload", reload);
     let shutdown = root.table("shutdown", shutdown);
@@ -47,6 +58,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         redis: redis?,
         auth: auth.checked?,
         endpoints: endpoints?,
+        http_publish: http_publish.map_or(Some(None), |it| it.map(Arc::new).map(Some))?,
         log: log?,
         reload: reload?,
         shutdown: shutdown?,

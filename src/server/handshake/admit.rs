@@ -3,14 +3,16 @@
 use super::{
     Asked, Handshake, NoSession,
     decide::{self, Grant},
-    head::RequestHead,
     pending_connection::PendingConnection,
 };
 use crate::{
     endpoint::{Endpoint, Format, Matched},
     phase::Phase,
     reason::Refusal,
-    server::admission::{AddressPermit, UserPermit},
+    server::{
+        admission::{AddressPermit, UserPermit},
+        head::RequestHead,
+    },
     shard::{PendingSession, SessionSpec},
     wire::Codec,
 };
