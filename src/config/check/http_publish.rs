@@ -134,8 +134,9 @@ fn stream(table: &mut Table<'_, '_>) -> Option<PublishStream> {
         let problem = "is missing: how many entries each stream keeps; 0 = all, which nobody trims";
         table.problem("keep_entries", problem);
     }
-    let keep_entries = table.number("keep_entries", 0, 0..=MOST_ENTRIES)?;
-    let expire_after = table.amount("expire_after", "0s", expiry)?;
+    let keep_entries = table.number("keep_entries", 0, 0..=MOST_ENTRIES);
+    let expire_after = table.amount("expire_after", "0s", expiry);
+    let (keep_entries, expire_after) = (keep_entries?, expire_after?);
     let write = StreamWrite {
         keep_entries: NonZeroU64::new(keep_entries as u64),
         expire_after: Some(expire_after).filter(|expiry| !expiry.is_zero()),

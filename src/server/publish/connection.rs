@@ -64,7 +64,10 @@ impl Connection {
     /// Answers one request. `None`: nothing more is read. Else what came in behind it.
     async fn exchange(&self, received: Received, transport: &mut Transport) -> Option<Bytes> {
         let Received { head, raw, early } = received;
-        let (length, progress) = (Length::of(&head), Rc::<Progress>::default());
+        let Some(length) = Length::of(&head) else {
+            return self.refuse(Refusal::BadHandshake, transport).await;
+        };
+        let progress = Rc::<Progress>::default();
         let exchange = Exchange {
             authority: self.publishing.authority()?,
             shard: self.shard.clone(),
@@ -74,8 +77,6 @@ impl Connection {
             progress: Rc::clone(&progress),
         };
         drop(head);
-        // Of a body that cannot be measured nothing is read.
-        let length = length.unwrap_or(Length::None);
         let answer = |request| exchange.answer(request);
         let answered = tokio::select! {
             biased;
@@ -122,15 +123,18 @@ impl Connection {
             }
         };
         match head::receive_behind(early, transport, end).await {
-            Ok(received) => return Some(received),
-            Err(NoRequest::Gone) => {}
-            Err(NoRequest::Refused(refusal)) => {
-                self.metrics.handshake_refused(refusal);
-                let answer = response::refused(refusal, None, false, None, SystemTime::now());
-                // A client that does not take it is closed like one that does.
-                let _ = response::write_last(transport, &answer).await;
-            }
+            Ok(received) => Some(received),
+            Err(NoRequest::Gone) => None,
+            Err(NoRequest::Refused(refusal)) => self.refuse(refusal, transport).await,
         }
+    }
+
+    /// Answers what is no request that can be served. Nothing more is read then.
+    async fn refuse<T>(&self, refusal: Refusal, transport: &mut Transport) -> Option<T> {
+        self.metrics.handshake_refused(refusal);
+        let answer = response::refused(refusal, None, false, None, SystemTime::now());
+        // A client that does not take it is closed like one that does.
+        let _ = response::write_last(transport, &answer).await;
         None
     }
 

@@ -6,8 +6,6 @@ use crate::bus::NotPublished;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[cfg_attr(test, derive(strum::VariantArray))]
 pub(in crate::server) enum Fault {
-    /// More than one length, or a length beside chunked.
-    TwoLengths,
     BodyInvalid,
     ChannelInvalid,
     TokenMissing,
@@ -29,7 +27,6 @@ impl Fault {
     /// The `code`. Stable: a rename is a breaking change.
     pub(in crate::server) const fn code(self) -> &'static str {
         match self {
-            Self::TwoLengths => "bad_handshake",
             Self::BodyInvalid => "body_invalid",
             Self::ChannelInvalid => "channel_invalid",
             Self::TokenMissing => "token_missing",
@@ -50,7 +47,7 @@ impl Fault {
 
     pub(in crate::server) const fn status(self) -> u16 {
         match self {
-            Self::TwoLengths | Self::BodyInvalid | Self::ChannelInvalid => 400,
+            Self::BodyInvalid | Self::ChannelInvalid => 400,
             Self::TokenMissing | Self::TokenInvalid => 401,
             Self::ChannelNotAllowed => 403,
             Self::NotFound => 404,
@@ -69,7 +66,6 @@ impl Fault {
     /// One sentence for the person who reads the answer.
     pub(super) const fn detail(self) -> &'static str {
         match self {
-            Self::TwoLengths => "The request says in more than one way how long its body is.",
             Self::BodyInvalid => {
                 "The body is not the JSON object that is expected here: each member once, none that is unknown, data or data_base64, channel or channels or batch, nothing empty."
             }

@@ -1,6 +1,5 @@
 //! Where the body of a request ends.
 
-use super::fault::Fault;
 use crate::server::head::RequestHead;
 use hyper::{
     Version,
@@ -17,22 +16,18 @@ pub(super) enum Length {
 }
 
 impl Length {
-    /// What a head says of its body.
-    ///
-    /// # Errors
-    /// [`Fault::TwoLengths`] when it says it twice, or in a way that a proxy may read differently.
-    pub(super) fn of(head: &RequestHead) -> Result<Self, Fault> {
+    /// What a head says of its body. `None`: it says it twice, or in a way that a proxy may read differently.
+    pub(super) fn of(head: &RequestHead) -> Option<Self> {
         let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
         let codings = head.headers.get_all(TRANSFER_ENCODING).iter().count();
         match (lengths.next(), codings) {
-            (None, 0) => Ok(Self::None),
+            (None, 0) => Some(Self::None),
             (Some(length), 0) if lengths.next().is_none() => {
-                let length = length.to_str().ok().and_then(|length| length.parse().ok());
-                length.map(Self::Known).ok_or(Fault::TwoLengths)
+                length.to_str().ok()?.parse().ok().map(Self::Known)
             }
             // HTTP/1.0 has no chunks: they would be the message.
-            (None, 1) if head.version == Version::HTTP_11 => Ok(Self::Chunked),
-            _ => Err(Fault::TwoLengths),
+            (None, 1) if head.version == Version::HTTP_11 => Some(Self::Chunked),
+            _ => None,
         }
     }
 

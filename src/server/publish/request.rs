@@ -35,7 +35,7 @@ pub(super) struct Exchange {
     pub(super) authority: Arc<Authority>,
     pub(super) shard: Shard,
     pub(super) phase: watch::Receiver<Phase>,
-    pub(super) length: Result<Length, Fault>,
+    pub(super) length: Length,
     /// Until when the body must be complete.
     pub(super) deadline: Instant,
     pub(super) progress: Rc<Progress>,
@@ -59,7 +59,7 @@ impl Exchange {
 
     /// Whether another request may come on this connection.
     fn keeps(&self, head: &Parts) -> bool {
-        let no_body = self.length.is_ok_and(Length::is_empty);
+        let no_body = self.length.is_empty();
         let lines = head.headers.get_all(CONNECTION).iter().filter_map(|line| line.to_str().ok());
         let mut options = lines.flat_map(|line| line.split(','));
         head.version == Version::HTTP_11
@@ -69,7 +69,6 @@ impl Exchange {
     }
 
     async fn publish(&self, head: &Parts, body: Incoming) -> Result<Answer, Fault> {
-        let length = self.length?;
         let config = &self.authority.config;
         let address = config.paths.find(head.uri.path()).ok_or(Fault::NotFound)?;
         if head.method != Method::POST {
@@ -77,7 +76,7 @@ impl Exchange {
         }
         let token = self.authority.admit(&head.headers, Instant::now().into_std())?;
         let largest = config.max_body.get();
-        check_body(head, length, largest)?;
+        check_body(head, self.length, largest)?;
         let body = receive::body(body, largest, self.deadline, &self.progress).await?;
         match address {
             PublishAddress::Path(channel) => {
@@ -162,8 +161,7 @@ fn result(fault: Fault) -> PublishResult {
         Fault::RedisRefused => PublishResult::RedisRefused,
         Fault::RedisUnavailable => PublishResult::RedisUnavailable,
         Fault::OutcomeUnknown => PublishResult::OutcomeUnknown,
-        Fault::TwoLengths
-        | Fault::BodyInvalid
+        Fault::BodyInvalid
         | Fault::NotFound
         | Fault::MethodNotAllowed
         | Fault::RequestTimeout
