@@ -32,6 +32,9 @@ const MOST_ENTRIES: usize = 1_000_000_000;
 /// Ten years.
 const LONGEST_EXPIRY: Duration = Duration::from_secs(10 * 365 * 24 * 60 * 60);
 
+/// A token, and its globs each with its place; `None` after a problem was recorded.
+type ReadToken = Option<(PublishToken, Vec<At<ChannelGlob>>)>;
+
 /// What it needs to know of other tables; `None` where they are wrong, which is told already.
 pub(super) struct Others<'a> {
     pub(super) server: Option<&'a Server>,
@@ -100,11 +103,8 @@ fn max_body(table: &mut Table<'_, '_>, others: &Others<'_>) -> Option<NonZeroUsi
     Some(max_body)
 }
 
-/// The tokens, each with the place of its `channels`.
-fn tokens(
-    table: &mut Table<'_, '_>,
-    others: &Others<'_>,
-) -> Vec<Option<(PublishToken, Vec<At<ChannelGlob>>)>> {
+/// Every `[[http_publish.token]]`.
+fn tokens(table: &mut Table<'_, '_>, others: &Others<'_>) -> Vec<ReadToken> {
     if !table.has_some("token") {
         table.problem("token", "at least one [[http_publish.token]] is needed");
     }
@@ -164,7 +164,7 @@ fn expiry(text: &str) -> Result<Duration, UnitError> {
 /// Warns of channels that sessions have as streams and that would be published as channels.
 fn warn_of_streams(
     table: &mut Table<'_, '_>,
-    tokens: &[Option<(PublishToken, Vec<At<ChannelGlob>>)>],
+    tokens: &[ReadToken],
     streams: &[PublishStream],
     endpoints: &[Arc<Endpoint>],
 ) {

@@ -84,7 +84,7 @@ impl Connection {
             () = self.stuck(&progress) => return None,
         };
         match answered {
-            Ok(early) => progress.keep.get().then_some(early),
+            Ok(early) => progress.goes_on().then_some(early),
             Err(error) => {
                 debug!(%error, "a connection broke while it published");
                 None

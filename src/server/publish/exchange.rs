@@ -34,10 +34,19 @@ pub(super) struct Progress {
     pub(super) answered: Cell<bool>,
     /// Whether another request may follow on this connection.
     pub(super) keep: Cell<bool>,
+    /// Whether hyper has taken a second request for its own, which came behind the chunks of the first.
+    overrun: Cell<bool>,
     /// Whether hyper has taken all of it.
     taken: Cell<bool>,
     /// Whether the socket has taken all of it.
     written: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether the connection goes on with another request.
+    pub(super) fn goes_on(&self) -> bool {
+        self.keep.get() && !self.overrun.get()
+    }
 }
 
 /// The body of an answer.
@@ -108,9 +117,9 @@ where
     let before = if early.is_empty() { raw } else { [raw, early].concat().into() };
     let io = OneRequest { before, transport, left, progress: Rc::clone(progress) };
     let answer = Cell::new(Some(answer));
-    // What hyper may take for a second request came behind the chunks of the first: it has to wait for ever.
     let service = service_fn(|request| {
         let answer = answer.take();
+        progress.overrun.set(answer.is_none());
         Box::pin(async move {
             match answer {
                 Some(answer) => Ok::<_, Infallible>(answer(request).await),

@@ -22,6 +22,8 @@ mod connection;
 mod exchange;
 mod fault;
 mod length;
+#[cfg(test)]
+mod openapi_tests;
 mod rate;
 mod receive;
 mod request;

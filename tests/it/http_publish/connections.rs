@@ -67,6 +67,26 @@ fn what_comes_a_byte_at_a_time_or_all_at_once_is_answered_in_order() {
 }
 
 #[test]
+fn what_is_pipelined_behind_chunks_is_not_taken_for_something_else() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    let mut client = gateway.open("/ws/rooms/1");
+    let chunked = Request::line("POST /publish/room:1 HTTP/1.1").bearer(TOKEN);
+    let chunked = chunked.header("Transfer-Encoding", "chunked").encode();
+    let chunked = [&chunked[..], b"5\r\nfirst\r\n0\r\n\r\n"].concat();
+    // Its body looks like a request.
+    let hidden = [&post("/publish/room:1", b"hidden").encode()[..], b"hidden"].concat();
+    let second = [&post("/publish/room:1", &hidden).encode()[..], &hidden].concat();
+    let mut caller = Caller::to(gateway.address);
+    caller.send(&[chunked, second].concat());
+    let answer = caller.answer();
+    assert_eq!(answer.status, 200);
+    assert_eq!([answer.rest, caller.until_closed()].concat(), b"");
+    assert_eq!(publish(&gateway, "/publish/room:1", "after").status, 200);
+    assert_eq!((client.text(), client.text()), ("first".to_owned(), "after".to_owned()));
+}
+
+#[test]
 fn a_connection_ends_when_the_caller_says_so_or_speaks_an_older_http() {
     let redis = Redis::start();
     let gateway = start(&redis);

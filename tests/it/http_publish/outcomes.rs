@@ -53,3 +53,22 @@ fn what_was_written_and_not_answered_may_have_been_published() {
     proxy.set(Weather::Pass);
     wait::until("it publishes again", || publish(&gateway, "/publish/room:1", "x").status == 200);
 }
+
+#[test]
+fn each_right_that_is_taken_away_is_told_by_its_messages_and_given_back_they_go() {
+    let redis = Redis::start();
+    let rights = "on >right resetchannels &room:* &sockway:* -@all +subscribe +unsubscribe +ping +role +hello +auth \
+        +quit +client|setname +client|id +publish";
+    let set = |rules: &[&str]| {
+        redis.command(&[&["ACL", "SETUSER", "gateway"], rules].concat());
+    };
+    set(&rights.split_whitespace().chain(["(~history:* +xadd)"]).collect::<Vec<_>>());
+    let settings = settings(&redis).set("redis.username", "gateway").set("redis.password", "right");
+    let gateway = Gateway::start(&settings);
+    let status = |channel: &str| publish(&gateway, &format!("/publish/{channel}"), "x").status;
+    assert_eq!((status("room:1"), status("history:1")), (200, 200));
+    set(&["resetchannels", "&sockway:*", "clearselectors"]);
+    wait::until("the right is gone", || (status("room:1"), status("history:1")) == (409, 409));
+    set(&["&room:*", "(~history:* +xadd)"]);
+    wait::until("the right is back", || (status("room:1"), status("history:1")) == (200, 200));
+}
