@@ -14,6 +14,7 @@
 //! 3. `answer` `receive`: how answers look; the body of a request
 //! 4. `request`: from one request to its answer
 //! 5. `connection`: one request after the other
+//! 6. `mod`: what the rest of the public port sees of it
 
 mod answer;
 mod authority;
