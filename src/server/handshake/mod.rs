@@ -157,7 +157,11 @@ impl Handshake {
                 let Admitted { connection, .. } = admitted;
                 Box::pin(self.publish(received, transport, connection)).await;
             }
-            received => self.go_on(received.map_err(Into::into), admitted, transport).await,
+            received => {
+                // Boxed: a client that is slow with its request must not cost what comes later.
+                let received = received.map_err(Into::into);
+                Box::pin(self.go_on(received, admitted, transport)).await;
+            }
         }
     }
 
@@ -171,8 +175,7 @@ impl Handshake {
         match received.and_then(|received| self.recognise(received)) {
             Ok(recognised) => {
                 admitted.pending.request_is_complete();
-                // Boxed: a client that is slow with its request must not cost what comes later.
-                Box::pin(self.proceed(recognised, admitted, transport)).await;
+                self.proceed(recognised, admitted, transport).await;
             }
             Err(no_session) => {
                 let Admitted { connection, pending, .. } = admitted;

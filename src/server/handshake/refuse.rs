@@ -45,10 +45,11 @@ impl Handshake {
             }
             received => received.map_err(NoSession::from).and_then(|it| self.recognise(it)),
         };
-        let refusal = match received {
-            Ok(_) | Err(NoSession::Preflight) => over_limit.refusal,
-            Err(NoSession::Refused(refusal)) => refusal,
-            Err(NoSession::Gone) => return,
+        // Only the reason is kept while the client is answered.
+        let refusal = match received.err() {
+            None | Some(NoSession::Preflight) => over_limit.refusal,
+            Some(NoSession::Refused(refusal)) => refusal,
+            Some(NoSession::Gone) => return,
         };
         if self.refuse(refusal, &mut transport).await.is_ok() {
             tokio::select! {
