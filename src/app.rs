@@ -21,7 +21,7 @@ use crate::{
     liveness::{Liveness, SignOfLife},
     metrics::Metrics,
     phase::Phase,
-    server::PublicServer,
+    server::{self, PublicServer},
     shard::{ShardCommand, ShardDied, ShardOutcome, ShardThread},
     upstream::{Status, Upstream},
 };
@@ -61,6 +61,8 @@ struct Signs {
 pub enum BindError {
     #[error("cannot listen on {address} (server.listen)")]
     Public { address: String, source: io::Error },
+    #[error("cannot listen on {address} (http_publish.listen)")]
+    Publish { address: String, source: io::Error },
     #[error("cannot listen on {address} (admin.listen)")]
     Admin { address: SocketAddr, source: io::Error },
     #[error("cannot start a shard's thread")]
@@ -117,7 +119,7 @@ impl Gateway {
         let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
         handles.iter().for_each(|shard| shard.tell(ShardCommand::Reload(Arc::clone(&config))));
         let server = PublicServer::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
-            .map_err(|source| BindError::Public { address: public(&config), source })?;
+            .map_err(|error| bind_error(&config, error))?;
         let stopper = Stopper::default();
         let config = watch::Sender::new(config);
         Ok(Self {
@@ -139,6 +141,12 @@ impl Gateway {
     #[must_use]
     pub fn address(&self) -> Option<SocketAddr> {
         self.server.address()
+    }
+
+    /// The address that was bound for `http_publish`; `None` where that has no port, or a unix socket.
+    #[must_use]
+    pub fn publish_address(&self) -> Option<SocketAddr> {
+        self.server.publish_address()
     }
 
     /// The private address that was bound.
@@ -194,6 +202,7 @@ impl Gateway {
         let address =
             self.address().map_or_else(|| public(&self.config.borrow()), |one| one.to_string());
         let admin_address = self.admin_address();
+        let publish = self.publish_address().map(tracing::field::display);
         let keys = keys::keep(self.config.subscribe(), self.metrics.jwks.clone());
         let Signs { of_all, upstream: upstream_sign, listener: listener_sign } = self.signs;
         let context = AdminContext {
@@ -217,7 +226,7 @@ impl Gateway {
         let upstream = AbortOnDropHandle::new(upstream);
         let keys = AbortOnDropHandle::new(tokio::spawn(keys));
         let server = AbortOnDropHandle::new(tokio::spawn(server.run(listener_sign)));
-        info!(address, admin = %admin_address, "listening");
+        info!(address, admin = %admin_address, publish, "listening");
         lifecycle::ready();
 
         let result = {
@@ -243,8 +252,22 @@ impl Gateway {
     }
 }
 
+fn bind_error(config: &Config, error: server::BindError) -> BindError {
+    match error {
+        server::BindError::Public(source) => BindError::Public { address: public(config), source },
+        server::BindError::Publish(source) => {
+            let own = config.http_publish.as_ref().and_then(|it| it.listen.as_ref());
+            BindError::Publish { address: own.map(written).unwrap_or_default(), source }
+        }
+    }
+}
+
 fn public(config: &Config) -> String {
-    match &config.server.listen {
+    written(&config.server.listen)
+}
+
+fn written(address: &ListenAddress) -> String {
+    match address {
         ListenAddress::Tcp(address) => address.to_string(),
         ListenAddress::Unix(path) => format!("unix:{}", path.display()),
     }

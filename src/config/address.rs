@@ -69,6 +69,15 @@ pub(super) fn collide(public: &ListenAddress, admin: SocketAddr) -> bool {
     public.port() == admin.port() && admin.port() != 0 && same_address
 }
 
+/// Whether two addresses would be listened on by the same socket.
+pub(super) fn same_port(one: &ListenAddress, other: &ListenAddress) -> bool {
+    match (one, other) {
+        (ListenAddress::Unix(one), ListenAddress::Unix(other)) => one == other,
+        (one, ListenAddress::Tcp(other)) => collide(one, *other),
+        (ListenAddress::Tcp(_), ListenAddress::Unix(_)) => false,
+    }
+}
+
 /// `10.0.0.0/8`, `::1/128`, or one address. IPv4 addresses in the form of IPv6 (`::ffff:10.0.0.0/104`)
 /// become what they are, since addresses of peers are compared as what they are.
 ///

@@ -11,6 +11,7 @@ mod effective;
 mod env;
 mod files;
 mod grammar;
+mod http_publish;
 mod load;
 mod mask;
 mod plan;
@@ -25,6 +26,7 @@ mod units;
 mod tests;
 
 pub use effective::Effective;
+pub use http_publish::{HttpPublish, PublishStream, PublishToken};
 pub use load::{Loaded, effective, load, parse, parse_with};
 pub use plan::{Plan, plan};
 pub use problem::{ConfigError, Problem};
@@ -44,6 +46,8 @@ pub struct Config {
     pub redis: Redis,
     pub auth: Arc<Auth>,
     pub endpoints: Vec<Arc<Endpoint>>,
+    /// `None`: nothing is published by HTTP.
+    pub http_publish: Option<Arc<HttpPublish>>,
     pub log: Log,
     pub reload: Reload,
     pub shutdown: Shutdown,

@@ -37,6 +37,7 @@ const NEEDS_RESTART: &[&str] = &[
     "redis.max_streams",
     "redis.stream_poll",
     "redis.stream_field",
+    "http_publish.listen",
     "log.format",
 ];
 

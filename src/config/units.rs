@@ -40,6 +40,14 @@ pub(super) fn wait(text: &str) -> Result<Duration, UnitError> {
     }
 }
 
+/// A duration that nothing here waits for; zero means never.
+pub(super) fn duration_up_to(text: &str, longest: Duration) -> Result<Duration, UnitError> {
+    match duration(text)? {
+        long if long > longest => Err(UnitError("is longer than anybody waits")),
+        duration => Ok(duration),
+    }
+}
+
 /// A duration where zero would make no sense.
 pub(super) fn positive_wait(text: &str) -> Result<Duration, UnitError> {
     match wait(text)? {

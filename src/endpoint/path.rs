@@ -83,11 +83,25 @@ impl RoutePath {
     /// Whether some request path matches both equally well, so that neither would win.
     #[must_use]
     pub fn overlaps(&self, other: &Self) -> bool {
+        self.literals() == other.literals() && self.meets(other)
+    }
+
+    /// Whether some request path matches both, whichever would win.
+    #[must_use]
+    pub fn meets(&self, other: &Self) -> bool {
         self.segments.len() == other.segments.len()
-            && self.literals() == other.literals()
             && self.segments.iter().zip(&other.segments).all(|(one, other)| {
                 !one.is_literal() || !other.is_literal() || one.text() == other.text()
             })
+    }
+
+    /// This path with a parameter more behind it.
+    #[must_use]
+    pub fn with_parameter(&self, name: &str) -> Self {
+        let mut segments = self.segments.clone();
+        segments.push(Segment::Parameter(name.to_owned()));
+        let text = format!("{}/{{{name}}}", self.text.trim_end_matches('/'));
+        Self { text, segments }
     }
 
     /// How many segments are literal; of two paths that match a request, the one with more wins.

@@ -7,7 +7,7 @@ use super::template::ChannelTemplate;
 pub const EVENTS: [&str; 2] = ["__keyspace@", "__keyevent@"];
 
 /// How the names begin that are Sockway's own.
-pub(super) const OWN: &str = "sockway:";
+pub const OWN: &str = "sockway:";
 
 /// The reserved names of one configuration. All names are without `redis.channel_prefix`.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

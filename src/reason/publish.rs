@@ -50,6 +50,10 @@ pub enum PublishResult {
     RedisRefused,
     /// It may have been published or not.
     OutcomeUnknown,
+    /// By HTTP: what stands for a channel is none.
+    ChannelInvalid,
+    /// By HTTP: anything else is wrong with the request, which is told by a code of its own.
+    RequestInvalid,
 }
 
 impl PublishResult {

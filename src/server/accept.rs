@@ -6,7 +6,7 @@
 //! burns a whole core, and the clients wait in the kernel's queue meanwhile.
 
 use super::{
-    handshake,
+    handshake::{self, Door},
     state::{ServerHandle, ServerState},
 };
 use crate::{
@@ -29,7 +29,12 @@ use tracing::{debug, warn};
 const PAUSE: Duration = Duration::from_millis(100);
 
 /// Accepts until the phase is `Draining`; the listener is closed on return.
-pub(super) async fn run(listener: Listener, server: ServerHandle, shards: Vec<ShardHandle>) {
+pub(super) async fn run(
+    listener: Listener,
+    door: Door,
+    server: ServerHandle,
+    shards: &[ShardHandle],
+) {
     let state = server.state();
     let mut phase = state.phase.clone();
     let failures = AcceptFailures::new(state.metrics.accept_errors.clone());
@@ -38,13 +43,13 @@ pub(super) async fn run(listener: Listener, server: ServerHandle, shards: Vec<Sh
         biased;
         // An error means that nobody leads the phases any more, which is an end too.
         _ = phase.wait_for(|phase| *phase >= Phase::Draining) => {}
-        () = accept_all(&listener, &server, &shards, failures) => {}
+        () = accept_all((&listener, door), &server, shards, failures) => {}
     }
 }
 
 /// Takes connection after connection, for ever.
 async fn accept_all(
-    listener: &Listener,
+    (listener, door): (&Listener, Door),
     server: &ServerHandle,
     shards: &[ShardHandle],
     mut failures: AcceptFailures,
@@ -56,7 +61,7 @@ async fn accept_all(
                 Err(error) => failures.handle(&error).await,
             }
         };
-        hand_over(server.state(), shard, accepted).await;
+        hand_over(server.state(), shard, accepted, door).await;
         // A flood of connections must not keep Redis's messages waiting on this thread.
         consume_budget().await;
     }
@@ -69,14 +74,18 @@ fn failed_alone(error: &io::Error) -> bool {
 }
 
 /// Counts a connection and gives it to a shard, to be let in or refused there.
-async fn hand_over(state: Arc<ServerState>, shard: &ShardHandle, accepted: Accepted) {
-    let arrival = state.admission.arrive(accepted.peer()).await;
+async fn hand_over(state: Arc<ServerState>, shard: &ShardHandle, accepted: Accepted, door: Door) {
+    // Callers that publish are not counted by their address.
+    let peer = accepted.peer().filter(|_| door == Door::Public);
+    let arrival = state.admission.arrive(peer).await;
     let home = shard.clone();
     let work = move |shard: &Shard| {
-        let tls = state.config.server.tls.as_ref().map(Tls::config);
+        let tls = state.config.server.tls.as_ref().filter(|_| door == Door::Public);
+        let tls = tls.map(Tls::config);
         match accepted.into_transport(tls) {
             Ok(transport) => {
-                shard.spawn(handshake::run(state, shard.clone(), home, transport, arrival));
+                let from = (arrival, door);
+                shard.spawn(handshake::run(state, shard.clone(), home, transport, from));
             }
             Err(e) => debug!(error = %e, "a connection broke before its handshake"),
         }

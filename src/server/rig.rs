@@ -71,8 +71,9 @@ impl Rig {
         .unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
         let shards = vec![shard.handle()];
-        let server =
-            PublicServer::bind(Arc::new(config), Arc::clone(&metrics), shards, phases).unwrap();
+        let server = PublicServer::bind(Arc::new(config), Arc::clone(&metrics), shards, phases)
+            .map_err(|error| format!("{error:?}"))
+            .unwrap();
         let changes = Arc::default();
         let ring = upstream.rings.remove(0);
         tokio::spawn(play_redis(upstream, redis, Arc::clone(&changes)));

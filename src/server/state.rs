@@ -1,6 +1,6 @@
 //! What every handshake looks at, on whichever shard: the configuration, what is counted, metrics.
 
-use super::admission::Admission;
+use super::{admission::Admission, publish::Publishing};
 use crate::{
     config::Config, endpoint::Routes, log_throttle::CauseThrottle, metrics::Metrics, phase::Phase,
     shard::PublishRates,
@@ -15,6 +15,8 @@ pub(super) struct ServerState {
     pub(super) admission: Admission,
     pub(super) metrics: Arc<Metrics>,
     pub(super) phase: watch::Receiver<Phase>,
+    /// The same for all configurations, so that a connection which goes on follows a reload.
+    pub(super) publishing: Arc<Publishing>,
     /// Why tokens and requests give no channels, for the log.
     pub(super) causes: Arc<CauseThrottle>,
     /// How much users may publish, over all shards.
@@ -30,6 +32,7 @@ impl ServerState {
         Self {
             routes: Routes::new(config.endpoints.clone()),
             admission: Admission::new(&config.server),
+            publishing: Arc::new(Publishing::new(&config)),
             config,
             metrics,
             phase,
@@ -39,7 +42,9 @@ impl ServerState {
     }
 
     fn with_config(&self, config: Arc<Config>) -> Self {
+        self.publishing.reconfigure(&config);
         Self {
+            publishing: Arc::clone(&self.publishing),
             routes: Routes::new(config.endpoints.clone()),
             admission: self.admission.with_limits(&config.server),
             config,

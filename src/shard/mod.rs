@@ -168,7 +168,6 @@ impl Shard {
     /// # Panics
     /// Before the shard's own tasks run.
     #[must_use]
-    #[expect(dead_code, reason = "what publishes by HTTP takes it")]
     pub fn publisher(&self) -> &PublishHandle {
         self.registry.context.publish.get().expect("set before anything else runs here")
     }

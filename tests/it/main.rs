@@ -26,6 +26,7 @@ mod frames;
 mod half_open;
 mod handshake;
 mod heartbeat;
+mod http_publish;
 mod jwks;
 mod keepalive;
 mod keys;

@@ -36,7 +36,7 @@ impl Ports {
         let (port, source) = match error {
             BindError::Public { source, .. } => (&mut self.public, source),
             BindError::Admin { source, .. } => (&mut self.admin, source),
-            BindError::Shard(_) => return false,
+            BindError::Publish { .. } | BindError::Shard(_) => return false,
         };
         let gives = source.kind() == io::ErrorKind::AddrInUse && matches!(port, Port::Usual(_));
         if gives {

@@ -70,7 +70,7 @@ fn tokens(table: &mut Table<'_, '_>) -> Vec<StaticToken> {
     tokens.into_iter().flatten().collect()
 }
 
-fn sha256(text: &str) -> Result<[u8; 32], &'static str> {
+pub(super) fn sha256(text: &str) -> Result<[u8; 32], &'static str> {
     const EXPECTED: &str = "must be 64 hexadecimal digits: the SHA-256 of the token";
     if text.len() != 64 || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
         return Err(EXPECTED);

@@ -5,6 +5,7 @@
 mod added;
 mod auth;
 mod endpoint;
+mod http_publish;
 mod jwt;
 mod presence;
 mod publish;
@@ -40,20 +41,31 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
         queue_part,
         reserved: Arc::new(redis.as_ref().map(redis::reserved_names).unwrap_or_default()),
     };
-    let endpoints = endpoint::endpoints(root, &surroundings);
+    let placed = endpoint::endpoints(root, &surroundings);
+    let endpoints: Option<Vec<_>> = placed.iter().map(|(_, endpoint)| endpoint.clone()).collect();
+    let others = http_publish::Others {
+        server: server.as_ref(),
+        admin: admin.as_ref(),
+        redis: redis.as_ref(),
+        auth: auth.checked.as_deref(),
+        endpoints: endpoints.as_deref().unwrap_or_default(),
+        reserved: &surroundings.reserved,
+    };
+    let http_publish =
+        root.optional_table("http_publish", |table| http_publish::http_publish(table, &others));
     let log = root.table("log", log);
     let reload = root.table("reload", reload);
     let shutdown = root.table("shutdown", shutdown);
     if let Some(shutdown) = &shutdown {
-        presence::warn_of_restarts(root, &endpoints, shutdown.spread);
+        presence::warn_of_restarts(root, &placed, shutdown.spread);
     }
-    let endpoints: Option<Vec<_>> = endpoints.into_iter().map(|(_, endpoint)| endpoint).collect();
     Some(Config {
         server: server?,
         admin: admin?,
         redis: redis?,
         auth: auth.checked?,
         endpoints: endpoints?,
+        http_publish: http_publish.map_or(Some(None), |it| it.map(Arc::new).map(Some))?,
         log: log?,
         reload: reload?,
         shutdown: shutdown?,

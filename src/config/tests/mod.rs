@@ -4,6 +4,7 @@ mod bad_endpoints;
 mod bad_files;
 mod bad_values;
 mod good_values;
+mod http_publish;
 mod plan;
 mod presence;
 mod redis_tls;

@@ -140,14 +140,44 @@ impl Admission {
         Arrival { peer, accepted, admission }
     }
 
+    /// Counts a connection in that needs nothing else.
+    ///
+    /// # Errors
+    /// [`Refusal::AtCapacity`].
+    pub(super) fn take_connection(&self) -> Result<Permit, Refusal> {
+        let over = || self.over("server.max_connections", Refusal::AtCapacity);
+        self.connections.take().ok_or_else(over)
+    }
+
+    /// Counts a connection as one that does a handshake, which until now was only a connection.
+    ///
+    /// # Errors
+    /// The limit that it is over.
+    pub(super) fn admit_again(
+        &self,
+        peer: Option<IpAddr>,
+        connection: Permit,
+    ) -> Result<Admitted, Refusal> {
+        let address = peer.filter(|_| !address::is_proxy(peer, &self.trusted_proxies));
+        self.admit_connection(connection, address, Instant::now())
+    }
+
     /// Counts a connection in. `address` is the client's own, `None` while only a proxy is known.
     fn admit(&self, address: Option<IpAddr>, now: Instant) -> Result<Admitted, Refusal> {
-        let full = |key| move || self.over(key, Refusal::AtCapacity);
-        let connection = self.connections.take().ok_or_else(full("server.max_connections"))?;
+        self.admit_connection(self.take_connection()?, address, now)
+    }
+
+    fn admit_connection(
+        &self,
+        connection: Permit,
+        address: Option<IpAddr>,
+        now: Instant,
+    ) -> Result<Admitted, Refusal> {
         let permit = address.map(|address| self.take_address(address)).transpose()?.flatten();
         // Last: the place of a client that is cut off cannot be put back.
         let pending = self.pending.take(address.map(AddressKey::new), now);
-        let pending = pending.ok_or_else(full("server.max_pending_handshakes"))?;
+        let over = || self.over("server.max_pending_handshakes", Refusal::AtCapacity);
+        let pending = pending.ok_or_else(over)?;
         Ok(Admitted { connection, pending, address: permit })
     }
 

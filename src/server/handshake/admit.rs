@@ -3,7 +3,6 @@
 use super::{
     Asked, Handshake, NoSession,
     decide::{self, Grant},
-    head::RequestHead,
     pending_connection::PendingConnection,
 };
 use crate::{
@@ -11,7 +10,10 @@ use crate::{
     endpoint::{Endpoint, Format, Matched},
     phase::Phase,
     reason::Refusal,
-    server::admission::{AddressPermit, UserPermit},
+    server::{
+        admission::{AddressPermit, UserPermit},
+        head::RequestHead,
+    },
     shard::{PendingSession, PublishSpec, SessionSpec},
     wire::Codec,
 };

@@ -1,12 +1,13 @@
 //! Whether a request may have what it asks for: a request and the configuration in, a grant or a
 //! refusal out. Waits for nothing but the keys of an issuer.
 
-use super::{head::RequestHead, position};
+use super::position;
 use crate::{
     auth::{Auth, TokenError, TokenFault},
     endpoint::{Access, Matched, Origin, PublishGrant, Routes, Topics, Unfilled, Values},
     identity::Identity,
     reason::Refusal,
+    server::head::RequestHead,
     shard::Resume,
 };
 use std::borrow::Cow;

@@ -1,11 +1,13 @@
 //! Whether a request is a correct one for Server-Sent Events.
 
 use super::{
-    head::RequestHead,
     headers::{has_body, single, tokens},
     upgrade::{self, require},
 };
-use crate::{server::response::HandshakeFault, wire::sse::Body};
+use crate::{
+    server::{head::RequestHead, response::HandshakeFault},
+    wire::sse::Body,
+};
 use hyper::{
     Version,
     header::{ACCEPT, HOST},

@@ -1,9 +1,7 @@
 //! A fuzz target: the bytes of a request's head, from the socket to the grant.
 
 use super::{
-    NoSession, decide, event_stream,
-    head::{Received, RequestHead, receive},
-    origin,
+    decide, event_stream, origin,
     upgrade::{self, NoUpgrade},
 };
 use crate::{
@@ -13,6 +11,7 @@ use crate::{
     reason::Refusal,
     server::{
         admission::{AddressKey, reported},
+        head::{NoRequest, Received, RequestHead, receive},
         response::{self, Cors, HandshakeFault},
     },
 };
@@ -36,12 +35,12 @@ pub(crate) fn request(config: &Config, now: SystemTime, data: &[u8]) {
         runtime.block_on(async { receive(&mut Transport::Unix(sent(data)), pending()).await })
     });
     match received {
-        Ok(Received { head, early }) => {
+        Ok(Received { head, early, .. }) => {
             assert!(data.ends_with(&early), "what is early is the end of what was sent");
             judge(config, now, &head);
         }
-        Err(NoSession::Refused(refusal)) => assert_answer(refusal, None, None, now),
-        Err(NoSession::Gone | NoSession::Preflight) => {}
+        Err(NoRequest::Refused(refusal)) => assert_answer(refusal, None, None, now),
+        Err(NoRequest::Gone) => {}
     }
 }
 

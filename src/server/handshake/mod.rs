@@ -10,18 +10,19 @@ mod decide;
 mod event_stream;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
-mod head;
 mod headers;
 mod open;
-mod origin;
+pub(super) mod origin;
 mod pending_connection;
 mod position;
+mod publish;
 mod recognise;
 mod refuse;
-mod upgrade;
+pub(super) mod upgrade;
 
 use super::{
     admission::{Admitted, Arrival},
+    head::{self, NoRequest, Received},
     response::{Cors, HandshakeFault},
     state::ServerState,
 };
@@ -66,6 +67,24 @@ impl From<Refusal> for NoSession {
     }
 }
 
+impl From<NoRequest> for NoSession {
+    fn from(no_request: NoRequest) -> Self {
+        match no_request {
+            NoRequest::Gone => Self::Gone,
+            NoRequest::Refused(refusal) => Self::Refused(refusal),
+        }
+    }
+}
+
+/// Where a connection came in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Door {
+    /// The public port: sessions, and what is published by HTTP where that has no port of its own.
+    Public,
+    /// The port of `http_publish.listen`.
+    Publish,
+}
+
 /// What a correct request asks for.
 enum Asked {
     WebSocket(Upgrade),
@@ -78,7 +97,7 @@ pub(super) async fn run(
     shard: Shard,
     home: ShardHandle,
     transport: Transport,
-    arrival: Arrival,
+    (arrival, door): (Arrival, Door),
 ) {
     let Arrival { peer, accepted, admission } = arrival;
     let timeout = state.config.server.handshake_timeout;
@@ -90,6 +109,7 @@ pub(super) async fn run(
         accepted,
         deadline: accepted + timeout,
         peer,
+        door,
         is_head: false,
         endpoint: None,
         asked: None,
@@ -111,6 +131,7 @@ struct Handshake {
     accepted: Instant,
     deadline: Instant,
     peer: Option<IpAddr>,
+    door: Door,
     /// Whether the answer must have no body.
     is_head: bool,
     endpoint: Option<EndpointName>,
@@ -122,7 +143,7 @@ struct Handshake {
 }
 
 impl Handshake {
-    async fn run(mut self, mut transport: Transport, mut admitted: Admitted) {
+    async fn run(self, mut transport: Transport, mut admitted: Admitted) {
         let late = self.end(Refusal::RequestTimeout);
         let end = async {
             tokio::select! {
@@ -131,11 +152,30 @@ impl Handshake {
                 () = admitted.pending.cut_off() => Refusal::AtCapacity,
             }
         };
-        match self.recognise(&mut transport, end).await {
+        match head::receive(&mut transport, end).await {
+            Ok(received) if self.is_to_publish(&received.head) => {
+                let Admitted { connection, .. } = admitted;
+                Box::pin(self.publish(received, transport, connection)).await;
+            }
+            received => {
+                // Boxed: a client that is slow with its request must not cost what comes later.
+                let received = received.map_err(Into::into);
+                Box::pin(self.go_on(received, admitted, transport)).await;
+            }
+        }
+    }
+
+    /// Goes on with a request that is not for `http_publish`.
+    async fn go_on(
+        mut self,
+        received: Result<Received, NoSession>,
+        mut admitted: Admitted,
+        transport: Transport,
+    ) {
+        match received.and_then(|received| self.recognise(received)) {
             Ok(recognised) => {
                 admitted.pending.request_is_complete();
-                // Boxed: a client that is slow with its request must not cost what comes later.
-                Box::pin(self.proceed(recognised, admitted, transport)).await;
+                self.proceed(recognised, admitted, transport).await;
             }
             Err(no_session) => {
                 let Admitted { connection, pending, .. } = admitted;

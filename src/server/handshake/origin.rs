@@ -6,7 +6,7 @@ use hyper::{HeaderMap, header::ORIGIN};
 /// Whether a request's origin is allowed. No rules allow any origin; no `Origin` header is always
 /// allowed, since only browsers send one and this guards their users alone. Two headers, or one
 /// that is not ASCII text, match no rule.
-pub(super) fn allowed(rules: &[OriginRule], headers: &HeaderMap) -> bool {
+pub(in crate::server) fn allowed(rules: &[OriginRule], headers: &HeaderMap) -> bool {
     let mut origins = headers.get_all(ORIGIN).iter();
     let Some(origin) = origins.next() else { return true };
     if rules.is_empty() {

@@ -4,10 +4,10 @@
 //! The header comes first, since a browser repeats its first URL, stale positions and all, and sends the
 //! header beside it. What a browser repeats by itself is never refused: nobody could correct it.
 
-use super::head::RequestHead;
 use crate::{
     endpoint::{percent, query_values},
     reason::Refusal,
+    server::head::RequestHead,
     shard::{Resume, Since},
     stream_id::StreamId,
 };

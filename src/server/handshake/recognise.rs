@@ -1,16 +1,18 @@
 //! What a request asks for, as far as that shows without counting and without a token.
 
-use super::{
-    Asked, Handshake, NoSession, decide, event_stream,
-    head::{self, Received, RequestHead},
-    origin, upgrade,
-};
+use super::{Asked, Handshake, NoSession, decide, event_stream, origin, upgrade};
 use crate::{
-    auth::Source, endpoint::Matched, net::Transport, reason::Refusal, server::response::Cors,
+    auth::Source,
+    endpoint::Matched,
+    reason::Refusal,
+    server::{
+        head::{Received, RequestHead},
+        response::Cors,
+    },
 };
 use bytes::Bytes;
 use hyper::Method;
-use std::{future::Future, sync::Arc};
+use std::sync::Arc;
 
 /// A request for an endpoint, correct as far as that shows without a token.
 pub(super) struct Recognised {
@@ -20,14 +22,9 @@ pub(super) struct Recognised {
 }
 
 impl Handshake {
-    /// Reads the request and checks what needs no counting and no token: path, method, upgrade,
-    /// origin. When `end` comes first, its value is the refusal.
-    pub(super) async fn recognise(
-        &mut self,
-        transport: &mut Transport,
-        end: impl Future<Output = Refusal>,
-    ) -> Result<Recognised, NoSession> {
-        let Received { head, early } = head::receive(transport, end).await?;
+    /// Checks what needs no counting and no token: path, method, upgrade, origin.
+    pub(super) fn recognise(&mut self, received: Received) -> Result<Recognised, NoSession> {
+        let Received { head, early, .. } = received;
         self.is_head = head.method == Method::HEAD;
         let events = event_stream::is_asked_for(&head);
         if !events {

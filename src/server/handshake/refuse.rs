@@ -11,6 +11,7 @@ use crate::{
     reason::Refusal,
     server::{
         admission::OverLimit,
+        head,
         response::{self, HandshakeFault},
     },
     wire::sse,
@@ -32,11 +33,23 @@ impl Handshake {
                 () = over_limit.place.cut_off() => over_limit.refusal,
             }
         };
-        let refusal = match self.recognise(&mut transport, end).await {
-            Ok(_) => over_limit.refusal,
-            Err(NoSession::Preflight) => over_limit.refusal,
-            Err(NoSession::Refused(refusal)) => refusal,
-            Err(NoSession::Gone) => return,
+        let received = match head::receive(&mut transport, end).await {
+            Ok(received) if self.is_to_publish(&received.head) => {
+                match self.state.admission.take_connection() {
+                    Ok(connection) => {
+                        drop(over_limit);
+                        return Box::pin(self.publish(received, transport, connection)).await;
+                    }
+                    Err(refusal) => Err(NoSession::Refused(refusal)),
+                }
+            }
+            received => received.map_err(NoSession::from).and_then(|it| self.recognise(it)),
+        };
+        // Only the reason is kept while the client is answered.
+        let refusal = match received.err() {
+            None | Some(NoSession::Preflight) => over_limit.refusal,
+            Some(NoSession::Refused(refusal)) => refusal,
+            Some(NoSession::Gone) => return,
         };
         if self.refuse(refusal, &mut transport).await.is_ok() {
             tokio::select! {

@@ -1,10 +1,7 @@
 //! Whether a request is a correct WebSocket handshake (RFC 6455, section 4.2.1).
 
-use super::{
-    head::RequestHead,
-    headers::{has_body, has_token, single, tokens},
-};
-use crate::server::response::HandshakeFault;
+use super::headers::{has_body, has_token, single, tokens};
+use crate::server::{head::RequestHead, response::HandshakeFault};
 use base64::Engine as _;
 use hyper::{
     Version,
@@ -18,17 +15,17 @@ const BEARER: &str = "bearer";
 
 /// What the 101 needs to know of a correct handshake.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Upgrade {
+pub(in crate::server) struct Upgrade {
     /// The value of `Sec-WebSocket-Accept`.
-    pub(super) accept_key: Box<str>,
+    pub(in crate::server) accept_key: Box<str>,
     /// `bearer` when the client offered it: a browser drops a connection whose 101 selects none of
     /// the subprotocols that it offered. Never the token, which is offered behind it.
-    pub(super) subprotocol: Option<&'static str>,
+    pub(in crate::server) subprotocol: Option<&'static str>,
 }
 
 /// Why a request is no correct handshake.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum NoUpgrade {
+pub(in crate::server) enum NoUpgrade {
     NotAsked,
     Faulty(HandshakeFault),
 }
@@ -40,7 +37,7 @@ impl From<HandshakeFault> for NoUpgrade {
 }
 
 /// Whether a request asks for a WebSocket.
-pub(super) fn is_asked_for(head: &RequestHead) -> bool {
+pub(in crate::server) fn is_asked_for(head: &RequestHead) -> bool {
     has_token(&head.headers, &UPGRADE, "websocket")
 }
 
@@ -48,7 +45,7 @@ pub(super) fn is_asked_for(head: &RequestHead) -> bool {
 ///
 /// # Errors
 /// [`NoUpgrade::NotAsked`]: it does not ask for a WebSocket at all. Else it does, but not correctly.
-pub(super) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
+pub(in crate::server) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
     if !is_asked_for(head) {
         return Err(NoUpgrade::NotAsked);
     }
@@ -70,11 +67,14 @@ pub(super) fn check(head: &RequestHead) -> Result<Upgrade, NoUpgrade> {
 ///
 /// # Errors
 /// [`HandshakeFault::Http10`].
-pub(super) fn check_version(head: &RequestHead) -> Result<(), NoUpgrade> {
+pub(in crate::server) fn check_version(head: &RequestHead) -> Result<(), NoUpgrade> {
     Ok(require(head.version == Version::HTTP_11, HandshakeFault::Http10)?)
 }
 
-pub(super) fn require(correct: bool, fault: HandshakeFault) -> Result<(), HandshakeFault> {
+pub(in crate::server) fn require(
+    correct: bool,
+    fault: HandshakeFault,
+) -> Result<(), HandshakeFault> {
     if correct { Ok(()) } else { Err(fault) }
 }
 

@@ -12,6 +12,7 @@ pub(super) use cors::Cors;
 pub(super) use event_stream::{event_stream, preflight};
 pub(super) use handshake_fault::HandshakeFault;
 pub(super) use lingering_close::{linger, write_last};
+pub(super) use problem::problem;
 
 /// Adds a header to a head.
 fn push(head: &mut String, name: &str, value: &str) {

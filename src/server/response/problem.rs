@@ -18,19 +18,23 @@ struct Problem {
 
 /// The body that tells of a refusal, and of what is wrong with a handshake.
 pub(super) fn body(refusal: Refusal, fault: Option<HandshakeFault>) -> Vec<u8> {
-    let problem = Problem {
-        r#type: "about:blank",
-        title: title(refusal),
-        status: refusal.status(),
-        code: refusal.label(),
-        detail: fault.map_or_else(|| detail(refusal), HandshakeFault::detail),
-    };
+    let detail = fault.map_or_else(|| detail(refusal), HandshakeFault::detail);
+    problem(refusal.status(), refusal.label(), detail)
+}
+
+/// A problem with this status and code.
+pub(in crate::server) fn problem(status: u16, code: &'static str, detail: &'static str) -> Vec<u8> {
+    let problem = Problem { r#type: "about:blank", title: phrase(status), status, code, detail };
     serde_json::to_vec(&problem).expect("constant text always serialises")
 }
 
 /// The standard phrase of the refusal's status, which `about:blank` asks for as the title.
 pub(super) fn title(refusal: Refusal) -> &'static str {
-    StatusCode::from_u16(refusal.status())
+    phrase(refusal.status())
+}
+
+fn phrase(status: u16) -> &'static str {
+    StatusCode::from_u16(status)
         .ok()
         .and_then(|status| status.canonical_reason())
         .unwrap_or("Error")

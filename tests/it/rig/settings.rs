@@ -82,7 +82,8 @@ impl Settings {
         self.append("auth.token", entry)
     }
 
-    fn append(mut self, key: &str, entry: Table) -> Self {
+    /// Adds a table to an array of tables.
+    pub(crate) fn append(mut self, key: &str, entry: Table) -> Self {
         let (name, table) = self.place(key);
         let list = table.entry(name).or_insert_with(|| Value::Array(Vec::new()));
         list.as_array_mut().expect("a list of tables").push(Value::Table(entry));

@@ -1,10 +1,13 @@
 //! Requests as they come in on a connection, whole, in pieces and never complete.
 
-use super::{
-    super::{origin, upgrade},
-    *,
+use super::*;
+use crate::{
+    config::OriginRule,
+    server::{
+        admission::reported,
+        handshake::{origin, upgrade},
+    },
 };
-use crate::{config::OriginRule, server::admission::reported};
 use hyper::{HeaderMap, Uri};
 use std::{future::pending, time::Duration};
 use tokio::{
@@ -14,7 +17,7 @@ use tokio::{
 };
 
 /// What becomes of these bytes when the client then stays, or leaves.
-async fn received(bytes: &[u8], stays: bool) -> Result<Received, NoSession> {
+async fn received(bytes: &[u8], stays: bool) -> Result<Received, NoRequest> {
     let (ours, mut theirs) = UnixStream::pair().unwrap();
     let bytes = bytes.to_vec();
     let client = tokio::spawn(async move {
@@ -31,7 +34,7 @@ async fn received(bytes: &[u8], stays: bool) -> Result<Received, NoSession> {
     received
 }
 
-async fn refusal(bytes: &[u8]) -> Option<NoSession> {
+async fn refusal(bytes: &[u8]) -> Option<NoRequest> {
     received(bytes, true).await.err()
 }
 
@@ -44,7 +47,7 @@ fn request(lines: impl IntoIterator<Item = String>) -> Vec<u8> {
 #[tokio::test]
 async fn a_request_is_received_and_what_follows_it_is_kept() {
     let bytes = b"\r\nGET /ws?a=b HTTP/1.1\r\nhost: x\r\nUPGRADE: websocket\r\n\r\n\x81\x80mask";
-    let Received { head, early } = received(bytes, true).await.ok().unwrap();
+    let Received { head, early, .. } = received(bytes, true).await.ok().unwrap();
     assert_eq!(head.uri, "/ws?a=b");
     assert_eq!(head.headers["upgrade"], "websocket");
     assert_eq!(early, b"\x81\x80mask"[..]);
@@ -84,7 +87,7 @@ async fn what_is_no_http_1_request_is_a_bad_handshake() {
         b"\0\0\0\0\0\0\0\0",
     ] {
         let text = String::from_utf8_lossy(bytes);
-        let refused = Some(NoSession::Refused(Refusal::BadHandshake));
+        let refused = Some(NoRequest::Refused(Refusal::BadHandshake));
         assert_eq!(refusal(bytes).await, refused, "{text}");
     }
 }
@@ -121,7 +124,7 @@ async fn no_bytes_make_a_panic() {
 }
 
 /// What becomes of a head that comes in pieces of this size, and then nothing more.
-fn in_pieces(bytes: &[u8], size: usize) -> Result<(Uri, HeaderMap), NoSession> {
+fn in_pieces(bytes: &[u8], size: usize) -> Result<(Uri, HeaderMap), NoRequest> {
     let mut reader = HeadReader::default();
     for piece in bytes.chunks(size) {
         reader.bytes.extend_from_slice(piece);
@@ -166,16 +169,16 @@ async fn sizes_and_counts_are_kept_exactly() {
         ),
     ] {
         let refused = refusal(&bytes).await;
-        assert_eq!(refused, expected.map(NoSession::Refused), "{} bytes", bytes.len());
+        assert_eq!(refused, expected.map(NoRequest::Refused), "{} bytes", bytes.len());
     }
 }
 
 #[tokio::test]
 async fn a_client_that_closes_without_a_word_is_gone_and_one_that_closes_midway_is_answered() {
     let gone = received(b"", false).await.err();
-    assert_eq!(gone, Some(NoSession::Gone));
+    assert_eq!(gone, Some(NoRequest::Gone));
     let midway = received(b"GET /ws HT", false).await.err();
-    assert_eq!(midway, Some(NoSession::Refused(Refusal::BadHandshake)));
+    assert_eq!(midway, Some(NoRequest::Refused(Refusal::BadHandshake)));
 }
 
 #[tokio::test]
@@ -203,7 +206,7 @@ async fn a_request_that_is_not_complete_in_time_ends_as_the_caller_says() {
             Refusal::RequestTimeout
         };
         let received = receive(&mut Transport::Unix(ours), end).await;
-        let refused = Some(NoSession::Refused(Refusal::RequestTimeout));
+        let refused = Some(NoRequest::Refused(Refusal::RequestTimeout));
         assert_eq!(received.err(), refused);
     }
 }

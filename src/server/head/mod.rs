@@ -10,7 +10,6 @@ mod scan;
 #[cfg(test)]
 mod tests;
 
-use super::NoSession;
 use crate::{net::Transport, reason::Refusal};
 use bytes::Bytes;
 use scan::Scanner;
@@ -31,7 +30,23 @@ const CHUNK_BYTES: usize = 4 * 1024;
 /// A request, and what the client sent behind it.
 pub(in crate::server) struct Received {
     pub(in crate::server) head: RequestHead,
+    /// The head as it was sent, in memory that the parsed one shares.
+    pub(in crate::server) raw: Bytes,
     pub(in crate::server) early: Bytes,
+}
+
+/// Why there is no request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(in crate::server) enum NoRequest {
+    /// The client closed, or the connection broke: nobody is there to be answered.
+    Gone,
+    Refused(Refusal),
+}
+
+impl From<Refusal> for NoRequest {
+    fn from(refusal: Refusal) -> Self {
+        Self::Refused(refusal)
+    }
 }
 
 /// Reads one request's head. When `end` comes first, its value is the refusal.
@@ -41,8 +56,20 @@ pub(in crate::server) struct Received {
 pub(in crate::server) async fn receive(
     transport: &mut Transport,
     end: impl Future<Output = Refusal>,
-) -> Result<Received, NoSession> {
-    let mut reader = HeadReader::default();
+) -> Result<Received, NoRequest> {
+    receive_behind(Bytes::new(), transport, end).await
+}
+
+/// [`receive`] where these bytes have come in already, behind the request before.
+///
+/// # Errors
+/// When there is no request.
+pub(in crate::server) async fn receive_behind(
+    early: Bytes,
+    transport: &mut Transport,
+    end: impl Future<Output = Refusal>,
+) -> Result<Received, NoRequest> {
+    let mut reader = HeadReader { bytes: early.into(), scanner: Scanner::default() };
     tokio::select! {
         biased;
         received = reader.receive(transport) => received,
@@ -58,31 +85,35 @@ struct HeadReader {
 }
 
 impl HeadReader {
-    async fn receive(&mut self, transport: &mut Transport) -> Result<Received, NoSession> {
+    async fn receive(&mut self, transport: &mut Transport) -> Result<Received, NoRequest> {
+        let mut read = self.bytes.len();
         loop {
-            let read = self.read(transport).await.map_err(|_broken| NoSession::Gone)?;
+            if read == 0 {
+                read = self.read(transport).await.map_err(|_broken| NoRequest::Gone)?;
+            }
             if let Some(end) = self.scanner.scan(&self.bytes)? {
                 return self.parse(end);
             }
-            if read == 0 {
+            if mem::take(&mut read) == 0 {
                 return Err(self.ended());
             }
         }
     }
 
     /// The client sends nothing more. One that left without a word is not answered.
-    fn ended(&self) -> NoSession {
+    fn ended(&self) -> NoRequest {
         if self.bytes.iter().all(|byte| b"\r\n".contains(byte)) {
-            NoSession::Gone
+            NoRequest::Gone
         } else {
-            NoSession::Refused(Refusal::BadHandshake)
+            NoRequest::Refused(Refusal::BadHandshake)
         }
     }
 
-    fn parse(&mut self, end: usize) -> Result<Received, NoSession> {
+    fn parse(&mut self, end: usize) -> Result<Received, NoRequest> {
         let mut early = Bytes::from(mem::take(&mut self.bytes));
-        let head = parse::parse(&early.split_to(end)).ok_or(Refusal::BadHandshake)?;
-        Ok(Received { head, early })
+        let raw = early.split_to(end);
+        let head = parse::parse(&raw).ok_or(Refusal::BadHandshake)?;
+        Ok(Received { head, raw, early })
     }
 
     /// Reads once; 0 bytes are the end of what the client sends. Cancel-safe.

@@ -1,0 +1,111 @@
+//! `http_publish.path` and `[[http_publish.route]]`: which paths, and that each is nobody else's.
+
+use crate::{
+    config::reader::{At, Table},
+    endpoint::{
+        ChannelTemplate, Endpoint, Placeholder, PublishRoute, ReservedNames, RoutePath, Shape,
+    },
+};
+use std::sync::Arc;
+
+/// Reads `http_publish.path`.
+pub(super) fn base(text: &str) -> Result<RoutePath, String> {
+    let path = RoutePath::parse(text).map_err(|error| error.to_string())?;
+    let has_parameters = path.parameters().next().is_some();
+    if has_parameters { Err("must not have parameters".to_owned()) } else { Ok(path) }
+}
+
+/// Every `[[http_publish.route]]`; `None` after a problem was recorded. `endpoints`: those on the same port.
+pub(super) fn routes(
+    table: &mut Table<'_, '_>,
+    base: Option<&RoutePath>,
+    endpoints: &[Arc<Endpoint>],
+    reserved: &ReservedNames,
+) -> Option<Vec<PublishRoute>> {
+    if let Some(base) = base {
+        for path in [base, &base.with_parameter("channel")] {
+            if let Some(problem) = of_an_endpoint(path, endpoints) {
+                table.problem("path", problem);
+            }
+        }
+    }
+    let mut paths: Vec<At<RoutePath>> = Vec::new();
+    let routes = table.tables("route", |table| {
+        let path = table.required_text("path", |text| {
+            RoutePath::parse(text).map_err(|error| error.to_string())
+        });
+        let channel = table.required_text("channel", ChannelTemplate::parse);
+        if let Some(path) = &path {
+            check_path(table, path, base, &paths, endpoints);
+            paths.push(At { place: table.place_of("path"), value: path.clone() });
+        }
+        if let Some(channel) = &channel {
+            check_channel(table, channel, path.as_ref(), reserved);
+        }
+        Some(PublishRoute { path: path?, channel: channel? })
+    });
+    routes.into_iter().collect()
+}
+
+fn of_an_endpoint(path: &RoutePath, endpoints: &[Arc<Endpoint>]) -> Option<String> {
+    let other = endpoints.iter().find(|endpoint| endpoint.path.meets(path))?;
+    let (path, name, theirs) = (path.as_str(), &other.name, other.path.as_str());
+    Some(format!("{path:?} conflicts with the path of endpoint {name:?}, {theirs:?}"))
+}
+
+fn check_path(
+    table: &mut Table<'_, '_>,
+    path: &RoutePath,
+    base: Option<&RoutePath>,
+    before: &[At<RoutePath>],
+    endpoints: &[Arc<Endpoint>],
+) {
+    if let Some(problem) = of_an_endpoint(path, endpoints) {
+        table.problem("path", problem);
+    }
+    if let Some(base) = base
+        && (path.meets(base) || path.meets(&base.with_parameter("channel")))
+    {
+        table
+            .problem("path", format_args!("conflicts with http_publish.path, {:?}", base.as_str()));
+    }
+    for (number, other) in before.iter().enumerate() {
+        if other.value.overlaps(path) {
+            let theirs = other.value.as_str();
+            let problem =
+                format_args!("conflicts with http_publish.route[{number}].path, {theirs:?}");
+            table.problem("path", problem);
+        }
+    }
+}
+
+fn check_channel(
+    table: &mut Table<'_, '_>,
+    channel: &ChannelTemplate,
+    path: Option<&RoutePath>,
+    reserved: &ReservedNames,
+) {
+    for placeholder in channel.placeholders() {
+        match placeholder {
+            Placeholder::Path(name) => {
+                let has = |path: &RoutePath| path.parameters().any(|parameter| parameter == name);
+                if let Some(path) = path.filter(|path| !has(path)) {
+                    let problem = format!("{placeholder} is not in the path {:?}", path.as_str());
+                    table.problem("channel", problem);
+                }
+            }
+            _ => table.problem(
+                "channel",
+                format_args!("{placeholder} is not in a path; only {{path.NAME}} is"),
+            ),
+        }
+    }
+    if let Some(reason) = reserved.reason_of(channel) {
+        return table.problem("channel", reason);
+    }
+    let shape = Shape::of_template(channel);
+    for (key, name) in reserved.channels().filter(|(_, name)| shape.meets(&Shape::of_name(name))) {
+        let problem = format_args!("can become {name:?}, which {key} keeps for Sockway itself");
+        table.problem("channel", problem);
+    }
+}

@@ -1,0 +1,154 @@
+//! A connection that publishes: one request after the other, until it ends or is idle for too long.
+
+use super::{
+    authority::Publishing,
+    exchange::{self, Progress},
+    length::Length,
+    request::Exchange,
+};
+use crate::{
+    metrics::Metrics,
+    net::Transport,
+    phase::Phase,
+    reason::Refusal,
+    server::{
+        head::{self, NoRequest, Received},
+        response,
+    },
+    shard::Shard,
+};
+use bytes::Bytes;
+use std::{
+    future::poll_fn,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+use tokio::{
+    sync::watch,
+    time::{Instant, sleep, sleep_until},
+};
+use tracing::debug;
+
+/// What serves one connection.
+pub(in crate::server) struct Connection {
+    pub(in crate::server) publishing: Arc<Publishing>,
+    pub(in crate::server) shard: Shard,
+    pub(in crate::server) metrics: Arc<Metrics>,
+    pub(in crate::server) phase: watch::Receiver<Phase>,
+    /// `server.handshake_timeout`: of a head, of a body, and for an answer to be taken.
+    pub(in crate::server) timeout: Duration,
+    /// Whether it came in on a port that is for publishing alone.
+    pub(in crate::server) own_port: bool,
+}
+
+impl Connection {
+    /// Serves this request and those that follow it. `Some`: the last one is not to publish, and it was not
+    /// touched.
+    pub(in crate::server) async fn serve(
+        &self,
+        first: Received,
+        transport: &mut Transport,
+    ) -> Option<Received> {
+        let mut received = first;
+        loop {
+            let is_ours = || self.publishing.takes_on_public_port(received.head.uri.path());
+            if !self.own_port && !is_ours() {
+                return Some(received);
+            }
+            let early = self.exchange(received, transport).await?;
+            received = self.next(early, transport).await?;
+        }
+    }
+
+    /// Answers one request. `None`: nothing more is read. Else what came in behind it.
+    async fn exchange(&self, received: Received, transport: &mut Transport) -> Option<Bytes> {
+        let Received { head, raw, early } = received;
+        let Some(length) = Length::of(&head) else {
+            return self.refuse(Refusal::BadHandshake, transport).await;
+        };
+        let progress = Rc::<Progress>::default();
+        let exchange = Exchange {
+            authority: self.publishing.authority()?,
+            shard: self.shard.clone(),
+            phase: self.phase.clone(),
+            length,
+            deadline: Instant::now() + self.timeout,
+            progress: Rc::clone(&progress),
+        };
+        drop(head);
+        let answer = |request| exchange.answer(request);
+        let answered = tokio::select! {
+            biased;
+            answered = exchange::run(transport, (raw, early, length), &progress, answer) => answered,
+            () = self.stuck(&progress) => return None,
+        };
+        match answered {
+            Ok(early) => progress.goes_on().then_some(early),
+            Err(error) => {
+                debug!(%error, "a connection broke while it published");
+                None
+            }
+        }
+    }
+
+    /// Resolves when the client does not take its answer.
+    async fn stuck(&self, progress: &Progress) {
+        let mut before = false;
+        loop {
+            sleep(self.timeout).await;
+            if before && progress.answered.get() {
+                return;
+            }
+            before = progress.answered.get();
+        }
+    }
+
+    /// Waits for the next request. `None`: there is none.
+    async fn next(&self, early: Bytes, transport: &mut Transport) -> Option<Received> {
+        if early.is_empty() {
+            let idle = self.publishing.authority()?.config.idle_timeout;
+            tokio::select! {
+                biased; // What has come before the end is answered.
+                _ = poll_fn(|cx| transport.poll_read_ready(cx)) => {}
+                () = sleep(idle) => return None,
+                () = self.draining() => return None,
+            }
+        }
+        let late = Instant::now() + self.timeout;
+        let end = async {
+            tokio::select! {
+                () = sleep_until(late) => Refusal::RequestTimeout,
+                () = self.draining() => Refusal::Draining,
+            }
+        };
+        match head::receive_behind(early, transport, end).await {
+            Ok(received) => Some(received),
+            Err(NoRequest::Gone) => None,
+            Err(NoRequest::Refused(refusal)) => self.refuse(refusal, transport).await,
+        }
+    }
+
+    /// Answers what is no request that can be served. Nothing more is read then.
+    async fn refuse<T>(&self, refusal: Refusal, transport: &mut Transport) -> Option<T> {
+        self.metrics.handshake_refused(refusal);
+        let answer = response::refused(refusal, None, false, None, SystemTime::now());
+        // A client that does not take it is closed like one that does.
+        let _ = response::write_last(transport, &answer).await;
+        None
+    }
+
+    /// Resolves when the gateway drains.
+    async fn draining(&self) {
+        let mut phase = self.phase.clone();
+        // An error means that nobody leads the phases any more, which is an end too.
+        let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
+    }
+}
+
+/// Ends a connection so that its last answer arrives.
+pub(in crate::server) async fn close(mut transport: Transport) {
+    if response::write_last(&mut transport, &[]).await.is_ok() {
+        response::linger(transport).await;
+    }
+}

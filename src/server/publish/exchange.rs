@@ -1,0 +1,207 @@
+//! hyper's part of one request: the body, `100 Continue`, and the answer.
+//!
+//! The head was read before, so it is read again from memory; hyper gets as many bytes as the request has,
+//! and no more. Afterwards the connection is taken back from it. An HTTP/1.1 parser of our own reads every
+//! head, also the second of a connection, since hyper takes a request whose end is not beyond doubt.
+
+use super::length::Length;
+use crate::net::Transport;
+use bytes::{Buf as _, Bytes};
+use hyper::{
+    Request, Response,
+    body::{Body, Frame, Incoming, SizeHint},
+    server::conn::http1,
+    service::service_fn,
+};
+use hyper_util::rt::TokioIo;
+use std::{
+    cell::Cell,
+    convert::Infallible,
+    future::{Future, pending, poll_fn},
+    io,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll, ready},
+};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// How far an exchange has come.
+#[derive(Default)]
+pub(super) struct Progress {
+    /// Whether the whole body was read.
+    pub(super) body_read: Cell<bool>,
+    /// Whether there is an answer.
+    pub(super) answered: Cell<bool>,
+    /// Whether another request may follow on this connection.
+    pub(super) keep: Cell<bool>,
+    /// Whether hyper has taken a second request for its own, which came behind the chunks of the first.
+    overrun: Cell<bool>,
+    /// Whether hyper has taken all of it.
+    taken: Cell<bool>,
+    /// Whether the socket has taken all of it.
+    written: Cell<bool>,
+}
+
+impl Progress {
+    /// Whether the connection goes on with another request.
+    pub(super) fn goes_on(&self) -> bool {
+        self.keep.get() && !self.overrun.get()
+    }
+}
+
+/// The body of an answer.
+pub(super) struct AnswerBody {
+    bytes: Bytes,
+    progress: Rc<Progress>,
+}
+
+impl AnswerBody {
+    /// `sent`: whether it is sent at all, which it is not to a `HEAD`.
+    pub(super) fn new(bytes: Bytes, sent: bool, progress: Rc<Progress>) -> Self {
+        progress.answered.set(true);
+        progress.taken.set(!sent || bytes.is_empty());
+        Self { bytes, progress }
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        self.progress.taken.set(true);
+        let bytes = std::mem::take(&mut self.bytes);
+        Poll::Ready((!bytes.is_empty()).then(|| Ok(Frame::data(bytes))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        SizeHint::with_exact(self.bytes.len() as u64)
+    }
+}
+
+/// A connection during one request: what hyper reads of it, and no byte of what follows where that is known.
+struct OneRequest<'t> {
+    /// What has come in already: the head, and what is behind it.
+    before: Bytes,
+    transport: &'t mut Transport,
+    /// How many bytes the request still has; `None`: its chunks tell.
+    left: Option<u64>,
+    progress: Rc<Progress>,
+}
+
+/// Has hyper do one exchange. Returns what came in behind the request, as far as hyper has not used it.
+///
+/// # Errors
+/// When the connection broke, or the body did.
+pub(super) async fn run<F>(
+    transport: &mut Transport,
+    (raw, early, length): (Bytes, Bytes, Length),
+    progress: &Rc<Progress>,
+    answer: impl FnOnce(Request<Incoming>) -> F,
+) -> hyper::Result<Bytes>
+where
+    F: Future<Output = Response<AnswerBody>>,
+{
+    let left = match length {
+        Length::None => Some(raw.len() as u64),
+        Length::Known(length) => Some(length.saturating_add(raw.len() as u64)),
+        Length::Chunked => None,
+    };
+    let before = if early.is_empty() { raw } else { [raw, early].concat().into() };
+    let io = OneRequest { before, transport, left, progress: Rc::clone(progress) };
+    let answer = Cell::new(Some(answer));
+    let service = service_fn(|request| {
+        let answer = answer.take();
+        progress.overrun.set(answer.is_none());
+        Box::pin(async move {
+            match answer {
+                Some(answer) => Ok::<_, Infallible>(answer(request).await),
+                None => pending().await,
+            }
+        })
+    });
+    let mut connection =
+        http1::Builder::new().half_close(true).serve_connection(TokioIo::new(io), service);
+    poll_fn(|cx| match connection.poll_without_shutdown(cx) {
+        Poll::Pending if progress.written.get() => Poll::Ready(Ok(())),
+        polled => polled,
+    })
+    .await?;
+    let parts = connection.into_parts();
+    let rest = parts.io.into_inner().before;
+    Ok(if rest.is_empty() { parts.read_buf } else { [parts.read_buf, rest].concat().into() })
+}
+
+impl AsyncRead for OneRequest<'_> {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        let left = this.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
+        let most = left.min(buf.remaining());
+        if most == 0 || this.progress.taken.get() {
+            // Nobody waits for this: hyper has what it needs, and the end is told by the written answer.
+            return Poll::Pending;
+        }
+        let read = if this.before.is_empty() {
+            let mut limited = ReadBuf::new(buf.initialize_unfilled_to(most));
+            ready!(Pin::new(&mut *this.transport).poll_read(cx, &mut limited))?;
+            let read = limited.filled().len();
+            buf.advance(read);
+            read
+        } else {
+            let read = most.min(this.before.len());
+            buf.put_slice(&this.before[..read]);
+            this.before.advance(read);
+            read
+        };
+        this.left = this.left.map(|left| left - read as u64);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for OneRequest<'_> {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buf: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().transport).poll_write(cx, buf)
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bufs: &[io::IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut *self.get_mut().transport).poll_write_vectored(cx, bufs)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    /// hyper flushes when it has written all that it holds.
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let this = self.get_mut();
+        ready!(Pin::new(&mut *this.transport).poll_flush(cx))?;
+        if this.progress.taken.get() {
+            this.progress.written.set(true);
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// The connection goes on, or is closed by its owner.
+    fn poll_shutdown(self: Pin<&mut Self>, _cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+}
