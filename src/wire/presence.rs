@@ -45,7 +45,7 @@ impl Codec {
         match self {
             Self::WsJson => Some(frame::text(&json::encode(shape))),
             Self::SseJson(body) => Some(sse::named(body, name, &json::encode(shape))),
-            Self::WsRaw | Self::SseRaw(_) => None,
+            Self::WsRaw | Self::WsBinary | Self::SseRaw(_) => None,
         }
     }
 }

@@ -162,3 +162,27 @@ fn many_rooms_over_one_socket_are_those_that_the_session_has() {
     say(&mut ann, &json!({"type": "publish", "data": 1, "ref": "r"}));
     assert_eq!(told(&mut ann)["code"], "frame_invalid");
 }
+
+#[test]
+fn a_channel_that_the_session_has_added_is_one_that_it_publishes_to() {
+    let endpoint = Endpoint::new("rooms", "/ws/rooms/{room}", &["chat:{path.room}"])
+        .set("format", "json")
+        .set("subscribe", vec!["chat:{any}"])
+        .set("publish", table("channel = \"chat:{any}\"\nstamp = false"));
+    let scene = Scene::of(endpoint);
+    let mut ann = scene.join("ann", "7");
+    let publish = json!({"type": "publish", "channel": "chat:8", "data": 1, "ref": "r"});
+    let refused = json!({"type": "refused", "ref": "r", "code": "channel_not_allowed"});
+    say(&mut ann, &publish);
+    assert_eq!(told(&mut ann), refused);
+    say(&mut ann, &json!({"type": "subscribe", "channel": "chat:8"}));
+    assert_eq!(told(&mut ann), json!({"type": "subscribed", "channel": "chat:8"}));
+    say(&mut ann, &publish);
+    let mut both = [told(&mut ann), told(&mut ann)].map(|it| it["type"].to_string());
+    both.sort();
+    assert_eq!(both, ["\"message\"", "\"published\""]);
+    say(&mut ann, &json!({"type": "unsubscribe", "channel": "chat:8"}));
+    assert_eq!(told(&mut ann), json!({"type": "unsubscribed", "channel": "chat:8"}));
+    say(&mut ann, &publish);
+    assert_eq!(told(&mut ann), refused);
+}

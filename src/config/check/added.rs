@@ -4,7 +4,7 @@
 //! Nothing may reach a session twice, so an endpoint's patterns meet nothing else of it; and a client must be
 //! able to tell a channel from a stream.
 
-use super::topics::{Given, Topics, unfilled};
+use super::topics::{Given, Topics, reserved_names, unfilled};
 use crate::{
     config::reader::{At, Place, Table},
     endpoint::{
@@ -19,8 +19,8 @@ const MOST_SUBSCRIPTIONS: usize = 10_000;
 /// The good ones, each with its place.
 pub(super) struct Added {
     pub(super) patterns: Vec<At<PatternTemplate>>,
-    channels: Vec<At<AllowTemplate>>,
-    streams: Vec<At<AllowTemplate>>,
+    pub(super) channels: Vec<At<AllowTemplate>>,
+    pub(super) streams: Vec<At<AllowTemplate>>,
     most: Option<NonZeroUsize>,
 }
 
@@ -96,11 +96,8 @@ fn check_patterns(table: &mut Table<'_, '_>, added: &Added, given: &Given<'_>) {
 }
 
 fn check_reserved(table: &mut Table<'_, '_>, place: &Place, shape: &Shape, given: &Given<'_>) {
-    for (key, name) in given.reserved.channels() {
-        if shape.meets(&Shape::of_name(name)) {
-            let problem = format_args!("can become {name:?}, which {key} keeps for Sockway itself");
-            table.problem_at(place, problem);
-        }
+    for problem in reserved_names(shape, given.reserved) {
+        table.problem_at(place, problem);
     }
 }
 

@@ -131,7 +131,14 @@ fn rest_of_endpoint(
     let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
     let publish = publish::publish(
         table,
-        &PublishSurroundings { path: path.as_ref(), access, format, inbound, topics: &topics },
+        &PublishSurroundings {
+            path: path.as_ref(),
+            access,
+            format,
+            inbound,
+            topics: &topics,
+            added: &added,
+        },
         reserved,
     );
     let presence = presence::presence(table, &topics, access, format);

@@ -1,8 +1,9 @@
 //! `[endpoint.publish]`: what clients may publish.
 
 use super::{
+    added::Added,
     any_text, one_of,
-    topics::{Topics, unfilled},
+    topics::{Topics, reserved_names, unfilled},
 };
 use crate::{
     bus::StreamWrite,
@@ -11,8 +12,8 @@ use crate::{
         units,
     },
     endpoint::{
-        Access, ChannelTemplate, DataKind, Format, Inbound, Placeholder, PublishName,
-        PublishRules, PublishTarget, ReservedNames, RoutePath,
+        Access, AllowTemplate, ChannelTemplate, DataKind, Format, Inbound, Placeholder,
+        PublishName, PublishRules, PublishTarget, ReservedNames, RoutePath, Shape,
     },
 };
 use std::num::{NonZeroU32, NonZeroU64};
@@ -32,6 +33,7 @@ pub(super) struct PublishSurroundings<'a> {
     pub(super) format: Option<Format>,
     pub(super) inbound: Option<Inbound>,
     pub(super) topics: &'a Topics,
+    pub(super) added: &'a Added,
 }
 
 /// Reads the table. `Some(None)`: there is none.
@@ -119,10 +121,17 @@ fn target(
     let channel = table.text("channel", "", name);
     let stream = table.text("stream", "", name);
     let write = write(table, stream.as_ref().map(Option::as_ref));
-    let topics = surroundings.topics;
-    let (key, name, others, kind) = match (channel?, stream?) {
-        (Some(name), None) => ("channel", name, &topics.streams, "streams"),
-        (None, Some(name)) => ("stream", name, &topics.channels, "channels"),
+    let (topics, added) = (surroundings.topics, surroundings.added);
+    let (key, name, others, added) = match (channel?, stream?) {
+        (Some(name), None) => (
+            "channel",
+            name,
+            ("streams", &topics.streams[..]),
+            ("subscribe_streams", &added.streams[..]),
+        ),
+        (None, Some(name)) => {
+            ("stream", name, ("channels", &topics.channels[..]), ("subscribe", &added.channels[..]))
+        }
         (Some(_), Some(_)) => {
             table.problem("stream", "give either channel or stream, not both");
             return None;
@@ -133,7 +142,8 @@ fn target(
         }
     };
     check_name(table, key, &name, surroundings, reserved);
-    refuse_other_kind(table, key, &name, others, kind);
+    refuse_other_kind(table, key, &name, others);
+    refuse_added_of_other_kind(table, key, &name, added);
     Some(match key {
         "channel" => PublishTarget::Channel(name),
         _ => PublishTarget::Stream(name, write?),
@@ -197,7 +207,10 @@ fn check_name(
         table.problem(key, "{any} needs format = \"json\": a raw message cannot name a channel");
     }
     if let Some(reason) = reserved.reason_of(name.as_template()) {
-        table.problem(key, reason);
+        return table.problem(key, reason);
+    }
+    for problem in reserved_names(&Shape::of_template(name.as_template()), reserved) {
+        table.problem(key, problem);
     }
 }
 
@@ -206,16 +219,28 @@ fn refuse_other_kind(
     table: &mut Table<'_, '_>,
     key: &'static str,
     name: &PublishName,
-    others: &[At<ChannelTemplate>],
-    kind: &str,
+    (list, others): (&str, &[At<ChannelTemplate>]),
 ) {
     for other in others.iter().filter(|other| other.value.can_meet(name.as_template())) {
-        let problem = format!(
-            "could be {:?}, which this endpoint has among its {kind}",
-            other.value.as_str()
-        );
-        table.problem(key, problem);
+        table.problem(key, of_other_kind(other.value.as_str(), list));
     }
+}
+
+/// … of what it may add.
+fn refuse_added_of_other_kind(
+    table: &mut Table<'_, '_>,
+    key: &'static str,
+    name: &PublishName,
+    (list, others): (&str, &[At<AllowTemplate>]),
+) {
+    let shape = Shape::of_template(name.as_template());
+    for other in others.iter().filter(|other| other.value.shape().meets(&shape)) {
+        table.problem(key, of_other_kind(other.value.as_str(), list));
+    }
+}
+
+fn of_other_kind(other: &str, list: &str) -> String {
+    format!("could be {other:?}, which this endpoint has among its {list}")
 }
 
 fn check_stamp(

@@ -2,7 +2,7 @@
 
 use crate::{
     config::reader::{At, Place, Table},
-    endpoint::{Access, ChannelTemplate, Placeholder, ReservedNames, RoutePath},
+    endpoint::{Access, ChannelTemplate, Placeholder, ReservedNames, RoutePath, Shape},
 };
 
 /// The good templates, each with its place.
@@ -46,8 +46,18 @@ pub(super) fn topics(
             warn_of_streams_of_choice(table, place, stream);
         }
     }
-    let adds_within_sessions = ["subscribe", "subscribe_streams"].iter().any(|it| table.has_some(it));
+    let lists = ["subscribe", "subscribe_streams"];
+    let adds_within_sessions = lists.iter().any(|list| table.has_some(list));
     Topics { channels, streams, adds_within_sessions }
+}
+
+/// Which names of Sockway's own one of this shape can become.
+pub(super) fn reserved_names(shape: &Shape, reserved: &ReservedNames) -> Vec<String> {
+    let problem = |(key, name): (&'static str, &str)| {
+        let meets = shape.meets(&Shape::of_name(name));
+        meets.then(|| format!("can become {name:?}, which {key} keeps for Sockway itself"))
+    };
+    reserved.channels().filter_map(problem).collect()
 }
 
 /// The templates without their places.

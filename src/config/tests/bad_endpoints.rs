@@ -343,6 +343,11 @@ fn wrong_publish_tables() {
         (&json, "channel = \"{claim.x}:control\"", "redis.control_channel keeps"),
         (&json, "stream = \"chat:{user}\"\nkeep_entries = 1", "among its channels"),
         (
+            &format!("{json}\nsubscribe_streams = [\"log:{{any}}\"]"),
+            "channel = \"log:{any}\"",
+            "could be \"log:{any}\", which this endpoint has among its subscribe_streams",
+        ),
+        (
             "streams = [\"inbox\"]",
             "channel = \"inbox\"",
             "could be \"inbox\", which this endpoint has among its streams",

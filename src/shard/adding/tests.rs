@@ -2,10 +2,10 @@
 
 use crate::{
     auth::{Auth, Reject, StaticToken},
-    bus::{RejectedBy, Request, SubscriptionEvent},
+    bus::{PresenceRequest, PresenceRules, RejectedBy, Request, SubscriptionEvent},
     channel::ChannelName,
     config::Config,
-    endpoint::{Origin, PathParameters},
+    endpoint::{AnyChannel, Endpoint, Origin, PathParameters, Presence, PresenceChannel},
     identity::{Claims, Identity, TokenFingerprint},
     shard::{
         SessionSpec,
@@ -39,11 +39,14 @@ fn auth() -> Arc<Auth> {
 
 /// A session in `orders` whose token names the room `a`.
 async fn connect(rig: &mut Rig) -> Client {
+    connect_to(rig, (*config(0, SUBSCRIBE).endpoints[0]).clone()).await
+}
+
+async fn connect_to(rig: &mut Rig, endpoint: Endpoint) -> Client {
     let claims = Claims::from_iter([("room", "a")]);
     let expires = Some(std::time::SystemTime::now() + Duration::from_secs(600));
     let fingerprint = Some(TokenFingerprint::of("opened with"));
     let identity = Identity { claims, expires, fingerprint, ..identity() };
-    let endpoint = (*config(0, SUBSCRIBE).endpoints[0]).clone();
     let origin = Origin {
         identity: Some(identity.clone()),
         path: PathParameters::default(),
@@ -238,6 +241,47 @@ fn a_session_that_adds_nothing_where_nothing_may_be_added_is_not_kept_anywhere()
         rig.requested().await;
         settle().await;
         assert_eq!(rig.shard.registry.added_sessions(), 0);
+    });
+}
+
+async fn shown(rig: &mut Rig) -> String {
+    match rig.upstream.presence.requests.recv().await.unwrap() {
+        PresenceRequest::Enter { room, .. } => format!("enters {room}"),
+        PresenceRequest::Leave { room, .. } => format!("leaves {room}"),
+        other => panic!("{other:?}"),
+    }
+}
+
+async fn asked(rig: &mut Rig, channel: &str) {
+    while !rig.requested().await.contains(&asks(channel)) {}
+}
+
+#[test]
+fn a_user_is_shown_in_an_added_channel_until_it_is_given_back_or_the_session_ends() {
+    run(async {
+        let mut rig = Rig::new();
+        let rules = PresenceRules {
+            ttl: Duration::from_secs(30),
+            leave_after: Duration::from_secs(15),
+            roster: 1_000,
+        };
+        let channel = PresenceChannel::Any(AnyChannel::parse("chat:{any}").unwrap());
+        let presence = Some(Presence { channel, rules });
+        let endpoint = Endpoint { presence, ..(*config(0, SUBSCRIBE).endpoints[0]).clone() };
+        let mut client = connect_to(&mut rig, endpoint).await;
+        for (channel, reference) in [("chat:7", "a"), ("chat:8", "b")] {
+            say(&mut client, "subscribe", channel, reference).await;
+            asked(&mut rig, channel).await;
+            assert!(rig.upstream.presence.requests.try_recv().is_err(), "before it is confirmed");
+            confirm(&rig, channel);
+            assert_eq!(client.next().await, answer("subscribed", channel, reference));
+            assert_eq!(shown(&mut rig).await, format!("enters {channel}"));
+        }
+        say(&mut client, "unsubscribe", "chat:7", "c").await;
+        assert_eq!(client.next().await, answer("unsubscribed", "chat:7", "c"));
+        assert_eq!(shown(&mut rig).await, "leaves chat:7");
+        drop(client);
+        assert_eq!(shown(&mut rig).await, "leaves chat:8");
     });
 }
 

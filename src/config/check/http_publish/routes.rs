@@ -1,7 +1,10 @@
 //! `http_publish.path` and `[[http_publish.route]]`: which paths, and that each is nobody else's.
 
 use crate::{
-    config::reader::{At, Table},
+    config::{
+        check::topics::reserved_names,
+        reader::{At, Table},
+    },
     endpoint::{
         ChannelTemplate, Endpoint, Placeholder, PublishRoute, ReservedNames, RoutePath, Shape,
     },
@@ -103,9 +106,7 @@ fn check_channel(
     if let Some(reason) = reserved.reason_of(channel) {
         return table.problem("channel", reason);
     }
-    let shape = Shape::of_template(channel);
-    for (key, name) in reserved.channels().filter(|(_, name)| shape.meets(&Shape::of_name(name))) {
-        let problem = format_args!("can become {name:?}, which {key} keeps for Sockway itself");
+    for problem in reserved_names(&Shape::of_template(channel), reserved) {
         table.problem("channel", problem);
     }
 }
