@@ -50,7 +50,7 @@ fn labels_are_what_alerts_and_clients_select_on() {
         PublishResult::ALL,
         PublishResult::label,
         "published frame_invalid data_invalid not_permitted channel_not_allowed channel_not_found \
-         rate_limited redis_unavailable redis_refused outcome_unknown",
+         rate_limited redis_unavailable redis_refused outcome_unknown channel_invalid request_invalid",
     );
     assert_labels(ReplayResult::ALL, ReplayResult::label, "recovered trimmed too_many reset");
     assert_labels(
