@@ -31,8 +31,6 @@ pub(super) struct Added {
     pub(super) topics: RefCell<HashMap<ChannelName, Place, foldhash::fast::RandomState>>,
     /// Subscribes are spent up to here.
     spent: Cell<Option<Instant>>,
-    /// Answers since the socket had last taken everything.
-    pub(super) unread: Cell<u32>,
 }
 
 /// How far an added channel or stream is.

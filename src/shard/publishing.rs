@@ -136,11 +136,13 @@ impl Publishing {
         self.unsent += 1;
     }
 
-    /// Takes in answers. `Pending`: there is none now.
+    /// Takes in answers, as many as the socket takes. `Pending`: there is none now, or no room for one.
     pub(super) fn poll(&mut self, session: &Registered, cx: &mut Context<'_>) -> Poll<()> {
         self.send(cx);
         let mut answered = Poll::Pending;
-        while let Some(first) = self.under_way.front_mut() {
+        while session.has_room_for_a_reply()
+            && let Some(first) = self.under_way.front_mut()
+        {
             let Poll::Ready(answers) = first.answer.as_mut().poll(cx) else { break };
             if let Some(UnderWay { reference, .. }) = self.under_way.pop_front() {
                 let answer = answers.first().copied().unwrap_or(Err(NotPublished::Unknown));
@@ -170,12 +172,12 @@ impl Publishing {
         match answer {
             Ok(published) => {
                 count(&session.context, PublishResult::Published);
-                if let Some(reference) = reference.filter(|_| session.may_reply()) {
+                if let Some(reference) = reference {
                     let (id, receivers) = match published {
                         Published::Id(id) => (Some(id), None),
                         Published::Receivers(receivers) => (None, Some(receivers)),
                     };
-                    session.push_reply(wire::published(reference, id, receivers));
+                    session.answer(wire::published(reference, id, receivers));
                 }
             }
             Err(why) => {
@@ -207,8 +209,8 @@ pub(super) fn refuse(
     retry_after: Option<Duration>,
 ) {
     count(&session.context, code);
-    if session.codec() == wire::Codec::WsJson && session.may_reply() {
-        session.push_reply(wire::refused(reference, code, retry_after));
+    if session.codec() == wire::Codec::WsJson {
+        session.answer(wire::refused(reference, code, retry_after));
     }
 }
 

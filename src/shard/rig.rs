@@ -10,7 +10,7 @@ use crate::{
     },
     channel::ChannelName,
     config::Config,
-    endpoint::Endpoint,
+    endpoint::{Endpoint, Format},
     identity::{Claims, Identity},
     liveness::Liveness,
     message::Message,
@@ -120,6 +120,13 @@ impl Rig {
         self.connect_as(endpoint, identity()).await
     }
 
+    /// … and takes what it begins with.
+    pub(super) async fn connect_ready(&mut self, endpoint: Endpoint) -> Client {
+        let mut client = self.connect(endpoint).await;
+        assert!(matches!(client.next().await, Frame::Text(_)), "ready");
+        client
+    }
+
     pub(super) async fn connect_as(&mut self, endpoint: Endpoint, identity: Identity) -> Client {
         let (ours, theirs) = UnixStream::pair().unwrap();
         self.start(Transport::Unix(ours), endpoint, identity).await;
@@ -150,6 +157,11 @@ impl Rig {
 /// Opens a session that asks for nothing from before it.
 pub(super) async fn open(subscription: Subscription, spec: SessionSpec) -> PendingSession {
     subscription.open(spec, &Resume::default()).await.unwrap()
+}
+
+/// An endpoint whose clients are answered.
+pub(super) fn json() -> Endpoint {
+    Endpoint { format: Format::Json, ..endpoint() }
 }
 
 pub(super) fn orders() -> ChannelName {
@@ -250,5 +262,11 @@ impl Client {
 
     pub(super) async fn send_bytes(&mut self, bytes: &[u8]) {
         self.0.write_all(bytes).await.unwrap();
+    }
+
+    /// Sends so many frames that each are answered by a refusal.
+    pub(super) async fn ask_nonsense(&mut self, times: usize) {
+        self.send_bytes(&[0x81, 0x82, 0, 0, 0, 0, b'{', b'}'].repeat(times)).await;
+        settle().await;
     }
 }

@@ -113,14 +113,20 @@ impl<P> SessionTask<P> {
         }
         messages.iter().for_each(|message| self.on_message(message));
         if self.session.may_reply() {
-            replies.into_iter().for_each(|reply| self.session.push_reply(reply));
+            replies.into_iter().for_each(|reply| self.session.pong(reply));
         }
         if let Some(reason) = violation {
             self.session.end(reason);
         } else if !self.session.may_send(frames) {
             self.session.end(CloseReason::RateLimited);
         }
+        self.write_answers();
+    }
+
+    /// Writes what the client was just answered. It may wait behind other output, and takes memory then.
+    fn write_answers(&self) {
         self.session.flush(Instant::now());
+        self.session.registry().bound_memory();
     }
 
     fn on_message(&mut self, message: &Message) {
@@ -232,7 +238,7 @@ impl<P> SessionTask<P> {
         if publishing.poll(session, cx).is_pending() {
             return Poll::Pending;
         }
-        session.flush(Instant::now());
+        self.write_answers();
         Poll::Ready(())
     }
 }

@@ -14,8 +14,8 @@ mod taken_away;
 
 use super::{
     rig::{
-        Client, Frame, Rig, bulky, close, endpoint, identity, message, open, orders, run, settle,
-        spec, text,
+        Client, Frame, Rig, bulky, close, endpoint, identity, json, message, open, orders, run,
+        settle, spec, text,
     },
     session::Session,
     task::SessionTask,

@@ -43,12 +43,6 @@ pub fn is_data(frame: &[u8]) -> bool {
     frame.first().is_some_and(|first| first & 0x08 == 0)
 }
 
-/// Whether this frame answers a ping.
-#[must_use]
-pub fn is_pong(frame: &[u8]) -> bool {
-    frame.first().is_some_and(|first| first & 0x0F == 0x0A)
-}
-
 /// A ping without a payload.
 #[must_use]
 pub fn ping() -> Bytes {

@@ -285,12 +285,6 @@ impl Codec {
         }
     }
 
-    /// Whether this frame answers a ping.
-    #[must_use]
-    pub fn is_pong(self, frame: &[u8]) -> bool {
-        self.carrier() == Carrier::WebSocket && frame::is_pong(frame)
-    }
-
     /// Our good-bye; `None` for a reason that leaves nobody to say it to.
     #[must_use]
     pub fn close(self, reason: CloseReason) -> Option<Bytes> {

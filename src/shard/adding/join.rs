@@ -133,7 +133,7 @@ impl Adding {
         let later = references.split_off(1.min(references.len()));
         for first in references {
             let frame = subscriptions::subscribed(&self.name, stream, first.as_ref());
-            self.session.answer(&self.added, frame);
+            self.session.answer(frame);
         }
         self.registry.joined(&self.session, &self.name);
         later
@@ -143,8 +143,8 @@ impl Adding {
     fn tell_places(&self, references: &[Option<Reference>]) {
         for reference in references {
             let reference = reference.as_ref();
-            let Self { registry, session, added, name, kind } = self;
-            tell_place(registry, session, added, name, *kind, reference);
+            let Self { registry, session, name, kind, .. } = self;
+            tell_place(registry, session, name, *kind, reference);
         }
         self.session.flush(Instant::now());
     }
@@ -152,7 +152,7 @@ impl Adding {
     fn refuse(&self, code: NotSubscribed) {
         for reference in self.settle(None) {
             let frame = subscriptions::not_subscribed(&self.name, code, None, reference.as_ref());
-            self.session.answer(&self.added, frame);
+            self.session.answer(frame);
         }
         self.session.flush(Instant::now());
     }
@@ -212,12 +212,11 @@ impl Drop for Taken<'_> {
 pub(super) fn tell_place(
     registry: &Registry,
     session: &Session,
-    added: &Added,
     name: &str,
     kind: AllowedAs,
     reference: Option<&Reference>,
 ) {
     let place = || StreamReady::at(ChannelName::new(name), registry.streams.progress(name).0);
     let stream = (kind == AllowedAs::Stream).then(place);
-    session.answer(added, subscriptions::subscribed(name, stream.as_ref(), reference));
+    session.answer(subscriptions::subscribed(name, stream.as_ref(), reference));
 }

@@ -45,7 +45,7 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     let refuse = |code, retry_after| {
         let reference = asked.reference.as_ref();
         let refused = subscriptions::not_subscribed(&asked.channel, code, retry_after, reference);
-        session.answer(&added, refused);
+        session.answer(refused);
     };
     if let Err(retry_after) = added.spend(burst, Instant::now()) {
         return refuse(NotSubscribed::RateLimited, Some(retry_after));
@@ -54,21 +54,15 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     if session.is_fixed(name) && !is_pattern(name) {
         let is_stream = session.streams().iter().any(|stream| stream.as_str() == name);
         let kind = if is_stream { AllowedAs::Stream } else { AllowedAs::Channel };
-        return join::tell_place(
-            session.registry(),
-            session,
-            &added,
-            name,
-            kind,
-            asked.reference.as_ref(),
-        );
+        let reference = asked.reference.as_ref();
+        return join::tell_place(session.registry(), session, name, kind, reference);
     }
     if let Some(place) = added.topics.borrow_mut().get_mut(name) {
         match place {
             Place::Underway(underway) => underway.references.push(asked.reference),
             Place::Joined(kind) => {
                 let reference = asked.reference.as_ref();
-                join::tell_place(session.registry(), session, &added, name, *kind, reference);
+                join::tell_place(session.registry(), session, name, *kind, reference);
             }
         }
         return;
@@ -100,12 +94,12 @@ pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option
     if session.is_fixed(channel) {
         let code = NotSubscribed::ChannelFixed;
         let refused = subscriptions::not_subscribed(channel, code, None, reference);
-        return session.answer(&added, refused);
+        return session.answer(refused);
     }
     for earlier in session.registry().leave(session, &added, channel) {
-        session.answer(&added, subscriptions::unsubscribed(channel, earlier.as_ref()));
+        session.answer(subscriptions::unsubscribed(channel, earlier.as_ref()));
     }
-    session.answer(&added, subscriptions::unsubscribed(channel, reference));
+    session.answer(subscriptions::unsubscribed(channel, reference));
 }
 
 /// What is asked for from before; `None`: it is malformed, or of a channel, which has no before.

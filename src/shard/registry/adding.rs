@@ -5,18 +5,14 @@ use crate::{
     channel::ChannelName,
     endpoint::{AllowedAs, Endpoint},
     identity::Identity,
-    reason::{CloseReason, NotSubscribed, TakenAway},
+    reason::{NotSubscribed, TakenAway},
     shard::{
         added::{Added, Place},
-        session::{Session, SessionName, Stage},
+        session::{Session, SessionName},
     },
     wire::{Reference, subscriptions},
 };
-use bytes::Bytes;
 use std::{rc::Rc, sync::Arc, time::Instant};
-
-/// Answers that may wait behind a socket that takes nothing.
-const MAX_UNREAD: u32 = 1_024;
 
 impl Registered {
     pub(in crate::shard) fn registry(&self) -> &Rc<Registry> {
@@ -54,24 +50,6 @@ impl Session {
     /// Whether it opened with this.
     pub(in crate::shard) fn is_fixed(&self, name: &str) -> bool {
         self.channels().iter().chain(self.streams()).any(|topic| topic.as_str() == name)
-    }
-
-    /// Answers something that the client sent. A client that causes more and more answers and reads none is
-    /// closed.
-    pub(in crate::shard) fn answer(&self, added: &Added, answer: Bytes) {
-        if added.unread.get() >= MAX_UNREAD {
-            self.flush(Instant::now());
-        }
-        if !self.has_output() {
-            added.unread.set(0);
-        }
-        if added.unread.get() >= MAX_UNREAD {
-            return self.end(CloseReason::RateLimited);
-        }
-        added.unread.set(added.unread.get() + 1);
-        if self.advance() == Stage::Open {
-            self.push_frame(answer);
-        }
     }
 }
 
@@ -142,7 +120,7 @@ impl Registry {
         let added = self.added.borrow().get(&session.key).cloned();
         let Some(added) = added.filter(|added| added.has_joined(name)) else { return false };
         self.leave(session, &added, name);
-        session.answer(&added, subscriptions::taken_away(name, why));
+        session.answer(subscriptions::taken_away(name, why));
         session.flush(Instant::now());
         true
     }
@@ -165,7 +143,7 @@ impl Registry {
             for reference in self.leave(session, added, name) {
                 let code = NotSubscribed::ChannelNotAllowed;
                 let frame = subscriptions::not_subscribed(name, code, None, reference.as_ref());
-                session.answer(added, frame);
+                session.answer(frame);
             }
         }
         session.flush(Instant::now());

@@ -11,9 +11,9 @@ use crate::{
 use bytes::Bytes;
 use std::{io, rc::Rc, time::Instant};
 
-/// Our own replies that may wait behind a socket that takes nothing: a client that sends pings and
-/// never reads would otherwise fill the queue with pongs.
-const MAX_REPLIES: u8 = 64;
+/// Our own replies that may wait behind a socket that takes nothing: a client that sends and never reads would
+/// otherwise fill the queue with them.
+const MAX_REPLIES: u8 = 128;
 
 impl Session {
     /// Queues a message; when the queue is full, `on_slow` decides. `true`: this session was not
@@ -117,7 +117,7 @@ impl Session {
         }
     }
 
-    /// Bytes of the messages in the queue. A replay is not counted: it has its own bound.
+    /// Bytes of what waits in the queue. A replay is not counted: it has its own bound.
     pub(in crate::shard) fn queued_bytes(&self) -> usize {
         self.queue.borrow().bytes()
     }
@@ -193,18 +193,33 @@ impl Session {
         !self.dirty.replace(true)
     }
 
-    /// Queues a reply to something that the client sent. A client that causes more and more of them
-    /// and reads none is closed.
-    pub(in crate::shard) fn push_reply(&self, frame: Bytes) {
-        let too_many = || self.queue.borrow().replies() == MAX_REPLIES;
-        if too_many() {
+    /// Answers a ping.
+    pub(in crate::shard) fn pong(&self, frame: Bytes) {
+        self.push_reply(frame);
+    }
+
+    /// Answers a frame of the client's, or tells it something, unless a close frame is on its way.
+    pub(in crate::shard) fn answer(&self, frame: Bytes) {
+        if self.advance() == Stage::Open {
+            self.push_reply(frame);
+        }
+    }
+
+    /// A client that causes more and more replies and reads none is closed.
+    fn push_reply(&self, frame: Bytes) {
+        match self.has_room_for_a_reply() {
+            true => self.queue.borrow_mut().push_reply(frame),
+            false => self.end(CloseReason::RateLimited),
+        }
+    }
+
+    /// Whether one more reply can be queued. If not, the socket has just been offered what waits.
+    pub(in crate::shard) fn has_room_for_a_reply(&self) -> bool {
+        let has_room = || self.queue.borrow().replies() < MAX_REPLIES;
+        if !has_room() {
             self.flush(Instant::now());
         }
-        if too_many() {
-            self.end(CloseReason::RateLimited);
-        } else {
-            self.queue.borrow_mut().push_reply(frame);
-        }
+        has_room()
     }
 
     pub(in crate::shard) fn count_missed(&self, reason: MissedReason, messages: u64) {

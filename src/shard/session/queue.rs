@@ -23,7 +23,7 @@ use std::{mem, rc::Rc};
 /// What a message takes beside its frame, in bytes: its place in the queue, and itself.
 const OVERHEAD: usize = size_of::<Item>() + size_of::<Message>();
 
-/// About what a frame or a gap of this session alone takes.
+/// About what a frame or a gap of this session alone takes beside the bytes of a frame.
 const PRIVATE: usize = 256;
 
 /// More than any session begins with.
@@ -69,15 +69,22 @@ impl OutQueue {
         self.codec
     }
 
-    /// Bytes of the queued messages, with their overhead. What the session begins with is not counted.
+    /// Bytes of the queued messages, with their overhead, and of frames. A replay is not counted.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes
+        self.bytes + self.frame_bytes()
     }
 
     /// The memory of this queue alone: its places, and what is not shared with other sessions.
     pub(super) fn private_bytes(&self) -> usize {
-        let private = self.items.len() - self.messages as usize - self.replays();
-        self.items.memory() + private * PRIVATE
+        self.items.memory() + self.frame_bytes()
+    }
+
+    /// About what those items take that are not shared with other sessions.
+    fn frame_bytes(&self) -> usize {
+        match self.items.len() - self.messages as usize - self.replays() {
+            0 => 0,
+            _ => self.items.iter().map(Item::private_bytes).sum(),
+        }
     }
 
     /// What waits beside messages.
@@ -122,7 +129,7 @@ impl OutQueue {
     /// … that answers something of the client's.
     pub(super) fn push_reply(&mut self, frame: Bytes) {
         self.replies += 1;
-        self.push_frame(frame);
+        self.items.push(Item::Reply(Box::new(frame)));
     }
 
     pub(super) fn replies(&self) -> u8 {
@@ -188,6 +195,7 @@ impl OutQueue {
             }
         }
         self.messages -= dropped;
+        self.replies = u8::from(matches!(self.items.front(), Some(Item::Reply(_))));
         if self.has_begun() {
             self.replays = u32::from(matches!(self.items.front(), Some(Item::Replayed(_))));
         }

@@ -1,7 +1,8 @@
 //! What a client may send to its session, and what that does.
 
 use crate::shard::rig::{
-    Client, Frame, Rig, bulky, close, endpoint, identity, open, orders, run, settle, spec, text,
+    Client, Frame, Rig, bulky, close, endpoint, identity, json, open, orders, run, settle, spec,
+    text,
 };
 use crate::{
     bus::Request,
@@ -42,6 +43,44 @@ fn a_slow_client_that_takes_the_answers_to_its_pings_may_go_on_pinging() {
         }
         assert_eq!(client.next().await, text(&bulky()));
         assert_eq!(rig.metrics().open(), 1);
+    });
+}
+
+#[test]
+fn a_slow_client_that_takes_its_answers_may_go_on_asking() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect_ready(json()).await;
+        for _ in 0..4 {
+            rig.publish("orders", &bulky());
+            settle().await;
+            client.ask_nonsense(100).await;
+            for _ in 0..101 {
+                assert!(matches!(client.next().await, Frame::Text(_)));
+            }
+        }
+        assert_eq!(rig.metrics().open(), 1);
+    });
+}
+
+#[test]
+fn a_client_that_asks_and_takes_no_answer_is_closed() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect_ready(json()).await;
+        rig.publish("orders", &bulky());
+        settle().await;
+        client.ask_nonsense(200).await;
+        assert!(matches!(client.next().await, Frame::Text(_)), "what it was about to get");
+        let mut answers = 0;
+        let end = loop {
+            match client.next().await {
+                Frame::Text(_) => answers += 1,
+                end => break end,
+            }
+        };
+        assert_eq!(end, close(CloseReason::RateLimited));
+        assert!(answers < 200, "{answers} were kept for it");
     });
 }
 

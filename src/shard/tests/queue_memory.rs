@@ -51,6 +51,25 @@ fn what_the_socket_has_begun_to_take_leaves_room_for_what_comes_behind_it() {
     });
 }
 
+/// Both wait for the same message, its text and its frame, and one of them for answers, too.
+#[test]
+fn answers_that_wait_make_a_queue_the_fullest() {
+    run(async {
+        let mut rig = Rig::with_queue_memory(830_000);
+        let mut first = rig.connect_ready(json()).await;
+        let mut asking = rig.connect_ready(json()).await;
+        rig.publish("orders", &bulky());
+        settle().await;
+        assert_eq!(rig.metrics().open(), 2);
+        asking.ask_nonsense(120).await;
+        assert!(matches!(asking.next().await, Frame::Text(_)), "what it was about to get");
+        assert_eq!(asking.next().await, close(CloseReason::SlowConsumer));
+        assert!(matches!(first.next().await, Frame::Text(_)));
+        rig.publish("orders", "1");
+        assert!(matches!(first.next().await, Frame::Text(_)), "it stays");
+    });
+}
+
 #[test]
 fn queues_that_hold_too_much_together_lose_the_fullest_and_a_shared_frame_counts_once() {
     run(async {

@@ -12,15 +12,20 @@ use std::{
     io,
     pin::Pin,
     task::{Context, Poll, ready},
+    time::Duration,
 };
 use tokio::{
     io::{AsyncRead, AsyncWrite, ReadBuf},
     task::coop::has_budget_remaining,
+    time::{Sleep, sleep},
 };
 use zeroize::Zeroize;
 
 /// A write buffer that has become larger than this is freed once it is written.
 const USUAL_WRITE: usize = 64 << 10;
+
+/// How long what the other side has sent before nothing could be written any more is waited for.
+const LAST_WORDS: Duration = Duration::from_millis(10);
 
 /// So many bytes that were there at once are a sign that we are behind.
 const BEHIND: usize = 64 << 10;
@@ -43,8 +48,9 @@ pub(super) struct BufferedStream {
     total: u64,
     /// Bytes read since the last time when there were none.
     burst: usize,
-    /// Why nothing can be written any more. What was received before is still to be read.
-    write_error: Option<LinkError>,
+    /// Why nothing can be written any more, and until when what was received before is waited for: the runtime
+    /// may not have seen it yet.
+    write_error: Option<(LinkError, Pin<Box<Sleep>>)>,
 }
 
 impl BufferedStream {
@@ -88,7 +94,7 @@ impl BufferedStream {
         if self.write_error.is_none()
             && let Poll::Ready(Err(error)) = self.poll_write(context)
         {
-            self.write_error = Some(lost(&error));
+            self.write_error = Some((lost(&error), Box::pin(sleep(LAST_WORDS))));
         }
     }
 
@@ -132,10 +138,10 @@ impl BufferedStream {
             Poll::Pending if !has_budget_remaining() => Poll::Pending,
             Poll::Pending => {
                 self.burst = 0;
-                match self.write_error.take() {
-                    Some(error) => Poll::Ready(Err(error)),
-                    None => Poll::Pending,
-                }
+                let Some((_, last_words)) = &mut self.write_error else { return Poll::Pending };
+                ready!(last_words.as_mut().poll(context));
+                let error = self.write_error.take().map(|(error, _)| error);
+                Poll::Ready(Err(error.unwrap_or_else(|| self.closed())))
             }
         }
     }

@@ -38,9 +38,6 @@ use waiting::Waiting;
 /// that other tasks of a shard's thread would wait.
 const BATCHES_AT_ONCE: usize = 256;
 
-/// No more is taken from the queue while so many bytes wait for the socket.
-const MOST_UNWRITTEN: usize = 1 << 20;
-
 /// A connection that has lived so long is no failure.
 const PROVEN: Duration = Duration::from_secs(10);
 
@@ -164,7 +161,7 @@ impl Publications {
     /// Whether there is room for what is still in the queue.
     fn takes(&self) -> bool {
         match &self.state {
-            State::Linked(link) => link.unwritten() < MOST_UNWRITTEN,
+            State::Linked(link) => link.has_room(),
             _ => true,
         }
     }

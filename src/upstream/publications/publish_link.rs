@@ -20,6 +20,9 @@ use tracing::warn;
 /// Answers that are taken before others get their turn.
 const ANSWERS_AT_ONCE: usize = 1_024;
 
+/// No more is written while so many bytes wait for the socket. They are followed by answers, upon which more is.
+const MOST_UNWRITTEN: usize = 1 << 20;
+
 /// What of the configuration is needed here.
 pub(super) struct PublishSettings {
     pub(super) prefix: String,
@@ -90,8 +93,9 @@ impl PublishLink {
         self.link.ready().await;
     }
 
-    pub(super) fn unwritten(&self) -> usize {
-        self.link.unwritten()
+    /// Whether the socket is to be given more.
+    pub(super) fn has_room(&self) -> bool {
+        self.link.unwritten() < MOST_UNWRITTEN
     }
 
     fn ask(&mut self, asked: Asked, words: &[&[u8]], now: Instant) {
@@ -100,17 +104,17 @@ impl PublishLink {
         self.asked.push_back(asked);
     }
 
-    /// Writes every batch that waits.
+    /// Writes what waits, until so much waits for the socket that more would only take memory.
     pub(super) fn write(
         &mut self,
         waiting: &mut Waiting,
         settings: &PublishSettings,
         now: Instant,
     ) {
-        while let Some(items) = waiting.send_next() {
-            for item in items {
-                self.publish(item, settings, now);
-            }
+        while self.has_room()
+            && let Some(item) = waiting.send_next()
+        {
+            self.publish(item, settings, now);
         }
         self.link.flush();
     }

@@ -59,8 +59,10 @@ pub(super) enum Item {
     /// A message from before the session.
     Replayed(ReplayedMessage),
     Gap(Box<PendingGap>),
-    /// A whole frame of this session alone: ping, pong, close, ready.
+    /// A whole frame that is no message: ping, close, ready, news of a room.
     Frame(Box<Bytes>),
+    /// … that answers something of the client's.
+    Reply(Box<Bytes>),
 }
 
 const _: () = assert!(PLACE == 2 * size_of::<Item>(), "what is reserved for a place");
@@ -74,6 +76,16 @@ pub(super) struct PendingGap {
 }
 
 impl Item {
+    /// About the memory that it takes beside its place and what its session shares with others.
+    pub(super) fn private_bytes(&self) -> usize {
+        match self {
+            Self::Message(_) | Self::Replayed(_) => 0,
+            Self::Gap(_) => PRIVATE,
+            Self::Frame(frame) | Self::Reply(frame) if frame.is_unique() => PRIVATE + frame.len(),
+            Self::Frame(_) | Self::Reply(_) => PRIVATE,
+        }
+    }
+
     pub(super) fn gap(channel: ChannelName, loss: Loss) -> Self {
         Self::Gap(Box::new(PendingGap { gap: Gap { channel, loss }, frame: None }))
     }
@@ -83,7 +95,7 @@ impl Item {
         match self {
             Self::Message(message) => Some(codec.message(message)),
             Self::Replayed(message) => Some(codec.message(message)),
-            Self::Frame(frame) => Some(frame),
+            Self::Frame(frame) | Self::Reply(frame) => Some(frame),
             Self::Gap(pending) => pending.frame.as_deref(),
         }
     }

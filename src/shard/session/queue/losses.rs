@@ -34,7 +34,7 @@ impl OutQueue {
             .rev()
             .filter(|&at| match &self.items[at] {
                 Item::Message(message) => !newer.insert(message.channel.clone()),
-                Item::Replayed(_) | Item::Gap(_) | Item::Frame(_) => false,
+                Item::Replayed(_) | Item::Gap(_) | Item::Frame(_) | Item::Reply(_) => false,
             })
             .collect();
         // From the front, so that neighbours share one gap; each that did moved the rest up by one.
@@ -80,7 +80,7 @@ impl OutQueue {
             .rev()
             .map_while(|at| match &self.items[at] {
                 Item::Gap(it) => Some((at, self.codec.gap_includes(&it.gap, channel, reason))),
-                Item::Message(_) | Item::Replayed(_) | Item::Frame(_) => None,
+                Item::Message(_) | Item::Replayed(_) | Item::Frame(_) | Item::Reply(_) => None,
             })
             .find_map(|(at, included)| included.then_some(at))?;
         match &mut self.items[found] {
@@ -88,7 +88,7 @@ impl OutQueue {
                 pending.frame = None;
                 Some(&mut pending.gap)
             }
-            Item::Message(_) | Item::Replayed(_) | Item::Frame(_) => None,
+            Item::Message(_) | Item::Replayed(_) | Item::Frame(_) | Item::Reply(_) => None,
         }
     }
 }

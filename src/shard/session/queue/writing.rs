@@ -69,8 +69,10 @@ impl OutQueue {
                 }
                 Some(Item::Frame(frame)) => {
                     finished.seen |= self.codec.is_seen(&frame);
-                    let pongs = u8::from(self.codec.is_pong(&frame));
-                    self.replies = self.replies.saturating_sub(pongs);
+                }
+                Some(Item::Reply(frame)) => {
+                    self.replies -= 1;
+                    finished.seen |= self.codec.is_seen(&frame);
                 }
                 Some(Item::Gap(pending)) => {
                     let frame = pending.frame.as_deref();
