@@ -34,7 +34,11 @@ pub use redis_tls::RedisTls;
 pub use tls::Tls;
 pub use units::{UnitError, duration};
 
-use crate::{auth::Auth, endpoint::Endpoint, secret::Secret};
+use crate::{
+    auth::Auth,
+    endpoint::{Endpoint, ReservedNames},
+    secret::Secret,
+};
 use ipnet::IpNet;
 use std::{net::SocketAddr, num::NonZeroUsize, path::PathBuf, sync::Arc, time::Duration};
 
@@ -171,6 +175,20 @@ pub struct Redis {
     pub stream_poll: Option<Duration>,
     /// The field of an entry that is the message.
     pub stream_field: String,
+}
+
+impl Redis {
+    /// The names that no session may ever join. A session that left one of these channels would take Sockway's
+    /// own subscription with it.
+    #[must_use]
+    pub fn reserved_names(&self) -> ReservedNames {
+        let channels = [
+            ("redis.probe_channel", &self.probe_channel),
+            ("redis.control_channel", &self.control_channel),
+        ];
+        let named = channels.into_iter().filter_map(|(key, name)| Some((key, name.clone()?)));
+        ReservedNames::new(&self.channel_prefix, named.collect())
+    }
 }
 
 impl Redis {

@@ -120,8 +120,7 @@ pub(super) fn beside(part: &ChannelTemplate, before: bool, behind: bool) -> Opti
 }
 
 /// Whether a channel is Sockway's or Redis's own by how its name begins, so that no pattern shows it.
-#[must_use]
-pub fn is_reserved(channel: &str) -> bool {
+pub(super) fn is_reserved(channel: &str) -> bool {
     beginnings().any(|reserved| channel.starts_with(reserved))
 }
 

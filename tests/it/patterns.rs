@@ -80,7 +80,7 @@ fn a_pattern_of_a_claim_matches_the_values_of_that_token_alone() {
 fn what_is_sockways_own_goes_through_no_pattern() {
     let redis = Redis::start();
     let all = Endpoint::new("all", "/ws/all", &[]).open();
-    let all = all.set("format", "json").set("patterns", vec!["*"]);
+    let all = all.set("format", "json").set("patterns", vec!["e*"]);
     // The probe and the control channel by names of one's own, as well.
     let settings = Settings::new(&redis).set("redis.probe_channel", "probe").endpoint(all);
     let gateway = Gateway::start(&settings);
@@ -92,6 +92,21 @@ fn what_is_sockways_own_goes_through_no_pattern() {
     redis.publish("__keyevent@0__:set", "0");
     redis.publish("anything", "1");
     assert_eq!(client.json(), matched("*", "anything", 1));
+}
+
+/// With the prefix `__key` the channel `event@0__:set` is Redis's `__keyevent@0__:set`.
+#[test]
+fn what_redis_tells_of_keys_goes_through_no_pattern_also_where_the_prefix_begins_its_name() {
+    let redis = Redis::start();
+    redis.command(&["CONFIG", "SET", "notify-keyspace-events", "KEA"]);
+    let everything = Endpoint::new("all", "/ws/all", &["none"]).open().set("format", "json");
+    let settings = Settings::new(&redis).set("redis.channel_prefix", "__key");
+    let gateway = Gateway::start(&settings.endpoint(everything.set("patterns", vec!["e*"])));
+    let mut client = gateway.open("/ws/all");
+    ready(&mut client);
+    redis.command(&["SET", "somebody's", "1"]);
+    redis.publish("__keyecho", "1");
+    assert_eq!(client.json(), matched("e*", "echo", 1));
 }
 
 #[test]

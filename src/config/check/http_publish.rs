@@ -12,7 +12,7 @@ use crate::{
         reader::{At, Table},
         units,
     },
-    endpoint::{ChannelGlob, ChannelTemplate, Endpoint, PublishPaths, ReservedNames, Shape},
+    endpoint::{ChannelGlob, Endpoint, PublishPaths, ReservedNames, Shape},
 };
 use std::{
     num::{NonZeroU64, NonZeroUsize},
@@ -168,38 +168,48 @@ fn warn_of_streams(
     streams: &[PublishStream],
     endpoints: &[Arc<Endpoint>],
 ) {
-    let templates = || {
-        endpoints
-            .iter()
-            .flat_map(|endpoint| endpoint.streams.iter().map(move |template| (endpoint, template)))
-    };
     let is_stream = |channel: &str| {
         streams.iter().flat_map(|stream| &stream.channels).any(|glob| glob.matches(channel))
     };
+    let of_sessions: Vec<_> = endpoints.iter().flat_map(|endpoint| streams_of(endpoint)).collect();
     for At { place, value: glob } in tokens.iter().flatten().flat_map(|(_, channels)| channels) {
-        let uncovered = templates().find(|(_, template)| {
-            sample(glob, template).is_some_and(|channel| !is_stream(&channel))
-        });
-        if let Some((endpoint, template)) = uncovered {
+        let uncovered = of_sessions
+            .iter()
+            .find(|it| it.in_common_with(glob).is_some_and(|channel| !is_stream(&channel)));
+        if let Some(StreamNames { template, endpoint, .. }) = uncovered {
             table.warning_at(
                 place,
                 format_args!(
-                    "{:?} of endpoint {:?} are streams, and no [[http_publish.stream]] has them: what is published to them is not kept, and nobody gets it",
-                    template.as_str(),
-                    endpoint.name
+                    "{template:?} of endpoint {endpoint:?} are streams, and no [[http_publish.stream]] has them: what is published to them is not kept, and nobody gets it"
                 ),
             );
         }
     }
 }
 
-/// A name that both stand for, where one is found without a search.
-fn sample(glob: &ChannelGlob, template: &ChannelTemplate) -> Option<String> {
-    match glob.only() {
-        Some(channel) => {
-            let named = Shape::of_template(template).meets(&Shape::of_name(channel));
-            named.then(|| channel.to_owned())
+/// Names of streams that sessions have, or may add.
+struct StreamNames<'a> {
+    endpoint: &'a str,
+    template: &'a str,
+    shape: Shape,
+    sample: String,
+}
+
+fn streams_of(endpoint: &Endpoint) -> impl Iterator<Item = StreamNames<'_>> {
+    let named =
+        |template, shape, sample| StreamNames { endpoint: &endpoint.name, template, shape, sample };
+    let fixed = endpoint.streams.iter();
+    let fixed = fixed.map(move |it| named(it.as_str(), Shape::of_template(it), it.filled("0")));
+    let added = endpoint.dynamic.streams.iter();
+    fixed.chain(added.map(move |it| named(it.as_str(), it.shape(), it.filled("0"))))
+}
+
+impl StreamNames<'_> {
+    /// A name that the glob stands for, too, where one is found without a search.
+    fn in_common_with(&self, glob: &ChannelGlob) -> Option<String> {
+        match glob.only() {
+            Some(channel) => self.shape.meets(&Shape::of_name(channel)).then(|| channel.to_owned()),
+            None => glob.matches(&self.sample).then(|| self.sample.clone()),
         }
-        None => Some(template.filled("0")).filter(|sample| glob.matches(sample)),
     }
 }

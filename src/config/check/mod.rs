@@ -14,7 +14,9 @@ mod server;
 mod sse;
 mod topics;
 
-use super::{Config, Effective, Log, LogFormat, Reload, Server, Shutdown, reader::Table, units};
+use super::{
+    Config, Effective, Log, LogFormat, Redis, Reload, Server, Shutdown, reader::Table, units,
+};
 use crate::auth::Source;
 use endpoint::Surroundings;
 use std::{fmt::Display, sync::Arc, time::Duration};
@@ -39,7 +41,7 @@ pub(super) fn config(root: &mut Table<'_, '_>) -> Option<Config> {
             auth.sources.is_empty() || auth.sources.iter().any(Source::is_for_event_sources)
         }),
         queue_part,
-        reserved: Arc::new(redis.as_ref().map(redis::reserved_names).unwrap_or_default()),
+        reserved: Arc::new(redis.as_ref().map(Redis::reserved_names).unwrap_or_default()),
     };
     let placed = endpoint::endpoints(root, &surroundings);
     let endpoints: Option<Vec<_>> = placed.iter().map(|(_, endpoint)| endpoint.clone()).collect();

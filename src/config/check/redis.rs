@@ -6,7 +6,6 @@ use crate::{
         OnRevocationGap, Redis, RedisAddress, RedisTls, files, grammar, mask, reader::Table,
         redis_url, redis_url::RedisUrl, tls, units,
     },
-    endpoint::ReservedNames,
     secret::Secret,
 };
 use std::num::NonZeroUsize;
@@ -166,15 +165,4 @@ fn stream_field(text: &str) -> Result<String, &'static str> {
 fn channel(text: &str) -> Result<Option<String>, String> {
     grammar::channel_text(text)?;
     Ok((!text.is_empty()).then(|| text.to_owned()))
-}
-
-/// The names that no session may ever join. A session that left one of these channels would take Sockway's
-/// own subscription with it.
-pub(super) fn reserved_names(redis: &Redis) -> ReservedNames {
-    let channels = [
-        ("redis.probe_channel", &redis.probe_channel),
-        ("redis.control_channel", &redis.control_channel),
-    ];
-    let named = channels.into_iter().filter_map(|(key, name)| Some((key, name.clone()?)));
-    ReservedNames::new(&redis.channel_prefix, named.collect())
 }

@@ -140,8 +140,11 @@ fn what_works_and_is_seldom_meant_is_warned_of() {
     assert!(large[0].contains("is more than redis.max_payload"), "{large:?}");
 
     let endpoint = "[[endpoint]]\nname = \"s\"\npath = \"/s/{room}\"\nstreams = [\"chat:{path.room}\"]\nauth = \"none\"\n";
-    let uncovered = warnings(&text("", endpoint));
-    assert!(uncovered[0].contains("no [[http_publish.stream]] has them"), "{uncovered:?}");
+    let added = "[[endpoint]]\nname = \"s\"\npath = \"/s\"\nchannels = [\"x\"]\nsubscribe_streams = [\"chat:{any}\"]\nformat = \"json\"\nauth = \"none\"\n";
+    for endpoint in [endpoint, added] {
+        let uncovered = warnings(&text("", endpoint));
+        assert!(uncovered[0].contains("no [[http_publish.stream]] has them"), "{uncovered:?}");
+    }
     let stream = "[[http_publish.stream]]\nchannels = [\"chat:*\"]\nkeep_entries = 1\n";
     assert_eq!(warnings(&text("", &format!("{stream}{endpoint}"))), Vec::<String>::new());
 }

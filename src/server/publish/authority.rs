@@ -5,7 +5,7 @@ use crate::{
     bus::Destination,
     channel::ChannelName,
     config::{Config, HttpPublish, PublishToken},
-    endpoint::OWN,
+    endpoint::ReservedNames,
 };
 use aws_lc_rs::{
     constant_time::verify_slices_are_equal,
@@ -26,7 +26,7 @@ pub(super) struct Authority {
     /// One for each of its tokens.
     buckets: Vec<Option<Bucket>>,
     control_channel: Option<String>,
-    probe_channel: Option<String>,
+    reserved: ReservedNames,
 }
 
 impl Publishing {
@@ -61,7 +61,7 @@ impl Authority {
             config: Arc::clone(publish),
             buckets: publish.tokens.iter().map(bucket).collect(),
             control_channel: config.redis.control_channel.clone(),
-            probe_channel: config.redis.probe_channel.clone(),
+            reserved: config.redis.reserved_names(),
         }))
     }
 
@@ -98,7 +98,7 @@ impl Authority {
         token: &PublishToken,
         channel: ChannelName,
     ) -> Result<Destination, Fault> {
-        if self.is_reserved(&channel) {
+        if self.reserved.reason(&channel).is_some() {
             let named = token.channels.iter().any(|glob| glob.only() == Some(&*channel));
             let is_control = self.control_channel.as_deref() == Some(&*channel);
             let allowed = named && is_control;
@@ -116,12 +116,6 @@ impl Authority {
             Some(stream) => Destination::Stream(channel, stream.write),
             None => Destination::Channel(channel),
         })
-    }
-
-    /// Whether Sockway keeps a channel for itself.
-    fn is_reserved(&self, channel: &str) -> bool {
-        let own = [&self.control_channel, &self.probe_channel];
-        channel.starts_with(OWN) || own.into_iter().flatten().any(|name| name == channel)
     }
 }
 
@@ -210,7 +204,13 @@ mod tests {
     fn what_sockway_keeps_for_itself_is_published_to_by_nobody_but_a_token_that_names_the_control_channel()
      {
         let any = with_channels(&["*", "sockway:*", "sockway:probe", "sockway:other"], "");
-        for name in ["sockway:probe", "sockway:control", "sockway:other", "sockway:presence:x"] {
+        for name in [
+            "sockway:probe",
+            "sockway:control",
+            "sockway:other",
+            "sockway:presence:x",
+            "__keyspace@0__:a",
+        ] {
             assert_eq!(destination(&any, name), Err(Fault::ChannelNotAllowed), "{name}");
         }
         let named = with_channels(&["sockway:control"], "");

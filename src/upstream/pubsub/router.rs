@@ -10,7 +10,7 @@ use crate::{
     bus::{Event, Revoke},
     channel::ChannelName,
     config::{self, OnRevocationGap},
-    endpoint::is_reserved,
+    endpoint::ReservedNames,
     log_throttle::LogThrottle,
     metrics::UpstreamMetrics,
     reason::GapReason,
@@ -29,6 +29,7 @@ pub(super) struct Router {
     prefix: String,
     probe: Option<String>,
     control: Option<String>,
+    reserved: ReservedNames,
     /// Control messages that are larger than `redis.max_payload`.
     oversized: LogThrottle,
     /// Control messages that mean nothing.
@@ -58,6 +59,7 @@ impl Router {
             prefix: settings.channel_prefix.clone(),
             probe: settings.probe_channel.clone(),
             control: settings.control_channel.clone(),
+            reserved: settings.reserved_names(),
             oversized: LogThrottle::default(),
             unclear: LogThrottle::default(),
             unrelated: LogThrottle::default(),
@@ -147,9 +149,7 @@ impl Router {
     }
 
     fn is_reserved(&self, channel: &str) -> bool {
-        is_reserved(channel)
-            || self.probe.as_deref() == Some(channel)
-            || self.control.as_deref() == Some(channel)
+        self.reserved.reason(channel).is_some()
     }
 
     /// Takes a message of the control channel.
