@@ -15,7 +15,7 @@ pub use presence::{
     Roster,
 };
 pub use publish::{
-    Destination, NotPublished, Publication, PublishAnswer, PublishBatch, PublishBatches,
+    Answers, Destination, NotPublished, Publication, PublishAnswer, PublishBatch, PublishBatches,
     PublishHandle, Published, StreamWrite, publishing,
 };
 pub use ring::{

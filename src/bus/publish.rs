@@ -1,16 +1,31 @@
 //! What crosses between those who publish and upstream: batches of publications, and what came of each.
 //!
-//! What is under way is bounded, by bytes: who publishes waits for room. A batch keeps its room until it is
-//! answered, also when nobody waits for the answer any more.
+//! What is under way is bounded, by bytes: who publishes waits for room, in the order of coming. A batch keeps
+//! its room until it is answered, also when nobody waits for the answer any more.
 
 use crate::{channel::ChannelName, reason::PublishResult, stream_id::StreamId};
 use bytes::Bytes;
-use std::{num::NonZeroU64, sync::Arc, time::Duration};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot};
+use std::{
+    num::NonZeroU64,
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc, oneshot},
+    time::timeout,
+};
 
 /// Bytes of publications that may be under way at one time, each counted with what it costs beside its
 /// payload.
-const UNDER_WAY: usize = 32 << 20;
+const UNDER_WAY: usize = 8 << 20;
+
+/// How long room is waited for.
+const LONGEST_WAIT: Duration = Duration::from_secs(2);
+
+/// Bytes of publications that are handed over at once: who publishes much waits in between, behind others.
+const PART: usize = 256 << 10;
 
 /// About what a publication costs beside its payload, its place in queues and its answer included.
 const PUBLICATION_BYTES: usize = 256;
@@ -96,23 +111,110 @@ pub fn publishing() -> (PublishHandle, PublishBatches) {
     (PublishHandle { batches, room }, received)
 }
 
+/// What comes of publications that were handed over. They are published, or not, whoever waits for it.
+#[derive(Debug)]
+pub struct Answers {
+    received: Option<oneshot::Receiver<Vec<PublishAnswer>>>,
+    /// Of each, if nothing is received.
+    otherwise: PublishAnswer,
+    count: usize,
+}
+
 impl PublishHandle {
     /// Publishes in this order, and resolves when Redis has answered, with one answer for each. It waits
-    /// while too much is under way. Dropped while it waits, nothing is published; later, all is.
+    /// while too much is under way, but not for long. What is large goes in parts, between which others get
+    /// their turn. Dropped while it waits, a part is not published; later, it is.
     pub async fn publish(&self, items: Vec<Publication>) -> Vec<PublishAnswer> {
-        let count = items.len();
-        let all = |why| vec![Err(why); count];
-        let weight = items.iter().map(Publication::weight).sum::<usize>().min(UNDER_WAY);
-        let weight = u32::try_from(weight).unwrap_or(u32::MAX);
-        let Ok(room) = Arc::clone(&self.room).acquire_many_owned(weight).await else {
-            return all(NotPublished::Unavailable);
-        };
-        let (reply, answers) = oneshot::channel();
-        if self.batches.send(PublishBatch { items, reply, _room: room }).is_err() {
-            return all(NotPublished::Unavailable);
+        let mut parts = Vec::new();
+        for part in parts_of(items) {
+            let part = match parts.last() {
+                // Nothing is published behind what was not.
+                Some(Answers { received: None, otherwise, .. }) => {
+                    Answers { received: None, otherwise: *otherwise, count: part.len() }
+                }
+                _ => self.hand_over(part).await,
+            };
+            parts.push(part);
         }
-        answers.await.unwrap_or_else(|_| all(NotPublished::Unknown))
+        let mut answers = Vec::new();
+        for part in parts {
+            answers.extend(part.await);
+        }
+        answers
     }
+
+    /// Hands over what is to be published in this order, as soon as there is room for it.
+    pub async fn hand_over(&self, items: Vec<Publication>) -> Answers {
+        let weight = weight(&items);
+        let room = Arc::clone(&self.room).acquire_many_owned(weight);
+        match timeout(LONGEST_WAIT, room).await {
+            Ok(Ok(room)) => self.send(items, room),
+            Ok(Err(_)) | Err(_) => Answers::none(items.len()),
+        }
+    }
+
+    /// Hands over one publication at once.
+    ///
+    /// # Errors
+    /// It comes back: there is no room for it now.
+    pub fn try_hand_over(&self, item: Publication) -> Result<Answers, Publication> {
+        let weight = weight(std::slice::from_ref(&item));
+        match Arc::clone(&self.room).try_acquire_many_owned(weight) {
+            Ok(room) => Ok(self.send(vec![item], room)),
+            Err(_) => Err(item),
+        }
+    }
+
+    fn send(&self, items: Vec<Publication>, room: OwnedSemaphorePermit) -> Answers {
+        let count = items.len();
+        let (reply, received) = oneshot::channel();
+        match self.batches.send(PublishBatch { items, reply, _room: room }) {
+            Ok(()) => {
+                Answers { received: Some(received), otherwise: Err(NotPublished::Unknown), count }
+            }
+            Err(_) => Answers::none(count),
+        }
+    }
+}
+
+impl Answers {
+    /// Nothing was handed over.
+    fn none(count: usize) -> Self {
+        Self { received: None, otherwise: Err(NotPublished::Unavailable), count }
+    }
+}
+
+impl Future for Answers {
+    type Output = Vec<PublishAnswer>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        let this = self.get_mut();
+        let answers = match &mut this.received {
+            Some(received) => ready!(Pin::new(received).poll(cx)).ok(),
+            None => None,
+        };
+        Poll::Ready(answers.unwrap_or_else(|| vec![this.otherwise; this.count]))
+    }
+}
+
+/// Publications in the same order, not much more than [`PART`] at a time.
+fn parts_of(items: Vec<Publication>) -> Vec<Vec<Publication>> {
+    let (mut parts, mut size) = (vec![Vec::new()], 0);
+    for item in items {
+        if size >= PART {
+            parts.push(Vec::new());
+            size = 0;
+        }
+        size += item.weight();
+        parts.last_mut().expect("there is one").push(item);
+    }
+    parts
+}
+
+/// The room that these take, which is never more than there is.
+fn weight(items: &[Publication]) -> u32 {
+    let weight = items.iter().map(Publication::weight).sum::<usize>().min(UNDER_WAY);
+    u32::try_from(weight).unwrap_or(u32::MAX)
 }
 
 impl Publication {
@@ -143,54 +245,4 @@ impl From<NotPublished> for PublishResult {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use std::{
-        future::Future,
-        pin::pin,
-        task::{Context, Waker},
-    };
-
-    fn publication(bytes: usize) -> Publication {
-        let to = Destination::Channel(ChannelName::new("c"));
-        Publication { to, payload: vec![0; bytes].into() }
-    }
-
-    #[test]
-    fn a_batch_waits_for_room_and_gives_it_back_when_it_is_answered_also_to_nobody() {
-        let (handle, mut batches) = publishing();
-        let cx = &mut Context::from_waker(Waker::noop());
-        // Larger than all the room there is: it is published alone.
-        let mut large = Box::pin(handle.publish(vec![publication(2 * UNDER_WAY)]));
-        let mut small = pin!(handle.publish(vec![publication(1)]));
-        assert!(large.as_mut().poll(cx).is_pending() && small.as_mut().poll(cx).is_pending());
-        let batch = batches.try_recv().unwrap();
-        assert!(batches.try_recv().is_err(), "the second waits");
-        drop(large);
-        assert!(small.as_mut().poll(cx).is_pending());
-        assert!(batches.try_recv().is_err(), "the first is still under way");
-        drop(batch);
-        assert!(small.as_mut().poll(cx).is_pending());
-        let batch = batches.try_recv().unwrap();
-        batch.reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
-        let std::task::Poll::Ready(answers) = small.as_mut().poll(cx) else {
-            panic!("it is answered")
-        };
-        assert_eq!(answers, [Ok(Published::Receivers(3))]);
-    }
-
-    #[test]
-    fn what_upstream_never_took_is_not_published_and_what_it_took_and_dropped_may_be() {
-        let (handle, mut batches) = publishing();
-        let cx = &mut Context::from_waker(Waker::noop());
-        let mut taken = pin!(handle.publish(vec![publication(1), publication(2)]));
-        assert!(taken.as_mut().poll(cx).is_pending());
-        drop(batches.try_recv().unwrap());
-        let unknown = std::task::Poll::Ready(vec![Err(NotPublished::Unknown); 2]);
-        assert_eq!(taken.as_mut().poll(cx), unknown);
-        drop(batches);
-        let mut late = pin!(handle.publish(vec![publication(1)]));
-        let unavailable = std::task::Poll::Ready(vec![Err(NotPublished::Unavailable)]);
-        assert_eq!(late.as_mut().poll(cx), unavailable);
-    }
-}
+mod tests;

@@ -8,7 +8,7 @@ use super::{
     session::Session,
 };
 use crate::{
-    bus::{NotPublished, Publication, PublishAnswer, Published},
+    bus::{Answers, NotPublished, Publication, PublishAnswer, Published},
     endpoint::PublishRules,
     identity::Identity,
     reason::{CloseReason, PublishResult, PublishSource},
@@ -32,21 +32,27 @@ const REFUSED_WINDOW: Duration = Duration::from_secs(10);
 pub(super) struct Publishing {
     spec: PublishSpec,
     under_way: VecDeque<UnderWay>,
-    /// Of those, the newest that have not been polled: nothing of them is sent yet.
-    unsent: usize,
+    /// Of those, the newest that wait for room: one behind the other, so that the order is kept.
+    waiting: usize,
     refused: u32,
     refused_since: Instant,
 }
 
 struct UnderWay {
     reference: Option<Reference>,
-    answer: Pin<Box<dyn Future<Output = Vec<PublishAnswer>>>>,
+    state: State,
+}
+
+enum State {
+    /// There was no room for it.
+    Waiting(Pin<Box<dyn Future<Output = Answers>>>),
+    HandedOver(Answers),
 }
 
 impl Publishing {
     pub(super) fn new(spec: PublishSpec) -> Self {
         let refused_since = Instant::now();
-        Self { spec, under_way: VecDeque::new(), unsent: 0, refused: 0, refused_since }
+        Self { spec, under_way: VecDeque::new(), waiting: 0, refused: 0, refused_since }
     }
 
     /// Whether no more may be read from the client.
@@ -131,19 +137,26 @@ impl Publishing {
         reference: Option<Reference>,
     ) {
         let Some(publisher) = session.context.publish.get().cloned() else { return };
-        let answer = Box::pin(async move { publisher.publish(vec![publication]).await });
-        self.under_way.push_back(UnderWay { reference, answer });
-        self.unsent += 1;
+        let handed_over = match self.waiting {
+            0 => publisher.try_hand_over(publication),
+            _ => Err(publication),
+        };
+        let state = handed_over.map(State::HandedOver).unwrap_or_else(|publication| {
+            self.waiting += 1;
+            State::Waiting(Box::pin(async move { publisher.hand_over(vec![publication]).await }))
+        });
+        self.under_way.push_back(UnderWay { reference, state });
     }
 
     /// Takes in answers, as many as the socket takes. `Pending`: there is none now, or no room for one.
     pub(super) fn poll(&mut self, session: &Registered, cx: &mut Context<'_>) -> Poll<()> {
-        self.send(cx);
+        self.hand_over(cx);
         let mut answered = Poll::Pending;
         while session.has_room_for_a_reply()
             && let Some(first) = self.under_way.front_mut()
         {
-            let Poll::Ready(answers) = first.answer.as_mut().poll(cx) else { break };
+            let State::HandedOver(answers) = &mut first.state else { break };
+            let Poll::Ready(answers) = Pin::new(answers).poll(cx) else { break };
             if let Some(UnderWay { reference, .. }) = self.under_way.pop_front() {
                 let answer = answers.first().copied().unwrap_or(Err(NotPublished::Unknown));
                 self.answered(session, answer, reference.as_ref());
@@ -153,13 +166,14 @@ impl Publishing {
         answered
     }
 
-    /// Sends what is new.
-    fn send(&mut self, cx: &mut Context<'_>) {
-        let from = self.under_way.len() - std::mem::take(&mut self.unsent);
+    /// Hands over what there is room for by now.
+    fn hand_over(&mut self, cx: &mut Context<'_>) {
+        let from = self.under_way.len() - self.waiting;
         for one in self.under_way.range_mut(from..) {
-            if let Poll::Ready(answers) = one.answer.as_mut().poll(cx) {
-                one.answer = Box::pin(std::future::ready(answers));
-            }
+            let State::Waiting(room) = &mut one.state else { continue };
+            let Poll::Ready(answers) = room.as_mut().poll(cx) else { break };
+            one.state = State::HandedOver(answers);
+            self.waiting -= 1;
         }
     }
 

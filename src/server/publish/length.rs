@@ -15,6 +15,9 @@ pub(super) enum Length {
     Chunked,
 }
 
+/// Beyond this, hyper has meanings of its own.
+const LARGEST: u64 = u64::MAX - 2;
+
 impl Length {
     /// What a head says of its body. `None`: it says it twice, or in a way that a proxy may read differently.
     pub(super) fn of(head: &RequestHead) -> Option<Self> {
@@ -23,7 +26,8 @@ impl Length {
         match (lengths.next(), codings) {
             (None, 0) => Some(Self::None),
             (Some(length), 0) if lengths.next().is_none() => {
-                length.to_str().ok()?.parse().ok().map(Self::Known)
+                let length = length.to_str().ok()?.parse().ok()?;
+                (length <= LARGEST).then_some(Self::Known(length))
             }
             // HTTP/1.0 has no chunks: they would be the message.
             (None, 1) if head.version == Version::HTTP_11 => Some(Self::Chunked),

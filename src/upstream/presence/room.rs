@@ -231,7 +231,8 @@ impl Room {
     /// Users up to which the next roster is to be a list.
     pub(super) fn list_limit(&self) -> usize {
         match self.view {
-            View::Counted { .. } => self.rules.roster * 9 / 10,
+            // Below nine tenths.
+            View::Counted { .. } => (self.rules.roster * 9).div_ceil(10).saturating_sub(1),
             View::Unknown | View::Listed => self.rules.roster,
         }
     }

@@ -22,7 +22,7 @@ use super::{
     primary::Primary,
 };
 use crate::{
-    bus::{NotPublished, PublishBatch, PublishBatches},
+    bus::{PublishBatch, PublishBatches},
     config,
 };
 use publish_link::{Arrived, PublishLink, PublishSettings};
@@ -194,11 +194,9 @@ impl Publications {
             }
             State::Off | State::Backoff { .. } | State::Dialling { .. } => {}
         }
-        // Who waits for a connection does not wait for ever.
-        if !matches!(self.state, State::Linked(_))
-            && self.waiting.unsent_since().is_some_and(|since| since + self.settings.timeout <= now)
-        {
-            self.waiting.fail_unsent(NotPublished::Unavailable);
+        // Who waits for a connection, or behind others, does not wait for ever.
+        if let Some(since) = now.checked_sub(self.settings.timeout) {
+            self.waiting.fail_unsent_since(since);
         }
     }
 
@@ -219,7 +217,7 @@ impl Publications {
     fn failed(&mut self, error: &LinkError, now: Instant) {
         debug!(%error, "cannot connect to Redis for publishing");
         self.primary.lost();
-        self.waiting.fail_unsent(NotPublished::Unavailable);
+        self.waiting.fail_unsent();
         self.retry(error, now);
     }
 
@@ -263,7 +261,7 @@ impl Publications {
         let own = match &self.state {
             State::Off | State::Dialling { .. } => None,
             State::Backoff { until } => Some(*until),
-            State::Linked(link) => return Some(link.deadline()),
+            State::Linked(link) => Some(link.deadline()),
         };
         let unsent = self.waiting.unsent_since().map(|since| since + self.settings.timeout);
         own.into_iter().chain(unsent).min()

@@ -36,9 +36,15 @@ impl Waiting {
         self.unsent < self.batches.len()
     }
 
-    /// Since when the oldest batch waits to be written, or the rest of it.
+    /// Since when the oldest batch waits of which [`Waiting::fail_unsent_since`] may be told.
     pub(super) fn unsent_since(&self) -> Option<Instant> {
-        self.batches.get(self.unsent).map(|batch| batch.since)
+        self.batches.get(self.first_idle()).map(|batch| batch.since)
+    }
+
+    /// The place of the first batch of which something is unwritten, and no answer is awaited.
+    fn first_idle(&self) -> usize {
+        let is_under_way = |batch: &Batch| batch.sent > batch.answers.len();
+        self.unsent + usize::from(self.batches.get(self.unsent).is_some_and(is_under_way))
     }
 
     /// Takes the oldest publication that is not written as written.
@@ -79,11 +85,27 @@ impl Waiting {
     }
 
     /// What is not written will not be. What is written is answered, or given up.
-    pub(super) fn fail_unsent(&mut self, why: NotPublished) {
-        for Batch { batch, mut answers, .. } in self.batches.drain(self.unsent..) {
-            answers.resize(batch.items.len(), Err(why));
-            let _ = batch.reply.send(answers);
+    pub(super) fn fail_unsent(&mut self) {
+        for batch in self.batches.drain(self.unsent..) {
+            batch.fail();
         }
+    }
+
+    /// … as far as nothing of its batch is under way, and that has waited since then.
+    pub(super) fn fail_unsent_since(&mut self, since: Instant) {
+        let first = self.first_idle();
+        let is_late = |batch: &&Batch| batch.since <= since;
+        let late = self.batches.iter().skip(first).take_while(is_late).count();
+        for batch in self.batches.drain(first..first + late) {
+            batch.fail();
+        }
+    }
+}
+
+impl Batch {
+    fn fail(mut self) {
+        self.answers.resize(self.batch.items.len(), Err(NotPublished::Unavailable));
+        let _ = self.batch.reply.send(self.answers);
     }
 }
 
@@ -91,51 +113,64 @@ impl Waiting {
 mod tests {
     use super::*;
     use crate::{
-        bus::{Destination, PublishBatches, Published, publishing},
+        bus::{Answers, Destination, Published, publishing},
         channel::ChannelName,
     };
     use bytes::Bytes;
-    use std::{
-        pin::Pin,
-        task::{Context, Poll, Waker},
-    };
+    use futures_util::poll;
+    use std::time::Duration;
 
-    type Answers = Pin<Box<dyn Future<Output = Vec<PublishAnswer>>>>;
-
-    fn poll(answers: &mut Answers) -> Poll<Vec<PublishAnswer>> {
-        answers.as_mut().poll(&mut Context::from_waker(Waker::noop()))
-    }
-
-    fn batch(of: usize) -> (Answers, PublishBatch) {
-        let (handle, mut batches): (_, PublishBatches) = publishing();
+    async fn batch(of: usize) -> (Answers, PublishBatch) {
+        let (handle, mut batches) = publishing();
         let to = |n: usize| Destination::Channel(ChannelName::new(n.to_string()));
         let items = (0..of).map(|n| Publication { to: to(n), payload: Bytes::new() }).collect();
-        let mut answers: Answers = Box::pin(async move { handle.publish(items).await });
-        assert!(poll(&mut answers).is_pending());
+        let answers = handle.hand_over(items).await;
         (answers, batches.try_recv().unwrap())
     }
 
-    #[test]
-    fn what_is_written_is_unknown_when_the_connection_ends_and_the_rest_goes_over_the_next() {
+    #[tokio::test(start_paused = true)]
+    async fn what_has_waited_too_long_fails_but_for_a_batch_that_is_under_way() {
         let mut waiting = Waiting::default();
-        let ((mut whole, first), (mut partly, second)) = (batch(1), batch(4));
+        let began = Instant::now();
+        let ((mut partly, first), (late, second), (mut young, third)) =
+            (batch(2).await, batch(1).await, batch(1).await);
+        waiting.push(first, began);
+        waiting.push(second, began);
+        waiting.push(third, began + Duration::from_secs(1));
+        assert_eq!(waiting.unsent_since(), Some(began));
+        waiting.send_next();
+        waiting.fail_unsent_since(began);
+        assert_eq!(late.await, [Err(NotPublished::Unavailable)]);
+        assert!(poll!(&mut partly).is_pending() && poll!(&mut young).is_pending());
+        assert_eq!(waiting.unsent_since(), Some(began + Duration::from_secs(1)));
+        // The connection ends: nothing of it is under way any more.
+        assert_eq!(waiting.give_up_sent(), 1);
+        assert_eq!(waiting.unsent_since(), Some(began));
+        waiting.fail_unsent_since(began);
+        assert_eq!(partly.await, [Err(NotPublished::Unknown), Err(NotPublished::Unavailable)]);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_written_is_unknown_when_the_connection_ends_and_the_rest_goes_over_the_next() {
+        let mut waiting = Waiting::default();
+        let ((whole, first), (mut partly, second)) = (batch(1).await, batch(4).await);
         waiting.push(first, Instant::now());
         waiting.push(second, Instant::now());
         for name in ["0", "0", "1"] {
             assert_eq!(waiting.send_next().unwrap().to.name().as_str(), name);
         }
         assert_eq!(waiting.give_up_sent(), 3);
-        assert_eq!(poll(&mut whole), Poll::Ready(vec![Err(NotPublished::Unknown)]));
+        assert_eq!(whole.await, [Err(NotPublished::Unknown)]);
         assert!(
-            poll(&mut partly).is_pending() && waiting.has_unsent() && waiting.awaited().is_none()
+            poll!(&mut partly).is_pending() && waiting.has_unsent() && waiting.awaited().is_none()
         );
         assert_eq!(waiting.send_next().unwrap().to.name().as_str(), "2");
         waiting.answered(Ok(Published::Receivers(7)));
-        waiting.fail_unsent(NotPublished::Unavailable);
+        waiting.fail_unsent();
         let unknown = Err(NotPublished::Unknown);
         let expected =
             vec![unknown, unknown, Ok(Published::Receivers(7)), Err(NotPublished::Unavailable)];
-        assert_eq!(poll(&mut partly), Poll::Ready(expected));
+        assert_eq!(partly.await, expected);
         assert!(!waiting.has_unsent() && waiting.send_next().is_none());
     }
 }

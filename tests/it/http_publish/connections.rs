@@ -55,6 +55,7 @@ fn what_comes_a_byte_at_a_time_or_all_at_once_is_answered_in_order() {
     while statuses.len() < 4 {
         let mut chunk = [0; 4096];
         let read = caller.0.read(&mut chunk).expect("answers");
+        assert_ne!(read, 0, "the gateway closed after {statuses:?}");
         bytes.extend_from_slice(&chunk[..read]);
         let text = String::from_utf8_lossy(&bytes).into_owned();
         statuses = text

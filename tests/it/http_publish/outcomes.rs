@@ -72,3 +72,24 @@ fn each_right_that_is_taken_away_is_told_by_its_messages_and_given_back_they_go(
     set(&["&room:*", "(~history:* +xadd)"]);
     wait::until("the right is back", || (status("room:1"), status("history:1")) == (200, 200));
 }
+
+/// A thousand times 256 KB: what is under way is a part of it, and others are answered meanwhile.
+#[test]
+fn a_batch_that_is_large_in_bytes_takes_no_memory_of_that_size() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    assert_eq!(publish(&gateway, "/publish/room:1", "x").status, 200);
+    let before = gateway.vitals().memory_bytes;
+    let channels = vec!["room:1"; 1_000];
+    let batch = json!({"channels": channels, "data": "x".repeat(256_000)}).to_string();
+    let answer = std::thread::scope(|scope| {
+        let large = scope.spawn(|| publish(&gateway, "/publish", &batch));
+        while !large.is_finished() {
+            assert_eq!(publish(&gateway, "/publish/room:1", "y").status, 200);
+        }
+        large.join().expect("it is answered")
+    });
+    assert_eq!((answer.status, &answer.json()["failed"]), (200, &json!(0)));
+    let grown = gateway.vitals().memory_bytes.saturating_sub(before);
+    assert!(grown < 64 << 20, "{grown} bytes");
+}

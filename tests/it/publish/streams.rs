@@ -1,7 +1,10 @@
 //! Publishing to a stream: a durable inbox.
 
 use super::{Scene, say, told};
-use crate::rig::resp::Reply;
+use crate::rig::{
+    client::{TEXT, encode},
+    resp::Reply,
+};
 use serde_json::json;
 
 #[test]
@@ -34,4 +37,31 @@ fn a_stream_that_a_client_names_expires_and_one_that_is_not_there_is_not_made() 
     let refused = json!({"type": "refused", "ref": "a", "code": "channel_not_found"});
     assert_eq!(told(&mut ann), refused);
     assert_eq!(scene.redis.command(&["EXISTS", "inbox"]), Reply::Integer(0));
+}
+
+/// More answers than may wait for a client that reads none.
+#[test]
+fn a_burst_is_published_and_answered_in_the_order_in_which_it_was_sent() {
+    let table =
+        "stream = \"inbox\"\nkeep_entries = 0\nstamp = false\nper_second = 100000\nburst = 1000";
+    let scene = Scene::new(table);
+    let mut ann = scene.join("ann", "7");
+    let frame = |n: u32| json!({"type": "publish", "data": n, "ref": n.to_string()}).to_string();
+    let frames: Vec<u8> = (0..900).flat_map(|n| encode(TEXT, frame(n).as_bytes())).collect();
+    ann.send_bytes(&frames);
+    for n in 0..900 {
+        let answer = told(&mut ann);
+        assert_eq!((&answer["type"], &answer["ref"]), (&json!("published"), &json!(n.to_string())));
+    }
+    let Reply::List(entries) = scene.redis.command(&["XRANGE", "inbox", "-", "+"]) else {
+        panic!("no entries")
+    };
+    let entry = |n: u32| vec![Reply::Bytes(b"data".to_vec()), Reply::Bytes(n.to_string().into())];
+    assert_eq!(entries.len(), 900);
+    for (n, found) in (0..).zip(entries) {
+        assert!(
+            matches!(&found, Reply::List(it) if it[1] == Reply::List(entry(n))),
+            "{n}: {found:?}"
+        );
+    }
 }
