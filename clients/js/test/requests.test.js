@@ -218,16 +218,34 @@ test("what is given back is not asked for again, whether the answer came or not"
   assert.deepEqual(sent(second), []);
 });
 
+test("an answer to a subscribe that was given back meanwhile is none to the next one", async (t) => {
+  const { client, socket } = await opened(t);
+  const first = outcomes([client.subscribe("a")]);
+  const given = client.unsubscribe("a");
+  const second = client.subscribe("a");
+  const published = client.publish("a", 1);
+  const [early, back, late] = socket.frames;
+  socket.answer("subscribed", {}, early);
+  socket.answer("unsubscribed", {}, back);
+  assert.deepEqual([await first, await given], [[["unsubscribed", "a"]], undefined]);
+  assert.equal(socket.frames.length, 3, "the message waits");
+  socket.answer("subscribed", {}, late);
+  assert.deepEqual(await second, { channel: "a" });
+  socket.answer("published");
+  assert.deepEqual(await published, {});
+});
+
 test("what the session has by itself is neither asked for nor given back, and its position stays in the URL", async (t) => {
   const { client, diary, made, next } = scripted(t);
   const asked = client.subscribe("log");
   const socket = await next();
-  socket.say(ready({ log: "5-0" }));
+  socket.say(ready({ log: "5-0" }, ROOM));
   assert.deepEqual([await asked, await client.subscribe("log")], [{ channel: "log" }, { channel: "log" }]);
+  assert.deepEqual(await client.subscribe("room"), { channel: "room" });
   assert.deepEqual(await outcomes([client.unsubscribe("log")]), [["channel_fixed", "log"]]);
   socket.end(3008);
   assert.deepEqual((await next()).query, { since: "log@5-0" });
-  made[1].say(ready({ log: { id: "5-0", recovered: true, replayed: 0 } }));
+  made[1].say(ready({ log: { id: "5-0", recovered: true, replayed: 0 } }, ROOM));
   await diary.find("recovered");
   assert.deepEqual([sent(socket), sent(made[1])], [[], []]);
 });
@@ -323,7 +341,12 @@ test("a session with nothing of its own has nothing to miss but what was added",
   second.answer("subscribed", { id: "5-0", recovered: true, replayed: 0 });
   await diary.next("recovered");
   second.end(1012);
-  (await next()).say(ready({ news: "1-0" }));
+  const third = await next();
+  third.say(ready({ news: "1-0" }));
   await diary.find("open");
   assert.equal((await diary.next("gap")).reason, "connection_lost", "it had no position of that one");
+  third.end(1006);
+  (await next()).say(ready({}));
+  await diary.find("open");
+  assert.equal((await diary.next("gap")).reason, "connection_lost", "the session before had something of its own");
 });
