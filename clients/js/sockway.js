@@ -961,7 +961,7 @@ class Subscriptions {
   #options;
   /** By channel. @type {Map<string, Added>} */
   #added = new Map();
-  /** Unsubscribes that are not answered, by `ref`. @type {Map<string, Promised>} */
+  /** Unsubscribes that are not answered, by `ref`. @type {Map<string, { channel: string } & Promised>} */
   #leaving = new Map();
   /** What the session opened with. @type {Set<string>} */
   #fixed = new Set();
@@ -982,9 +982,10 @@ class Subscriptions {
     return this.#added.has(channel);
   }
 
-  /** @param {string} channel */
+  /** Whether the session is asked for it now. @param {string} channel */
   isUnderWay(channel) {
-    return this.#added.get(channel)?.isOn === false;
+    const added = this.#added.get(channel);
+    return added !== undefined && !added.isOn && added.timer === undefined;
   }
 
   /**
@@ -1032,7 +1033,7 @@ class Subscriptions {
     const ref = nextReference();
     const { text } = encoded({ type: "unsubscribe", ref, channel }, this.#options.maxMessage);
     return new Promise((resolve, reject) => {
-      this.#leaving.set(ref, { resolve, reject });
+      this.#leaving.set(ref, { channel, resolve, reject });
       this.#line.send(text);
     });
   }
@@ -1080,10 +1081,9 @@ class Subscriptions {
   /** @param {any} frame */
   unsubscribed({ ref, channel, reason }) {
     const leaving = this.#leaving.get(ref);
+    this.#leaving.delete(ref);
     if (leaving) {
-      this.#leaving.delete(ref);
-      if (!this.#added.has(channel)) this.#line.forget(channel);
-      leaving.resolve();
+      this.#left(leaving);
     } else if (reason !== undefined && this.#added.get(channel)?.isOn) {
       this.#takenAway(channel, reason);
     }
@@ -1111,7 +1111,7 @@ class Subscriptions {
     }
     const leaving = this.#leaving.get(ref);
     this.#leaving.delete(ref);
-    leaving?.reject(failure(code, { retryAfter }));
+    leaving?.reject(failure(code, { channel: leaving.channel, retryAfter }));
     return leaving !== undefined;
   }
 
@@ -1130,7 +1130,10 @@ class Subscriptions {
       this.#ask(channel, added);
     } else if (TEMPORARY.includes(code)) {
       const delay = retryAfter ?? backoff(this.#options, added.failures++);
-      added.timer = setTimeout(() => this.#ask(channel, added), delay);
+      added.timer = setTimeout(() => {
+        added.timer = undefined;
+        this.#ask(channel, added);
+      }, delay);
     } else {
       this.#takenAway(channel, code);
     }
@@ -1144,15 +1147,25 @@ class Subscriptions {
   lost(reason) {
     for (const added of this.#added.values()) {
       clearTimeout(added.timer);
+      added.timer = undefined;
       if (added.isOn) added.lost = reason;
       added.isOn = false;
     }
-    this.#left();
+    this.#allLeft();
   }
 
-  /** What was given back is not in a session any more. */
-  #left() {
-    for (const { resolve } of this.#leaving.values()) resolve();
+  /**
+   * It is not in the session any more, unless it was added again meanwhile.
+   *
+   * @param {{ channel: string } & Promised} leaving
+   */
+  #left({ channel, resolve }) {
+    if (!this.#added.has(channel)) this.#line.forget(channel);
+    resolve();
+  }
+
+  #allLeft() {
+    for (const leaving of this.#leaving.values()) this.#left(leaving);
     this.#leaving.clear();
   }
 
@@ -1167,7 +1180,7 @@ class Subscriptions {
       for (const { reject } of promises) reject(failure(code, { channel }));
     }
     this.#added.clear();
-    this.#left();
+    this.#allLeft();
   }
 }
 
