@@ -28,6 +28,18 @@ async function refusal(promise) {
   return error.code;
 }
 
+/** The numbers that the inbox has, in its order; in parts, since the rig reads short answers alone. */
+async function inbox(world) {
+  const numbers = [];
+  for (let from = "-"; ; ) {
+    const part = await world.command("XRANGE", "inbox", from, "+", "COUNT", "10");
+    const ids = part.match(/\d{13}-\d+/g);
+    if (!ids) return numbers;
+    numbers.push(...[...part.matchAll(/"data":(\d+)}/g)].map(([, number]) => Number(number)));
+    from = `(${ids.at(-1)}`;
+  }
+}
+
 test("what is published reaches others with its author, and its sender learns who got it", async (t) => {
   const world = await World.start(t, BOTH);
   const ann = connect(t, world.url("/ws/talk/7"));
@@ -111,6 +123,37 @@ test("a message that was sent and not answered is told as unknown when the conne
   const kept = await world.command("XRANGE", "inbox", "-", "+");
   assert.ok(kept.includes('"data":0}') && kept.includes('"data":2}'));
   assert.ok(kept.split('"data":1}').length <= 2, "at most once");
+});
+
+test("through kill and drain what is answered is kept once and in order, what is unknown once at most", async (t) => {
+  const world = await World.start(t, BOTH);
+  const { client, diary } = connect(t, world.lastingUrl("/ws/inbox"));
+  await diary.next("open");
+  const published = [];
+  const publish = async (count) => {
+    for (const end = published.length + count; published.length < end; ) {
+      published.push(client.publish(published.length).then(() => "answered", ({ code }) => code));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  };
+  for (const signal of ["SIGKILL", "SIGTERM", "SIGKILL", "SIGTERM"]) {
+    await publish(10);
+    const stopped = world.stopGateway(signal);
+    await publish(10);
+    await stopped;
+    await publish(10);
+    await world.startGateway();
+    await publish(10);
+    await published.at(-1);
+  }
+  const outcomes = await Promise.all(published);
+  const kept = await inbox(world);
+  const sorted = [...new Set(kept)].sort((a, b) => a - b);
+  assert.deepEqual(kept, sorted, "once, and in order");
+  for (const [number, outcome] of outcomes.entries()) {
+    assert.ok(outcome === "answered" ? kept.includes(number) : outcome === "outcome_unknown", `${number}: ${outcome}`);
+  }
+  assert.ok(outcomes.filter((outcome) => outcome === "answered").length >= 120, "only what was under way is unknown");
 });
 
 test("a channel is added to the session and given back, and nothing comes of it then", async (t) => {

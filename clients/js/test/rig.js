@@ -369,7 +369,10 @@ format = "json"
 sse = true
 [endpoint.publish]
 stream = "inbox"
-keep_entries = 100
+keep_entries = 0
+# Many, so that what waited is there soon.
+per_second = 1000
+burst = 100
 [[endpoint]]
 name = "logs"
 path = "/ws/logs"
