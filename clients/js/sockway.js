@@ -5,7 +5,8 @@
  * It promises: after every loss it comes back as the close code asks, never in step with other
  * clients; a network that swallows without closing is a loss, too; what streams of Redis kept meanwhile
  * is asked for by position; whatever may have been missed is told by a `gap` event, behind the `open` from which on
- * nothing is missed again. It never keeps a token anywhere but in memory, and puts none into an event.
+ * nothing is missed again; what is published is answered, and never sent a second time where that could publish it twice.
+ * It never keeps a token anywhere but in memory, and puts none into an event.
  *
  * `new WebSocket(url)` works with Sockway just as well; this adds what to do when it closes.
  *
@@ -72,8 +73,39 @@ export const AFTER_CLOSE = Object.freeze({
  * @property {number} [minBackoff] milliseconds: the first limit
  * @property {number} [maxBackoff] milliseconds: the last limit
  * @property {number} [openTimeout] milliseconds for getting a token and opening the connection
+ * @property {number} [maxMessage] bytes of a frame: the endpoint's `max_message`, beyond which the gateway would end the session
+ * @property {number} [queueMessages] so many messages of the page may be unanswered, those that wait for a connection included
+ * @property {number} [queueBytes] so many bytes of them
  * @property {any} [WebSocket] a constructor, where there is no global one
  * @property {any} [EventSource] a constructor, where there is no global one
+ */
+
+/**
+ * @typedef {object} Published
+ * @property {string} [id] of a stream: the entry's
+ * @property {number} [receivers] of a channel: gateways that got it, where Redis tells
+ */
+
+/**
+ * @typedef {object} Subscribed
+ * @property {string} channel
+ * @property {string} [id] of a stream: the position just before its next message
+ * @property {boolean} [recovered] where a position was given: whether all that came after it comes now
+ * @property {number} [replayed] so many messages come now
+ * @property {string} [reason] why it did not recover
+ * @property {number | null} [missed]
+ */
+
+/**
+ * @typedef {Error & { code: string, channel?: string, retryAfter?: number }} RequestError
+ * Why something was not done: a `code` of the gateway (docs/protocol.md), or of the client: `queue_full`, `outcome_unknown`, `message_too_big`,
+ * `data_invalid`, `not_supported`, `unsubscribed`, `stopped`. `retryAfter`: milliseconds.
+ */
+
+/**
+ * @typedef {object} Roster who is in a room
+ * @property {number} count
+ * @property {string[]} [users] none where the room has too many for a list
  */
 
 const DEFAULTS = {
@@ -88,6 +120,9 @@ const DEFAULTS = {
   minBackoff: 1_000,
   maxBackoff: 30_000,
   openTimeout: 15_000,
+  maxMessage: 16_384,
+  queueMessages: 100,
+  queueBytes: 1_048_576,
 };
 
 /** Open for this long: whatever failed before is over. Milliseconds. */
@@ -108,6 +143,12 @@ const PROBE_EVERY = 3;
 /** Most characters that positions take in a URL; the gateway reads 4 KiB of them. */
 const LONGEST_SINCE = 4_000;
 
+/** How deep a frame may be nested; of a deeper one the gateway does not read the `ref`. */
+const DEEPEST = 128;
+
+/** A subscribe that is refused so may do later. */
+const TEMPORARY = ["rate_limited", "subscription_timeout", "redis_unavailable", "at_capacity", "stream_limit", "tracking_refused"];
+
 /**
  * A connection that comes back. Events carry their values as properties:
  *
@@ -115,6 +156,9 @@ const LONGEST_SINCE = 4_000;
  * - `recovered`: nothing of the stream `channel` is missing: `replayed` messages of it come now
  * - `message`: `data` (text or ArrayBuffer; on json endpoints the value), and there `channel`; of a stream its `id`
  * - `gap`: messages may be missing, fetch the state anew: `reason`, and where known `channel`, `missed`, `id`
+ * - `presence`: who is in the room `channel`: `count`, and `users` where the room is not too large
+ * - `join`, `leave`: `user` has come into the room `channel`, or gone
+ * - `unsubscribed`: what the page subscribed to is taken away: `channel`, `reason`
  * - `waiting`: not connected, and will try again in `delay` milliseconds: `code`, `reason`
  * - `stopped`: the end: `code`, `reason`
  */
@@ -142,6 +186,12 @@ export class Sockway extends EventTarget {
   #asksStreams = true;
   /** The stream of a session that has only one. @type {string | undefined} */
   #onlyStream;
+  /** What the session opened with, or the last one did; none: that was not told. @type {Set<string> | undefined} */
+  #fixed;
+  /** @type {Map<string, Roster>} */
+  #rosters = new Map();
+  #outbox;
+  #subscriptions;
   /** @type {ReturnType<typeof setTimeout> | undefined} */
   #timer;
   /** Counts attempts, so that what belongs to an earlier one is known by its number. */
@@ -182,6 +232,14 @@ export class Sockway extends EventTarget {
       throw new TypeError(`there is no global ${name} here: pass options.${name}`);
     }
     this.#beginAt(options.since ?? {});
+    const line = {
+      isOpen: () => this.#state === "open",
+      send: (/** @type {string} */ text) => this.#connection?.send?.(text),
+      tell: (/** @type {string} */ type, /** @type {object} */ values) => this.#tell(type, values),
+      forget: (/** @type {string} */ channel) => this.#forget(channel),
+    };
+    this.#subscriptions = new Subscriptions(line, this.#positions, this.#options);
+    this.#outbox = new Outbox(line, this.#subscriptions, this.#options);
     for (const [target, type] of this.#surroundings()) target?.addEventListener?.(type, this.#onSurroundings);
     queueMicrotask(() => this.#connect()); // behind the listeners that the caller adds now
   }
@@ -198,6 +256,80 @@ export class Sockway extends EventTarget {
    */
   get positions() {
     return Object.fromEntries(this.#positions);
+  }
+
+  /**
+   * Who is in which room, as it was told last. It changes only with `open`, `presence`, `join`, `leave` and the end of a subscription,
+   * before their listeners run; `open` empties it, the rosters come behind.
+   *
+   * @returns {Record<string, Roster>}
+   */
+  get presence() {
+    return Object.fromEntries(this.#rosters);
+  }
+
+  /**
+   * Publishes, on a json endpoint by WebSocket; with a channel where the endpoint has more than one to write to. What is published while
+   * there is no connection waits for it, in order. Resolves when Redis has it.
+   *
+   * @overload
+   * @param {unknown} data what JSON can say
+   * @returns {Promise<Published>}
+   */
+  /**
+   * @overload
+   * @param {string | undefined} channel
+   * @param {unknown} data
+   * @returns {Promise<Published>} rejected with a {@link RequestError}
+   */
+  /** @param {[unknown] | [string | undefined, unknown]} values */
+  async publish(...values) {
+    const [channel, data] = values.length === 1 ? [undefined, values[0]] : values;
+    this.#needRequests(channel);
+    return this.#outbox.publish(channel, data);
+  }
+
+  /**
+   * Adds a channel or stream, on a json endpoint by WebSocket, until `unsubscribe`: sessions to come are subscribed to it, too. A stream goes on
+   * from `since`, else from the client's own position.
+   *
+   * @param {string} channel
+   * @param {{ since?: string, last?: number }} [from] of a stream: a position, and how many of the newest where it does not recover
+   * @returns {Promise<Subscribed>} resolved from when on messages come; rejected with a {@link RequestError}
+   */
+  async subscribe(channel, { since, last } = {}) {
+    if (since !== undefined && !isPosition(since)) throw new TypeError(`since: ${since} is no position`);
+    this.#needRequests(channel);
+    return this.#subscriptions.add(channel, since, last);
+  }
+
+  /**
+   * Gives back what was subscribed to. While there is no connection that is done at once.
+   *
+   * @param {string} channel
+   * @returns {Promise<void>} resolved behind its last message; rejected with a {@link RequestError}
+   */
+  async unsubscribe(channel) {
+    this.#needRequests(channel);
+    return this.#subscriptions.remove(channel);
+  }
+
+  /** The session does not have it any more. @param {string} channel */
+  #forget(channel) {
+    this.#positions.delete(channel);
+    this.#rosters.delete(channel);
+  }
+
+  /** @param {string | undefined} channel */
+  #needRequests(channel) {
+    if (this.#state === "stopped") throw failure("stopped", { channel });
+    if (!this.#takesRequests()) throw failure("not_supported", { channel });
+  }
+
+  /** Whether there are answers: raw endpoints tell nobody what became of a message, and Server-Sent Events go one way. */
+  #takesRequests() {
+    const isEvents = this.#options.transport === "sse" || (this.#hasOpened && this.#transport === "sse");
+    return this.#options.format === "json" && !isEvents;
   }
 
   /** Ends it for good: `stopped` with 1000. */
@@ -227,7 +359,7 @@ export class Sockway extends EventTarget {
       if (!isPosition(id)) throw new TypeError(`since: ${id} is no position`);
     }
     if (isBare) this.#barePosition = since;
-    else this.#positions = new Map(Object.entries(since));
+    else for (const [stream, id] of Object.entries(since)) this.#positions.set(stream, id);
   }
 
   async #connect() {
@@ -321,14 +453,14 @@ export class Sockway extends EventTarget {
         heard(event);
       });
     on("ready", (event) => this.#ready(object(event.data)));
-    for (const type of ["heartbeat", "presence", "join", "leave"]) on(type, () => {}); // heard, that is all
+    on("heartbeat", () => {}); // heard, that is all
     on("error", () => this.#lose(1006, ""));
     on("close", (event) => {
       const { code = 1006, reason = "" } = object(event.data);
       this.#lose(code, reason);
     });
-    if (format === "json") for (const type of ["message", "gap"]) on(type, (event) => this.#received(event.data));
-    else this.#listenRaw(on);
+    if (format !== "json") return this.#listenRaw(on);
+    for (const type of ["message", "gap", "presence", "join", "leave"]) on(type, (event) => this.#received(event.data));
   }
 
   /**
@@ -369,7 +501,10 @@ export class Sockway extends EventTarget {
   /** What is asked for of streams: parameters and their values. */
   #askedOfStreams() {
     if (!this.#asksStreams) return [];
-    const asked = [["since", this.#barePosition || listed(this.#positions)], ["last", String(this.#options.last ?? "")]];
+    // What the page has added is asked for within the session.
+    const isAsked = (/** @type {string} */ stream) => this.#fixed?.has(stream) || !this.#subscriptions.has(stream);
+    const positions = [...this.#positions].filter(([stream]) => isAsked(stream));
+    const asked = [["since", this.#barePosition || listed(positions)], ["last", String(this.#options.last ?? "")]];
     return asked.filter(([, value]) => value !== "");
   }
 
@@ -427,10 +562,39 @@ export class Sockway extends EventTarget {
     this.#lost = null;
     this.#barePosition = "";
     this.#onlyStream = streams[0]?.[0];
-    this.#positions = new Map(streams.flatMap(([stream, { id }]) => (id ? [[stream, id]] : [])));
+    this.#begin(values, streams);
     const attempt = this.#attempt;
     this.#tell("open", values);
     for (const told of missing) if (attempt === this.#attempt) this.#tell(...told); // unless a listener has closed it
+  }
+
+  /**
+   * What the session has from its beginning, and what the page wants beside that.
+   *
+   * @param {any} values of `ready`
+   * @param {[string, any][]} streams
+   */
+  #begin({ session, channels = [], patterns = [] }, streams) {
+    const fixed = new Set([...channels, ...patterns, ...streams.map(([stream]) => stream)]);
+    this.#fixed = session === undefined ? undefined : fixed;
+    this.#rosters.clear();
+    for (const stream of this.#positions.keys()) if (!this.#subscriptions.has(stream)) this.#positions.delete(stream);
+    for (const [stream, { id }] of streams) {
+      if (id) this.#positions.set(stream, id);
+      else this.#positions.delete(stream);
+    }
+    if (this.#takesRequests()) {
+      this.#subscriptions.opened(fixed);
+      this.#outbox.advance();
+    } else {
+      this.#giveUpRequests("not_supported");
+    }
+  }
+
+  /** @param {string} code */
+  #giveUpRequests(code) {
+    this.#subscriptions.giveUp(code);
+    this.#outbox.giveUp(code);
   }
 
   /** The gateway is there, and has what the positions are of: it may have been away before. */
@@ -457,7 +621,7 @@ export class Sockway extends EventTarget {
    * @param {[string, any][]} streams
    * @returns {[string, object][]}
    */
-  #missing({ channels = [], patterns = [] }, streams) {
+  #missing({ session, channels = [], patterns = [] }, streams) {
     const answered = streams.filter(([, { recovered }]) => recovered !== undefined);
     /** @type {[string, object][]} */
     const told = answered.map(([channel, { recovered, replayed, reason, missed, id }]) =>
@@ -465,8 +629,10 @@ export class Sockway extends EventTarget {
     );
     const unanswered = streams.filter(([stream, { recovered }]) => recovered === undefined && this.#positions.has(stream));
     const reason = this.#lost ?? (unanswered.length > 0 ? "no_position" : null);
-    // Channels keep nothing, and so may have missed something; a stream that no position was sent for, too.
-    const isAnswered = streams.length > 0 && answered.length === streams.length && channels.length + patterns.length === 0;
+    // Channels keep nothing, and so may have missed something; a stream that no position was sent for, too. What was added
+    // is told when it is subscribed to again.
+    const isKnown = streams.length > 0 || (session !== undefined && this.#fixed?.size === 0);
+    const isAnswered = isKnown && answered.length === streams.length && channels.length + patterns.length === 0;
     return reason === null || isAnswered ? told : [...told, ["gap", { reason }]];
   }
 
@@ -483,9 +649,36 @@ export class Sockway extends EventTarget {
     if (type === "ready") return this.#ready(frame);
     if (type === undefined) return this.#stop(1003, "not_a_json_endpoint");
     // The last one counts, even where it is smaller: a stream may have been rolled back.
-    if (id !== undefined) this.#positions.set(channel, id);
+    if (id !== undefined && (type === "gap" || type === "message")) this.#positions.set(channel, id);
     if (type === "gap") this.#tell("gap", frame);
     else if (type === "message") this.#tell("message", { channel, data: payload(frame), ...(id !== undefined && { id }) });
+    else if (type === "presence" || type === "join" || type === "leave") this.#receivedPresence(type, frame);
+    else this.#receivedAnswer(type, frame);
+  }
+
+  /**
+   * @param {"presence" | "join" | "leave"} type
+   * @param {any} frame
+   */
+  #receivedPresence(type, frame) {
+    const { channel, user } = frame;
+    const { users } = this.#rosters.get(channel) ?? {};
+    if (type === "presence") this.#rosters.set(channel, { count: frame.count, ...(frame.users && { users: frame.users }) });
+    // None comes of someone who is listed already, or not any more; and none where there is no list.
+    else if (users) this.#rosters.set(channel, roster(type === "join" ? [...users, user] : users.filter((one) => one !== user)));
+    this.#tell(type, frame);
+  }
+
+  /**
+   * @param {string} type
+   * @param {any} frame
+   */
+  #receivedAnswer(type, frame) {
+    if (type === "subscribed") this.#subscriptions.subscribed(frame);
+    else if (type === "unsubscribed") this.#subscriptions.unsubscribed(frame);
+    else if (type === "published") this.#outbox.published(frame);
+    else if (type === "refused") this.#subscriptions.refused(frame) || this.#outbox.refused(frame);
+    this.#outbox.advance(); // what waited for a subscription
   }
 
   /**
@@ -500,6 +693,7 @@ export class Sockway extends EventTarget {
     if (wasOpen || code === 4009) this.#lost = reason || "connection_lost";
     if (next === "stop") return this.#stop(code, reason);
     if (wasOpen && Date.now() - this.#openedAt >= SETTLED) this.#failures = 0;
+    if (wasOpen) this.#subscriptions.lost(this.#lost ?? "");
     if (code === 4009) this.#forgetPositions();
     if (!wasOpen && code === 1006 && reason === "") this.#countUnopened();
     this.#drop();
@@ -534,17 +728,15 @@ export class Sockway extends EventTarget {
   }
 
   /**
-   * Full jitter: any time below the limit, so that clients lost together come back apart.
+   * How long to wait, milliseconds.
    *
    * @param {"now" | "soon" | "backoff" | "token" | "stop"} next
    */
   #delay(next) {
-    const { minBackoff, maxBackoff, spread } = this.#options;
     const failures = this.#failures++;
     this.#ownBackoff = !(next === "soon" && failures === 0);
     if (failures === 0 && (next === "now" || next === "token")) return 0;
-    if (!this.#ownBackoff) return Math.random() * spread;
-    return Math.random() * Math.min(maxBackoff, minBackoff * 2 ** failures);
+    return this.#ownBackoff ? backoff(this.#options, failures) : Math.random() * this.#options.spread;
   }
 
   /**
@@ -566,6 +758,7 @@ export class Sockway extends EventTarget {
     if (this.#state === "stopped") return;
     this.#state = "stopped";
     this.#drop();
+    this.#giveUpRequests("stopped");
     this.#token = undefined;
     for (const [target, type] of this.#surroundings()) target?.removeEventListener?.(type, this.#onSurroundings);
     this.#tell("stopped", { code, reason });
@@ -578,6 +771,7 @@ export class Sockway extends EventTarget {
     const connection = this.#connection;
     this.#connection = null;
     connection?.close(1000);
+    this.#outbox.lost();
   }
 
   /** @returns {[any, string][]} */
@@ -614,6 +808,465 @@ export class Sockway extends EventTarget {
   #tell(type, values) {
     this.dispatchEvent(Object.assign(new Event(type), values));
   }
+}
+
+/**
+ * @typedef {object} Line what a client lends to its parts
+ * @property {() => boolean} isOpen
+ * @property {(text: string) => void} send
+ * @property {(type: string, values: object) => void} tell
+ * @property {(channel: string) => void} forget
+ */
+
+/**
+ * @typedef {object} Promised
+ * @property {(value?: any) => void} resolve
+ * @property {(error: RequestError) => void} reject
+ */
+
+/** @typedef {{ ref: string, text: string, size: number, channel: string | undefined } & Promised} Publication */
+
+/**
+ * What the page publishes, until it is answered. While there is a connection and nothing waits, a message is sent at once. What waited is
+ * sent one by one, each when the one before is answered, as fast as the gateway lets a user publish. None is sent a second time unless the
+ * gateway has refused it.
+ */
+class Outbox {
+  #line;
+  #subscriptions;
+  #options;
+  /** Not sent, in their order. @type {Publication[]} */
+  #waiting = [];
+  /** Not answered, by `ref`. @type {Map<string, Publication>} */
+  #sent = new Map();
+  /** The one of those that had to wait. @type {Publication | undefined} */
+  #single;
+  /** Until the user may publish again. @type {ReturnType<typeof setTimeout> | undefined} */
+  #pause;
+
+  /**
+   * @param {Line} line
+   * @param {Subscriptions} subscriptions
+   * @param {{ maxMessage: number, queueMessages: number, queueBytes: number }} options
+   */
+  constructor(line, subscriptions, options) {
+    this.#line = line;
+    this.#subscriptions = subscriptions;
+    this.#options = options;
+  }
+
+  /**
+   * @param {string | undefined} channel
+   * @param {unknown} data
+   * @returns {Promise<Published>}
+   */
+  publish(channel, data) {
+    const ref = nextReference();
+    const { text, size } = encoded({ type: "publish", ref, channel, data }, this.#options.maxMessage);
+    if (!this.#hasRoom(size)) throw failure("queue_full", { channel });
+    return new Promise((resolve, reject) => {
+      const publication = { ref, text, size, channel, resolve, reject };
+      if (this.#waiting.length === 0 && !this.#single && this.#mayGo(publication)) this.#send(publication);
+      else this.#waiting.push(publication);
+    });
+  }
+
+  /** @param {number} size */
+  #hasRoom(size) {
+    const unanswered = [...this.#sent.values(), ...this.#waiting];
+    const bytes = unanswered.reduce((sum, one) => sum + one.size, size);
+    return unanswered.length < this.#options.queueMessages && bytes <= this.#options.queueBytes;
+  }
+
+  /** @param {Publication} publication */
+  #mayGo({ channel }) {
+    return this.#line.isOpen() && !(channel !== undefined && this.#subscriptions.isUnderWay(channel));
+  }
+
+  /** @param {Publication} publication */
+  #send(publication) {
+    this.#sent.set(publication.ref, publication);
+    this.#line.send(publication.text);
+  }
+
+  /** Sends the first of those that wait, if it is its turn. */
+  advance() {
+    const [first] = this.#waiting;
+    if (!first || this.#single || this.#pause !== undefined || !this.#mayGo(first)) return;
+    this.#single = this.#waiting.shift();
+    this.#send(first);
+  }
+
+  /** @param {any} frame */
+  published({ ref, ...values }) {
+    this.#answered(ref)?.resolve(values);
+  }
+
+  /** @param {any} frame */
+  refused({ ref, code, retry_after_ms: retryAfter }) {
+    const hadToWait = this.#single !== undefined && this.#single.ref === ref;
+    const publication = this.#answered(ref);
+    if (!publication) return;
+    if (!hadToWait || code !== "rate_limited") return publication.reject(failure(code, { channel: publication.channel, retryAfter }));
+    this.#waiting.unshift(publication);
+    this.#pause = setTimeout(() => {
+      this.#pause = undefined;
+      this.advance();
+    }, retryAfter);
+  }
+
+  /** @param {string} ref */
+  #answered(ref) {
+    const publication = this.#sent.get(ref);
+    this.#sent.delete(ref);
+    if (publication === this.#single) this.#single = undefined;
+    return publication;
+  }
+
+  /** The connection is gone: what was sent may have been published, or may not. */
+  lost() {
+    clearTimeout(this.#pause);
+    this.#pause = this.#single = undefined;
+    for (const { reject, channel } of this.#sent.values()) reject(failure("outcome_unknown", { channel }));
+    this.#sent.clear();
+  }
+
+  /**
+   * Nothing will be sent any more.
+   *
+   * @param {string} code
+   */
+  giveUp(code) {
+    this.lost();
+    for (const { reject, channel } of this.#waiting) reject(failure(code, { channel }));
+    this.#waiting = [];
+  }
+}
+
+/**
+ * @typedef {object} Added a channel or stream that the page has added
+ * @property {string} ref of the latest `subscribe`
+ * @property {boolean} isOn whether the session has it
+ * @property {string | null} lost why its messages ended, until it is on again
+ * @property {number} failures subscribes in a row that were refused for now
+ * @property {number} [last]
+ * @property {ReturnType<typeof setTimeout>} [timer] until the next try
+ * @property {Promised[]} promises of those who wait for it to be on
+ */
+
+/** What the page has added to its sessions: each session is asked for it. */
+class Subscriptions {
+  #line;
+  #positions;
+  #options;
+  /** By channel. @type {Map<string, Added>} */
+  #added = new Map();
+  /** Unsubscribes that are not answered, by `ref`. @type {Map<string, { channel: string } & Promised>} */
+  #leaving = new Map();
+  /** What the session opened with. @type {Set<string>} */
+  #fixed = new Set();
+
+  /**
+   * @param {Line} line
+   * @param {Map<string, string>} positions
+   * @param {{ maxMessage: number, minBackoff: number, maxBackoff: number }} options
+   */
+  constructor(line, positions, options) {
+    this.#line = line;
+    this.#positions = positions;
+    this.#options = options;
+  }
+
+  /** @param {string} channel */
+  has(channel) {
+    return this.#added.has(channel);
+  }
+
+  /** Whether the session is asked for it now. @param {string} channel */
+  isUnderWay(channel) {
+    const added = this.#added.get(channel);
+    return added !== undefined && !added.isOn && added.timer === undefined;
+  }
+
+  /**
+   * @param {string} channel
+   * @param {string} [since]
+   * @param {number} [last]
+   * @returns {Promise<Subscribed>}
+   */
+  add(channel, since, last) {
+    const known = this.#added.get(channel);
+    if (known?.isOn) return Promise.resolve({ channel });
+    return new Promise((resolve, reject) => {
+      if (known) return known.promises.push({ resolve, reject });
+      const isOn = this.#line.isOpen() && this.#fixed.has(channel);
+      const added = { ref: "", isOn, lost: null, failures: 0, last, promises: [{ resolve, reject }] };
+      if (since !== undefined && !isOn) this.#positions.set(channel, since);
+      this.#added.set(channel, added);
+      if (isOn) settle(added, { channel });
+      else if (this.#line.isOpen()) this.#ask(channel, added);
+    });
+  }
+
+  /**
+   * @param {string} channel
+   * @param {Added} added
+   */
+  #ask(channel, added) {
+    added.ref = nextReference();
+    const frame = { type: "subscribe", ref: added.ref, channel, since: this.#positions.get(channel), last: added.last };
+    try {
+      this.#line.send(encoded(frame, this.#options.maxMessage).text);
+    } catch (error) {
+      this.#drop(channel, /** @type {RequestError} */ (error));
+    }
+  }
+
+  /**
+   * @param {string} channel
+   * @returns {Promise<void>}
+   */
+  remove(channel) {
+    if (this.#fixed.has(channel)) throw failure("channel_fixed", { channel });
+    this.#drop(channel, failure("unsubscribed", { channel }));
+    if (!this.#line.isOpen()) return Promise.resolve();
+    const ref = nextReference();
+    const { text } = encoded({ type: "unsubscribe", ref, channel }, this.#options.maxMessage);
+    return new Promise((resolve, reject) => {
+      this.#leaving.set(ref, { channel, resolve, reject });
+      this.#line.send(text);
+    });
+  }
+
+  /**
+   * @param {string} channel
+   * @param {RequestError} error for those who wait for it
+   */
+  #drop(channel, error) {
+    const added = this.#added.get(channel);
+    if (!added) return;
+    clearTimeout(added.timer);
+    this.#added.delete(channel);
+    this.#line.forget(channel);
+    for (const { reject } of added.promises) reject(error);
+  }
+
+  /**
+   * There is a session.
+   *
+   * @param {Set<string>} fixed what it has by itself
+   */
+  opened(fixed) {
+    this.#fixed = fixed;
+    for (const [channel, added] of this.#added) {
+      if (fixed.has(channel)) settle(added, { channel });
+      else this.#ask(channel, added);
+    }
+  }
+
+  /** @param {any} frame */
+  subscribed({ ref, channel, ...values }) {
+    const added = this.#added.get(channel);
+    if (added?.ref !== ref || !added) return; // of one that was given back
+    const { lost } = added;
+    const { id, recovered, replayed, reason, missed } = values;
+    if (id === undefined) this.#positions.delete(channel);
+    else this.#positions.set(channel, id);
+    settle(added, { channel, ...values });
+    if (recovered) this.#line.tell("recovered", { channel, replayed });
+    else if (recovered === false) this.#line.tell("gap", { channel, reason, missed, id });
+    else if (lost !== null) this.#line.tell("gap", { channel, reason: lost });
+  }
+
+  /** @param {any} frame */
+  unsubscribed({ ref, channel, reason }) {
+    const leaving = this.#leaving.get(ref);
+    this.#leaving.delete(ref);
+    if (leaving) {
+      this.#left(leaving);
+    } else if (reason !== undefined && this.#added.get(channel)?.isOn) {
+      this.#takenAway(channel, reason);
+    }
+  }
+
+  /**
+   * @param {string} channel
+   * @param {string} reason
+   */
+  #takenAway(channel, reason) {
+    this.#drop(channel, failure(reason, { channel }));
+    this.#line.tell("unsubscribed", { channel, reason });
+  }
+
+  /**
+   * @param {any} frame
+   * @returns {boolean} whether it answers one of these
+   */
+  refused({ ref, code, retry_after_ms: retryAfter }) {
+    const [channel, added] = [...this.#added].find(([, one]) => one.ref === ref) ?? [];
+    if (channel !== undefined && added) {
+      if (added.lost === null) this.#drop(channel, failure(code, { channel, retryAfter }));
+      else this.#refusedAgain(channel, added, code, retryAfter);
+      return true;
+    }
+    const leaving = this.#leaving.get(ref);
+    this.#leaving.delete(ref);
+    leaving?.reject(failure(code, { channel: leaving.channel, retryAfter }));
+    return leaving !== undefined;
+  }
+
+  /**
+   * What an earlier session had is refused to this one.
+   *
+   * @param {string} channel
+   * @param {Added} added
+   * @param {string} code
+   * @param {number | undefined} retryAfter
+   */
+  #refusedAgain(channel, added, code, retryAfter) {
+    if (code === "since_invalid" && (this.#positions.has(channel) || added.last !== undefined)) {
+      this.#positions.delete(channel); // it is no stream any more
+      added.last = undefined;
+      this.#ask(channel, added);
+    } else if (TEMPORARY.includes(code)) {
+      const delay = retryAfter ?? backoff(this.#options, added.failures++);
+      added.timer = setTimeout(() => {
+        added.timer = undefined;
+        this.#ask(channel, added);
+      }, delay);
+    } else {
+      this.#takenAway(channel, code);
+    }
+  }
+
+  /**
+   * The session is over: the next one is asked for all of it.
+   *
+   * @param {string} reason
+   */
+  lost(reason) {
+    for (const added of this.#added.values()) {
+      clearTimeout(added.timer);
+      added.timer = undefined;
+      if (added.isOn) added.lost = reason;
+      added.isOn = false;
+    }
+    this.#allLeft();
+  }
+
+  /**
+   * It is not in the session any more, unless it was added again meanwhile.
+   *
+   * @param {{ channel: string } & Promised} leaving
+   */
+  #left({ channel, resolve }) {
+    if (!this.#added.has(channel)) this.#line.forget(channel);
+    resolve();
+  }
+
+  #allLeft() {
+    for (const leaving of this.#leaving.values()) this.#left(leaving);
+    this.#leaving.clear();
+  }
+
+  /**
+   * Nothing will be subscribed to any more; positions stay, for the page to store.
+   *
+   * @param {string} code
+   */
+  giveUp(code) {
+    for (const [channel, { timer, promises }] of this.#added) {
+      clearTimeout(timer);
+      for (const { reject } of promises) reject(failure(code, { channel }));
+    }
+    this.#added.clear();
+    this.#allLeft();
+  }
+}
+
+/**
+ * The session has it.
+ *
+ * @param {Added} added
+ * @param {Subscribed} answer
+ */
+function settle(added, answer) {
+  added.isOn = true;
+  added.lost = null;
+  added.failures = 0;
+  for (const { resolve } of added.promises.splice(0)) resolve(answer);
+}
+
+let references = 0;
+
+/** What a frame is called, so that its answer is known. */
+function nextReference() {
+  references += 1;
+  return String(references);
+}
+
+/**
+ * A frame as it is sent. What the gateway cannot read, or would end the session for, is refused here.
+ *
+ * @param {{ channel?: string, [member: string]: unknown }} frame
+ * @param {number} maxMessage
+ */
+function encoded(frame, maxMessage) {
+  const { channel } = frame;
+  let text;
+  try {
+    text = JSON.stringify(frame);
+  } catch {
+    throw failure("data_invalid", { channel }); // a cycle, a BigInt
+  }
+  const size = new TextEncoder().encode(text).length;
+  if (size > maxMessage) throw failure("message_too_big", { channel });
+  if (!isSound(text) || ("data" in frame && !("data" in object(text)))) throw failure("data_invalid", { channel });
+  return { text, size };
+}
+
+/**
+ * Whether JSON is nested no deeper than the gateway reads, and has no half of a character (a surrogate alone).
+ *
+ * @param {string} text
+ */
+function isSound(text) {
+  let depth = 0;
+  for (const [token] of text.matchAll(/"(?:\\.|[^"\\])*"|[[\]{}]/g)) {
+    if (token[0] === '"') {
+      // JSON.stringify escapes halves alone, and backslashes in pairs.
+      if (/^(?:[^\\]|\\[^u]|\\u(?!d[89a-f]))*$/.test(token)) continue;
+      return false;
+    }
+    depth += token === "[" || token === "{" ? 1 : -1;
+    if (depth > DEEPEST) return false;
+  }
+  return true;
+}
+
+/**
+ * @param {string} code
+ * @param {{ channel?: string, retryAfter?: number }} values
+ * @returns {RequestError}
+ */
+function failure(code, { channel, retryAfter }) {
+  const where = channel === undefined ? "" : `${channel}: `;
+  return Object.assign(new Error(where + code), { code, ...(channel !== undefined && { channel }), ...(retryAfter !== undefined && { retryAfter }) });
+}
+
+/** @param {string[]} users */
+function roster(users) {
+  return { count: users.length, users };
+}
+
+/**
+ * Full jitter: any time below a limit that doubles, so that clients lost together come back apart.
+ *
+ * @param {{ minBackoff: number, maxBackoff: number }} options
+ * @param {number} failures
+ */
+function backoff({ minBackoff, maxBackoff }, failures) {
+  return Math.random() * Math.min(maxBackoff, minBackoff * 2 ** failures);
 }
 
 /**
@@ -661,7 +1314,7 @@ function isPosition(id) {
  * Each has its stream's name, also where there is only one: after a token of another user, or another
  * configuration, it would else be taken for the position of another stream.
  *
- * @param {Map<string, string>} positions
+ * @param {[string, string][]} positions
  */
 function listed(positions) {
   let list = "";

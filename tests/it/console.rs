@@ -115,6 +115,43 @@ fn what_was_written_while_nobody_was_connected_comes_with_the_next_connection_an
 }
 
 #[test]
+fn a_client_writes_sees_who_is_there_and_is_told_what_became_of_it() {
+    let dev = Dev::start();
+    let mut browser = Chromium::start();
+    browser.visit(&dev.page);
+    browser.wait("!document.getElementById('try').hidden");
+    let hidden = |id: &str| format!("document.getElementById({id:?}).hidden");
+    assert_eq!(browser.value(&hidden("try-write")), true, "nothing may be written there");
+    browser.value("document.getElementById('try-endpoint').selectedIndex = 2");
+    browser.value("document.getElementById('try-endpoint').dispatchEvent(new Event('change'))");
+    assert_eq!(browser.value(&hidden("try-write")), false);
+    let send = "document.getElementById('try-write').requestSubmit()";
+    browser.value(send);
+    assert_eq!(browser.value(&text("try-answer")), "connect first");
+
+    browser.value("document.getElementById('try-open').click()");
+    browser.wait(&format!("{} === '1 here: 42'", text("try-present")));
+    browser.value("document.getElementById('try-written').value = '<b>no JSON</b>'");
+    browser.value(send);
+    browser.wait(&format!("/^published, kept as [0-9]+-[0-9]+$/.test({})", text("try-answer")));
+    browser.wait(&format!("/\"user\":\"42\".*<b>no JSON/.test({})", text("try-log")));
+    for width in [1280, 390] {
+        browser.width(width);
+        let wide = browser.value("document.documentElement.scrollWidth").as_u64();
+        assert!(wide.is_some_and(|wide| wide <= u64::from(width)), "{width}: {wide:?}");
+        keep(&format!("write-{width}"), &browser.screenshot());
+    }
+    browser.value(&format!("for (let count = 0; count < 20; count += 1) {send}"));
+    browser.wait(&format!(
+        "/^refused rate_limited: again in [0-9]+ ms$/.test({})",
+        text("try-answer")
+    ));
+    browser.value("document.getElementById('try-open').click()");
+    browser.wait(&hidden("try-present"));
+    assert_eq!(browser.complaints(), [""; 0]);
+}
+
+#[test]
 fn a_script_in_a_channel_name_or_a_message_stays_text() {
     let dev = Dev::start();
     let mut browser = Chromium::start();

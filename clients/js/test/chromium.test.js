@@ -10,7 +10,7 @@ import { createServer } from "node:http";
 import { tmpdir } from "node:os";
 import { delimiter, join } from "node:path";
 import { test } from "node:test";
-import { STREAMS, World, token, until } from "./rig.js";
+import { BOTH, STREAMS, World, token, until } from "./rig.js";
 
 const places = ["chromium", "chromium-browser", "google-chrome"].flatMap((name) => process.env.PATH.split(delimiter).map((path) => join(path, name)));
 const BROWSER = places.find((place) => existsSync(place));
@@ -119,6 +119,32 @@ test("coming online, and coming into view, ends the waiting; a change of network
   assert.equal((await page.find("gap")).reason, "network_changed");
   page.orders.push("close");
   assert.deepEqual((await page.find("stopped")).code, 1000);
+});
+
+test("two pages talk in a room, one adds another room, and through a restart neither loses what it wrote", OPTIONS, async (t) => {
+  const world = await World.start(t, BOTH);
+  const open = (user) => Page.open(t, { url: world.lastingUrl("/ws/talk/7"), token: token(user), format: "json", spread: 100, minBackoff: 50 });
+  const ann = await open("ann");
+  assert.deepEqual((await ann.find("presence")).users, ["ann"]);
+  const bob = await open("bob");
+  assert.equal((await ann.find("join")).user, "bob");
+  assert.deepEqual((await bob.find("presence")).users, ["ann", "bob"]);
+  const call = (page, ...words) => page.orders.push(JSON.stringify(words));
+  call(bob, "publish", "talk:7", "hi");
+  const { data } = await ann.find("message");
+  assert.deepEqual([data.user, data.data], ["bob", "hi"]);
+  call(ann, "publish", "talk:8", 1);
+  assert.equal((await ann.find("failed")).code, "channel_not_allowed");
+  call(ann, "subscribe", "talk:8");
+  assert.deepEqual((await ann.find("done")).value, { channel: "talk:8" });
+  await world.stopGateway();
+  await ann.find("waiting");
+  call(ann, "publish", "talk:8", 2);
+  await world.startGateway();
+  const message = await ann.find("message");
+  assert.deepEqual([message.channel, message.data.data], ["talk:8", 2]);
+  call(ann, "unsubscribe", "talk:8");
+  await until("it is given back", async () => (await ann.find("done")).method === "unsubscribe");
 });
 
 for (const [how, path, options, payload] of [

@@ -63,6 +63,10 @@ export class Child {
     });
   }
 
+  signal(signal) {
+    this.#process.kill(signal);
+  }
+
   /** Sends a signal and waits for the end. */
   async stop(signal) {
     this.#process.kill(signal);
@@ -166,8 +170,18 @@ export class World {
     await this.redis.until("Redis answers", () => ask(this.redisSocket, "PING").then(() => true, () => false));
   }
 
+  get #file() {
+    return join(this.directory, "sockway.toml");
+  }
+
+  /** Lets the gateway take over the settings of now. */
+  async reload() {
+    writeFileSync(this.#file, this.#configuration());
+    this.gateway.signal("SIGHUP");
+  }
+
   async startGateway() {
-    const file = join(this.directory, "sockway.toml");
+    const file = this.#file;
     writeFileSync(file, this.#configuration());
     this.listening = null;
     this.gateway = new Child(this.test, BINARY, ["serve", "--config", file], (line) => {
@@ -328,6 +342,44 @@ auth = "none"
 format = "json"
 `;
 
+/** Endpoints to write to, and to add channels and streams to within a session. */
+export const BOTH = `
+[[endpoint]]
+name = "talk"
+path = "/ws/talk/{room}"
+channels = ["talk:{path.room}"]
+subscribe = ["talk:{any}"]
+subscribe_streams = ["log:{any}"]
+format = "json"
+[endpoint.publish]
+channel = "talk:{any}"
+# Few, so that a test sees what more of them come to.
+per_second = 20
+burst = 5
+[endpoint.presence]
+channel = "talk:{any}"
+# Short, so that a test need not wait for those who have gone.
+ttl = "3s"
+leave_after = "500ms"
+[[endpoint]]
+name = "inbox"
+path = "/ws/inbox"
+channels = ["user:{user}"]
+format = "json"
+sse = true
+[endpoint.publish]
+stream = "inbox"
+keep_entries = 0
+# Many, so that what waited is there soon.
+per_second = 1000
+burst = 100
+[[endpoint]]
+name = "logs"
+path = "/ws/logs"
+subscribe_streams = ["log:{any}"]
+format = "json"
+`;
+
 /** The fields `address` and `admin` of the record that names them; `null` for any other line. */
 function listeningRecord(line) {
   if (!line.startsWith("{")) return null; // such as the reason why it does not start
@@ -349,7 +401,8 @@ export class Diary {
   constructor(test, client) {
     this.events = [];
     this.read = 0;
-    for (const type of ["open", "recovered", "message", "gap", "waiting", "stopped"]) {
+    const types = ["open", "recovered", "message", "gap", "presence", "join", "leave", "unsubscribed", "waiting", "stopped"];
+    for (const type of types) {
       client.addEventListener(type, (event) => this.events.push(event));
     }
     test.after(() => client.close());

@@ -42,6 +42,16 @@ class ScriptedSocket extends Connection {
   send(text) {
     (this.sent ??= []).push(text);
   }
+
+  /** The frames that were sent so far. */
+  get frames() {
+    return (this.sent ?? []).map((text) => JSON.parse(text));
+  }
+
+  /** Answers the frame that was sent last, or this one. */
+  answer(type, values = {}, { ref, channel } = this.frames.at(-1)) {
+    this.say({ type, ref, ...(type !== "published" && channel && { channel }), ...values });
+  }
 }
 
 class ScriptedEvents extends Connection {

@@ -54,6 +54,8 @@ pub struct Place {
     pub stream: bool,
     /// Whether it takes the token.
     pub token: bool,
+    /// Whether its clients may publish.
+    pub publish: bool,
 }
 
 /// What the page wants written.

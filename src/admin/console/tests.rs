@@ -25,7 +25,8 @@ fn playground() -> (Playground, Published) {
     let published = Published::default();
     let sink = Arc::clone(&published);
     let channel = "all".to_owned();
-    let place = Place { name: "all", path: "/ws", channel, stream: false, token: false };
+    let place =
+        Place { name: "all", path: "/ws", channel, stream: false, token: false, publish: false };
     let stage = Stage {
         websocket: "ws://127.0.0.1:8080".to_owned(),
         user: "42",

@@ -1,4 +1,4 @@
-// Try it, in `sockway dev` only: open a socket with the made-up token, publish, see it arrive.
+// Try it, in `sockway dev` only: open a socket with the made-up token, publish, see it arrive, write back.
 //
 // What arrives is shown as text, whatever it is; heartbeats are not shown, but missed.
 
@@ -9,6 +9,10 @@ const at = (id) => document.getElementById(id);
 let socket = null, endpoints = [], offer = null;
 /** The id that came last, by the path of a stream: where the next connection goes on. */
 const positions = new Map();
+/** Names of what this page writes, so that it knows the answers. */
+let written = 0;
+/** Who is in the room; null: there is no list of them. */
+let users = null;
 
 const chosen = () => endpoints[at("try-endpoint").selectedIndex];
 const room = () => at("try-room").value;
@@ -31,6 +35,7 @@ function choose() {
   at("try-token-label").hidden = !endpoint.token;
   at("try-channel-label").textContent = endpoint.stream ? "Stream" : "Channel";
   at("try-channel").value = endpoint.channel.replace("{room}", room());
+  at("try-write").hidden = !endpoint.publish;
 }
 
 function state(open, text) {
@@ -67,6 +72,37 @@ function remember(path, { id, streams = {} }) {
   if (last) positions.set(path, last);
 }
 
+/** Shows who is there; nothing when there is no room. */
+function present(text) {
+  at("try-present").hidden = !text;
+  at("try-present").textContent = text;
+}
+
+function follow({ type, count, users: listed, user }) {
+  if (type === "presence") users = listed ?? null;
+  else users = type === "join" ? [...(users ?? []), user] : (users ?? []).filter((one) => one !== user);
+  present(users ? `${users.length} here: ${users.join(", ")}` : `${count} here`);
+}
+
+/** What became of what was written last. */
+function answered({ type, ref, id, receivers, code, retry_after_ms: wait }) {
+  if (ref !== String(written)) return;
+  const place = id ? `, kept as ${id}` : receivers === undefined ? "" : `, to ${receivers} gateway${receivers === 1 ? "" : "s"}`;
+  const later = wait ? `: again in ${wait} ms` : "";
+  at("try-answer").textContent = type === "published" ? `published${place}` : `refused ${code}${later}`;
+}
+
+const HEARD = { presence: follow, join: follow, leave: follow, published: answered, refused: answered };
+
+/** Sends a message as the client that is connected: JSON as it is, anything else as a string. */
+function write() {
+  if (socket?.readyState !== WebSocket.OPEN) return "connect first";
+  let data = at("try-written").value;
+  try { data = JSON.parse(data); } catch { /* it is a string */ }
+  socket.send(JSON.stringify({ type: "publish", data, ref: String(++written) }));
+  return "sent …";
+}
+
 function connect() {
   const endpoint = chosen();
   const path = endpoint.path.replace("{room}", encodeURIComponent(room()));
@@ -78,11 +114,12 @@ function connect() {
     const frame = object(data);
     heard(frame);
     if (endpoint.stream) remember(path, frame);
+    if (endpoint.publish && socket === own) HEARD[frame.type]?.(frame);
     if (frame.type !== "heartbeat") log(typeof data === "string" ? data : `${data.size} bytes`, "message");
   };
   own.onclose = ({ code, reason }) => {
     heard({ type: "closed" });
-    if (socket === own) { socket = null; state(false, "not connected"); }
+    if (socket === own) { socket = null; state(false, "not connected"); present(""); }
     log(`closed ${code} ${reason}`, "event");
   };
 }
@@ -117,6 +154,10 @@ export async function startTrying(ask) {
   at("try-publish").addEventListener("submit", async (event) => {
     event.preventDefault();
     at("try-result").textContent = await publish();
+  });
+  at("try-write").addEventListener("submit", (event) => {
+    event.preventDefault();
+    at("try-answer").textContent = write();
   });
   choose();
   at("try").hidden = false;

@@ -23,6 +23,7 @@ pub(super) fn of(address: SocketAddr, redis_port: u16, token: String) -> Playgro
             channel: format!("user:{USER}:notifications"),
             stream: false,
             token: true,
+            publish: false,
         },
         Place {
             name: "rooms",
@@ -30,6 +31,7 @@ pub(super) fn of(address: SocketAddr, redis_port: u16, token: String) -> Playgro
             channel: "room:{room}".to_owned(),
             stream: false,
             token: false,
+            publish: false,
         },
         Place {
             name: "chat",
@@ -37,6 +39,7 @@ pub(super) fn of(address: SocketAddr, redis_port: u16, token: String) -> Playgro
             channel: "chat:{room}".to_owned(),
             stream: true,
             token: true,
+            publish: true,
         },
     ];
     Playground {

@@ -96,6 +96,14 @@ format = "json"
 replay_last = 10
 sse = true
 
+[endpoint.publish]
+stream = "chat:{{path.room}}"
+keep_entries = 1000
+expire_after = "1h"
+
+[endpoint.presence]
+channel = "chat:{{path.room}}"
+
 [shutdown]
 spread = "200ms"
 timeout = "5s"
