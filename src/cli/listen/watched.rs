@@ -152,6 +152,21 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
+    async fn what_is_sent_meanwhile_does_not_make_a_dead_network_look_alive() {
+        let (mut near, _far) = pair().await;
+        let began = Instant::now();
+        let ended = loop {
+            match time::timeout(Duration::from_secs(1), near.next()).await {
+                Ok(ended) => break ended,
+                Err(_) => near.send(Message::text("hello?")).await.expect("nobody takes it yet"),
+            }
+        };
+        assert!(ended.is_err());
+        let late = began.elapsed().checked_sub(5 * QUIET / 2).expect("not early");
+        assert!(late < Duration::from_secs(2), "{late:?}");
+    }
+
+    #[tokio::test(start_paused = true)]
     async fn the_heartbeats_that_the_first_message_promises_set_the_deadline() {
         let second = Duration::from_secs(1);
         for (first, deadline) in [

@@ -69,11 +69,19 @@ fn people_come_say_something_are_told_by_the_system_and_leave() {
 
 /// A window in which this user has entered the lobby.
 fn window(gateway: &Gateway, user: &str) -> Chromium {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/chat.html");
     let mut window = Chromium::start();
-    window.visit(&format!("file://{}?user={user}&gateway={}", page.display(), gateway.address));
-    window.wait(&format!("document.getElementById('state').textContent === 'connected as {user}'"));
+    window.visit(&format!("{}&user={user}", page(gateway)));
+    connected(&mut window, user);
     window
+}
+
+fn page(gateway: &Gateway) -> String {
+    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("config/examples/chat.html");
+    format!("file://{}?gateway={}", file.display(), gateway.address)
+}
+
+fn connected(window: &mut Chromium, user: &str) {
+    window.wait(&format!("document.getElementById('state').textContent === 'connected as {user}'"));
 }
 
 const HERE: &str = "document.getElementById('here').textContent";
@@ -114,7 +122,12 @@ fn two_windows_of_the_page_talk_and_see_each_other() {
     bob.visit("about:blank");
     shows(&mut ann, "note", "bob has left.");
     ann.wait(&format!("{HERE} === 'ann'"));
-    let mut eve = window(&gateway, "eve");
+    let mut eve = bob;
+    eve.visit(&page(&gateway));
+    eve.wait("document.forms.length === 2");
+    eve.value("document.querySelector('[name=user]').value = 'eve'");
+    eve.value("document.getElementById('enter').requestSubmit()");
+    connected(&mut eve, "eve");
     shows(&mut eve, "said", "bobhello"); // what was said before
     for window in [&mut ann, &mut eve] {
         assert_eq!(window.complaints(), [""; 0]);
