@@ -156,6 +156,7 @@ mod tests {
         let (mut near, _far) = pair().await;
         let began = Instant::now();
         let ended = loop {
+            assert!(began.elapsed() < 10 * QUIET, "it is still taken for alive");
             match time::timeout(Duration::from_secs(1), near.next()).await {
                 Ok(ended) => break ended,
                 Err(_) => near.send(Message::text("hello?")).await.expect("nobody takes it yet"),
