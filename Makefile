@@ -4,7 +4,7 @@
 .PHONY: help run test soak bench bench-peers fmt advisories clean
 
 export PATH := $(CURDIR)/target/tools/bin:$(PATH):$(HOME)/.cargo/bin
-# A Python that has `websockets` and `kosoku`: third-party clients for the tests.
+# A Python that has `websockets`, `kosoku` and `redis`: third-party clients for the tests.
 export SOCKWAY_PEER_PYTHON := $(CURDIR)/target/tools/python/bin/python3
 export SOCKWAY_BINARY := $(CURDIR)/target/debug/sockway
 

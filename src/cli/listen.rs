@@ -1,12 +1,15 @@
-//! `sockway listen`: a client that prints what arrives, by WebSocket or by Server-Sent Events.
+//! `sockway listen`: a client that prints what arrives, by WebSocket or by Server-Sent Events, and publishes what
+//! is typed.
 
 use super::{Failure, output, runtime};
 use crate::{lifecycle, secret::Secret};
+use publisher::{Form, Publisher};
 use serde_json::Value;
 use std::{env, io, ops::ControlFlow, time::Duration};
 use target::Target;
 
 mod event;
+mod publisher;
 mod sse;
 mod target;
 mod watched;
@@ -31,8 +34,16 @@ pub(super) struct Args {
     #[arg(long, value_name = "N")]
     last: Option<u64>,
     /// Server-Sent Events in place of a WebSocket, for endpoints with `sse = true`
-    #[arg(long)]
+    #[arg(long, conflicts_with = "publish")]
     sse: bool,
+    /// Publish every line of stdin, where the endpoint has `[endpoint.publish]`, and go on printing: answers come like
+    /// messages. As `--publish=json`, in a `publish` frame: what is JSON as it stands there, all else as a string, the next
+    /// line when the one before is answered, at the pace that the endpoint allows. As `--publish=raw` as it is
+    #[arg(long, value_name = "FORM", num_args = 0..=1, require_equals = true, default_missing_value = "json")]
+    publish: Option<Form>,
+    /// For --publish, where the endpoint publishes to a channel that each message names
+    #[arg(long, requires = "publish")]
+    channel: Option<String>,
 }
 
 const EXIT_STATUS: &str = "Exit status: 0 when you end it (Ctrl-C, SIGTERM, or the reader of its \
@@ -52,20 +63,21 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     runtime::block_on(async {
         let asked = lifecycle::end_asked().map_err(|error| Failure::running(&error))?;
         tokio::select! {
-            result = listen(target, args.sse) => result,
+            result = listen(target, args) => result,
             _ = asked => Ok(()),
             () = output::reader_left() => Ok(()), // `sockway listen … | head`
         }
     })
 }
 
-async fn listen(target: Target, sse: bool) -> Result<(), Failure> {
-    if sse {
+async fn listen(target: Target, args: &Args) -> Result<(), Failure> {
+    if args.sse {
         let events = sse::connect(target).await?;
         connected(sse::print_all(events)).await
     } else {
         let socket = websocket::connect(target).await?;
-        connected(websocket::print_all(socket)).await
+        let publisher = args.publish.map(|form| Publisher::new(form, args.channel.clone()));
+        connected(websocket::print_all(socket, publisher)).await
     }
 }
 

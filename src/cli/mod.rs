@@ -10,9 +10,11 @@ mod doctor;
 mod drain;
 mod failure;
 mod health;
+mod input;
 mod listen;
 mod logging;
 mod output;
+mod publish;
 mod runtime;
 mod serve;
 mod token;
@@ -38,6 +40,7 @@ enum Command {
     Check(check::Args),
     Token(token::Args),
     Listen(listen::Args),
+    Publish(publish::Args),
     Doctor(doctor::Args),
     Health(health::Args),
     Drain(drain::Args),
@@ -66,6 +69,7 @@ impl Command {
             Self::Check(args) => check::run(&args),
             Self::Token(args) => token::run(&args),
             Self::Listen(args) => listen::run(&args),
+            Self::Publish(args) => publish::run(&args),
             Self::Doctor(args) => doctor::run(&args),
             Self::Health(args) => health::run(&args),
             Self::Drain(args) => drain::run(&args),

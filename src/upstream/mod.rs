@@ -16,7 +16,7 @@
 //!    its one task; what is read of streams, and its one task; who is in which room, and its one task
 //! 3. `connector` `pubsub`: makes both connections; what is subscribed on a node, and its one task
 //! 4. `mod`: the Redis side as the rest of the program sees it
-//! 5. `diagnose`: what `sockway doctor` asks
+//! 5. `diagnose` `redis_publisher`: what `sockway doctor` asks; how `sockway publish` publishes
 
 mod backoff;
 mod burst;
@@ -34,6 +34,7 @@ mod primary;
 mod publications;
 mod publish;
 mod pubsub;
+mod redis_publisher;
 #[cfg(test)]
 mod redis_tests;
 mod shard_queues;
@@ -46,6 +47,7 @@ pub use diagnose::{RedisDiagnostics, StreamDiagnostics};
 pub use link::{Credentials, LinkError, Login};
 #[cfg(any(test, fuzzing))]
 pub(crate) use link::{fuzz, stream_fuzz};
+pub use redis_publisher::{PublishError, RedisPublisher};
 pub use status::{LinkStatus, Status};
 
 use crate::{

@@ -60,6 +60,13 @@ fn wrong_usage_is_64_and_is_told_on_stderr() {
         &["token", "--config", "a", "--user", "42", "--ttl", "soon"],
         &["token", "--config", "a", "--user", "42", "--claim", "tenant"],
         &["listen"],
+        &["listen", "ws://localhost/", "--publish", "--sse"],
+        &["listen", "ws://localhost/", "--publish=xml"],
+        &["listen", "ws://localhost/", "--channel", "a"],
+        &["publish"],
+        &["publish", "--config", "a"],
+        &["publish", "--config", "a", "b", "c", "d"],
+        &["publish", "--config", "a", "b", "--as", "list"],
         &["health", "--port", "1"],
         &["drain", "now"],
         &["dev", "--port", "70000"],
@@ -81,6 +88,7 @@ fn help_and_version_are_results() {
         &["check", "--help"],
         &["token", "--help"],
         &["listen", "--help"],
+        &["publish", "--help"],
         &["doctor", "--help"],
         &["health", "--help"],
         &["drain", "--help"],
@@ -107,6 +115,7 @@ fn a_configuration_that_is_not_there_or_wrong_is_78_for_every_command_that_reads
             &["check", "--print", name],
             &["serve", "--config", name],
             &["token", "--config", name, "--user", "42"],
+            &["publish", "--config", name, "a", "b"],
         ] {
             let output = output(&mut sockway(arguments));
             assert_eq!(output.status.code(), Some(78), "{arguments:?}");

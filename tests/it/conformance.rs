@@ -4,7 +4,12 @@
 //! `kosoku` is installed next to the Python that `SOCKWAY_PEER_PYTHON` names; `make test` installs
 //! it.
 
-use crate::rig::{Gateway, Redis, Settings, left_out, process::Process, settings::rooms};
+mod own_rooms;
+
+use crate::rig::{
+    Endpoint, Gateway, Redis, Settings, left_out, process::Process, settings::rooms, token,
+};
+use own_rooms::OwnRooms;
 use serde::Deserialize;
 use std::{
     collections::{BTreeMap, BTreeSet},
@@ -60,11 +65,11 @@ fn list(name: &str) -> BTreeSet<String> {
     lines.map(str::to_owned).collect()
 }
 
-fn run(kosoku: &Path, gateway: &Gateway) -> BTreeMap<String, Outcome> {
+/// Runs the cases of these patterns; but those that need compression or are about throughput.
+fn run(kosoku: &Path, url: &str, cases: &str) -> BTreeMap<String, Outcome> {
     let out = tempfile::tempdir().expect("a temporary directory");
-    let url = format!("ws://{}/ws/rooms/1", gateway.address);
     let mut command = Command::new(kosoku);
-    command.args(["-p", "8", "-x", "9.*", "-x", "12.*", "-x", "13.*", "-o"]);
+    command.args(["-p", "8", "-i", cases, "-x", "9.*", "-x", "12.*", "-x", "13.*", "-o"]);
     let mut process = Process::start(command.arg(out.path()).arg(url));
     // Cases that wait for an echo take a second each, eight at a time.
     let start = Instant::now();
@@ -108,9 +113,44 @@ fn autobahn_s_cases_come_out_as_the_lists_say() {
     let redis = Redis::start();
     let settings = Settings::new(&redis).endpoint(rooms().set("max_message", "1MiB"));
     let gateway = Gateway::start(&settings);
-    let outcomes = run(&kosoku, &gateway);
+    let outcomes = run(&kosoku, &format!("ws://{}/ws/rooms/1", gateway.address), "*");
     let changes = changes(&outcomes);
     assert!(changes.is_empty(), "{} of the cases changed:\n{}", changes.len(), changes.join("\n"));
+}
+
+/// An endpoint where clients publish to the very room that they hear. All cases are one user's, and eight at a time: far
+/// beyond what people type.
+fn echoing(format: &str) -> Endpoint {
+    let publish =
+        "channel = \"room:{path.room}\"\nstamp = false\nper_second = 10000\nburst = 10000";
+    Endpoint::new(format, &format!("/ws/{format}/{{room}}"), &["room:{path.room}"])
+        .set("format", format)
+        .set("max_message", "1MiB")
+        .set("publish", publish.parse::<toml::Table>().expect("TOML"))
+}
+
+#[test]
+fn where_clients_publish_every_case_is_valid_its_echo_coming_through_redis() {
+    let Some(kosoku) = kosoku() else { return left_out("no `kosoku`; `make test` installs one") };
+    let redis = Redis::start();
+    let settings = Settings::new(&redis).endpoint(echoing("raw")).endpoint(echoing("binary"));
+    let gateway = Gateway::start(&settings);
+    let run = |format: &str, cases: &str| {
+        let own_rooms = OwnRooms::before(gateway.address, &format!("/ws/{format}/"));
+        run(&kosoku, &own_rooms.url(&token::of("autobahn")), cases)
+    };
+    let mut outcomes = run("raw", "*");
+    // Redis carries bytes, and not of what kind a message was: by its bytes, an empty one is text.
+    let empty_binary = "1.2.1";
+    assert!(
+        !outcomes[empty_binary].is_valid(),
+        "raw endpoints can tell now: no exception is needed"
+    );
+    outcomes.extend(run("binary", empty_binary));
+    let invalid: Vec<_> = outcomes.iter().filter(|(_, outcome)| !outcome.is_valid()).collect();
+    assert!(invalid.is_empty(), "{} are not valid: {invalid:#?}", invalid.len());
+    let cases: BTreeSet<String> = outcomes.into_keys().collect();
+    assert_eq!(cases, list("valid.txt").union(&list("needs-echo.txt")).cloned().collect());
 }
 
 #[test]

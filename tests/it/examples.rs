@@ -1,4 +1,9 @@
-//! Every file of `config/examples`, run for real: only ports, Redis and secret are replaced.
+//! Every file of `config/examples`, run for real: only ports, Redis and secrets are replaced.
+
+mod chat;
+mod event_bus;
+mod inbox;
+mod notify;
 
 use crate::rig::{
     Client, Gateway, Redis, Request, Settings,
@@ -24,7 +29,11 @@ fn every_example_has_a_test_here() {
         .collect();
     files.sort();
     let tested = [
+        "chat.html",
+        "chat.toml",
         "events.toml",
+        "inbox.toml",
+        "inbox_worker.py",
         "notifications.toml",
         "orders.toml",
         "rooms-history.toml",
@@ -32,27 +41,6 @@ fn every_example_has_a_test_here() {
         "tram.toml",
     ];
     assert_eq!(files, tested);
-}
-
-#[test]
-fn notifications_reach_one_user_several_users_or_all() {
-    let (redis, gateway) = start("notifications.toml");
-    let [mut ann, mut bob, mut eve] =
-        ["ann", "bob", "eve"].map(|user| gateway.open_as(user, "/ws/notifications"));
-    let one = r#"{"type":"order_shipped"}"#;
-    redis.publish("user:ann:notifications", one);
-    assert_eq!(ann.text(), one);
-    for user in ["ann", "bob"] {
-        redis.publish(&format!("user:{user}:notifications"), "to two");
-    }
-    redis.publish("notifications:global", "to all");
-    for client in [&mut ann, &mut bob] {
-        let mut got = [client.text(), client.text()];
-        got.sort();
-        assert_eq!(got, ["to all", "to two"]);
-    }
-    assert_eq!(eve.text(), "to all", "and nothing before it");
-    gateway.send(&Request::upgrade("/ws/notifications")).assert_refused(401, "token_missing");
 }
 
 #[test]
@@ -107,21 +95,6 @@ fn a_room_is_read_by_whoever_has_a_token_and_nobody_reads_another() {
     assert_eq!(lobby.text(), "to the lobby");
     assert_eq!(cellar.text(), "to the cellar");
     gateway.send(&Request::upgrade("/ws/rooms/lobby")).assert_refused(401, "token_missing");
-}
-
-#[test]
-fn events_come_by_the_types_that_the_client_asked_for() {
-    let (redis, gateway) = start("events.toml");
-    let mut client = gateway.open_as("ann", "/ws/events?types=order.created,order.shipped");
-    let channels = json!(["events:order.created", "events:order.shipped"]);
-    assert_eq!(client.json()["channels"], channels);
-    redis.publish("events:order.created", r#"{"order":17}"#);
-    assert_eq!(redis.publish("events:order.cancelled", "not asked for"), 0);
-    redis.publish("events:order.shipped", r#"{"order":16}"#);
-    for (channel, order) in [("events:order.created", 17), ("events:order.shipped", 16)] {
-        let expected = json!({"type": "message", "channel": channel, "data": {"order": order}});
-        assert_eq!(client.json(), expected);
-    }
 }
 
 /// Streams that are read: 0 once `redis.linger` is over, and the next session begins with a stream as it is.

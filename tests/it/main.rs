@@ -37,6 +37,7 @@ mod patterns;
 mod peers;
 mod presence;
 mod publish;
+mod publish_commands;
 mod refusals;
 mod reload;
 mod reload_issuer;

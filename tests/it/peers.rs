@@ -1,33 +1,13 @@
 //! Third-party clients.
-//!
-//! `SOCKWAY_PEER_PYTHON` names a Python that has `websockets`; `make test` installs one.
 
 use crate::rig::{
     Certificate, Gateway, Redis, Settings, left_out,
     process::Process,
+    python::{NO_PYTHON, python},
     settings::{notifications, rooms},
     token,
 };
-use std::{
-    env,
-    process::{Command, Stdio},
-};
-
-const NO_PYTHON: &str = "no Python with `websockets`; `make test` installs one";
-
-/// A Python with `websockets`; `None` if there is none and none is required.
-fn python() -> Option<String> {
-    let promised = env::var("SOCKWAY_PEER_PYTHON").ok();
-    let python = promised.clone().unwrap_or_else(|| "python3".to_owned());
-    let works = Command::new(&python)
-        .args(["-c", "import websockets.asyncio.client"])
-        .stderr(Stdio::null())
-        .status()
-        .is_ok_and(|status| status.success());
-    let required = promised.is_some() || env::var("CI").is_ok_and(|ci| ci == "true");
-    assert!(works || !required, "{python} has no `websockets`: `make test` installs one");
-    works.then_some(python)
-}
+use std::process::Command;
 
 /// Starts the peer and waits for the result of its handshake.
 fn receive(python: &str, arguments: &[&str]) -> (Process, String) {

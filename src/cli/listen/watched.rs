@@ -7,7 +7,7 @@ use serde::Deserialize;
 use std::time::Duration;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    time,
+    time::{self, Instant},
 };
 use tokio_tungstenite::{
     WebSocketStream,
@@ -27,26 +27,30 @@ pub(super) struct Watched<S> {
     quiet: Duration,
     /// Whether what comes next is the first message, which may tell of heartbeats.
     first: bool,
+    /// Since when the next message is waited for; `None` while it is not.
+    waits_since: Option<Instant>,
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
     pub(super) fn new(socket: WebSocketStream<S>) -> Self {
-        Self { socket, quiet: QUIET, first: true }
+        Self { socket, quiet: QUIET, first: true, waits_since: None }
     }
 
     /// The next message, or control frame. Time counts only while this waits, so that a slow reader of
-    /// what is printed is not taken for a dead network.
+    /// what is printed is not taken for a dead network. Cancel-safe: the time goes on with the next call.
     ///
     /// # Errors
     /// When the connection has ended without a close frame, and after two and a half times the silence
     /// in which a heartbeat or an answer to our ping should have come.
     pub(super) async fn next(&mut self) -> Result<Message, Failure> {
-        let message = match time::timeout(self.quiet, self.socket.next()).await {
+        let since = *self.waits_since.get_or_insert_with(Instant::now);
+        let message = match time::timeout_at(since + self.quiet, self.socket.next()).await {
             Ok(message) => message,
-            Err(_) => time::timeout(self.silence() - self.quiet, self.ask())
+            Err(_) => time::timeout_at(since + self.silence(), self.ask())
                 .await
                 .map_err(|_| Failure::Running(self.dead()))?,
         };
+        self.waits_since = None;
         let message = match message {
             Some(Ok(message)) => message,
             Some(Err(error)) => {
@@ -59,6 +63,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Watched<S> {
             self.quiet = heartbeat(text).map_or(QUIET, |it| it.clamp(SHORTEST_QUIET, QUIET));
         }
         Ok(message)
+    }
+
+    /// Sends a message.
+    ///
+    /// # Errors
+    /// When the connection has ended, and when the other end takes nothing for too long.
+    pub(super) async fn send(&mut self, message: Message) -> Result<(), Failure> {
+        let sent = time::timeout(self.silence(), self.socket.send(message)).await;
+        let sent = sent.map_err(|_| Failure::Running(self.dead()))?;
+        match sent {
+            // It has closed: what comes next says why.
+            Ok(()) | Err(Error::ConnectionClosed | Error::Protocol(_) | Error::Io(_)) => Ok(()),
+            Err(error) => Err(Failure::Running(format!("cannot send: {}", error_chain(&error)))),
+        }
     }
 
     async fn ask(&mut self) -> Option<Result<Message, Error>> {
@@ -94,10 +112,7 @@ pub(super) fn heartbeat(first: &str) -> Option<Duration> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use tokio::{
-        io::{DuplexStream, duplex},
-        time::Instant,
-    };
+    use tokio::io::{DuplexStream, duplex};
     use tokio_tungstenite::tungstenite::protocol::Role;
 
     async fn pair() -> (Watched<DuplexStream>, WebSocketStream<DuplexStream>) {
@@ -134,6 +149,22 @@ mod tests {
             }
         }
         answering.await.expect("no panic");
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_sent_meanwhile_does_not_make_a_dead_network_look_alive() {
+        let (mut near, _far) = pair().await;
+        let began = Instant::now();
+        let ended = loop {
+            assert!(began.elapsed() < 10 * QUIET, "it is still taken for alive");
+            match time::timeout(Duration::from_secs(1), near.next()).await {
+                Ok(ended) => break ended,
+                Err(_) => near.send(Message::text("hello?")).await.expect("nobody takes it yet"),
+            }
+        };
+        assert!(ended.is_err());
+        let late = began.elapsed().checked_sub(5 * QUIET / 2).expect("not early");
+        assert!(late < Duration::from_secs(2), "{late:?}");
     }
 
     #[tokio::test(start_paused = true)]

@@ -1,7 +1,11 @@
 //! A session by WebSocket.
 
-use super::{HANDSHAKE_TIMEOUT, no_answer, print, refusal, target::Target, watched::Watched};
+use super::{
+    HANDSHAKE_TIMEOUT, no_answer, print, publisher::Publisher, refusal, target::Target,
+    watched::Watched,
+};
 use crate::{cli::Failure, error_chain::error_chain};
+use std::{future::pending, ops::ControlFlow};
 use tokio::{net::TcpStream, time};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
@@ -35,18 +39,44 @@ fn request(target: Target) -> Result<Request, Failure> {
     Ok(request)
 }
 
-pub(super) async fn print_all(socket: Socket) -> Result<(), Failure> {
+/// Prints what arrives, and sends what is to be published, to the end.
+pub(super) async fn print_all(
+    socket: Socket,
+    mut publisher: Option<Publisher>,
+) -> Result<(), Failure> {
     let mut socket = Watched::new(socket);
     loop {
-        let printed = match socket.next().await? {
-            Message::Text(text) => print(text.as_str()).await?,
-            Message::Binary(bytes) => print(bytes).await?,
-            Message::Close(frame) => return Err(Failure::Running(closed(frame.as_ref()))),
-            _ => continue,
+        let message = tokio::select! {
+            biased;
+            message = socket.next() => message?,
+            line = next_line(publisher.as_mut()) => {
+                socket.send(line?).await?;
+                continue;
+            }
         };
-        if printed.is_break() {
+        if let (Message::Text(text), Some(publisher)) = (&message, &mut publisher) {
+            publisher.heard(text);
+        }
+        if print_one(message).await?.is_break() {
             return Ok(());
         }
+    }
+}
+
+async fn next_line(publisher: Option<&mut Publisher>) -> Result<Message, Failure> {
+    match publisher {
+        Some(publisher) => publisher.next().await,
+        None => pending().await,
+    }
+}
+
+/// Breaks when nobody reads any more.
+async fn print_one(message: Message) -> Result<ControlFlow<()>, Failure> {
+    match message {
+        Message::Text(text) => print(text.as_str()).await,
+        Message::Binary(bytes) => print(bytes).await,
+        Message::Close(frame) => Err(Failure::Running(closed(frame.as_ref()))),
+        _ => Ok(ControlFlow::Continue(())),
     }
 }
 

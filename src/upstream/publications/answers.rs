@@ -7,7 +7,7 @@ use crate::{
 };
 
 /// What came of a publication; the error that is to be logged, if Redis refuses just this one.
-pub(super) fn answer(
+pub(in crate::upstream) fn answer(
     to: &Destination,
     value: Value,
     error: impl FnOnce(&str) -> LinkError,

@@ -7,14 +7,17 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `answers`: what an answer of Redis means
+//! 0. `answers` `command`: what an answer of Redis means; what it is asked
 //! 1. `waiting`: batches from their coming to their answer
 //! 2. `publish_link`: the connection, and what was written to it
 //! 3. `mod`: the task: dials, writes, takes answers
 
 mod answers;
+mod command;
 mod publish_link;
 mod waiting;
+
+pub(super) use {answers::answer, command::command};
 
 use super::{
     backoff::Backoff,

@@ -2,10 +2,11 @@
 
 use super::{
     answers::{answer, is_of_replica},
+    command::command,
     waiting::Waiting,
 };
 use crate::{
-    bus::{Destination, Publication, Published, StreamWrite},
+    bus::{Destination, Publication, Published},
     log_throttle::CauseThrottle,
     upstream::{
         link::{CommandLink, LinkError, Value, role},
@@ -124,28 +125,10 @@ impl PublishLink {
         key.clear();
         key.push_str(&settings.prefix);
         key.push_str(item.to.name());
-        match &item.to {
-            Destination::Channel(_) => {
-                self.ask(Asked::Publication, &[b"PUBLISH", key.as_bytes(), &item.payload], now);
-            }
-            Destination::Stream(_, write) => {
-                self.add(key.as_bytes(), *write, &settings.field, &item.payload, now);
-            }
-        }
+        self.patience.asked(now);
+        command(item, key.as_bytes(), &settings.field, |words| self.link.send(words));
+        self.asked.push_back(Asked::Publication);
         self.key = key;
-    }
-
-    fn add(&mut self, key: &[u8], write: StreamWrite, field: &str, payload: &[u8], now: Instant) {
-        let keep = write.keep_entries.map(|keep| keep.to_string());
-        let mut words: Vec<&[u8]> = vec![b"XADD", key];
-        if !write.create {
-            words.push(b"NOMKSTREAM");
-        }
-        if let Some(keep) = &keep {
-            words.extend([b"MAXLEN".as_slice(), b"~", keep.as_bytes()]);
-        }
-        words.extend([b"*".as_slice(), field.as_bytes(), payload]);
-        self.ask(Asked::Publication, &words, now);
     }
 
     /// Takes in what has arrived.
@@ -209,7 +192,7 @@ impl PublishLink {
         self.asks_role |= is_of_replica(&value);
         let (answer, refused) = answer(&item.to, value, |text| self.link.error(text));
         if let Some(error) = refused {
-            log_refused(command(&item.to), &error);
+            log_refused(verb(&item.to), &error);
         }
         // Only behind an entry that was added: a key of another type is somebody else's, and stays.
         if let (Destination::Stream(name, write), Ok(Published::Id(_))) = (&item.to, &answer)
@@ -250,7 +233,7 @@ impl PublishLink {
     }
 }
 
-fn command(to: &Destination) -> &'static str {
+fn verb(to: &Destination) -> &'static str {
     match to {
         Destination::Channel(_) => "PUBLISH",
         Destination::Stream(..) => "XADD",

@@ -14,6 +14,7 @@ pub(crate) mod oracle;
 pub(crate) mod port;
 pub(crate) mod process;
 pub(crate) mod proxy;
+pub(crate) mod python;
 pub(crate) mod redis;
 pub(crate) mod resp;
 pub(crate) mod settings;

@@ -4,7 +4,7 @@ use super::wait;
 use rustix::process::{Pid, Signal, kill_process};
 use std::{
     io::{BufRead, BufReader, Read},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Child, ChildStdin, Command, ExitStatus, Stdio},
     sync::{Arc, Mutex},
     thread::{self, JoinHandle},
     time::{Duration, Instant},
@@ -28,8 +28,18 @@ pub(crate) struct Process {
 impl Process {
     /// Starts the command with both outputs collected and no input.
     pub(crate) fn start(command: &mut Command) -> Self {
+        Self::begin(command.stdin(Stdio::null()))
+    }
+
+    /// … with an input that the test writes, and ends by dropping it.
+    pub(crate) fn start_with_input(command: &mut Command) -> (Self, ChildStdin) {
+        let mut process = Self::begin(command.stdin(Stdio::piped()));
+        let input = process.child.stdin.take().expect("piped");
+        (process, input)
+    }
+
+    fn begin(command: &mut Command) -> Self {
         let mut child = command
-            .stdin(Stdio::null())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()

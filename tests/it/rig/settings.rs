@@ -49,6 +49,14 @@ impl Settings {
         self.without("auth.jwt.secret_file").set("auth.jwt.secret", SECRET)
     }
 
+    /// Replaces the tokens of callers by one that may publish what is `channels`.
+    pub(crate) fn tests_publish_token(self, token: &str, channels: &[&str]) -> Self {
+        let mut entry = Table::new();
+        entry.insert("sha256".to_owned(), super::token::sha256(token).into());
+        entry.insert("channels".to_owned(), channels.to_vec().into());
+        self.without("http_publish.token").append("http_publish.token", entry)
+    }
+
     /// Sets one key, given as `table.key`.
     pub(crate) fn set(mut self, key: &str, value: impl Into<Value>) -> Self {
         let (name, table) = self.place(key);
