@@ -112,7 +112,7 @@ impl Gateway {
             of_all: liveness,
         };
         let (mut upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
-        if config.endpoints.iter().any(|endpoint| !endpoint.streams.is_empty()) {
+        if config.endpoints.iter().any(|endpoint| endpoint.may_follow_streams()) {
             upstream = upstream.with_streams();
         }
         let (phase, phases) = watch::channel(Phase::Running);

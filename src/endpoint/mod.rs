@@ -85,6 +85,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its sessions have streams, or may add some.
+    #[must_use]
+    pub fn may_follow_streams(&self) -> bool {
+        !self.streams.is_empty() || !self.dynamic.streams.is_empty()
+    }
+
     /// How long a session with this codec may be sent nothing before its heartbeat; `None`: it has none.
     #[must_use]
     pub fn heartbeat_over(&self, codec: Codec) -> Option<Duration> {

@@ -42,7 +42,7 @@ mod streams;
 #[cfg(test)]
 mod test_server;
 
-pub use diagnose::{RedisDiagnostics, StreamDiagnostics};
+pub use diagnose::{PresenceDiagnostics, PublishDiagnostics, RedisDiagnostics, StreamDiagnostics};
 pub use link::{Credentials, LinkError, Login};
 #[cfg(any(test, fuzzing))]
 pub(crate) use link::{fuzz, stream_fuzz};

@@ -16,6 +16,8 @@ mod crowds;
 mod delivery;
 mod dev;
 mod doctor;
+mod doctor_presence;
+mod doctor_publish;
 mod doctor_streams;
 mod doctor_tracking;
 mod doctor_trust;
