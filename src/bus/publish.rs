@@ -97,6 +97,12 @@ pub fn publishing() -> (PublishHandle, PublishBatches) {
 }
 
 impl PublishHandle {
+    /// About how much is under way now, in bytes.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        UNDER_WAY - self.room.available_permits()
+    }
+
     /// Publishes in this order, and resolves when Redis has answered, with one answer for each. It waits
     /// while too much is under way. Dropped while it waits, nothing is published; later, all is.
     pub async fn publish(&self, items: Vec<Publication>) -> Vec<PublishAnswer> {
@@ -166,6 +172,7 @@ mod tests {
         assert!(large.as_mut().poll(cx).is_pending() && small.as_mut().poll(cx).is_pending());
         let batch = batches.try_recv().unwrap();
         assert!(batches.try_recv().is_err(), "the second waits");
+        assert_eq!(handle.under_way(), UNDER_WAY);
         drop(large);
         assert!(small.as_mut().poll(cx).is_pending());
         assert!(batches.try_recv().is_err(), "the first is still under way");
@@ -177,6 +184,7 @@ mod tests {
             panic!("it is answered")
         };
         assert_eq!(answers, [Ok(Published::Receivers(3))]);
+        assert_eq!(handle.under_way(), 0);
     }
 
     #[test]

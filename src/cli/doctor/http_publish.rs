@@ -30,17 +30,13 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
     );
-    let (address, answer) = match place {
+    let answer = match place {
         ListenAddress::Tcp(address) => {
-            let stream = TcpStream::connect(reachable(*address));
-            (address.to_string(), exchange(stream, &request).await)
+            exchange(TcpStream::connect(reachable(*address)), &request).await
         }
-        ListenAddress::Unix(path) => (
-            format!("unix:{}", path.display()),
-            exchange(UnixStream::connect(path), &request).await,
-        ),
+        ListenAddress::Unix(path) => exchange(UnixStream::connect(path), &request).await,
     };
-    tell(&format!("{address}, {path}"), answer, report);
+    tell(&format!("{place}, {path}"), answer, report);
 }
 
 fn tell(place: &str, answer: io::Result<String>, report: &mut Report) {

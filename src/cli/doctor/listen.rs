@@ -21,20 +21,19 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     let admin = net::try_tcp(config.admin.listen);
     // Asked only where doubt is: a port that is in use may well be that of this very gateway.
     let is_ours = is_in_use(&admin) && is_running(config.admin.listen, config).await;
-    let (address, public) = try_address(&config.server.listen);
-    tell("server.listen", &address, &public, is_ours, report);
+    tell_of("server.listen", &config.server.listen, is_ours, report);
     tell("admin.listen", &config.admin.listen.to_string(), &admin, is_ours, report);
     if let Some(own) = config.http_publish.as_ref().and_then(|publish| publish.listen.as_ref()) {
-        let (address, tried) = try_address(own);
-        tell("http publish", &address, &tried, is_ours, report);
+        tell_of("http publish", own, is_ours, report);
     }
 }
 
-fn try_address(address: &ListenAddress) -> (String, io::Result<()>) {
-    match address {
-        ListenAddress::Tcp(address) => (address.to_string(), net::try_tcp(*address)),
-        ListenAddress::Unix(path) => (format!("unix:{}", path.display()), net::try_unix(path)),
-    }
+fn tell_of(key: &str, address: &ListenAddress, is_ours: bool, report: &mut Report) {
+    let tried = match address {
+        ListenAddress::Tcp(address) => net::try_tcp(*address),
+        ListenAddress::Unix(path) => net::try_unix(path),
+    };
+    tell(key, &address.to_string(), &tried, is_ours, report);
 }
 
 fn tell(key: &str, address: &str, tried: &io::Result<()>, is_ours: bool, report: &mut Report) {
