@@ -4,6 +4,7 @@
 //! Every test starts its own processes, waits for facts with deadlines, and leaves nothing behind.
 
 mod acl;
+mod acl_lines;
 mod acl_streams;
 mod admin;
 mod admission;
