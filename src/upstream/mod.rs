@@ -44,9 +44,12 @@ mod test_server;
 
 pub use diagnose::{PresenceDiagnostics, PublishDiagnostics, RedisDiagnostics, StreamDiagnostics};
 pub use link::{Credentials, LinkError, Login};
-#[cfg(any(test, fuzzing))]
-pub(crate) use link::{fuzz, stream_fuzz};
 pub use status::{LinkStatus, Status};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {
+    link::{fuzz, stream_fuzz},
+    presence::fuzz as presence_fuzz,
+};
 
 use crate::{
     bus::{UpstreamEnd, publishing},
