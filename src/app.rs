@@ -15,8 +15,8 @@ pub use open_files::room_for_connections;
 
 use crate::{
     admin::{Admin, AdminContext, Playground, Turn},
-    bus,
-    config::{Config, ListenAddress},
+    bus::{self, PublishHandle},
+    config::Config,
     lifecycle::{self, StopOutcome, Stopper},
     liveness::{Liveness, SignOfLife},
     metrics::Metrics,
@@ -40,6 +40,7 @@ pub struct Gateway {
     metrics: Arc<Metrics>,
     shards: Vec<ShardThread>,
     upstream: Upstream,
+    publisher: PublishHandle,
     status: watch::Receiver<Status>,
     server: PublicServer,
     admin: Admin,
@@ -97,6 +98,7 @@ impl Gateway {
         let names: Vec<_> = config.endpoints.iter().map(|one| Arc::clone(&one.name)).collect();
         let metrics = Arc::new(Metrics::new(config.server.shards.get(), &names));
         let (end, ends) = bus::queues(config.server.shards.get(), config.server.ring_bytes);
+        let publisher = ends[0].publish.clone();
         let queue_memory = config.server.queue_part();
         let mut liveness = Liveness::default();
         let start = |end: bus::ShardEnd| {
@@ -112,7 +114,7 @@ impl Gateway {
             of_all: liveness,
         };
         let (mut upstream, status) = Upstream::new(config.redis.clone(), end, Arc::clone(&metrics));
-        if config.endpoints.iter().any(|endpoint| !endpoint.streams.is_empty()) {
+        if config.endpoints.iter().any(|endpoint| endpoint.may_follow_streams()) {
             upstream = upstream.with_streams();
         }
         let (phase, phases) = watch::channel(Phase::Running);
@@ -127,6 +129,7 @@ impl Gateway {
             metrics,
             shards,
             upstream,
+            publisher,
             status,
             server,
             admin,
@@ -212,6 +215,7 @@ impl Gateway {
             turn: Turn::default(),
             liveness: of_all,
             upstream: self.status,
+            publisher: self.publisher,
             phase: self.phase.subscribe(),
             proof_expires: self.config.borrow().redis.proof_expires(),
             started: Instant::now(),
@@ -257,20 +261,13 @@ fn bind_error(config: &Config, error: server::BindError) -> BindError {
         server::BindError::Public(source) => BindError::Public { address: public(config), source },
         server::BindError::Publish(source) => {
             let own = config.http_publish.as_ref().and_then(|it| it.listen.as_ref());
-            BindError::Publish { address: own.map(written).unwrap_or_default(), source }
+            BindError::Publish { address: own.map(ToString::to_string).unwrap_or_default(), source }
         }
     }
 }
 
 fn public(config: &Config) -> String {
-    written(&config.server.listen)
-}
-
-fn written(address: &ListenAddress) -> String {
-    match address {
-        ListenAddress::Tcp(address) => address.to_string(),
-        ListenAddress::Unix(path) => format!("unix:{}", path.display()),
-    }
+    config.server.listen.to_string()
 }
 
 /// Resolves when anyone asks for the end.

@@ -50,6 +50,16 @@ name = "rooms"
 path = "/rooms/{room}"
 channels = ["room:{path.room}:{query.topic}"]
 auth = "none"
+[http_publish]
+[[http_publish.token]]
+sha256 = "60303ae22b998861bce3b28f33eec1be758a213c86c93c076dbe9f558c11c752"
+channels = ["chat:*", "log:*", "sockway:*"]
+[[http_publish.stream]]
+channels = ["log:*"]
+keep_entries = 10
+[[http_publish.route]]
+path = "/room/{room}"
+channel = "chat:{path.room}"
 "#;
 
 /// [`CONFIGURATION`], checked.
@@ -94,6 +104,30 @@ pub fn resp(data: &[u8]) {
 /// When the pieces make a difference, or a cap is exceeded.
 pub fn stream_answers(data: &[u8]) {
     upstream::stream_fuzz::stream_answers(data);
+}
+
+/// A JSON frame of a client.
+///
+/// # Panics
+/// When another reader finds something else in it, or it is shown to others as something that it is not.
+pub fn client_frame(data: &[u8]) {
+    wire::fuzz::client_frame(data);
+}
+
+/// The path of a request that publishes, and behind the end of the line its body.
+///
+/// # Panics
+/// When another reader finds something else in it, or a name comes of it that the token does not have.
+pub fn publish_request(data: &[u8]) {
+    server::publish_fuzz::publish_request(&CONFIG, data);
+}
+
+/// An announcement of presence; and the prefix and the name of a room.
+///
+/// # Panics
+/// When one is taken that no instance makes, or a key is not what it must be.
+pub fn presence(data: &[u8]) {
+    upstream::presence_fuzz::presence(data);
 }
 
 /// A token as a client sends it, and the parts of a token that its issuer did sign.
@@ -318,6 +352,21 @@ mod tests {
     #[test]
     fn no_resp_of_the_corpus_breaks_a_rule() {
         replay("resp", resp);
+    }
+
+    #[test]
+    fn no_client_frame_of_the_corpus_breaks_a_rule() {
+        replay("client_frame", client_frame);
+    }
+
+    #[test]
+    fn no_publish_request_of_the_corpus_breaks_a_rule() {
+        replay("publish_request", publish_request);
+    }
+
+    #[test]
+    fn no_presence_of_the_corpus_breaks_a_rule() {
+        replay("presence", presence);
     }
 
     #[test]

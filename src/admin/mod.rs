@@ -24,8 +24,8 @@ pub use console::{Place, Playground, Post, Stage, Written};
 pub use server::{Admin, MAX_CONNECTIONS};
 
 use crate::{
-    config::Config, liveness::Liveness, metrics::Metrics, phase::Phase, shard::ShardHandle,
-    upstream::Status,
+    bus::PublishHandle, config::Config, liveness::Liveness, metrics::Metrics, phase::Phase,
+    shard::ShardHandle, upstream::Status,
 };
 use std::{
     net::SocketAddr,
@@ -46,6 +46,8 @@ pub struct AdminContext {
     /// The last signs of life of shards, listener and Redis side.
     pub liveness: Liveness,
     pub upstream: watch::Receiver<Status>,
+    /// What publishes for sessions and for HTTP callers.
+    pub publisher: PublishHandle,
     pub phase: watch::Receiver<Phase>,
     /// A proof of the Redis link older than this proves nothing any more.
     pub proof_expires: Duration,

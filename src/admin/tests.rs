@@ -2,6 +2,7 @@
 
 use super::{Admin, AdminContext, Turn, server::Running};
 use crate::{
+    bus::publishing,
     channel::ChannelName,
     liveness::{Liveness, SignOfLife},
     metrics::Metrics,
@@ -83,6 +84,7 @@ impl Rig {
                 turn: Turn::default(),
                 liveness,
                 upstream: status,
+                publisher: publishing().0,
                 phase: phases,
                 proof_expires: Duration::from_secs(9),
                 started: Instant::now(),
@@ -221,6 +223,7 @@ async fn status_shows_version_phase_uptime_sessions_link_and_channels() {
     assert!(status["uptime_seconds"].as_f64().unwrap() >= 0.0);
     assert_eq!(status["sessions"], json!({"notifications": 0, "rooms": 0}));
     assert_eq!(status["channels"], json!({"wanted": 7, "subscribed": 5}));
+    assert_eq!(status["http_publish"], Value::Null);
     assert_eq!(status["redis"]["link"], "up");
     assert!(status["redis"]["seconds_since_proof"].as_f64().unwrap() < 9.0);
 }

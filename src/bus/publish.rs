@@ -6,6 +6,7 @@
 use crate::{channel::ChannelName, reason::PublishResult, stream_id::StreamId};
 use bytes::Bytes;
 use std::{
+    future::poll_fn,
     num::NonZeroU64,
     pin::Pin,
     sync::Arc,
@@ -121,6 +122,12 @@ pub struct Answers {
 }
 
 impl PublishHandle {
+    /// About how much is under way now, in bytes.
+    #[must_use]
+    pub fn under_way(&self) -> usize {
+        UNDER_WAY - self.room.available_permits()
+    }
+
     /// Publishes in this order, and resolves when Redis has answered, with one answer for each. It waits
     /// while too much is under way, but not for long. What is large goes in parts, between which others get
     /// their turn. Dropped while it waits, a part is not published; later, it is.
@@ -138,7 +145,7 @@ impl PublishHandle {
         }
         let mut answers = Vec::new();
         for part in parts {
-            answers.extend(part.await);
+            answers.extend(part.all().await);
         }
         answers
     }
@@ -182,18 +189,19 @@ impl Answers {
     fn none(count: usize) -> Self {
         Self { received: None, otherwise: Err(NotPublished::Unavailable), count }
     }
-}
 
-impl Future for Answers {
-    type Output = Vec<PublishAnswer>;
+    /// Waits for them.
+    pub async fn all(mut self) -> Vec<PublishAnswer> {
+        poll_fn(|cx| self.poll(cx)).await
+    }
 
-    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        let this = self.get_mut();
-        let answers = match &mut this.received {
+    /// Waits for them; once.
+    pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<PublishAnswer>> {
+        let answers = match &mut self.received {
             Some(received) => ready!(Pin::new(received).poll(cx)).ok(),
             None => None,
         };
-        Poll::Ready(answers.unwrap_or_else(|| vec![this.otherwise; this.count]))
+        Poll::Ready(answers.unwrap_or_else(|| vec![self.otherwise; self.count]))
     }
 }
 

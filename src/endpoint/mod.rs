@@ -34,7 +34,7 @@ pub use publish::{DataKind, NoPlace, PublishName, PublishPlace, PublishRules, Pu
 pub use publish_grant::PublishGrant;
 pub use publish_paths::{PublishAddress, PublishPaths, PublishRoute, channel_name};
 pub use query::query_values;
-pub use reserved::{EVENTS, ReservedNames};
+pub use reserved::{EVENTS, OWN, ReservedNames};
 pub use routes::{Matched, Routes};
 pub use template::{ChannelTemplate, Placeholder, escape, is_channel_character};
 pub use topics::Topics;
@@ -85,6 +85,12 @@ pub struct Endpoint {
 }
 
 impl Endpoint {
+    /// Whether its sessions have streams, or may add some.
+    #[must_use]
+    pub fn may_follow_streams(&self) -> bool {
+        !self.streams.is_empty() || !self.dynamic.streams.is_empty()
+    }
+
     /// How long a session with this codec may be sent nothing before its heartbeat; `None`: it has none.
     #[must_use]
     pub fn heartbeat_over(&self, codec: Codec) -> Option<Duration> {

@@ -43,6 +43,12 @@ impl PublishPaths {
         Self { base, routes }
     }
 
+    /// Where a request's body names its channels.
+    #[must_use]
+    pub fn base(&self) -> &RoutePath {
+        &self.base
+    }
+
     /// Finds what a path (as sent, still percent-encoded, without the query) names. `None`: it is not one of
     /// these paths.
     #[must_use]

@@ -12,7 +12,7 @@ mod tests;
 pub use local_counter::{LocalCounter, LocalHistogram};
 pub use shard::{EndpointMetrics, ShardMetrics};
 
-use crate::reason::Refusal;
+use crate::reason::{PublishResult, PublishSource, Refusal};
 use prometheus::{
     Counter, Encoder, Gauge, HistogramOpts, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, Opts,
     Registry, TextEncoder,
@@ -34,6 +34,16 @@ pub struct Metrics {
     pub jwks: JwksMetrics,
     /// Log records that were not written, because nobody read them in time.
     pub log_records_dropped: IntCounter,
+}
+
+/// What has come of all that was to be published.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Publishes {
+    pub published: u64,
+    /// Certainly not published.
+    pub refused: u64,
+    /// It may have been published or not.
+    pub unknown: u64,
 }
 
 /// Fetches of the issuer's keys. Clones count together.
@@ -64,6 +74,8 @@ pub struct UpstreamMetrics {
     pub stale_messages: IntCounter,
     /// Times that revocations may have been missed.
     pub revocation_gaps: IntCounter,
+    /// Rooms that this instance keeps.
+    pub presence_rooms: IntGauge,
     /// Users that sessions of this instance hold in rooms, and those whose time was over and who were taken
     /// out of a room.
     pub presence_members: IntGauge,
@@ -181,6 +193,20 @@ impl Metrics {
         self.shards.iter().map(|shard| shard.endpoint(endpoint).open()).sum()
     }
 
+    /// What has come of all that this source wanted published.
+    #[must_use]
+    pub fn publishes(&self, source: PublishSource) -> Publishes {
+        let total = |result: PublishResult| {
+            let counted =
+                |shard: &Arc<ShardMetrics>| shard.publishes[source.index()][result.index()].load();
+            self.shards.iter().map(counted).sum::<u64>()
+        };
+        let all: u64 = PublishResult::ALL.iter().map(|&result| total(result)).sum();
+        let (published, unknown) =
+            (total(PublishResult::Published), total(PublishResult::OutcomeUnknown));
+        Publishes { published, unknown, refused: all.saturating_sub(published + unknown) }
+    }
+
     /// All series in Prometheus's text format.
     ///
     /// # Panics
@@ -242,6 +268,11 @@ impl UpstreamMetrics {
             "Users that sessions of this instance hold in rooms with presence.",
         )?;
         registry.register(Box::new(presence_members.clone()))?;
+        let presence_rooms = IntGauge::new(
+            "sockway_presence_rooms",
+            "Rooms with presence that this instance keeps: users of its sessions are there, or just left.",
+        )?;
+        registry.register(Box::new(presence_rooms.clone()))?;
         let outage_seconds = Counter::new(
             "sockway_redis_outage_seconds_total",
             "Time without a Redis link that is proven alive, the running outage included.",
@@ -301,6 +332,7 @@ impl UpstreamMetrics {
                 "sockway_revocation_gaps_total",
                 "Times that revocations may have been missed.",
             )?,
+            presence_rooms,
             presence_members,
             presence_swept: counter(
                 registry,

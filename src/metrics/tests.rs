@@ -46,6 +46,7 @@ fn promised() -> Vec<(&'static str, &'static [&'static str], usize)> {
         ("sockway_redis_stale_messages_total", &[], 1),
         ("sockway_redis_outage_seconds_total", &[], 1),
         ("sockway_redis_resubscribe_seconds_count", &[], 1),
+        ("sockway_presence_rooms", &[], 1),
         ("sockway_presence_members", &[], 1),
         ("sockway_presence_swept_total", &[], 1),
         ("sockway_config_reloads_total", &["result"], 2),

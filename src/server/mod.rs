@@ -27,9 +27,9 @@ mod state;
 mod tests;
 
 pub use admission::MAX_REFUSALS;
-#[cfg(any(test, fuzzing))]
-pub(crate) use handshake::fuzz;
 pub use state::ServerHandle;
+#[cfg(any(test, fuzzing))]
+pub(crate) use {handshake::fuzz, publish::fuzz as publish_fuzz};
 
 use crate::{
     config::{Config, ListenAddress},

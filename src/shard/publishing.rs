@@ -156,7 +156,7 @@ impl Publishing {
             && let Some(first) = self.under_way.front_mut()
         {
             let State::HandedOver(answers) = &mut first.state else { break };
-            let Poll::Ready(answers) = Pin::new(answers).poll(cx) else { break };
+            let Poll::Ready(answers) = answers.poll(cx) else { break };
             if let Some(UnderWay { reference, .. }) = self.under_way.pop_front() {
                 let answer = answers.first().copied().unwrap_or(Err(NotPublished::Unknown));
                 self.answered(session, answer, reference.as_ref());

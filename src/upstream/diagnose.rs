@@ -1,12 +1,16 @@
-//! What `sockway doctor` asks of Redis, over the same two connections that the gateway would make.
+//! What `sockway doctor` asks of Redis, over the same connections that the gateway would make.
 //!
 //! Each question has its own answer and its own time limit; one that fails does not spoil the next,
-//! unless the connection itself is gone. Subscribes, and publishes one canary; changes nothing else.
+//! unless the connection itself is gone. Subscribes, and publishes one canary; what else it writes is its
+//! own and gone after a second.
 
 use super::{
     connect::{Connect, PublishConnection},
     connector::Connector,
-    link::{Arrival, Command, Connection, Credentials, Link, LinkError, Pending, Target},
+    link::{
+        Arrival, Command, CommandLink, Connection, Credentials, Link, LinkError, Pending, Target,
+        Value,
+    },
     publish::CommandConnection,
 };
 use crate::{channel::is_pattern, config};
@@ -14,9 +18,11 @@ use std::{
     collections::HashMap,
     time::{Duration, Instant},
 };
-pub use streams::StreamDiagnostics;
 use tokio::time::timeout;
+pub use {presence::PresenceDiagnostics, publish::PublishDiagnostics, streams::StreamDiagnostics};
 
+mod presence;
+mod publish;
 mod streams;
 
 /// Both connections, made and authenticated.
@@ -93,6 +99,25 @@ impl RedisDiagnostics {
         .await
     }
 
+    /// Unsubscribes from a channel or a pattern that is subscribed.
+    ///
+    /// # Errors
+    /// When the account may not, or no answer comes.
+    pub async fn unsubscribe(&mut self, channel: &str) -> Result<(), LinkError> {
+        let names = vec![channel.into()];
+        self.subscriber.send(if is_pattern(channel) {
+            Command::UnsubscribePatterns(names)
+        } else {
+            Command::Unsubscribe(names)
+        });
+        self.until(|arrival| match arrival {
+            Arrival::Released(name) if name == channel.as_bytes() => Some(Ok(())),
+            Arrival::Rejected(_, error) => Some(Err(error)),
+            _ => None,
+        })
+        .await
+    }
+
     /// Publishes a canary on a channel that is subscribed, and waits until it has come back.
     ///
     /// # Errors
@@ -146,6 +171,41 @@ impl RedisDiagnostics {
     async fn in_time<T>(&self, reply: Pending<T>) -> Result<T, LinkError> {
         timeout(self.patience, reply).await.map_err(|_| no_answer(self.patience))?
     }
+}
+
+/// Asks, and waits for the answer.
+///
+/// # Errors
+/// Redis's own error, or that no answer comes.
+async fn ask(
+    link: &mut CommandLink,
+    words: &[&str],
+    patience: Duration,
+) -> Result<Value, LinkError> {
+    match send_and_take(link, words, patience).await? {
+        Value::Error(text) => Err(link.error(&text)),
+        value => Ok(value),
+    }
+}
+
+/// Sends these words, if there are any, and takes the next answer, which may be an error of Redis.
+async fn send_and_take(
+    link: &mut CommandLink,
+    words: &[&str],
+    patience: Duration,
+) -> Result<Value, LinkError> {
+    if !words.is_empty() {
+        link.send(&words.iter().map(|word| word.as_bytes()).collect::<Vec<_>>());
+    }
+    let answer = async {
+        loop {
+            link.ready().await;
+            if let Some(answer) = link.try_next() {
+                return answer;
+            }
+        }
+    };
+    timeout(patience, answer).await.map_err(|_| no_answer(patience))?
 }
 
 fn no_answer(patience: Duration) -> LinkError {

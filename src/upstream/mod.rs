@@ -43,12 +43,15 @@ mod streams;
 #[cfg(test)]
 mod test_server;
 
-pub use diagnose::{RedisDiagnostics, StreamDiagnostics};
+pub use diagnose::{PresenceDiagnostics, PublishDiagnostics, RedisDiagnostics, StreamDiagnostics};
 pub use link::{Credentials, LinkError, Login};
-#[cfg(any(test, fuzzing))]
-pub(crate) use link::{fuzz, stream_fuzz};
 pub use redis_publisher::{PublishError, RedisPublisher};
 pub use status::{LinkStatus, Status};
+#[cfg(any(test, fuzzing))]
+pub(crate) use {
+    link::{fuzz, stream_fuzz},
+    presence::fuzz as presence_fuzz,
+};
 
 use crate::{
     bus::{UpstreamEnd, publishing},

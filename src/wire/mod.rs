@@ -20,6 +20,8 @@ use std::{
 
 mod entry;
 pub mod frame;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod inbound;
 mod json;
 mod json_text;

@@ -2,10 +2,12 @@
 //! public port.
 
 use crate::rig::{
-    Gateway, Redis, Request, Settings,
+    Endpoint, Gateway, Redis, Request, Settings,
+    client::TEXT,
     settings::{notifications, rooms},
     wait::until,
 };
+use serde_json::json;
 use std::{
     io::{Read, Write},
     net::{SocketAddr, TcpListener},
@@ -84,6 +86,65 @@ fn status_says_what_is_going_on() {
     assert_eq!(status["channels"]["subscribed"], 1);
     assert_eq!(status["redis"]["link"], "up");
     assert!(status["uptime_seconds"].as_f64().is_some_and(|seconds| seconds > 0.0));
+}
+
+#[test]
+fn status_says_what_is_published_and_who_is_in_rooms_and_which_patterns_and_streams_there_are() {
+    let redis = Redis::start();
+    let table = |lines: &str| lines.parse::<toml::Table>().expect("TOML");
+    let chat = Endpoint::new("chat", "/ws/chat/{room}", &["chat:{path.room}"])
+        .set("format", "json")
+        .set("publish", table("channel = \"chat:{path.room}\""))
+        .set("presence", table("channel = \"chat:{path.room}\""));
+    let all = Endpoint::new("all", "/ws/all", &[])
+        .set("format", "json")
+        .set("patterns", vec!["order:*"])
+        .set("streams", vec!["log"]);
+    let token = format!(
+        "sha256 = {:?}\nchannels = [\"order:*\"]",
+        crate::rig::token::sha256("a backend's")
+    );
+    let settings = Settings::new(&redis).endpoint(chat).endpoint(all);
+    let gateway = Gateway::start(&settings.append("http_publish.token", table(&token)));
+    let status = || gateway.admin("/status").json();
+    let nothing = json!({"published": 0, "refused": 0, "outcome_unknown": 0});
+    let publish = json!({"under_way_bytes": 0, "clients": nothing, "http": nothing});
+    assert_eq!(status()["publish"], publish);
+    assert_eq!(status()["presence"], json!({"rooms": 0, "members": 0}));
+    assert_eq!(status()["patterns"], json!({"in_use": 0, "limit": 100}));
+    assert_eq!(status()["streams"], json!({"wanted": 0, "subscribed": 0}));
+    let http = json!({"listen": "127.0.0.1:0", "path": "/publish", "tokens": 1});
+    assert_eq!(status()["http_publish"], http);
+
+    let mut ann = gateway.open_as("ann", "/ws/chat/7");
+    let (_bob, _eve) = (gateway.open_as("bob", "/ws/chat/7"), gateway.open_as("eve", "/ws/all"));
+    for frame in [r#"{"type":"publish","data":1}"#, "{}"] {
+        ann.send(TEXT, frame.as_bytes());
+    }
+    let post = |channel: &str| {
+        let request = Request::line(&format!("POST /publish/{channel} HTTP/1.1"));
+        request.header("Content-Length", "0").header("Connection", "close").bearer("a backend's")
+    };
+    let publish = json!({
+        "under_way_bytes": 0,
+        "clients": {"published": 1, "refused": 1, "outcome_unknown": 0},
+        "http": {"published": 1, "refused": 1, "outcome_unknown": 0},
+    });
+    assert_eq!(post("order:1").send(gateway.address).status, 200);
+    assert_eq!(post("other").send(gateway.address).status, 403);
+    until("all of it is counted", || status()["publish"] == publish);
+    assert_eq!(status()["presence"], json!({"rooms": 1, "members": 2}));
+    assert_eq!(status()["patterns"]["in_use"], 1);
+    assert_eq!(status()["streams"], json!({"wanted": 1, "subscribed": 1}));
+
+    redis.hang();
+    let waiting = thread::spawn({
+        let (request, address) = (post("order:2"), gateway.address);
+        move || request.send(address).status
+    });
+    until("it is under way", || status()["publish"]["under_way_bytes"].as_u64() > Some(0));
+    redis.go_on();
+    assert!([200, 504].contains(&waiting.join().expect("an answer")));
 }
 
 #[test]

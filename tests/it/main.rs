@@ -4,6 +4,7 @@
 //! Every test starts its own processes, waits for facts with deadlines, and leaves nothing behind.
 
 mod acl;
+mod acl_lines;
 mod acl_streams;
 mod admin;
 mod admission;
@@ -16,6 +17,8 @@ mod crowds;
 mod delivery;
 mod dev;
 mod doctor;
+mod doctor_presence;
+mod doctor_publish;
 mod doctor_streams;
 mod doctor_tracking;
 mod doctor_trust;

@@ -20,6 +20,7 @@ async fn a_batch_waits_for_room_and_gives_it_back_when_it_is_answered_also_to_no
     let mut small = Box::pin(handle.publish(vec![publication(1)]));
     assert!(futures_util::poll!(&mut small).is_pending());
     assert!(handle.try_hand_over(publication(1)).is_err());
+    assert_eq!(handle.under_way(), UNDER_WAY);
     let batch = batches.try_recv().unwrap();
     assert!(batches.try_recv().is_err(), "the second waits");
     drop(large);
@@ -30,6 +31,7 @@ async fn a_batch_waits_for_room_and_gives_it_back_when_it_is_answered_also_to_no
     let batch = batches.try_recv().unwrap();
     batch.reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
     assert_eq!(small.await, [Ok(Published::Receivers(3))]);
+    assert_eq!(handle.under_way(), 0);
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,7 +39,7 @@ async fn what_upstream_never_took_is_not_published_and_what_it_took_and_dropped_
     let (handle, mut batches) = publishing();
     let taken = handle.hand_over(vec![publication(1), publication(2)]).await;
     drop(batches.try_recv().unwrap());
-    assert_eq!(taken.await, vec![Err(NotPublished::Unknown); 2]);
+    assert_eq!(taken.all().await, vec![Err(NotPublished::Unknown); 2]);
     drop(batches);
     let late = handle.publish(vec![publication(1)]).await;
     assert_eq!(late, vec![Err(NotPublished::Unavailable)]);

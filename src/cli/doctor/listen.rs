@@ -21,12 +21,19 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     let admin = net::try_tcp(config.admin.listen);
     // Asked only where doubt is: a port that is in use may well be that of this very gateway.
     let is_ours = is_in_use(&admin) && is_running(config.admin.listen, config).await;
-    let (address, public) = match &config.server.listen {
-        ListenAddress::Tcp(address) => (address.to_string(), net::try_tcp(*address)),
-        ListenAddress::Unix(path) => (format!("unix:{}", path.display()), net::try_unix(path)),
-    };
-    tell("server.listen", &address, &public, is_ours, report);
+    tell_of("server.listen", &config.server.listen, is_ours, report);
     tell("admin.listen", &config.admin.listen.to_string(), &admin, is_ours, report);
+    if let Some(own) = config.http_publish.as_ref().and_then(|publish| publish.listen.as_ref()) {
+        tell_of("http publish", own, is_ours, report);
+    }
+}
+
+fn tell_of(key: &str, address: &ListenAddress, is_ours: bool, report: &mut Report) {
+    let tried = match address {
+        ListenAddress::Tcp(address) => net::try_tcp(*address),
+        ListenAddress::Unix(path) => net::try_unix(path),
+    };
+    tell(key, &address.to_string(), &tried, is_ours, report);
 }
 
 fn tell(key: &str, address: &str, tried: &io::Result<()>, is_ours: bool, report: &mut Report) {
@@ -72,17 +79,22 @@ async fn is_running(admin: SocketAddr, config: &Config) -> bool {
         _uptime: f64,
         sessions: BTreeMap<String, u64>,
     }
-    // An address that stands for all of them is asked as this machine.
-    let port = admin.port();
-    let address = match admin.ip() {
-        ip if !ip.is_unspecified() => admin,
-        ip if ip.is_ipv4() => ([127, 0, 0, 1], port).into(),
-        _ => (std::net::Ipv6Addr::LOCALHOST, port).into(),
-    };
+    let address = reachable(admin);
     let Ok(reply) = admin_client::ask(&address.to_string(), Method::GET, "/status").await else {
         return false;
     };
     let Ok(status) = serde_json::from_str::<Status>(&reply.body) else { return false };
     let names: BTreeSet<&str> = config.endpoints.iter().map(|one| &*one.name).collect();
     status.sessions.keys().map(String::as_str).collect::<BTreeSet<_>>() == names
+}
+
+/// Where somebody on this machine is asked who listens there: an address that stands for all of them is asked as
+/// this machine's own.
+pub(super) fn reachable(address: SocketAddr) -> SocketAddr {
+    let port = address.port();
+    match address.ip() {
+        ip if !ip.is_unspecified() => address,
+        ip if ip.is_ipv4() => ([127, 0, 0, 1], port).into(),
+        _ => (std::net::Ipv6Addr::LOCALHOST, port).into(),
+    }
 }

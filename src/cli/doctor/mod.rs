@@ -1,15 +1,18 @@
 //! `sockway doctor`: tries everything that a configuration needs, before clients do.
 //!
 //! Every finding is one line, ok, warn or fail, and what to do about it. Promises: it changes
-//! nothing but one canary on the probe's channel, and one in a stream that is gone after a second;
-//! every wait has an end; no secret is printed.
+//! nothing but one canary on the probe's channel, one in a stream and one in a room that are gone after a
+//! second; every wait has an end; no secret is printed.
 
 mod advice;
 mod expiry;
+mod http_publish;
 mod issuer;
 mod listen;
 mod machine;
+mod presence;
 mod public;
+mod publishing;
 mod redis;
 mod report;
 mod streams;
@@ -55,6 +58,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
         listen::examine(config, &mut report).await;
         issuer::examine(config, &mut report).await;
         redis::examine(config, &mut report).await;
+        http_publish::examine(config, &mut report).await;
         if let Some(url) = &args.url {
             public::examine(config, url, token.as_ref(), &mut report).await;
         }

@@ -2,6 +2,7 @@
 
 use super::{
     advice::{command_advice, login_advice},
+    presence, publishing,
     report::Report,
     streams, tracking,
 };
@@ -46,6 +47,8 @@ pub(super) async fn examine(config: &Config, report: &mut Report) {
     channels(&mut redis, config, report).await;
     canary(&mut redis, settings, report).await;
     streams::examine(config, report).await;
+    publishing::examine(config, report).await;
+    presence::examine(&mut redis, config, report).await;
 }
 
 /// Dials and logs in, in bounded time.
@@ -143,7 +146,8 @@ async fn channels(redis: &mut RedisDiagnostics, config: &Config, report: &mut Re
     for endpoint in &config.endpoints {
         for (text, sample, pattern) in wanted(endpoint) {
             let (channel, pattern) = (format!("{prefix}{sample}"), format!("{prefix}{pattern}"));
-            if seen.insert(pattern.clone()) {
+            // A pattern is tried beside channels that the same right permits.
+            if seen.insert((channel.clone(), pattern.clone())) {
                 let what = format!("{prefix}{text} ({})", endpoint.name);
                 subscribe(redis, &channel, &pattern, &what, report).await;
             }
@@ -158,7 +162,7 @@ async fn channels(redis: &mut RedisDiagnostics, config: &Config, report: &mut Re
 
 /// Every template of channels: as it is written, a sample of it, and the pattern that permits it. Redis permits a
 /// pattern only by itself.
-fn wanted(endpoint: &Endpoint) -> impl Iterator<Item = (&str, String, String)> {
+pub(super) fn wanted(endpoint: &Endpoint) -> impl Iterator<Item = (&str, String, String)> {
     let fixed = endpoint.channels.iter().map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*")));
     let added = endpoint.dynamic.channels.iter();
     let added = added.map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*")));
@@ -175,7 +179,7 @@ async fn subscribe(
     report: &mut Report,
 ) {
     match redis.subscribe(channel).await {
-        Ok(()) => report.ok("subscribe", what),
+        Ok(()) => unsubscribe(redis, channel, what, report).await,
         Err(error @ LinkError::ChannelRefused(_)) => report.fail(
             "subscribe",
             &format!("{what}: {error}"),
@@ -194,6 +198,17 @@ async fn subscribe(
             ),
         ),
     }
+}
+
+/// Without the right to it the gateway would keep what nobody wants any more.
+async fn unsubscribe(redis: &mut RedisDiagnostics, channel: &str, what: &str, report: &mut Report) {
+    let Err(error) = redis.unsubscribe(channel).await else { return report.ok("subscribe", what) };
+    let rights = match is_pattern(channel) {
+        true => "the account needs the command punsubscribe",
+        false => "the account needs the command unsubscribe",
+    };
+    let said = format!("{what}: is not given back: {error}");
+    report.warn("subscribe", &said, command_advice(&error, rights));
 }
 
 async fn canary(redis: &mut RedisDiagnostics, settings: &config::Redis, report: &mut Report) {

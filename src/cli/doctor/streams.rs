@@ -7,13 +7,14 @@ use super::{
 };
 use crate::{
     config::Config,
+    endpoint::Endpoint,
     upstream::{LinkError, StreamDiagnostics},
 };
 use std::collections::BTreeSet;
 
 /// Asks nothing where no endpoint has streams.
 pub(super) async fn examine(config: &Config, report: &mut Report) {
-    if config.endpoints.iter().all(|endpoint| endpoint.streams.is_empty()) {
+    if !config.endpoints.iter().any(|endpoint| endpoint.may_follow_streams()) {
         return;
     }
     let mut redis = match log_in(StreamDiagnostics::dial(&config.redis)).await {
@@ -41,16 +42,16 @@ async fn rights(redis: &mut StreamDiagnostics, config: &Config, report: &mut Rep
     let prefix = &config.redis.channel_prefix;
     let mut seen = BTreeSet::new();
     for endpoint in &config.endpoints {
-        for template in &endpoint.streams {
-            let pattern = format!("{prefix}{}", template.filled("*"));
+        for (text, sample, pattern) in wanted(endpoint) {
+            let pattern = format!("{prefix}{pattern}");
             if !seen.insert(pattern.clone()) {
                 continue;
             }
-            let what = format!("{prefix}{} ({})", template.as_str(), endpoint.name);
+            let what = format!("{prefix}{text} ({})", endpoint.name);
             let rights = format!(
                 "give the account this stream: `ACL SETUSER … %R~{pattern} +xinfo|stream +xrange +xrevrange +multi +exec`"
             );
-            let key = format!("{prefix}{}", template.filled(SAMPLE));
+            let key = format!("{prefix}{sample}");
             let read = match redis.read(&key).await {
                 Ok(()) => redis.read_newest(&key).await,
                 Err(error) => Err(error),
@@ -65,6 +66,13 @@ async fn rights(redis: &mut StreamDiagnostics, config: &Config, report: &mut Rep
             }
         }
     }
+}
+
+/// Every template of streams: as it is written, a sample of it, and the keys that it can be.
+fn wanted(endpoint: &Endpoint) -> impl Iterator<Item = (&str, String, String)> {
+    let fixed = endpoint.streams.iter().map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*")));
+    let added = endpoint.dynamic.streams.iter();
+    fixed.chain(added.map(|it| (it.as_str(), it.filled(SAMPLE), it.filled("*"))))
 }
 
 /// Refused, streams work all the same: only that Redis tells their changes is then not proven.

@@ -12,7 +12,7 @@ const LIMIT: &str = "tracking-table-max-keys";
 
 /// Asks nothing where no endpoint has streams.
 pub(super) async fn examine(redis: &RedisDiagnostics, config: &Config, report: &mut Report) {
-    if config.endpoints.iter().all(|endpoint| endpoint.streams.is_empty()) {
+    if !config.endpoints.iter().any(|endpoint| endpoint.may_follow_streams()) {
         return;
     }
     match figures(redis).await {

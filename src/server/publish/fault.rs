@@ -63,6 +63,14 @@ impl Fault {
         }
     }
 
+    /// Whether it is told only to somebody who has one of the tokens.
+    pub(super) const fn is_of_known(self) -> bool {
+        !matches!(
+            self,
+            Self::TokenMissing | Self::TokenInvalid | Self::NotFound | Self::MethodNotAllowed
+        )
+    }
+
     /// One sentence for the person who reads the answer.
     pub(super) const fn detail(self) -> &'static str {
         match self {

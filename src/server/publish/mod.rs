@@ -10,7 +10,7 @@
 //!
 //! 0. `fault` `rate`: what is told to callers; limits of tokens
 //! 1. `authority` `body` `length`: who may publish where, swapped by a reload; JSON bodies; where a body ends
-//! 2. `exchange`: hyper's part
+//! 2. `exchange` `fuzz`: hyper's part; a fuzz target
 //! 3. `answer` `receive`: how answers look; the body of a request
 //! 4. `request`: from one request to its answer
 //! 5. `connection`: one request after the other
@@ -22,6 +22,8 @@ mod body;
 mod connection;
 mod exchange;
 mod fault;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod length;
 #[cfg(test)]
 mod openapi_tests;

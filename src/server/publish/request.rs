@@ -45,14 +45,15 @@ impl Exchange {
     /// Answers a request.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response<AnswerBody> {
         let (head, body) = request.into_parts();
-        let answer = match self.publish(&head, body).await {
-            Ok(answer) => answer,
+        let (answer, is_known) = match self.publish(&head, body).await {
+            Ok(answer) => (answer, true),
             Err(fault) => {
                 self.count(Err(fault));
-                fault.into()
+                (fault.into(), fault.is_of_known())
             }
         };
-        let keep = self.keeps(&head);
+        // A stranger does not stay: no limit but that of all connections counts those that publish.
+        let keep = is_known && self.keeps(&head);
         self.progress.keep.set(keep);
         answer.into_response(keep, head.method == Method::HEAD, self.progress)
     }

@@ -328,6 +328,7 @@ impl PresenceActor {
         }
         self.ping(now);
         self.work(now);
+        self.metrics.upstream.presence_rooms.set(self.rooms.len() as i64);
         self.settle();
         self.output.flush();
         if let Some(link) = self.phase.get() {

@@ -11,7 +11,8 @@
 //! The layers inside, each of which may use only those above it in this list:
 //!
 //! 0. `names` `script` `clock`: keys, users and announcements; what runs inside Redis; Redis's time
-//! 1. `view` `command_phase` `output`: who is known to be in a room; the connection; what shards are told
+//! 1. `view` `command_phase` `output` `canary` `fuzz`: who is known to be in a room; the connection; what
+//!    shards are told; what `sockway doctor` tries; a fuzz target
 //! 2. `room`: one room: its users here, and what is to be done for it
 //! 3. `rooms` `news`: all of them, and when something is due; the subscription to their announcements
 //! 4. `commands`: what is asked for a room
@@ -19,9 +20,12 @@
 //! 6. `mod`: what is seen from outside
 
 mod actor;
+mod canary;
 mod clock;
 mod command_phase;
 mod commands;
+#[cfg(any(test, fuzzing))]
+pub(crate) mod fuzz;
 mod names;
 mod news;
 mod output;
@@ -30,4 +34,4 @@ mod rooms;
 mod script;
 mod view;
 
-pub(super) use actor::PresenceActor;
+pub(super) use {actor::PresenceActor, canary::Canary};

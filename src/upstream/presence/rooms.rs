@@ -51,6 +51,10 @@ impl Rooms {
         self.rooms.iter_mut().map(|(key, room)| (key as u32, &mut **room))
     }
 
+    pub(super) fn len(&self) -> usize {
+        self.rooms.len()
+    }
+
     /// Something is due for this room now.
     pub(super) fn make_ready(&mut self, key: u32) {
         self.ready.push_back(key);

@@ -75,7 +75,7 @@ enum State {
 
 enum Event {
     Batch(PublishBatch),
-    Dialled(Result<CommandLink, LinkError>),
+    Dialled(Box<Result<CommandLink, LinkError>>),
     Arrived,
     Timer,
 }
@@ -138,12 +138,14 @@ impl Publications {
     fn handle(&mut self, event: Event, now: Instant) -> bool {
         match event {
             Event::Batch(batch) => self.waiting.push(batch, now),
-            Event::Dialled(Ok(link)) => {
-                self.away = None;
-                let link = PublishLink::new(link, &mut self.primary, &self.settings, now);
-                self.state = State::Linked(Box::new(link));
-            }
-            Event::Dialled(Err(error)) => self.failed(&error, now),
+            Event::Dialled(dialled) => match *dialled {
+                Ok(link) => {
+                    self.away = None;
+                    let link = PublishLink::new(link, &mut self.primary, &self.settings, now);
+                    self.state = State::Linked(Box::new(link));
+                }
+                Err(error) => self.failed(&error, now),
+            },
             Event::Arrived => return self.arrived(now),
             Event::Timer => {}
         }
@@ -276,7 +278,7 @@ impl State {
     async fn next(&mut self) -> Event {
         match self {
             Self::Off | Self::Backoff { .. } => pending().await,
-            Self::Dialling { dial, .. } => Event::Dialled(dial.await),
+            Self::Dialling { dial, .. } => Event::Dialled(Box::new(dial.await)),
             Self::Linked(link) => {
                 link.ready().await;
                 Event::Arrived

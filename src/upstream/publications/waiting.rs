@@ -117,8 +117,14 @@ mod tests {
         channel::ChannelName,
     };
     use bytes::Bytes;
-    use futures_util::poll;
-    use std::time::Duration;
+    use std::{
+        task::{Context, Poll, Waker},
+        time::Duration,
+    };
+
+    fn poll(answers: &mut Answers) -> Poll<Vec<PublishAnswer>> {
+        answers.poll(&mut Context::from_waker(Waker::noop()))
+    }
 
     async fn batch(of: usize) -> (Answers, PublishBatch) {
         let (handle, mut batches) = publishing();
@@ -140,14 +146,17 @@ mod tests {
         assert_eq!(waiting.unsent_since(), Some(began));
         waiting.send_next();
         waiting.fail_unsent_since(began);
-        assert_eq!(late.await, [Err(NotPublished::Unavailable)]);
-        assert!(poll!(&mut partly).is_pending() && poll!(&mut young).is_pending());
+        assert_eq!(late.all().await, [Err(NotPublished::Unavailable)]);
+        assert!(poll(&mut partly).is_pending() && poll(&mut young).is_pending());
         assert_eq!(waiting.unsent_since(), Some(began + Duration::from_secs(1)));
         // The connection ends: nothing of it is under way any more.
         assert_eq!(waiting.give_up_sent(), 1);
         assert_eq!(waiting.unsent_since(), Some(began));
         waiting.fail_unsent_since(began);
-        assert_eq!(partly.await, [Err(NotPublished::Unknown), Err(NotPublished::Unavailable)]);
+        assert_eq!(
+            partly.all().await,
+            [Err(NotPublished::Unknown), Err(NotPublished::Unavailable)]
+        );
     }
 
     #[tokio::test(start_paused = true)]
@@ -160,9 +169,9 @@ mod tests {
             assert_eq!(waiting.send_next().unwrap().to.name().as_str(), name);
         }
         assert_eq!(waiting.give_up_sent(), 3);
-        assert_eq!(whole.await, [Err(NotPublished::Unknown)]);
+        assert_eq!(whole.all().await, [Err(NotPublished::Unknown)]);
         assert!(
-            poll!(&mut partly).is_pending() && waiting.has_unsent() && waiting.awaited().is_none()
+            poll(&mut partly).is_pending() && waiting.has_unsent() && waiting.awaited().is_none()
         );
         assert_eq!(waiting.send_next().unwrap().to.name().as_str(), "2");
         waiting.answered(Ok(Published::Receivers(7)));
@@ -170,7 +179,7 @@ mod tests {
         let unknown = Err(NotPublished::Unknown);
         let expected =
             vec![unknown, unknown, Ok(Published::Receivers(7)), Err(NotPublished::Unavailable)];
-        assert_eq!(partly.await, expected);
+        assert_eq!(partly.all().await, expected);
         assert!(!waiting.has_unsent() && waiting.send_next().is_none());
     }
 }

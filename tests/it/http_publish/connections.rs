@@ -104,6 +104,34 @@ fn a_connection_ends_when_the_caller_says_so_or_speaks_an_older_http() {
 }
 
 #[test]
+fn a_stranger_is_answered_and_its_connection_closed_so_that_it_takes_no_place() {
+    let redis = Redis::start();
+    let own = crate::rig::HeldPort::new().expect("a free port");
+    let on_own = settings(&redis).set("http_publish.listen", own.address().to_string());
+    for (settings, is_own) in [(settings(&redis), false), (on_own, true)] {
+        let gateway = Gateway::start(&settings);
+        let address = if is_own { own.address() } else { gateway.address };
+        let post = |path: &str| Request::line(&format!("POST {path} HTTP/1.1"));
+        for (request, status) in [
+            (post("/publish/room:1"), 401),
+            (post("/publish"), 401),
+            (post("/publish/room:1").bearer("wrong"), 401),
+            (Request::line("PUT /publish/room:1 HTTP/1.1"), 405),
+        ] {
+            let mut stranger = Caller::to(address);
+            let answer = stranger.ask(&request.header("Content-Length", "0"), b"");
+            assert_eq!((answer.status, answer.header("connection")), (status, Some("close")));
+            assert_eq!(stranger.until_closed(), b"");
+        }
+        let mut caller = Caller::to(address);
+        caller
+            .ask(&post("/publish/room:1").bearer(TOKEN), b"")
+            .assert_refused(411, "length_required");
+        assert_eq!(caller.post("/publish/room:1", "x").status, 200, "whoever has a token stays");
+    }
+}
+
+#[test]
 fn an_idle_connection_is_closed_without_a_word_and_a_used_one_is_not() {
     let redis = Redis::start();
     let gateway = Gateway::start(&settings(&redis).set("http_publish.idle_timeout", "300ms"));

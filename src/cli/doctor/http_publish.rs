@@ -1,0 +1,102 @@
+//! Whether the running gateway publishes by HTTP where it is to, and not for everybody.
+
+use super::{listen::reachable, report::Report};
+use crate::config::{Config, ListenAddress};
+use serde_json::Value;
+use std::{io, time::Duration};
+use tokio::{
+    io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _},
+    net::{TcpStream, UnixStream},
+    time::timeout,
+};
+
+const SUBJECT: &str = "http publish";
+
+/// For the whole exchange.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Largest answer that is read, in bytes.
+const MAX_ANSWER: u64 = 64 * 1024;
+
+/// Asks nothing where nothing is published by HTTP. Before the gateway runs there is nobody to ask.
+pub(super) async fn examine(config: &Config, report: &mut Report) {
+    let Some(publish) = &config.http_publish else { return };
+    let is_public = publish.listen.is_none();
+    if is_public && config.server.tls.is_some() {
+        return report.ok(SUBJECT, "on the public port, by TLS; not tried");
+    }
+    let (place, path) =
+        (publish.listen.as_ref().unwrap_or(&config.server.listen), publish.paths.base().as_str());
+    let request = format!(
+        "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+    );
+    let answer = match place {
+        ListenAddress::Tcp(address) => {
+            exchange(TcpStream::connect(reachable(*address)), &request).await
+        }
+        ListenAddress::Unix(path) => exchange(UnixStream::connect(path), &request).await,
+    };
+    tell(&format!("{place}, {path}"), answer, report);
+}
+
+fn tell(place: &str, answer: io::Result<String>, report: &mut Report) {
+    const OTHER: &str = "what runs there has another configuration: reload it, or restart it where listen has \
+                         changed; or it is no sockway";
+    match answer {
+        Err(error) if is_absent(&error) => {
+            report.ok(SUBJECT, &format!("{place}: nothing runs there yet; not tried"));
+        }
+        Err(error) => report.warn(SUBJECT, &format!("{place}: {error}"), OTHER),
+        Ok(answer) => match status(&answer) {
+            (401, Some(code)) if code == "token_missing" => {
+                report.ok(SUBJECT, &format!("{place}: 401 without a token"));
+            }
+            (status, code) => {
+                let code = code.map(|code| format!(" {code}")).unwrap_or_default();
+                report.warn(SUBJECT, &format!("{place}: {status}{code}"), OTHER);
+            }
+        },
+    }
+}
+
+/// Whether there is nobody.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::ConnectionRefused | io::ErrorKind::NotFound)
+}
+
+/// The status of an answer, and the code of its problem body.
+fn status(answer: &str) -> (u16, Option<String>) {
+    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).unwrap_or(0);
+    let body = answer.split_once("\r\n\r\n").map_or("", |(_, body)| body);
+    let problem: Value = serde_json::from_str(body).unwrap_or_default();
+    (status, problem["code"].as_str().map(str::to_owned))
+}
+
+/// One request, and all that comes until the connection ends.
+async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
+    connect: impl Future<Output = io::Result<S>>,
+    request: &str,
+) -> io::Result<String> {
+    let talk = async {
+        let mut stream = connect.await?;
+        stream.write_all(request.as_bytes()).await?;
+        let mut answer = Vec::new();
+        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+        Ok(String::from_utf8_lossy(&answer).into_owned())
+    };
+    timeout(TIMEOUT, talk).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_answer_is_told_by_its_status_and_its_code() {
+        let head = "HTTP/1.1 401 Unauthorized\r\nConnection: close\r\n\r\n";
+        let missing = format!("{head}{{\"code\":\"token_missing\"}}");
+        assert_eq!(status(&missing), (401, Some("token_missing".to_owned())));
+        assert_eq!(status(head), (401, None));
+        assert_eq!(status("SSH-2.0-OpenSSH\r\n"), (0, None));
+    }
+}

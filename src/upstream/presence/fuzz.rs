@@ -1,0 +1,58 @@
+//! A fuzz target: what comes on a room's channel of announcements, and the names of rooms.
+
+use super::names::{Announcement, Instance, Keys, news_channel};
+use crate::{endpoint::escape, wire::Codec};
+
+/// Reads an announcement; and takes the bytes as the name of a room, its prefix being the first line.
+///
+/// # Panics
+/// When an announcement is taken that no instance makes, or a name could be taken for another.
+pub(crate) fn presence(data: &[u8]) {
+    match Announcement::parse(data) {
+        Some(Announcement::Join(user)) => assert_user("join", &user, data),
+        Some(Announcement::Leave(user)) => assert_user("leave", &user, data),
+        Some(Announcement::Sync) => assert_eq!(data, b"sync"),
+        None => {}
+    }
+    if let Ok(text) = std::str::from_utf8(data) {
+        let (prefix, room) = text.split_once('\n').unwrap_or(("", text));
+        assert_room(prefix, room);
+    }
+}
+
+/// It is announced in one way, is one member of one instance, and is shown in one frame.
+fn assert_user(verb: &str, user: &str, data: &[u8]) {
+    let escaped = escape(user);
+    assert_eq!(format!("{verb} {escaped}").as_bytes(), data);
+    assert!(!user.is_empty() && !escaped.contains([':', ' ', '!']));
+    let instance = Instance::random();
+    let member = instance.member(user);
+    assert_eq!(member.split_once(':'), Some((&*escaped, instance.as_str())));
+    let frame = Codec::WsJson.presence_change("c", user, verb == "join").expect("json has it");
+    assert_eq!(frame.iter().filter(|&&byte| byte == b'\n').count(), 0, "of one line");
+}
+
+/// All keys of a room stand in one slot of a cluster, begin as our own do, and end with the room.
+fn assert_room(prefix: &str, room: &str) {
+    let Keys { members, users, news } = Keys::of(room, prefix);
+    assert_eq!(news, format!("{prefix}{}", news_channel(room, prefix).as_str()));
+    let own = format!("{prefix}sockway:presence:{{");
+    for (key, kind) in [(&members, "members"), (&users, "users"), (&news, "news")] {
+        assert!(key.starts_with(&own) && key.ends_with(&format!("}}:{kind}:{room}")), "{key:?}");
+        assert_eq!(hashed(key), hashed(&members));
+    }
+    // A room without a tag that is nothing is hashed as its keys are.
+    let whole = format!("{prefix}{room}");
+    if !whole.contains(['{', '}']) && !whole.is_empty() {
+        assert_eq!(hashed(&members), whole);
+    }
+}
+
+/// What a cluster hashes of a key: written after its specification, not after our own code.
+fn hashed(key: &str) -> &str {
+    let Some(open) = key.find('{') else { return key };
+    match key[open + 1..].find('}') {
+        Some(0) | None => key,
+        Some(length) => &key[open + 1..open + 1 + length],
+    }
+}
