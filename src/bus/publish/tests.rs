@@ -28,8 +28,9 @@ async fn a_batch_waits_for_room_and_gives_it_back_when_it_is_answered_also_to_no
     assert!(batches.try_recv().is_err(), "the first is still under way");
     drop(batch);
     assert!(futures_util::poll!(&mut small).is_pending());
-    let batch = batches.try_recv().unwrap();
-    batch.reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
+    let PublishBatch { reply, _room: room, .. } = batches.try_recv().unwrap();
+    drop(room);
+    reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
     assert_eq!(small.await, [Ok(Published::Receivers(3))]);
     assert_eq!(handle.under_way(), 0);
 }

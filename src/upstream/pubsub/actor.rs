@@ -183,6 +183,8 @@ impl<C: Connect> Actor<C> {
     /// Sends what was staged; stops reading where a shard has fallen far behind, or goes on.
     fn flush(&mut self, now: Instant) {
         self.node.queues.flush();
+        // Not before the shards have what is counted.
+        self.node.router.count(&self.health.metrics.upstream);
         let LinkPhase::Linked(subscriber) = &mut self.phase else { return };
         let was_paused = self.pauses.is_paused();
         if self.pauses.update(self.node.queues.fill(), now) {

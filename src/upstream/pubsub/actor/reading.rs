@@ -101,7 +101,6 @@ impl<C: Connect> Actor<C> {
             }))
         });
         self.is_behind = is_behind;
-        self.node.router.count(&self.health.metrics.upstream);
         end
     }
 
