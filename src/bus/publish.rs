@@ -178,8 +178,8 @@ mod tests {
         assert!(batches.try_recv().is_err(), "the first is still under way");
         drop(batch);
         assert!(small.as_mut().poll(cx).is_pending());
-        let batch = batches.try_recv().unwrap();
-        batch.reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
+        let PublishBatch { reply, .. } = batches.try_recv().unwrap();
+        reply.send(vec![Ok(Published::Receivers(3))]).unwrap();
         let std::task::Poll::Ready(answers) = small.as_mut().poll(cx) else {
             panic!("it is answered")
         };
