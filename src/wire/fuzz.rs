@@ -102,8 +102,8 @@ fn assert_stamped(data: &str) {
     assert_eq!(members.len(), 6, "{members:?}");
 }
 
-/// The payload of a final frame of at most 64 KiB, or more.
-fn behind_head(frame: &[u8]) -> &[u8] {
+/// The payload of a frame of ours.
+pub(crate) fn behind_head(frame: &[u8]) -> &[u8] {
     match frame[1] {
         126 => &frame[4..],
         127 => &frame[10..],

@@ -1,7 +1,11 @@
 //! A fuzz target: what comes on a room's channel of announcements, and the names of rooms.
 
 use super::names::{Announcement, Instance, Keys, news_channel};
-use crate::{endpoint::escape, wire::Codec};
+use crate::{
+    endpoint::escape,
+    wire::{Codec, fuzz::behind_head},
+};
+use serde_json::Value;
 
 /// Reads an announcement; and takes the bytes as the name of a room, its prefix being the first line.
 ///
@@ -29,7 +33,8 @@ fn assert_user(verb: &str, user: &str, data: &[u8]) {
     let member = instance.member(user);
     assert_eq!(member.split_once(':'), Some((&*escaped, instance.as_str())));
     let frame = Codec::WsJson.presence_change("c", user, verb == "join").expect("json has it");
-    assert_eq!(frame.iter().filter(|&&byte| byte == b'\n').count(), 0, "of one line");
+    let shown: Value = serde_json::from_slice(behind_head(&frame)).expect("JSON");
+    assert_eq!((&shown["type"], &shown["user"]), (&verb.into(), &user.into()));
 }
 
 /// All keys of a room stand in one slot of a cluster, begin as our own do, and end with the room.
