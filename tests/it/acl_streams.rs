@@ -93,7 +93,12 @@ impl Scene {
         let mut client = self.gateway.open("/ws/7");
         assert_eq!(client.json()["type"], "ready");
         self.add("second");
-        assert_eq!(client.json()["data"], "second");
+        let mut data = client.json()["data"].take();
+        // Of a stream that lingers from the turn before it may not have been read yet.
+        if data == "first" {
+            data = client.json()["data"].take();
+        }
+        assert_eq!(data, "second");
         let mut back = self.gateway.open(&format!("/ws/7?since={first}"));
         assert_eq!(back.json()["streams"]["chat:7"]["recovered"], true);
         assert_eq!(back.json()["data"], "second");

@@ -80,7 +80,7 @@ fn a_pattern_of_a_claim_matches_the_values_of_that_token_alone() {
 fn what_is_sockways_own_goes_through_no_pattern() {
     let redis = Redis::start();
     let all = Endpoint::new("all", "/ws/all", &[]).open();
-    let all = all.set("format", "json").set("patterns", vec!["e*"]);
+    let all = all.set("format", "json").set("patterns", vec!["*"]);
     // The probe and the control channel by names of one's own, as well.
     let settings = Settings::new(&redis).set("redis.probe_channel", "probe").endpoint(all);
     let gateway = Gateway::start(&settings);
