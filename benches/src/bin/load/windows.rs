@@ -19,8 +19,13 @@ const FULL: f64 = 0.9;
 const PUBLISHED: &[u8] = br#"{"type":"published","ref":""#;
 
 /// What a json session is told beside messages, and need not be counted.
-const TOLD: [&[u8]; 4] =
-    [br#"{"type":"ready""#, br#"{"type":"presence""#, br#"{"type":"join""#, br#"{"type":"leave""#];
+const TOLD: [&[u8]; 5] = [
+    br#"{"type":"ready""#,
+    br#"{"type":"presence""#,
+    br#"{"type":"join""#,
+    br#"{"type":"leave""#,
+    br#"{"type":"heartbeat""#,
+];
 
 /// The deliveries of one window. Each message must reach each of its sockets exactly once and in order:
 /// a socket takes only rising sequence numbers, and of a message only as many as it has sockets.
