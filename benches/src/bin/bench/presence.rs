@@ -60,7 +60,8 @@ pub(crate) fn memory(place: &Place) -> Outcome<Vec<Row>> {
         let sockets = place.sockets(usual);
         let grown = |present: bool| -> Outcome<f64> {
             let (mut bench, connected) = enter(place, sockets, room, present)?;
-            let window: Window = bench.step("idle --seconds 3")?;
+            // So long the allocator keeps what it needed while everybody came.
+            let window: Window = bench.step("idle --seconds 12")?;
             let grown = window.memory.pss.saturating_sub(connected.memory_before.pss);
             Ok(grown as f64 / sockets as f64)
         };
