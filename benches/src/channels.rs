@@ -9,6 +9,9 @@
 //! | `/many?c=7,8,9` | numbers 7, 8 and 9 |
 //! | `/user?token=JWT` | the number in the token's `sub`, and the common one |
 //! | `/stream/all`, `/stream/own/7`, `/stream/many?c=7,8` | the same names, as streams; Sockway alone |
+//! | `/say?token=JWT` | the common one, which its clients publish to, too; Sockway alone, as are those that follow |
+//! | `/inbox?token=JWT`, `/flooded?token=JWT` | the number in the token's `sub` |
+//! | `/room/7?token=JWT`, `/present/7?token=JWT` | those of room 7 |
 
 /// The common channel, which every socket has.
 pub const ALL: &str = "bench:all";

@@ -52,6 +52,14 @@ pub struct Window {
     pub shares: Shares,
 }
 
+/// After a flood of frames.
+#[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
+pub struct Flooded {
+    /// Opened one after the other: the server closed all but the last.
+    pub sessions: u64,
+    pub bytes: u64,
+}
+
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Latency {
     pub p50: f64,

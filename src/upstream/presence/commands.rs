@@ -13,6 +13,9 @@ use tokio::time::Instant;
 /// Commands that may wait for their answers before more is asked for rooms.
 const IN_FLIGHT: usize = 1_024;
 
+/// Rooms are refreshed together, in one pipeline: one by one, they cost Redis three times as much.
+const TOGETHER: Duration = Duration::from_millis(100);
+
 /// Users in one command: Redis does nothing else meanwhile.
 const CHUNK: usize = 1_000;
 
@@ -53,6 +56,7 @@ pub(super) struct Commands {
     is_asking_time: bool,
     pub(super) next_ping: Instant,
     timeout: Duration,
+    began: Instant,
     pub(super) instance: Instance,
     prefix: String,
 }
@@ -69,6 +73,7 @@ impl Commands {
             is_asking_time: false,
             next_ping: now,
             timeout,
+            began: now,
             instance: Instance::random(),
             prefix: prefix.to_owned(),
         }
@@ -178,14 +183,14 @@ impl Commands {
             }
         }
         if mode == Mode::Repair {
-            room.refresh_at = asking.now + jittered(room.rules.ttl / 3);
+            room.refresh_at = self.next_refresh(asking.now, room.rules.ttl);
         }
     }
 
     /// Moves the deadlines on, and looks for what is not as it should be.
     fn refresh(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         let now = asking.now;
-        room.refresh_at = now + jittered(room.rules.ttl / 3);
+        room.refresh_at = self.next_refresh(now, room.rules.ttl);
         let Some(redis_now) = self.clock.milliseconds(now, now) else { return };
         let deadline = (redis_now + room.rules.ttl.as_millis() as u64).to_string();
         let redis_now = redis_now.to_string();
@@ -202,6 +207,13 @@ impl Commands {
         self.ask(asking, room, &["PEXPIRE", &users, &twice], Part::UsersKey);
         self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
         self.ask(asking, room, &["HGET", &users, "!"], Part::Incarnation);
+    }
+
+    /// After a third of `ttl`, not with all rooms that were made together, but with some others.
+    fn next_refresh(&self, now: Instant, ttl: Duration) -> Instant {
+        let at = now + jittered(ttl / 3);
+        let beyond = (at - self.began).as_nanos() % TOGETHER.as_nanos();
+        at - Duration::from_nanos(beyond as u64)
     }
 
     fn script(
@@ -238,7 +250,24 @@ struct Asking<'a> {
     now: Instant,
 }
 
-/// So that rooms that were made together are not refreshed together.
+/// Up to a tenth more or less.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.9 + 0.2 * fastrand::f64())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::collections::HashSet;
+
+    #[test]
+    fn rooms_that_were_made_together_are_refreshed_in_a_few_groups() {
+        let commands = Commands::new("", Duration::from_secs(1));
+        let (now, ttl) = (commands.began, Duration::from_secs(30));
+        let at = |n: u64| commands.next_refresh(now + Duration::from_micros(n), ttl) - now;
+        let groups: HashSet<Duration> = (0..10_000).map(at).collect();
+        assert!((10..=21).contains(&groups.len()), "{}", groups.len());
+        let [first, last] = [groups.iter().min(), groups.iter().max()].map(|it| *it.unwrap());
+        assert!(first >= ttl * 9 / 30 - TOGETHER && last <= ttl * 11 / 30 + TOGETHER);
+    }
 }

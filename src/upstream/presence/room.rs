@@ -40,6 +40,8 @@ pub(super) struct Room {
     pub(super) subscription: Subscription,
     pub(super) roster_due: Option<Instant>,
     pub(super) refresh_at: Instant,
+    /// Its entry among the timers of all rooms.
+    pub(super) timer: Option<Instant>,
     /// After an error that concerns it alone nothing is asked for it before.
     pub(super) not_before: Option<Instant>,
     /// All of its users are to be put back.
@@ -119,6 +121,7 @@ impl Room {
             subscription: Subscription::None,
             roster_due: None,
             refresh_at: now + rules.ttl / 3,
+            timer: None,
             not_before: None,
             repairs: false,
             sweeps: false,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub(super) struct Rooms {
     rooms: Slab<Box<Room>>,
     by_name: HashMap<ChannelName, u32, foldhash::fast::RandomState>,
-    /// Rooms for which something is due at the latest then. One may be there more than once.
+    /// Rooms for which something is due at the latest then. Of those of one room only [`Room::timer`] counts.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Rooms for which something is due.
     ready: VecDeque<u32>,
@@ -65,14 +65,18 @@ impl Rooms {
         if let Some(key) = self.ready.pop_front() {
             return Some(key);
         }
-        let Reverse((at, _)) = self.timers.peek()?;
-        if *at > now {
-            return None;
+        while self.next_timer().is_some_and(|at| at <= now) {
+            let Reverse((at, key)) = self.timers.pop()?;
+            if let Some(room) = self.get(key)
+                && room.timer.take_if(|timer| *timer == at).is_some()
+            {
+                return Some(key);
+            }
         }
-        self.timers.pop().map(|Reverse((_, key))| key)
+        None
     }
 
-    /// Whether [`Rooms::take_ready`] has something.
+    /// Whether [`Rooms::take_ready`] may have something.
     pub(super) fn has_ready(&self, now: Instant) -> bool {
         !self.ready.is_empty() || self.next_timer().is_some_and(|at| at <= now)
     }
@@ -83,11 +87,14 @@ impl Rooms {
 
     /// Looks when something is due for this room, or forgets it when it is over.
     pub(super) fn reschedule(&mut self, key: u32) {
-        let Some(room) = self.rooms.get(key as usize) else { return };
+        let Some(room) = self.rooms.get_mut(key as usize) else { return };
         if room.is_over() {
             self.by_name.remove(&room.name);
             self.rooms.remove(key as usize);
-        } else if let Some(due) = room.due() {
+        } else if let Some(due) = room.due()
+            && room.timer.is_none_or(|timer| due < timer)
+        {
+            room.timer = Some(due);
             self.timers.push(Reverse((due, key)));
         }
     }
@@ -98,8 +105,36 @@ impl Rooms {
         self.untold = 0;
         for (key, room) in &mut self.rooms {
             room.link_lost();
+            room.timer = None;
             self.untold += room.leaving.iter().filter(|it| it.told != Told::Yes).count();
             self.ready.push_back(key as u32);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::{sync::Arc, time::Duration};
+
+    #[test]
+    fn a_room_that_is_looked_at_often_is_due_once_and_then_again() {
+        let ttl = Duration::from_secs(30);
+        let (now, rules) = (Instant::now(), PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let mut rooms = Rooms::default();
+        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), rules, now);
+        rooms.get(key).unwrap().users.enter(&Arc::from("ann"));
+        for seconds in 1..10 {
+            let due = now + Duration::from_secs(seconds);
+            for sooner in [Duration::ZERO, Duration::from_millis(500)] {
+                rooms.get(key).unwrap().refresh_at = due - sooner;
+                rooms.reschedule(key);
+                rooms.reschedule(key);
+            }
+            assert_eq!(rooms.timers.len(), 2);
+            assert_eq!((rooms.take_ready(due), rooms.take_ready(due)), (Some(key), None));
+            assert!(!rooms.has_ready(due));
+            assert!(rooms.timers.is_empty());
         }
     }
 }

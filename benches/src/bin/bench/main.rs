@@ -4,13 +4,16 @@
 //! It starts everything it needs and ends it: its own Redis, each server pinned to one core, Redis and
 //! the load generator to another. It builds nothing; `make bench` does.
 
+mod endpoints;
 mod load;
 mod options;
 mod page;
 mod picture;
 #[path = "../../../../tests/it/rig/port.rs"]
 mod port;
+mod presence;
 mod processes;
+mod publishing;
 mod scenarios;
 mod servers;
 mod streams;

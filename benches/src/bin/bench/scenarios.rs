@@ -8,7 +8,9 @@ use sockway_benches::report::{Connected, Window};
 
 use crate::Outcome;
 use crate::load::Bench;
+use crate::presence;
 use crate::processes;
+use crate::publishing;
 use crate::servers::{Kind, Place, Settings};
 use crate::streams;
 use crate::table::{Row, Target};
@@ -69,6 +71,32 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
         name: "history",
         what: "others while 1,000 clients are given 100 entries each",
         run: streams::history,
+    },
+    Scenario {
+        name: "say",
+        what: "what a client says to 1,000 sockets, beside PUBLISH",
+        run: publishing::say,
+    },
+    Scenario {
+        name: "inbox",
+        what: "20,000 client messages a second into a stream",
+        run: publishing::inbox,
+    },
+    Scenario { name: "post", what: "64 HTTP publishes in flight", run: publishing::post },
+    Scenario {
+        name: "hostile",
+        what: "others beside a client that floods its session",
+        run: publishing::hostile,
+    },
+    Scenario {
+        name: "presence",
+        what: "Redis's CPU for 15,000 sessions in 7,500 rooms",
+        run: presence::refreshes,
+    },
+    Scenario {
+        name: "presence-memory",
+        what: "sessions in rooms, with and without presence",
+        run: presence::memory,
     },
 ];
 
@@ -160,6 +188,11 @@ fn connected(place: &Place, kinds: &[Kind], sockets: usize, path: &str) -> Outco
         }
     }
     Ok(benches)
+}
+
+/// Sockway, as it usually is.
+pub(crate) fn start(place: &Place) -> Outcome<Bench> {
+    Bench::start(place, Kind::Sockway, &Settings::usual(place))
 }
 
 pub(crate) fn connect(bench: &mut Bench, sockets: usize, path: &str) -> Outcome<Connected> {

@@ -7,9 +7,10 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use sockway_benches::{channels, resp, token};
+use sockway_benches::resp;
 
 use crate::Outcome;
+use crate::endpoints;
 use crate::options::Options;
 use crate::port::HeldPort;
 use crate::processes::{self, Process};
@@ -202,6 +203,11 @@ impl Redis {
         Ok(line.ok_or("Redis does not count its channels")?.trim().parse()?)
     }
 
+    /// How many entries a stream has.
+    pub(crate) fn entries(&self, stream: &str) -> Outcome<u64> {
+        Ok(self.ask(&[b"XLEN", stream.as_bytes()])?.parse()?)
+    }
+
     fn ask(&self, command: &[&[u8]]) -> Outcome<String> {
         let mut stream = TcpStream::connect(self.address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
@@ -213,6 +219,7 @@ impl Redis {
                 Some((resp::Value::Text(text), _)) => {
                     return Ok(String::from_utf8_lossy(text).into_owned());
                 }
+                Some((resp::Value::Number(number), _)) => return Ok(number.to_string()),
                 Some((other, _)) => return Err(format!("Redis answered {other:?}").into()),
                 None => {}
             }
@@ -270,9 +277,10 @@ impl Server {
             Kind::Sockway | Kind::Before => {
                 let admin = *admin.insert(ports[1].address());
                 let file = place.path(&format!("sockway-{}.toml", address.port()));
-                let mut text = configuration(address, admin, redis.address, settings);
+                let mut text = endpoints::configuration(address, admin, redis.address, settings);
                 if kind == Kind::Sockway {
-                    text += &stream_endpoints();
+                    text += &endpoints::streams();
+                    text += &endpoints::both_directions();
                 }
                 if settings.tls {
                     let [certificate, key] = place.certificate()?;
@@ -319,49 +327,6 @@ fn child_of(pid: u32) -> Outcome<u32> {
         child.is_some()
     })?;
     child.ok_or_else(|| "nginx has no worker".into())
-}
-
-fn configuration(
-    listen: SocketAddr,
-    admin: SocketAddr,
-    redis: SocketAddr,
-    settings: &Settings,
-) -> String {
-    let (secret, all) = (token::SECRET, channels::ALL);
-    let mut text = format!(
-        "[server]\nlisten = \"{listen}\"\n[admin]\nlisten = \"{admin}\"\n[redis]\nurl = \"redis://{redis}/0\"\n\
-         [auth.jwt]\nalgorithms = [\"HS256\"]\nsecret = \"{secret}\"\n[log]\nlevel = \"warn\"\n"
-    );
-    let endpoints = [
-        ("all", "/all", format!("\"{all}\""), "none"),
-        ("own", "/own/{id}", "\"bench:{path.id}\"".to_owned(), "none"),
-        ("both", "/both/{id}", format!("\"bench:{{path.id}}\", \"{all}\""), "none"),
-        ("many", "/many", "\"bench:{query.c}\"".to_owned(), "none"),
-        ("user", "/user", format!("\"bench:{{user}}\", \"{all}\""), "required"),
-    ];
-    let ping = settings.ping_interval;
-    for (name, path, channels, auth) in endpoints {
-        text += &format!(
-            "[[endpoint]]\nname = \"{name}\"\npath = \"{path}\"\nchannels = [{channels}]\nauth = \"{auth}\"\n\
-             ping_interval = \"{ping}\"\n"
-        );
-    }
-    text
-}
-
-/// Endpoints that an older build may not know.
-fn stream_endpoints() -> String {
-    let streams = [
-        ("stream-all", "/stream/all", channels::ALL),
-        ("stream-own", "/stream/own/{id}", "bench:{path.id}"),
-        ("stream-many", "/stream/many", "bench:{query.c}"),
-    ];
-    let endpoint = |(name, path, stream)| {
-        format!(
-            "[[endpoint]]\nname = \"{name}\"\npath = \"{path}\"\nstreams = [\"{stream}\"]\nauth = \"none\"\n"
-        )
-    };
-    streams.map(endpoint).concat()
 }
 
 /// nginx with the peers' configuration, with its placeholders filled in.

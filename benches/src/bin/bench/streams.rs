@@ -8,18 +8,12 @@ use sockway_benches::report::{Connected, Window};
 use crate::Outcome;
 use crate::load::{Bench, Load};
 use crate::processes;
-use crate::scenarios::{closed, connect, in_turn};
-use crate::servers::{Kind, Place, Settings};
+use crate::scenarios::{closed, connect, in_turn, start};
+use crate::servers::Place;
 use crate::table::{Row, Target};
 
-/// One row of Sockway alone.
 fn row(what: String, unit: &'static str, most: f64, figures: Vec<f64>) -> Row {
-    let figures = vec![(Kind::Sockway, figures)];
-    Row { what, unit, target: Target::AtMost(most), figures, note: String::new() }
-}
-
-fn start(place: &Place) -> Outcome<Bench> {
-    Bench::start(place, Kind::Sockway, &Settings::usual(place))
+    Row::of_sockway(what, unit, Target::AtMost(most), figures)
 }
 
 /// The same messages by PUBLISH and by XADD, in turns.

@@ -31,6 +31,16 @@ pub(crate) struct Summary {
 }
 
 impl Row {
+    /// Figures of Sockway alone.
+    pub(crate) fn of_sockway(
+        what: String,
+        unit: &'static str,
+        target: Target,
+        figures: Vec<f64>,
+    ) -> Self {
+        Self { what, unit, target, figures: vec![(Kind::Sockway, figures)], note: String::new() }
+    }
+
     pub(crate) fn of(&self, kind: Kind) -> Option<Summary> {
         let (_, values) = self.figures.iter().find(|(of, _)| *of == kind)?;
         summary(values.clone())

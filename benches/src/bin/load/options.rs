@@ -51,19 +51,26 @@ pub(crate) enum Step {
     Idle(Idle),
     /// Append entries to streams, then open sockets that ask for all of them.
     Resume(Resume),
+    /// Publish by HTTP over kept connections, one request at a time on each.
+    Post(Post),
+    /// Send frames as fast as the server takes them, and come back whenever it closes.
+    Flood(Flood),
 }
 
 #[derive(Args)]
 pub(crate) struct Connect {
     #[arg(long)]
     pub(crate) sockets: usize,
-    /// May contain {ids} (the numbers of the socket's own channels, by commas) and {token} (a JWT for the
-    /// first of them).
+    /// May contain {ids} (the numbers of the socket's own channels, by commas), {token} (a JWT for the
+    /// first of them) and {room} (the number of its room).
     #[arg(long, default_value = "/all")]
     pub(crate) path: String,
     /// Own channels of each socket.
     #[arg(long, default_value_t = 1)]
     pub(crate) channels: u32,
+    /// Sockets of a room.
+    #[arg(long, default_value_t = 2)]
+    pub(crate) room: usize,
     /// How many handshakes run at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) at_once: usize,
@@ -83,6 +90,19 @@ pub(crate) struct Content {
     /// They are streams: append to them.
     #[arg(long)]
     pub(crate) stream: bool,
+    /// Who publishes.
+    #[arg(long, value_enum, default_value_t = By::Redis)]
+    pub(crate) by: By,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum By {
+    /// This program, at Redis.
+    Redis,
+    /// The first socket, by frames that are the messages.
+    Socket,
+    /// The sockets in turn, by json frames. Each is delivered when its sender is told that Redis has taken it.
+    Sockets,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
@@ -137,4 +157,37 @@ pub(crate) struct Resume {
     /// How many handshakes run at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) at_once: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Post {
+    #[arg(long)]
+    pub(crate) requests: u64,
+    /// Connections, and so requests at a time.
+    #[arg(long, default_value_t = 64)]
+    pub(crate) in_flight: usize,
+    /// Messages of a request. 1: the request's body is the message.
+    #[arg(long, default_value_t = 1)]
+    pub(crate) batch: usize,
+    /// Bytes of a message.
+    #[arg(long, default_value_t = 128)]
+    pub(crate) size: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct Flood {
+    /// May contain {token}.
+    #[arg(long)]
+    pub(crate) path: String,
+    #[arg(long, value_enum)]
+    pub(crate) with: FloodOf,
+    #[arg(long)]
+    pub(crate) seconds: f64,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FloodOf {
+    Publish,
+    Subscribe,
+    Unsubscribe,
 }

@@ -1,5 +1,9 @@
 //! The steps, one after the other, over one set of sockets.
 
+mod flood;
+mod post;
+mod resume;
+
 use std::error::Error;
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -11,7 +15,7 @@ use sockway_benches::report::{Connected, Window};
 use sockway_benches::stamp::{self, EVERYBODY, Stamp};
 use sockway_benches::{channels, process, token};
 
-use crate::options::{Closed, Connect, Content, Idle, Open, Options, Resume, Target};
+use crate::options::{By, Closed, Connect, Content, Idle, Open, Options, Target};
 use crate::publisher::Publisher;
 use crate::sockets::{self, Frame, Socket};
 use crate::windows::{Meter, Tally};
@@ -84,7 +88,7 @@ impl<'a> Run<'a> {
         self.channels_of_a_socket = step.channels;
         let before = self.sockets.len();
         let end = before + step.sockets;
-        let path = |index| path(&step.path, step.channels, index);
+        let path = |index| path(&step.path, step.channels, step.room, index);
         let paths: Vec<String> = (before..end).map(path).collect();
         self.settle()?;
         let memory_before = process::memory(&self.options.pid)?;
@@ -123,69 +127,6 @@ impl<'a> Run<'a> {
                 let silent = self.shaking_hands;
                 return Err(format!("{open} sockets are open, {silent} get no answer").into());
             }
-        }
-        Ok(())
-    }
-
-    /// Fills the streams, opens the sockets, and measures until the last socket has the last entry.
-    pub(crate) fn resume(&mut self, step: &Resume) -> Outcome<Connected> {
-        self.channels_of_a_socket = 1;
-        self.fill(step)?;
-        let paths: Vec<String> =
-            (0..step.sockets).map(|index| path(&step.path, 1, index)).collect();
-        self.settle()?;
-        let memory_before = process::memory(&self.options.pid)?;
-        let redis: Vec<u32> = self.options.redis_pid.into_iter().collect();
-        let meter = Meter::start(&self.options.pid, &redis)?;
-        let start = Instant::now();
-        self.open_all(&paths, step.at_once)?;
-        let mut progress = (Instant::now(), 0);
-        while self.tally.in_flight > 0 {
-            self.turn(Some(STALLED))?;
-            self.watch(&mut progress)?;
-        }
-        let seconds = start.elapsed().as_secs_f64();
-        // Anything that arrives now is a duplicate, and the tally rejects it.
-        self.settle()?;
-        let (cpu, shares) = meter.stop(seconds)?;
-        Ok(Connected {
-            sockets: self.sockets.len(),
-            opened: step.sockets,
-            seconds,
-            server_cpu_micros_per_connection: cpu as f64 / 1e3 / step.sockets as f64,
-            memory_before,
-            memory_after: process::memory(&self.options.pid)?,
-            shares,
-        })
-    }
-
-    /// Appends the entry 1-0, which nobody asks for, and those behind it.
-    fn fill(&mut self, step: &Resume) -> Outcome<()> {
-        let content = step.content;
-        self.tally = Tally::new(content.size, self.tally.next_sequence());
-        let (streams, readers) = match content.to {
-            Target::All => (1, step.sockets as u32),
-            Target::Own => (step.sockets as u32, 1),
-        };
-        let publisher = self.publisher.as_mut().ok_or("there is no Redis")?;
-        let mut payload = Vec::with_capacity(content.size);
-        for entry in 1..=step.entries + 1 {
-            for number in 0..streams {
-                let (name, channel) = match content.to {
-                    Target::All => (channels::ALL.to_owned(), EVERYBODY),
-                    Target::Own => (channels::own(number), number),
-                };
-                payload.clear();
-                let sequence = self.tally.next_sequence();
-                Stamp { sequence, channel, nanos: 0 }.write(content.size, &mut payload);
-                publisher.append(&name, &format!("{entry}-0"), &payload);
-                if entry > 1 {
-                    self.tally.publish(readers);
-                }
-            }
-        }
-        while self.publisher.as_ref().is_some_and(|publisher| publisher.unanswered > 0) {
-            self.turn(Some(STALLED))?;
         }
         Ok(())
     }
@@ -249,7 +190,7 @@ impl<'a> Run<'a> {
                 while run.tally.published() < step.messages && run.tally.in_flight < step.in_flight
                 {
                     let now = run.now();
-                    run.publish(step.content, now);
+                    run.publish(step.content, now)?;
                 }
                 run.turn(Some(STALLED))?;
                 run.watch(&mut progress)?;
@@ -266,7 +207,7 @@ impl<'a> Run<'a> {
             let due = |message: u64| start + (message as f64 / step.rate * 1e9) as u64;
             while run.tally.published() < messages || run.tally.in_flight > 0 {
                 while run.tally.published() < messages && due(run.tally.published()) <= run.now() {
-                    run.publish(step.content, due(run.tally.published()));
+                    run.publish(step.content, due(run.tally.published()))?;
                 }
                 let mut wait = STALLED;
                 if run.tally.published() < messages {
@@ -281,7 +222,8 @@ impl<'a> Run<'a> {
     }
 
     pub(crate) fn idle(&mut self, step: &Idle) -> Outcome<Window> {
-        let content = Content { size: stamp::LENGTH, to: Target::All, stream: false };
+        let content =
+            Content { size: stamp::LENGTH, to: Target::All, stream: false, by: By::Redis };
         self.window(content, |run| run.turn_for(Duration::from_secs_f64(step.seconds)))
     }
 
@@ -326,7 +268,10 @@ impl<'a> Run<'a> {
         })
     }
 
-    fn publish(&mut self, content: Content, nanos: u64) {
+    fn publish(&mut self, content: Content, nanos: u64) -> Outcome<()> {
+        if content.by == By::Sockets {
+            return self.say(content, nanos);
+        }
         let sequence = self.tally.next_sequence();
         let (name, channel, sockets) = match content.to {
             Target::All => (channels::ALL.to_owned(), EVERYBODY, self.sockets.len() as u32),
@@ -339,11 +284,26 @@ impl<'a> Run<'a> {
         let mut payload = Vec::with_capacity(content.size);
         Stamp { sequence, channel, nanos }.write(content.size, &mut payload);
         match &mut self.publisher {
+            _ if content.by == By::Socket => {
+                self.sockets[0].wire.write_all(&sockets::text(&payload))?;
+            }
             Some(publisher) if content.stream => publisher.append(&name, "*", &payload),
             Some(publisher) => publisher.add(&name, &payload),
             None => {}
         }
         self.tally.publish(sockets);
+        Ok(())
+    }
+
+    /// The next socket publishes. The reference is the number of the message in its window.
+    fn say(&mut self, content: Content, nanos: u64) -> Outcome<()> {
+        let number = self.tally.published();
+        let data = "~".repeat(content.size);
+        let frame = format!(r#"{{"type":"publish","ref":"{number}","data":"{data}"}}"#);
+        let speaker = number as usize % self.sockets.len();
+        self.sockets[speaker].wire.write_all(&sockets::text(frame.as_bytes()))?;
+        self.tally.ask(1, nanos);
+        Ok(())
     }
 
     /// Fails when messages are in flight and nothing arrives any more.
@@ -487,9 +447,9 @@ impl Slow {
     }
 }
 
-fn path(template: &str, channels: u32, index: usize) -> String {
+fn path(template: &str, channels: u32, room: usize, index: usize) -> String {
     let first = index as u32 * channels;
-    let mut path = template.to_owned();
+    let mut path = template.replace("{room}", &(index / room).to_string());
     if path.contains("{ids}") {
         let ids: Vec<String> = (first..first + channels).map(|number| number.to_string()).collect();
         path = path.replace("{ids}", &ids.join(","));

@@ -108,3 +108,18 @@ pub(crate) fn pong(wire: &mut Wire, payload: &[u8]) -> io::Result<()> {
     frame.extend_from_slice(payload);
     wire.write_all(&frame)
 }
+
+/// A text frame of a client, of less than 64 KiB, masked likewise.
+pub(crate) fn text(payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![0x81];
+    match payload.len() {
+        short @ ..126 => frame.push(0x80 | short as u8),
+        long => {
+            frame.push(0x80 | 126);
+            frame.extend_from_slice(&(long as u16).to_be_bytes());
+        }
+    }
+    frame.extend_from_slice(&[0; 4]);
+    frame.extend_from_slice(payload);
+    frame
+}

@@ -15,6 +15,18 @@ use crate::sockets::Socket;
 /// The server counts as idle below the one share of a core, its driver as busy above the other.
 const FULL: f64 = 0.9;
 
+/// How answers to what a client publishes begin; the number of the message is next.
+const PUBLISHED: &[u8] = br#"{"type":"published","ref":""#;
+
+/// What a json session is told beside messages, and need not be counted.
+const TOLD: [&[u8]; 5] = [
+    br#"{"type":"ready""#,
+    br#"{"type":"presence""#,
+    br#"{"type":"join""#,
+    br#"{"type":"leave""#,
+    br#"{"type":"heartbeat""#,
+];
+
 /// The deliveries of one window. Each message must reach each of its sockets exactly once and in order:
 /// a socket takes only rising sequence numbers, and of a message only as many as it has sockets.
 #[derive(Default)]
@@ -23,6 +35,8 @@ pub(crate) struct Tally {
     first_sequence: u32,
     /// For each message, the number of sockets that have not received it yet.
     missing: Vec<u32>,
+    /// For each message that is answered instead of delivered, when it was due.
+    due: Vec<u64>,
     pub(crate) in_flight: u64,
     pub(crate) deliveries: u64,
     pub(crate) last_arrival: u64,
@@ -52,6 +66,42 @@ impl Tally {
         self.in_flight += 1;
     }
 
+    /// One more request, with this many messages, which is to be answered.
+    pub(crate) fn ask(&mut self, messages: u32, due: u64) {
+        self.due.push(due);
+        self.publish(messages);
+    }
+
+    /// The request of this number of the window is answered: its messages are taken.
+    pub(crate) fn taken(&mut self, number: usize, now: u64) -> Result<(), Box<dyn Error>> {
+        let asked = self.missing.get_mut(number).filter(|missing| **missing > 0);
+        let (Some(asked), Some(due)) = (asked, self.due.get(number)) else {
+            return Err(format!("request {number} was answered once too often").into());
+        };
+        self.deliveries += u64::from(std::mem::take(asked));
+        self.in_flight -= 1;
+        self.latencies.add(now.saturating_sub(*due));
+        self.last_arrival = now;
+        Ok(())
+    }
+
+    /// Takes what is no message.
+    fn told(&mut self, text: &[u8], now: u64) -> Result<(), Box<dyn Error>> {
+        if text == br#"{"type":"gap"}"# {
+            self.gap_notices += 1;
+            return Ok(());
+        }
+        if let Some(rest) = text.strip_prefix(PUBLISHED) {
+            let number = rest.split(|byte| *byte == b'"').next().unwrap_or_default();
+            return self.taken(std::str::from_utf8(number)?.parse()?, now);
+        }
+        if TOLD.iter().any(|kind| text.starts_with(kind)) {
+            return Ok(());
+        }
+        let text = String::from_utf8_lossy(text);
+        Err(format!("not a payload of {} bytes: {text}", self.size).into())
+    }
+
     /// Counts a payload that `socket`, which owns `channels` channels, received at `now`.
     pub(crate) fn deliver(
         &mut self,
@@ -61,16 +111,7 @@ impl Tally {
         now: u64,
     ) -> Result<(), Box<dyn Error>> {
         let Some(stamp) = Stamp::read(payload, self.size) else {
-            if payload == br#"{"type":"gap"}"# {
-                self.gap_notices += 1;
-                return Ok(());
-            }
-            return Err(format!(
-                "not a payload of {} bytes: {}",
-                self.size,
-                String::from_utf8_lossy(payload)
-            )
-            .into());
+            return self.told(payload, now);
         };
         let owned = socket.first_channel..socket.first_channel + channels;
         if stamp.channel != EVERYBODY && !owned.contains(&stamp.channel) {
@@ -250,6 +291,18 @@ mod tests {
         assert!(tally.deliver(&mut one, 1, &payload(1, EVERYBODY), 1).is_err(), "twice");
         assert!(tally.deliver(&mut one, 1, &payload(0, EVERYBODY), 1).is_err(), "out of order");
         assert!(tally.deliver(&mut two, 1, &payload(2, EVERYBODY), 1).is_err(), "never published");
+    }
+
+    #[test]
+    fn what_a_client_publishes_is_delivered_when_it_is_answered_once() {
+        let (mut tally, [mut one, _]) = (Tally::new(LENGTH, 0), [socket(0), socket(1)]);
+        tally.ask(1, 1_000);
+        let answer = br#"{"type":"published","ref":"0","id":"5-0"}"#;
+        tally.deliver(&mut one, 1, answer, 3_000).expect("it is due");
+        assert_eq!((tally.in_flight, tally.deliveries, tally.latency().largest), (0, 1, 2.0));
+        assert!(tally.deliver(&mut one, 1, answer, 3_000).is_err(), "twice");
+        let refused = br#"{"type":"refused","ref":"0","code":"rate_limited"}"#;
+        assert!(tally.deliver(&mut one, 1, refused, 3_000).is_err(), "refused");
     }
 
     #[test]
