@@ -14,7 +14,8 @@ use tungstenite::{
 /// Frames one message may come in.
 const MAX_FRAGMENTS: u32 = 1_024;
 
-/// Frames a client may send at once, and how many it regains in each tick of the wheel.
+/// Frames a client may send at once, and how many it regains in each tick of the wheel. What is published, or
+/// asked for within the limit of subscribes, does not count.
 pub(super) const FRAME_BURST: u16 = 1_000;
 pub(super) const FRAMES_PER_TICK: u32 = 10;
 

@@ -65,24 +65,24 @@ impl Publishing {
         self.spec.grant.renew(&session.endpoint, identity);
     }
 
-    /// Takes the data of a frame.
+    /// Takes the data of a frame. Returns whether it is published.
     pub(super) fn take_frame(
         &mut self,
         session: &Registered,
         named: Option<&str>,
         data: &str,
         reference: Option<Reference>,
-    ) {
-        let Some(rules) = rules(session) else { return };
+    ) -> bool {
+        let Some(rules) = rules(session) else { return false };
         let mut text = String::new();
         let sent = rules.data.of_frame(data, &mut text);
-        self.take(session, rules, sent, named, reference);
+        self.take(session, rules, sent, named, reference)
     }
 
-    /// Takes a whole message of a raw session, which is told nothing.
-    pub(super) fn take_message(&mut self, session: &Registered, message: &[u8]) {
-        let Some(rules) = rules(session) else { return };
-        self.take(session, rules, rules.data.of_message(message), None, None);
+    /// Takes a whole message of a raw session, which is told nothing. Returns whether it is published.
+    pub(super) fn take_message(&mut self, session: &Registered, message: &[u8]) -> bool {
+        let Some(rules) = rules(session) else { return false };
+        self.take(session, rules, rules.data.of_message(message), None, None)
     }
 
     /// A frame was not understood.
@@ -100,12 +100,16 @@ impl Publishing {
         sent: Option<Sent<'_>>,
         named: Option<&str>,
         reference: Option<Reference>,
-    ) {
+    ) -> bool {
         match self.publication(session, rules, sent, named) {
-            Ok(publication) => self.publish(session, publication, reference),
+            Ok(publication) => {
+                self.publish(session, publication, reference);
+                true
+            }
             Err((code, retry_after)) => {
                 refuse(session, reference.as_ref(), code, retry_after);
                 self.count_refused(session, rules);
+                false
             }
         }
     }

@@ -111,14 +111,20 @@ impl<P> SessionTask<P> {
         if !parser.is_idle() {
             self.parser = Some(parser);
         }
-        messages.iter().for_each(|message| self.on_message(message));
+        if !self.session.may_send(frames) {
+            self.session.end(CloseReason::RateLimited);
+            return self.session.flush(Instant::now());
+        }
+        let mut limited_otherwise = 0;
+        for message in &messages {
+            limited_otherwise += u16::from(self.on_message(message));
+        }
+        self.session.may_send_again(limited_otherwise);
         if self.session.may_reply() {
             replies.into_iter().for_each(|reply| self.session.pong(reply));
         }
         if let Some(reason) = violation {
             self.session.end(reason);
-        } else if !self.session.may_send(frames) {
-            self.session.end(CloseReason::RateLimited);
         }
         self.write_answers();
     }
@@ -129,9 +135,11 @@ impl<P> SessionTask<P> {
         self.session.registry().bound_memory();
     }
 
-    fn on_message(&mut self, message: &Message) {
+    /// Returns whether a limit of its own has let it through.
+    fn on_message(&mut self, message: &Message) -> bool {
         if message.is_close() {
-            return self.session.peer_closed();
+            self.session.peer_closed();
+            return false;
         }
         match self.session.endpoint.format {
             Format::Raw | Format::Binary => self.on_raw(message),
@@ -140,36 +148,39 @@ impl<P> SessionTask<P> {
     }
 
     /// A message of a raw session is one to be published, or nothing.
-    fn on_raw(&mut self, message: &Message) {
+    fn on_raw(&mut self, message: &Message) -> bool {
         if let Some(publishing) = self.publishing() {
             let (publishing, session) = publishing;
             return publishing.take_message(session, &message_bytes(message));
         }
         self.session.ignore();
         self.close_if_wanted();
+        false
     }
 
-    fn on_frame(&mut self, message: &Message) {
+    fn on_frame(&mut self, message: &Message) -> bool {
         match self.session.codec().client_frame(message) {
             Ok(ClientFrame::Refresh { token }) if self.session.user.is_some() => {
                 let refreshes = &mut self.asking.get_or_insert_default().refreshes;
                 refreshes.get_or_insert_default().offer(&self.session, token);
+                false
             }
             Ok(ClientFrame::Publish { channel, data, reference }) => match self.publishing() {
                 Some((publishing, session)) => {
-                    publishing.take_frame(session, channel.as_deref(), &data, reference);
+                    publishing.take_frame(session, channel.as_deref(), &data, reference)
                 }
                 None => {
                     let code = PublishResult::NotPermitted;
                     refuse(&self.session, reference.as_ref(), code, None);
+                    false
                 }
             },
             Ok(ClientFrame::Subscribe { channel, since, last, reference }) => {
                 let asked = adding::Subscribe { channel, since, last, reference };
-                adding::subscribe(&self.session, asked);
+                adding::subscribe(&self.session, asked)
             }
             Ok(ClientFrame::Unsubscribe { channel, reference }) => {
-                adding::unsubscribe(&self.session, &channel, reference.as_ref());
+                adding::unsubscribe(&self.session, &channel, reference.as_ref())
             }
             Ok(ClientFrame::Refresh { .. }) => self.on_invalid(None),
             Err(invalid) => self.on_invalid(invalid.reference.as_ref()),
@@ -177,14 +188,15 @@ impl<P> SessionTask<P> {
     }
 
     /// A frame that is not understood.
-    fn on_invalid(&mut self, reference: Option<&Reference>) {
+    fn on_invalid(&mut self, reference: Option<&Reference>) -> bool {
         if self.close_if_wanted() {
-            return;
+            return false;
         }
         match self.publishing() {
             Some((publishing, session)) => publishing.refuse_frame(session, reference),
             None => refuse(&self.session, reference, PublishResult::FrameInvalid, None),
         }
+        false
     }
 
     fn publishing(&mut self) -> Option<(&mut Publishing, &Registered)> {

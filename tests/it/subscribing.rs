@@ -31,8 +31,17 @@ impl Scene {
     }
 
     fn over(redis: Redis) -> Self {
+        Self::of(redis, endpoint())
+    }
+
+    /// … where a session may add this many.
+    fn with_most(most: usize) -> Self {
+        Self::of(Redis::start(), endpoint().set("max_subscriptions", most as i64))
+    }
+
+    fn of(redis: Redis, endpoint: Endpoint) -> Self {
         let settings = Settings::new(&redis);
-        let gateway = Gateway::start(&settings.clone().endpoint(endpoint()));
+        let gateway = Gateway::start(&settings.clone().endpoint(endpoint));
         Self { redis, gateway, settings }
     }
 

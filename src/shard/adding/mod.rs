@@ -10,19 +10,19 @@ mod join;
 mod tests;
 
 use super::{
-    added::{Place, Underway},
+    added::{Added, Place, Underway},
     catch_up::{Resume, Since},
     registry::Registered,
     session::Stage,
 };
 use crate::{
     channel::{ChannelName, is_pattern},
-    endpoint::AllowedAs,
+    endpoint::{AllowedAs, Endpoint},
     reason::NotSubscribed,
     stream_id::StreamId,
     wire::{Reference, subscriptions},
 };
-use std::rc::Rc;
+use std::{rc::Rc, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// What a client asks for by a `subscribe` frame.
@@ -34,22 +34,26 @@ pub(super) struct Subscribe {
     pub(super) reference: Option<Reference>,
 }
 
-/// Takes a `subscribe` frame. It is answered, at once or later.
-pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
+/// Takes a `subscribe` frame. It is answered, at once or later. Returns whether the limit of such frames has
+/// let it through.
+pub(super) fn subscribe(session: &Registered, asked: Subscribe) -> bool {
     if session.advance() != Stage::Open {
-        return;
+        return false;
     }
     let added = session.added();
     let endpoint = session.endpoint_now();
     let burst = u32::try_from(2 * endpoint.dynamic.most.get()).unwrap_or(u32::MAX);
-    let refuse = |code, retry_after| {
-        let reference = asked.reference.as_ref();
-        let refused = subscriptions::not_subscribed(&asked.channel, code, retry_after, reference);
-        session.answer(refused);
-    };
-    if let Err(retry_after) = added.spend(burst, Instant::now()) {
-        return refuse(NotSubscribed::RateLimited, Some(retry_after));
+    match added.spend(burst, Instant::now()) {
+        Ok(()) => add(session, &added, &endpoint, asked),
+        Err(retry_after) => {
+            refuse(session, &asked, NotSubscribed::RateLimited, Some(retry_after));
+            return false;
+        }
     }
+    true
+}
+
+fn add(session: &Registered, added: &Added, endpoint: &Arc<Endpoint>, asked: Subscribe) {
     let name = asked.channel.as_str();
     if session.is_fixed(name) && !is_pattern(name) {
         let is_stream = session.streams().iter().any(|stream| stream.as_str() == name);
@@ -67,14 +71,14 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
         }
         return;
     }
-    let Some(kind) = added.allows(name, &endpoint) else {
-        return refuse(NotSubscribed::ChannelNotAllowed, None);
+    let Some(kind) = added.allows(name, endpoint) else {
+        return refuse(session, &asked, NotSubscribed::ChannelNotAllowed, None);
     };
     let Some(resume) = resume(kind, &asked) else {
-        return refuse(NotSubscribed::SinceInvalid, None);
+        return refuse(session, &asked, NotSubscribed::SinceInvalid, None);
     };
     if added.topics.borrow().len() >= endpoint.dynamic.most.get() {
-        return refuse(NotSubscribed::TooManySubscriptions, None);
+        return refuse(session, &asked, NotSubscribed::TooManySubscriptions, None);
     }
     let name = ChannelName::new(name);
     let (registry, key) = (Rc::clone(session.registry()), session.name());
@@ -84,22 +88,38 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     added.topics.borrow_mut().insert(name, Place::Underway(underway));
 }
 
+fn refuse(
+    session: &Registered,
+    asked: &Subscribe,
+    code: NotSubscribed,
+    retry_after: Option<Duration>,
+) {
+    let reference = asked.reference.as_ref();
+    session.answer(subscriptions::not_subscribed(&asked.channel, code, retry_after, reference));
+}
+
 /// Takes an `unsubscribe` frame, and answers it. A subscribe that is under way is answered too: it never
-/// came to be.
-pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option<&Reference>) {
+/// came to be. Returns whether there was something to give back.
+pub(super) fn unsubscribe(
+    session: &Registered,
+    channel: &str,
+    reference: Option<&Reference>,
+) -> bool {
     if session.advance() != Stage::Open {
-        return;
+        return false;
     }
     let added = session.added();
     if session.is_fixed(channel) {
         let code = NotSubscribed::ChannelFixed;
-        let refused = subscriptions::not_subscribed(channel, code, None, reference);
-        return session.answer(refused);
+        session.answer(subscriptions::not_subscribed(channel, code, None, reference));
+        return false;
     }
+    let had = added.topics.borrow().contains_key(channel);
     for earlier in session.registry().leave(session, &added, channel) {
         session.answer(subscriptions::unsubscribed(channel, earlier.as_ref()));
     }
     session.answer(subscriptions::unsubscribed(channel, reference));
+    had
 }
 
 /// What is asked for from before; `None`: it is malformed, or of a channel, which has no before.

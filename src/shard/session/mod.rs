@@ -227,6 +227,11 @@ impl Session {
         frames <= left
     }
 
+    /// Gives back frames that another limit has let through.
+    pub(super) fn may_send_again(&self, frames: u16) {
+        self.allowance.set(self.allowance.get().saturating_add(frames).min(FRAME_BURST));
+    }
+
     /// Why the session cannot go on under this configuration; `None` when it can.
     pub(super) fn close_reason_under(&self, config: &Config) -> Option<CloseReason> {
         let token = self.token.borrow();

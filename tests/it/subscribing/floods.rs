@@ -1,10 +1,11 @@
 //! A client with a good token that subscribes and unsubscribes as fast as it can.
 
 use super::{Scene, answer, say, subscribe};
+use crate::rig::client::{TEXT, encode};
 use serde_json::json;
 
 #[test]
-fn a_thousand_subscribes_and_unsubscribes_of_one_name_are_all_answered_and_leave_what_came_last() {
+fn subscribes_and_unsubscribes_of_one_name_are_all_answered_and_leave_what_came_last() {
     let scene = Scene::new();
     let mut client = scene.open();
     for number in 0..450 {
@@ -32,4 +33,21 @@ fn a_thousand_subscribes_and_unsubscribes_of_one_name_are_all_answered_and_leave
     std::thread::sleep(std::time::Duration::from_secs(1));
     subscribe(&mut client, "chat:7");
     assert_eq!(client.json(), answer("subscribed", "chat:7"));
+}
+
+/// More frames than mean nothing may, and more than a session may have by default.
+#[test]
+fn as_many_subscribes_as_the_limit_allows_are_answered_however_many_come_at_once() {
+    const COUNT: usize = 1_500;
+    let scene = Scene::with_most(COUNT);
+    let mut client = scene.open();
+    for kind in ["subscribe", "unsubscribe"] {
+        let frame = |n| json!({"type": kind, "channel": format!("chat:{n}")}).to_string();
+        let frames = (0..COUNT).flat_map(|n| encode(TEXT, frame(n).as_bytes()));
+        client.send_bytes(&frames.collect::<Vec<_>>());
+        for _ in 0..COUNT {
+            let answer = client.json();
+            assert_eq!(answer["type"], format!("{kind}d"), "{answer}");
+        }
+    }
 }
