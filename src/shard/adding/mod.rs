@@ -1,9 +1,8 @@
 //! Subscribe and unsubscribe within a session.
 //!
-//! Each subscribe is a small task of its own, until Redis has confirmed it; whatever ends it before gives its
-//! place back. The step in which it joins, and every other one here, is one step of the shard's thread: the
-//! client is told that it is subscribed right before the first message of it, and that it is not right
-//! behind the last.
+//! Each subscribe is a small task of its own until Redis has confirmed it; if it ends before that, its place is
+//! given back. Joining and leaving are each one step of the shard's thread, so that `subscribed` is sent right
+//! before the channel's first message and `unsubscribed` right after its last.
 
 mod join;
 #[cfg(test)]
@@ -84,8 +83,8 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     added.topics.borrow_mut().insert(name, Place::Underway(underway));
 }
 
-/// Takes an `unsubscribe` frame, and answers it. A subscribe that is under way is answered too: it never
-/// came to be.
+/// Takes an `unsubscribe` frame, and answers it. A subscribe of the same name that is under way is cancelled, and
+/// answered too.
 pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option<&Reference>) {
     if session.advance() != Stage::Open {
         return;
@@ -102,7 +101,7 @@ pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option
     session.answer(subscriptions::unsubscribed(channel, reference));
 }
 
-/// What is asked for from before; `None`: it is malformed, or of a channel, which has no before.
+/// Reads `since` and `last`; `None`: malformed, or given for a channel, which keeps no history.
 fn resume(kind: AllowedAs, asked: &Subscribe) -> Option<Resume> {
     if kind == AllowedAs::Channel {
         return (asked.since.is_none() && asked.last.is_none()).then(Resume::default);

@@ -14,16 +14,16 @@ use tokio::time::Instant;
 pub(super) struct Rooms {
     rooms: Slab<Box<Room>>,
     by_name: HashMap<ChannelName, u32, foldhash::fast::RandomState>,
-    /// Rooms for which something is due at the latest then. One may be there more than once.
+    /// When something is due for a room at the latest. A room may have more than one entry.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Rooms for which something is due.
     ready: VecDeque<u32>,
-    /// Users who have left, and Redis may not know it.
+    /// Users who have left and whose new deadline Redis has not confirmed.
     pub(super) untold: usize,
 }
 
 impl Rooms {
-    /// The room of this name, which is made where there is none. `true`: it was made.
+    /// The room of this name, made when there is none. `true`: it was made.
     pub(super) fn get_or_make(
         &mut self,
         name: &ChannelName,
@@ -81,7 +81,7 @@ impl Rooms {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Looks when something is due for this room, or forgets it when it is over.
+    /// Schedules the room's next turn, or removes the room when nothing is left to do.
     pub(super) fn reschedule(&mut self, key: u32) {
         let Some(room) = self.rooms.get(key as usize) else { return };
         if room.is_over() {
