@@ -65,7 +65,7 @@ impl Publishing {
         self.spec.grant.renew(&session.endpoint, identity);
     }
 
-    /// Publishes the data of a `publish` frame, or refuses it.
+    /// Takes the data of a frame.
     pub(super) fn take_frame(
         &mut self,
         session: &Registered,
@@ -79,7 +79,7 @@ impl Publishing {
         self.take(session, rules, sent, named, reference);
     }
 
-    /// Publishes a message of a raw session, or drops it: a raw session is told nothing.
+    /// Takes a whole message of a raw session, which is told nothing.
     pub(super) fn take_message(&mut self, session: &Registered, message: &[u8]) {
         let Some(rules) = rules(session) else { return };
         self.take(session, rules, rules.data.of_message(message), None, None);

@@ -83,8 +83,8 @@ pub(super) fn subscribe(session: &Registered, asked: Subscribe) {
     added.topics.borrow_mut().insert(name, Place::Underway(underway));
 }
 
-/// Takes an `unsubscribe` frame, and answers it. A subscribe of the same name that is under way is cancelled, and
-/// answered too.
+/// Takes an `unsubscribe` frame, and answers it. A subscribe that is under way is answered too: it never
+/// came to be.
 pub(super) fn unsubscribe(session: &Registered, channel: &str, reference: Option<&Reference>) {
     if session.advance() != Stage::Open {
         return;

@@ -13,7 +13,7 @@ use tokio::time::Instant;
 /// Commands that may be unanswered before no more are sent for rooms.
 const IN_FLIGHT: usize = 1_024;
 
-/// Users in one command. Redis does nothing else while it runs.
+/// Users in one command: Redis does nothing else meanwhile.
 const CHUNK: usize = 1_000;
 
 /// A command whose answer is awaited.
@@ -238,7 +238,7 @@ struct Asking<'a> {
     now: Instant,
 }
 
-/// Varies a pause, so that rooms that were made together are not refreshed together.
+/// So that rooms that were made together are not refreshed together.
 fn jittered(pause: Duration) -> Duration {
     pause.mul_f64(0.9 + 0.2 * fastrand::f64())
 }

@@ -40,7 +40,7 @@ pub(super) struct Room {
     pub(super) subscription: Subscription,
     pub(super) roster_due: Option<Instant>,
     pub(super) refresh_at: Instant,
-    /// After an error nothing is asked for the room before this.
+    /// After an error that concerns it alone nothing is asked for it before.
     pub(super) not_before: Option<Instant>,
     /// All of its users are to be put back.
     pub(super) repairs: bool,

@@ -14,7 +14,7 @@ use tokio::time::Instant;
 pub(super) struct Rooms {
     rooms: Slab<Box<Room>>,
     by_name: HashMap<ChannelName, u32, foldhash::fast::RandomState>,
-    /// When something is due for a room at the latest. A room may have more than one entry.
+    /// Rooms for which something is due at the latest then. One may be there more than once.
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Rooms for which something is due.
     ready: VecDeque<u32>,
