@@ -34,8 +34,8 @@ use crate::{
 use std::{num::NonZeroUsize, sync::Arc};
 use tokio::sync::mpsc;
 
-/// Number of a shard, from 0. At most [`MAX_SHARDS`], so that a set of shards, and of whoever else subscribes
-/// as a shard does, is one `u64`.
+/// Number of a shard, from 0. There are at most [`MAX_SHARDS`], so that a set of shards, and of presence, which
+/// subscribes as a shard does, is one `u64`.
 pub type ShardId = usize;
 
 /// How many shards one process can have. The last bit of a set is for presence, whose announcements

@@ -22,7 +22,7 @@ pub struct PresenceRules {
 pub enum PresenceRequest {
     /// A session of this user is in the room now. It is answered by a [`PresenceEvent::Roster`].
     Enter { shard: ShardId, room: ChannelName, user: Arc<str>, rules: PresenceRules },
-    /// … and is not any more. Once for each `Enter`.
+    /// The session is no longer in the room. Once for each `Enter`.
     Leave { room: ChannelName, user: Arc<str> },
     /// The shard has missed events of this room; answered by a [`PresenceEvent::Roster`].
     Again { shard: ShardId, room: ChannelName },

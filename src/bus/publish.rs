@@ -1,7 +1,7 @@
 //! What crosses between those who publish and upstream: batches of publications, and what came of each.
 //!
-//! What is under way is bounded, by bytes: who publishes waits for room, in the order of coming. A batch keeps
-//! its room until it is answered, also when nobody waits for the answer any more.
+//! What is under way is bounded by bytes: publishers wait for room, first come first served. A batch keeps its
+//! room until it is answered, even when nobody waits for the answer any more.
 
 use crate::{channel::ChannelName, reason::PublishResult, stream_id::StreamId};
 use bytes::Bytes;
@@ -22,10 +22,11 @@ use tokio::{
 /// payload.
 const UNDER_WAY: usize = 8 << 20;
 
-/// How long room is waited for.
+/// How long a publisher waits for room before it is told that Redis is unavailable.
 const LONGEST_WAIT: Duration = Duration::from_secs(2);
 
-/// Bytes of publications that are handed over at once: who publishes much waits in between, behind others.
+/// Bytes of publications that are handed over at once. A large batch goes in parts of this size, and others
+/// get their turn in between.
 const PART: usize = 256 << 10;
 
 /// About what a publication costs beside its payload, its place in queues and its answer included.
@@ -112,11 +113,11 @@ pub fn publishing() -> (PublishHandle, PublishBatches) {
     (PublishHandle { batches, room }, received)
 }
 
-/// What comes of publications that were handed over. They are published, or not, whoever waits for it.
+/// The answers to publications that were handed over. Dropping it does not take them back.
 #[derive(Debug)]
 pub struct Answers {
     received: Option<oneshot::Receiver<Vec<PublishAnswer>>>,
-    /// Of each, if nothing is received.
+    /// The answer to each, if none is received.
     otherwise: PublishAnswer,
     count: usize,
 }
@@ -185,7 +186,7 @@ impl PublishHandle {
 }
 
 impl Answers {
-    /// Nothing was handed over.
+    /// The answers where nothing was handed over.
     fn none(count: usize) -> Self {
         Self { received: None, otherwise: Err(NotPublished::Unavailable), count }
     }
@@ -195,7 +196,7 @@ impl Answers {
         poll_fn(|cx| self.poll(cx)).await
     }
 
-    /// Waits for them; once.
+    /// Polls for them; not to be polled again once it is ready.
     pub fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Vec<PublishAnswer>> {
         let answers = match &mut self.received {
             Some(received) => ready!(Pin::new(received).poll(cx)).ok(),
@@ -219,7 +220,7 @@ fn parts_of(items: Vec<Publication>) -> Vec<Vec<Publication>> {
     parts
 }
 
-/// The room that these take, which is never more than there is.
+/// The room that these take, at most all that there is.
 fn weight(items: &[Publication]) -> u32 {
     let weight = items.iter().map(Publication::weight).sum::<usize>().min(UNDER_WAY);
     u32::try_from(weight).unwrap_or(u32::MAX)

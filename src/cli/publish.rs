@@ -50,7 +50,7 @@ pub(super) fn run(args: &Args) -> Result<(), Failure> {
     })
 }
 
-/// … to the end of stdin, or to the first that is not published.
+/// Publishes each line of stdin, up to the first that fails.
 async fn publish_lines(redis: &mut RedisPublisher, to: &Destination) -> Result<(), Failure> {
     let mut lines = Lines::of_stdin();
     let unread = |error| Failure::Running(format!("cannot read stdin: {error}"));

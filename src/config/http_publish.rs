@@ -19,20 +19,20 @@ pub struct HttpPublish {
     pub max_batch: NonZeroUsize,
     /// How long a connection may be without a request.
     pub idle_timeout: Duration,
-    /// At least one.
+    /// Not empty.
     pub tokens: Vec<PublishToken>,
-    /// The first one that has a channel says how it is written.
+    /// Which channels are streams; for each channel the first that matches counts.
     pub streams: Vec<PublishStream>,
 }
 
 /// One `[[http_publish.token]]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PublishToken {
-    /// Of the token; the token itself is not here.
+    /// SHA-256 of the token. The token itself is not known.
     pub sha256: [u8; 32],
     /// What it may publish to.
     pub channels: Vec<ChannelGlob>,
-    /// Requests; `None`: no limit.
+    /// Requests a second; `None`: no limit.
     pub per_second: Option<NonZeroUsize>,
 }
 

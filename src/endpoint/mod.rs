@@ -62,7 +62,7 @@ pub struct Endpoint {
     pub format: Format,
     /// How far a session may fall behind, by messages.
     pub queue_messages: NonZeroUsize,
-    /// … and by bytes of their frames; one larger message still fits an empty queue.
+    /// How far it may fall behind by bytes of frames; one larger message still fits an empty queue.
     pub queue_bytes: NonZeroUsize,
     pub on_slow: OnSlow,
     pub on_gap: OnGap,
@@ -80,7 +80,7 @@ pub struct Endpoint {
     pub inbound: Inbound,
     /// What clients may publish; `None`: nothing.
     pub publish: Option<Box<PublishRules>>,
-    /// `None`: its sessions are shown to nobody.
+    /// In which rooms users are shown; `None`: in none.
     pub presence: Option<Presence>,
 }
 

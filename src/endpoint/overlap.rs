@@ -19,7 +19,7 @@ enum Place {
     Star,
 }
 
-/// See the module.
+/// The channels that a template or a pattern can stand for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape(Vec<Place>);
 

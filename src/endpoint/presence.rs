@@ -15,7 +15,7 @@ pub struct Presence {
 pub enum PresenceChannel {
     /// One of the endpoint's own channels or streams.
     Template(ChannelTemplate),
-    /// Each of the session's channels and streams that is named so.
+    /// Each of the session's channels and streams that matches.
     Any(AnyChannel),
 }
 
@@ -45,7 +45,7 @@ impl AnyChannel {
             .then(|| Self { before: before.to_owned(), after: after.to_owned() })
     }
 
-    /// Whether a channel is named so.
+    /// Whether a channel's name matches.
     #[must_use]
     pub fn matches(&self, channel: &str) -> bool {
         let value =

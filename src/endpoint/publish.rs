@@ -23,13 +23,13 @@ pub struct PublishRules {
     pub stamp_claims: Vec<String>,
     /// A claim that must be true, or a list that has the endpoint's name; `None`: everybody may publish.
     pub require_claim: Option<String>,
-    /// Messages that one user of this instance may publish in a second …
+    /// Messages that one user may publish in a second at this instance.
     pub per_second: NonZeroU32,
-    /// … and at once.
+    /// Messages that it may publish at once.
     pub burst: NonZeroU32,
 }
 
-/// Where to.
+/// Where clients' messages go.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum PublishTarget {
     Channel(PublishName),
@@ -73,7 +73,7 @@ impl PublishName {
             "" => Ok(None),
             part => ChannelTemplate::parse(part).map(Some),
         };
-        // Nothing of the query can stand here: so it stands for `{any}`, and is a duplicate where that is.
+        // `{query.*}` is not allowed here, so it can stand in for `{any}`; `{any}` twice is then a duplicate.
         let whole = ChannelTemplate::parse(&text.replace(ANY, "{query.any}"))?;
         let (before, any) = match text.split_once(ANY) {
             None => (Some(whole.clone()), None),
@@ -122,14 +122,14 @@ impl PublishTarget {
 pub enum PublishPlace {
     /// Always the same.
     One(Destination),
-    /// A name that begins and ends so, with one value between.
+    /// `before`, one value of the client's choice, `behind`.
     Any { before: String, behind: String, write: Option<StreamWrite> },
 }
 
-/// Why a message has no place.
+/// Why a message cannot be published where its frame says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum NoPlace {
-    /// It names one where it must not, or none where it must.
+    /// The frame names a channel where it must not, or none where it must.
     Frame,
     NotAllowed,
 }

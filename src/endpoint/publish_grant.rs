@@ -38,7 +38,7 @@ impl PublishGrant {
         }))
     }
 
-    /// What it may publish with a newer token: nothing, where that would not have been let in.
+    /// Takes over a newer token. Nothing may be published with one that a handshake would refuse.
     pub fn renew(&mut self, endpoint: &Endpoint, identity: &Identity) {
         let values = Values { identity: Some(identity), path: &self.path, query: "" };
         match Self::new(endpoint, &values) {
@@ -47,11 +47,11 @@ impl PublishGrant {
         }
     }
 
-    /// What is published when the client sends this, perhaps for a channel that it names; `has` says whether
-    /// the session has that.
+    /// Makes the publication for a client's message, which may name a channel; `has` says whether the session is
+    /// subscribed to that.
     ///
     /// # Errors
-    /// Why nothing is.
+    /// Why the message is refused.
     pub fn publication(
         &self,
         sent: Sent<'_>,

@@ -9,7 +9,7 @@ pub struct Topics {
     /// Patterns included.
     pub channels: Vec<ChannelName>,
     pub streams: Vec<ChannelName>,
-    /// The one of these in which the session's user is shown to the others, if there is one.
+    /// The room: the one of these in which the session's user is shown to others, if any.
     pub presence: Option<ChannelName>,
 }
 

@@ -1,6 +1,6 @@
 //! What sessions have added to what they opened with, or wait for: the state of it, by session.
 //!
-//! Kept beside the sessions, not in them: one that adds nothing, where nothing may be added, is not here.
+//! Kept beside the sessions, so that a session that may add nothing takes no memory for it.
 
 use crate::{
     channel::ChannelName,
@@ -16,7 +16,7 @@ use std::{
 };
 use tokio::{task::AbortHandle, time::Instant};
 
-/// Between two subscribes, in the long run.
+/// The pace of subscribes once a burst is used up.
 const PACE: Duration = Duration::from_millis(100);
 
 /// By the session's key.
@@ -26,14 +26,14 @@ pub(super) type AddedTopics = RefCell<HashMap<u32, Rc<Added>, foldhash::fast::Ra
 #[derive(Default)]
 pub(super) struct Added {
     origin: RefCell<Origin>,
-    /// What it may add by the endpoint of the latest configuration, once it has asked.
+    /// What it may add, by the endpoint of the latest configuration; filled by its first subscribe.
     allowed: RefCell<Option<(Arc<Endpoint>, Allowed)>>,
     pub(super) topics: RefCell<HashMap<ChannelName, Place, foldhash::fast::RandomState>>,
-    /// Subscribes are spent up to here.
+    /// The moment up to which subscribes are used up.
     spent: Cell<Option<Instant>>,
 }
 
-/// How far an added channel or stream is.
+/// The state of an added channel or stream.
 pub(super) enum Place {
     Underway(Underway),
     /// Its messages come to the session.
@@ -44,7 +44,7 @@ pub(super) enum Place {
 pub(super) struct Underway {
     pub(super) kind: AllowedAs,
     pub(super) task: AbortHandle,
-    /// Of the subscribe, and of those for the same name that came since.
+    /// The references of the subscribe, and of later ones for the same name.
     pub(super) references: Vec<Option<Reference>>,
 }
 
@@ -53,13 +53,13 @@ impl Added {
         Self { origin: RefCell::new(origin), ..Self::default() }
     }
 
-    /// The session lives by a newer token.
+    /// Takes over a newer token of the session.
     pub(super) fn renew(&self, identity: crate::identity::Identity) {
         self.origin.borrow_mut().identity = Some(identity);
         *self.allowed.borrow_mut() = None;
     }
 
-    /// What the client may add this name as, by this endpoint.
+    /// What the client may add this name as; `None`: not at all.
     pub(super) fn allows(&self, name: &str, endpoint: &Arc<Endpoint>) -> Option<AllowedAs> {
         let mut known = self.allowed.borrow_mut();
         if let Some((by, allowed)) = &*known

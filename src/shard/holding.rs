@@ -1,4 +1,4 @@
-//! Entries of a stream for a session that is still given what came before them.
+//! Holds new entries of a stream for a session that adds it, until the replay is in the session's queue.
 //!
 //! A session that opens has its queue for them. One that adds a stream is being written to already, so they
 //! are held here, from the place where it joins until the replay up to there is in its queue.
@@ -58,7 +58,7 @@ impl Holding {
         HoldGuard { holding: self, stream: stream.clone(), held }
     }
 
-    /// Whether nothing is held for anybody, as almost always.
+    /// Whether nothing is held, as almost always.
     pub(super) fn is_empty(&self) -> bool {
         self.streams.borrow().is_empty()
     }
@@ -99,7 +99,7 @@ impl HoldGuard<'_> {
         self.held.is_over.set(false);
     }
 
-    /// Puts what came into the session's queue. `false`: it was more than may be held, and nothing is there.
+    /// Puts what was held into the session's queue. `false`: more came than may be held, and nothing was put.
     pub(super) fn hand_over(self, session: &Session) -> bool {
         if self.held.is_over.get() {
             return false;
@@ -130,7 +130,7 @@ impl Drop for HoldGuard<'_> {
     }
 }
 
-/// What may still be told to forget what came of a stream: nothing of it is on its way to the client.
+/// A session, or a hold, that can still drop the entries of a stream: none of them was sent to the client.
 pub(super) trait Joining {
     fn forget(&self, stream: &ChannelName);
 }

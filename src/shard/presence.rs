@@ -19,10 +19,10 @@ use tokio::{
     time::timeout,
 };
 
-/// How long the end of a drain waits for Redis to know who has left.
+/// How long the end of a drain waits until Redis has been told who left.
 const SETTLES_WITHIN: Duration = Duration::from_secs(2);
 
-/// All rooms of a shard. Empty, and no more than that, where nobody is shown to anybody.
+/// All rooms of a shard. Stays empty where no endpoint has presence.
 #[derive(Default)]
 pub(super) struct Presence {
     pub(super) rooms: RefCell<HashMap<ChannelName, Box<Room>, foldhash::fast::RandomState>>,
@@ -32,12 +32,12 @@ pub(super) struct Presence {
 /// One room. Small on purpose: there may be one for two sessions.
 pub(super) struct Room {
     pub(super) members: Members,
-    /// Those of them that have had no roster.
+    /// Members that have not been sent a roster yet.
     pub(super) waiting: HashSet<u32, foldhash::fast::RandomState>,
 }
 
 impl Presence {
-    /// Where the shard asks.
+    /// Sets where the shard's requests go.
     pub(super) fn connect(&self, requests: mpsc::UnboundedSender<PresenceRequest>) {
         let first = self.requests.set(requests);
         debug_assert!(first.is_ok(), "a shard asks one upstream");
@@ -61,7 +61,7 @@ impl Presence {
         self.ask(PresenceRequest::Enter { shard, room, user, rules });
     }
 
-    /// … and is not any more, if it was.
+    /// The session is no longer in the room; does nothing when it was not.
     pub(super) fn leave(&self, key: u32, room: &ChannelName, user: &Arc<str>) {
         let mut rooms = self.rooms.borrow_mut();
         let Some(entry) = rooms.get_mut(room) else { return };

@@ -1,7 +1,7 @@
 //! How much each user of this instance may still publish, over all of its sessions on all shards.
 //!
-//! One moment a user is remembered: when its bucket would be full again. One that is full is forgotten, so
-//! what is remembered is bounded by who published a moment ago.
+//! For each user one moment is kept: when its bucket is full again. Full buckets are removed, so only users who
+//! published a moment ago take memory.
 
 use crate::endpoint::{EndpointName, PublishGrant, PublishRules};
 use std::{
@@ -11,24 +11,24 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// Fewer buckets are not worth looking through.
+/// With fewer buckets than this, full ones are not looked for.
 const FEW: usize = 1_024;
 
-/// What a session may publish, and what all sessions of its user may together.
+/// What a session may publish, and the limits that it shares with the other sessions of its user.
 #[derive(Debug)]
 pub struct PublishSpec {
     pub grant: PublishGrant,
     pub rates: Arc<PublishRates>,
 }
 
-/// The buckets of all users, those of each endpoint by themselves.
+/// The buckets, one for each user at each endpoint.
 #[derive(Debug, Default)]
 pub struct PublishRates(Mutex<Buckets>);
 
 #[derive(Debug, Default)]
 struct Buckets {
     full_at: HashMap<(EndpointName, Arc<str>), Instant>,
-    /// Full ones are looked for when there are so many.
+    /// Full buckets are removed when there are this many.
     sweep_at: usize,
 }
 
@@ -36,7 +36,7 @@ impl PublishRates {
     /// Takes one message of a user.
     ///
     /// # Errors
-    /// When the bucket is empty: after so long one fits.
+    /// The bucket is empty; the error is how long until it has one message again.
     pub(super) fn take(
         &self,
         endpoint: &EndpointName,

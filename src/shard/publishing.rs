@@ -22,17 +22,17 @@ use std::{
 };
 use tokio::time::Instant;
 
-/// So many bursts that are refused …
+/// How many times `burst` refused messages, within [`REFUSED_WINDOW`], end the session.
 const REFUSED_BURSTS: u32 = 20;
 
-/// … within this time end the session.
+/// The time over which refused messages are counted.
 const REFUSED_WINDOW: Duration = Duration::from_secs(10);
 
-/// What a session publishes.
+/// A session's messages on their way to Redis, and how many were refused lately.
 pub(super) struct Publishing {
     spec: PublishSpec,
     under_way: VecDeque<UnderWay>,
-    /// Of those, the newest that wait for room: one behind the other, so that the order is kept.
+    /// How many of those, the newest, still wait for room to be handed over. They are handed over in order.
     waiting: usize,
     refused: u32,
     refused_since: Instant,
@@ -44,7 +44,7 @@ struct UnderWay {
 }
 
 enum State {
-    /// There was no room for it.
+    /// Waits for room.
     Waiting(Pin<Box<dyn Future<Output = Answers>>>),
     HandedOver(Answers),
 }
@@ -60,7 +60,7 @@ impl Publishing {
         rules(session).is_some_and(|rules| self.under_way.len() >= rules.burst.get() as usize)
     }
 
-    /// The session lives by a newer token.
+    /// Takes over a newer token of the session.
     pub(super) fn renew(&mut self, session: &Registered, identity: &Identity) {
         self.spec.grant.renew(&session.endpoint, identity);
     }
@@ -85,7 +85,7 @@ impl Publishing {
         self.take(session, rules, rules.data.of_message(message), None, None)
     }
 
-    /// A frame was not understood.
+    /// Answers a frame that could not be understood, and counts it as refused.
     pub(super) fn refuse_frame(&mut self, session: &Registered, reference: Option<&Reference>) {
         refuse(session, reference, PublishResult::FrameInvalid, None);
         if let Some(rules) = rules(session) {
@@ -152,7 +152,7 @@ impl Publishing {
         self.under_way.push_back(UnderWay { reference, state });
     }
 
-    /// Takes in answers, as many as the socket takes. `Pending`: there is none now, or no room for one.
+    /// Passes answers of Redis on to the client, as many as it has room for. `Pending`: there is none, or no room.
     pub(super) fn poll(&mut self, session: &Registered, cx: &mut Context<'_>) -> Poll<()> {
         self.hand_over(cx);
         let mut answered = Poll::Pending;
@@ -219,7 +219,7 @@ impl Publishing {
     }
 }
 
-/// Counts what is not published, and tells it to who has frames.
+/// Counts a message that is not published, and tells a json session why.
 pub(super) fn refuse(
     session: &Session,
     reference: Option<&Reference>,

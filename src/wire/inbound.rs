@@ -1,14 +1,14 @@
 //! What a client may ask of its session: a strict parser of its JSON frames.
 //!
 //! A frame is understood whole or not at all. Members that no frame of its type has are ignored, so that
-//! a later version may add some; two of one name are not, since two readers could each take another one.
+//! a later version may add some; duplicates are refused, since two readers could each take a different one.
 
 use super::json_text;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 use std::{borrow::Cow, fmt};
 
-/// A message of a client that means something.
+/// A client's frame, understood.
 #[derive(Debug, PartialEq, Eq)]
 pub enum ClientFrame {
     /// A newer token of the same user, which is to lengthen the session's life. Not yet verified.
@@ -27,11 +27,11 @@ pub enum ClientFrame {
         last: Option<u64>,
         reference: Option<Reference>,
     },
-    /// … that it is not to have any more.
+    /// A channel or stream that the session is not to have any more.
     Unsubscribe { channel: String, reference: Option<Reference> },
 }
 
-/// What a client calls its frame, so that it knows the answer: at most [`LONGEST_REFERENCE`] characters.
+/// The `ref` of a client's frame, repeated in its answer: at most [`LONGEST_REFERENCE`] characters.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reference(Box<str>);
 
@@ -59,8 +59,8 @@ impl Reference {
 /// Reads a text message of a json session.
 ///
 /// # Errors
-/// When it is no JSON object, has no `type` or one that is not known, lacks a member or has one of another
-/// kind, has one twice, a `ref` that is no [`Reference`], a lone surrogate anywhere, or is nested too deep.
+/// It is not a JSON object, its `type` is missing or unknown, a member is missing, duplicate or of the wrong kind,
+/// `ref` is not a [`Reference`], it has a lone surrogate anywhere, or it is nested too deep.
 pub(super) fn json(text: &str) -> Result<ClientFrame, InvalidFrame> {
     let members: Members<'_> = serde_json::from_str(text).map_err(|_| InvalidFrame::default())?;
     if !json_text::is_sound(text) {

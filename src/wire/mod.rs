@@ -154,7 +154,7 @@ pub fn message(channel: ChannelName, payload: &[u8], received: Instant) -> Messa
     Message::framed(channel, frame::data(payload), payload.len(), received)
 }
 
-/// … of a message that a pattern matched.
+/// Makes the message that a pattern matched.
 #[must_use]
 pub fn matched(
     pattern: ChannelName,
@@ -167,7 +167,7 @@ pub fn matched(
     matched
 }
 
-/// … of a stream's entry.
+/// Makes the message of a stream's entry.
 #[must_use]
 pub fn entry(stream: ChannelName, id: StreamId, payload: &[u8], received: Instant) -> Message {
     let mut entry = message(stream, payload, received);

@@ -8,8 +8,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 use std::time::{Duration, SystemTime};
 
-/// What the gateway says about everything that one session publishes: who, from where. Its sender's bytes
-/// stand inside it as they are, so that nothing in them can be taken for a word of ours.
+/// The envelope around everything that one session publishes: who sent it, and from where. The sender's bytes
+/// stand inside `data` as they are, so they cannot forge the envelope.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Stamp {
     /// `{"type":"message","user":"42","room":"7","at":`
@@ -28,7 +28,7 @@ pub enum Sent<'a> {
 }
 
 impl Stamp {
-    /// Of a session of this user, with these values of its path and these claims.
+    /// Makes the stamp of a session of this user, with these values of its path and these claims.
     #[must_use]
     pub fn new(user: &str, path: &[(String, String)], claims: &Map<String, Value>) -> Self {
         let mut head = br#"{"type":"message","user":"#.to_vec();
@@ -112,7 +112,7 @@ pub fn refused(
         r#type: "refused",
         r#ref: reference.map(Reference::as_str),
         code: code.label(),
-        // A second or so; never too early.
+        // Rounded up: never too early.
         retry_after_ms: retry_after.map(|after| after.as_millis() as u64 + 1),
     }))
 }

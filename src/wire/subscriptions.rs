@@ -40,7 +40,8 @@ pub fn unsubscribed(channel: &str, reference: Option<&Reference>) -> Bytes {
     encode_unsubscribed(channel, None, reference)
 }
 
-/// `{"type":"unsubscribed","channel":"chat:7","reason":"not_permitted"}`: … and the client did not ask for it.
+/// `{"type":"unsubscribed","channel":"chat:7","reason":"not_permitted"}`: the
+/// gateway has taken it away.
 #[must_use]
 pub fn taken_away(channel: &ChannelName, why: TakenAway) -> Bytes {
     encode_unsubscribed(channel, Some(why.label()), None)

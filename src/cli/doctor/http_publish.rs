@@ -1,4 +1,4 @@
-//! Whether the running gateway publishes by HTTP where it is to, and not for everybody.
+//! Checks that the running gateway answers HTTP publish, and answers 401 without a token.
 
 use super::{listen::reachable, report::Report};
 use crate::config::{Config, ListenAddress};
@@ -18,7 +18,7 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 /// Largest answer that is read, in bytes.
 const MAX_ANSWER: u64 = 64 * 1024;
 
-/// Asks nothing where nothing is published by HTTP. Before the gateway runs there is nobody to ask.
+/// Does nothing without `[http_publish]`; where no gateway runs yet, it only says so.
 pub(super) async fn examine(config: &Config, report: &mut Report) {
     let Some(publish) = &config.http_publish else { return };
     let is_public = publish.listen.is_none();

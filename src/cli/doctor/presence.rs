@@ -1,4 +1,4 @@
-//! Redis as rooms with presence need it: each command, and the scripts, for a user who is nobody.
+//! Checks that the account may use every command of presence, and its script, with a made-up user.
 
 use super::{
     advice::{command_advice, login_advice},
@@ -18,7 +18,7 @@ const SUBJECT: &str = "presence";
 const COMMANDS: &str = "+evalsha +script|load +time +pexpire +zadd +zcount +zrangebyscore +zrem +hincrby +hdel \
                         +hget +hkeys +hlen +hsetnx +publish";
 
-/// Asks nothing where no endpoint has presence.
+/// Does nothing where no endpoint has presence.
 pub(super) async fn examine(redis: &mut RedisDiagnostics, config: &Config, report: &mut Report) {
     let all = config.endpoints.iter().filter_map(|it| Some((it, it.presence.as_ref()?)));
     let (mut seen, mut rooms) = (BTreeSet::new(), Vec::new());

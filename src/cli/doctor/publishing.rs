@@ -1,4 +1,4 @@
-//! Redis as clients and HTTP callers need it who publish: whether the account may write where they may.
+//! Checks that the account may publish to everything that clients and HTTP callers may publish to.
 
 use super::{
     advice::{command_advice, login_advice},
@@ -15,19 +15,19 @@ use std::collections::BTreeSet;
 
 /// Where something may be published.
 struct Place {
-    /// As it is written, and where.
+    /// The template as it is written, and where.
     what: String,
     sample: String,
-    /// What it can be, as an ACL says it.
+    /// The ACL pattern of all its names.
     pattern: String,
-    /// `Some`: by XADD; whether PEXPIRE follows.
+    /// `Some`: a stream, written by XADD; whether PEXPIRE follows.
     stream: Option<Expires>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 struct Expires(bool);
 
-/// Asks nothing where nobody publishes.
+/// Does nothing where nobody publishes.
 pub(super) async fn examine(config: &Config, report: &mut Report) {
     let mut places: Vec<_> = config.endpoints.iter().filter_map(|it| of_clients(it)).collect();
     places.extend(config.http_publish.iter().flat_map(|it| of_callers(it, config)));

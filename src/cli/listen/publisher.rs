@@ -20,11 +20,11 @@ pub(super) enum Form {
     Raw,
 }
 
-/// See the module.
+/// Reads stdin and makes messages of it.
 pub(super) struct Publisher {
     lines: Lines,
     form: Form,
-    /// The frame names it where the endpoint's name has `{any}`.
+    /// The channel that each frame names, for endpoints with `{any}`.
     channel: Option<String>,
     under_way: Option<UnderWay>,
     is_at_end: bool,
@@ -33,7 +33,7 @@ pub(super) struct Publisher {
 struct UnderWay {
     frame: String,
     reference: String,
-    /// When it is to be sent again.
+    /// When it is to be sent again, after `rate_limited`.
     again: Option<Instant>,
 }
 

@@ -8,7 +8,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 const ENCODED: &AsciiSet =
     &NON_ALPHANUMERIC.remove(b'-').remove(b'.').remove(b'_').remove(b'~').remove(b':');
 
-/// See the module.
+/// The URL and the token of a session.
 #[derive(Debug)]
 pub(super) struct Target {
     pub(super) url: String,

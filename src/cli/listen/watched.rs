@@ -18,10 +18,10 @@ use tokio_tungstenite::{
 /// for, whose `ping_interval` may be hours.
 const QUIET: Duration = Duration::from_secs(25);
 
-/// … but not sooner, whatever the first message says: on a raw endpoint it may be anybody's.
+/// The least that [`Watched`] waits, whatever the first message says: on a raw endpoint it may come from anybody.
 const SHORTEST_QUIET: Duration = Duration::from_secs(1);
 
-/// See the module.
+/// A WebSocket that counts as dead when nothing comes for too long.
 pub(super) struct Watched<S> {
     socket: WebSocketStream<S>,
     quiet: Duration,

@@ -29,7 +29,7 @@ pub(super) fn destination(
         Failure::Usage(format!("CHANNEL {rule}"))
     })?;
     if config.redis.control_channel.as_deref() == Some(name) {
-        return Ok(Destination::Channel(channel)); // `{"disconnect":…}`: whose Redis it is may say so.
+        return Ok(Destination::Channel(channel)); // An account of this Redis may revoke: `{"disconnect":…}`.
     }
     let mut endpoints = config.endpoints.iter();
     if let Some(reserved) = endpoints.find_map(|endpoint| endpoint.reserved.reason(name)) {
@@ -71,7 +71,7 @@ fn has_channel(endpoint: &Endpoint, name: &Shape) -> bool {
         || endpoint.patterns.iter().any(|pattern| pattern.shape().meets(name))
 }
 
-/// How an entry is added: as others do whose messages Sockway adds to this stream, else by itself.
+/// How an entry is added: with the limits that the configuration gives this stream, if any.
 fn write(config: &Config, name: &ChannelName) -> StreamWrite {
     let shape = Shape::of_name(name);
     let of_clients = || config.endpoints.iter().find_map(|it| client_stream(it, &shape));

@@ -214,7 +214,7 @@ fn check_name(
     }
 }
 
-/// A client of this endpoint would take the one for the other.
+/// Refuses a name that could also be one of the other kind here: a channel that is a stream, or the reverse.
 fn refuse_other_kind(
     table: &mut Table<'_, '_>,
     key: &'static str,
@@ -226,7 +226,7 @@ fn refuse_other_kind(
     }
 }
 
-/// … of what it may add.
+/// The same, against the templates of what a client may add.
 fn refuse_added_of_other_kind(
     table: &mut Table<'_, '_>,
     key: &'static str,

@@ -17,13 +17,13 @@ use std::{
     time::Instant,
 };
 
-/// What the configuration in effect says of publishing.
+/// The `[http_publish]` in effect; swapped by a reload.
 pub(in crate::server) struct Publishing(RwLock<Option<Arc<Authority>>>);
 
 /// `[http_publish]` of one configuration.
 pub(super) struct Authority {
     pub(super) config: Arc<HttpPublish>,
-    /// One for each of its tokens.
+    /// One for each token; `None` for a token without a limit.
     buckets: Vec<Option<Bucket>>,
     control_channel: Option<String>,
     reserved: ReservedNames,
@@ -34,7 +34,7 @@ impl Publishing {
         Self(RwLock::new(Authority::of(config)))
     }
 
-    /// Goes on with another configuration. The buckets of its tokens begin full.
+    /// Swaps in another configuration. The buckets of its tokens begin full.
     pub(in crate::server) fn reconfigure(&self, config: &Config) {
         let authority = Authority::of(config);
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = authority;
@@ -65,7 +65,7 @@ impl Authority {
         }))
     }
 
-    /// The token of a request, once it is known and has not been used too often.
+    /// Checks a request's token and its rate.
     ///
     /// # Errors
     /// [`Fault::TokenMissing`], [`Fault::TokenInvalid`], [`Fault::RateLimited`].
@@ -77,7 +77,7 @@ impl Authority {
         }
     }
 
-    /// Compares hashes, with all of them, so that the time taken says nothing about any token.
+    /// Compares the hash with those of all tokens, in constant time, so that timing tells nothing about any.
     fn find(&self, token: &[u8]) -> Option<usize> {
         let hash = digest(&SHA256, token);
         let mut found = None;

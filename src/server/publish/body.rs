@@ -50,14 +50,14 @@ struct Document<'a> {
     batch: Option<Vec<Object<Message<'a>>>>,
 }
 
-/// A member that is there, as what it must be: null is no absence, and as `data` a message.
+/// Reads a member that is present: null does not count as absent, and as `data` it is a message.
 fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     member: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
 }
 
-/// What stands there as an object: serde would read the members out of a list, too.
+/// A JSON object and nothing else: serde would also read the members from a list.
 struct Object<T>(T);
 
 impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {

@@ -30,21 +30,20 @@ use tokio::{
 };
 use tracing::debug;
 
-/// What serves one connection.
+/// Serves one connection.
 pub(in crate::server) struct Connection {
     pub(in crate::server) publishing: Arc<Publishing>,
     pub(in crate::server) shard: Shard,
     pub(in crate::server) metrics: Arc<Metrics>,
     pub(in crate::server) phase: watch::Receiver<Phase>,
-    /// `server.handshake_timeout`: of a head, of a body, and for an answer to be taken.
+    /// `server.handshake_timeout`: for a head, for a body, and for the client to take an answer.
     pub(in crate::server) timeout: Duration,
     /// Whether it came in on a port that is for publishing alone.
     pub(in crate::server) own_port: bool,
 }
 
 impl Connection {
-    /// Serves this request and those that follow it. `Some`: the last one is not to publish, and it was not
-    /// touched.
+    /// Serves this request and those that follow it. `Some`: a request that does not publish, still unanswered.
     pub(in crate::server) async fn serve(
         &self,
         first: Received,
@@ -61,7 +60,7 @@ impl Connection {
         }
     }
 
-    /// Answers one request. `None`: nothing more is read. Else what came in behind it.
+    /// Answers one request. Returns what came in behind it; `None`: the connection ends.
     async fn exchange(&self, received: Received, transport: &mut Transport) -> Option<Bytes> {
         let Received { head, raw, early } = received;
         let Some(length) = Length::of(&head) else {
@@ -92,7 +91,7 @@ impl Connection {
         }
     }
 
-    /// Resolves when the client does not take its answer.
+    /// Resolves when the client has not taken its answer within `timeout` to twice that.
     async fn stuck(&self, progress: &Progress) {
         let mut before = false;
         loop {
@@ -129,7 +128,7 @@ impl Connection {
         }
     }
 
-    /// Answers what is no request that can be served. Nothing more is read then.
+    /// Answers a request that cannot be served. Nothing more is read after it.
     async fn refuse<T>(&self, refusal: Refusal, transport: &mut Transport) -> Option<T> {
         self.metrics.handshake_refused(refusal);
         let answer = response::refused(refusal, None, false, None, SystemTime::now());

@@ -1,8 +1,8 @@
 //! hyper's part of one request: the body, `100 Continue`, and the answer.
 //!
 //! The head was read before, so it is read again from memory; hyper gets as many bytes as the request has,
-//! and no more. Afterwards the connection is taken back from it. An HTTP/1.1 parser of our own reads every
-//! head, also the second of a connection, since hyper takes a request whose end is not beyond doubt.
+//! and no more. Afterwards the connection is taken back from it. Every head is read by our own reader first, the
+//! second of a connection too, since hyper accepts requests whose length is ambiguous.
 
 use super::length::Length;
 use crate::net::Transport;
@@ -34,11 +34,11 @@ pub(super) struct Progress {
     pub(super) answered: Cell<bool>,
     /// Whether another request may follow on this connection.
     pub(super) keep: Cell<bool>,
-    /// Whether hyper has taken a second request for its own, which came behind the chunks of the first.
+    /// Whether hyper has begun to read a second request, which came behind the chunks of the first.
     overrun: Cell<bool>,
-    /// Whether hyper has taken all of it.
+    /// Whether hyper has taken all of the answer.
     taken: Cell<bool>,
-    /// Whether the socket has taken all of it.
+    /// Whether the answer has been written to the socket.
     written: Cell<bool>,
 }
 
@@ -56,7 +56,7 @@ pub(super) struct AnswerBody {
 }
 
 impl AnswerBody {
-    /// `sent`: whether it is sent at all, which it is not to a `HEAD`.
+    /// `sent`: whether the body is sent; the answer to a `HEAD` has none.
     pub(super) fn new(bytes: Bytes, sent: bool, progress: Rc<Progress>) -> Self {
         progress.answered.set(true);
         progress.taken.set(!sent || bytes.is_empty());

@@ -1,4 +1,4 @@
-//! Why something is not published: the closed list of codes that callers select on.
+//! Why a request is not published: the closed list of codes that callers select on.
 
 use crate::bus::NotPublished;
 
@@ -63,7 +63,7 @@ impl Fault {
         }
     }
 
-    /// Whether it is told only to somebody who has one of the tokens.
+    /// Whether only callers with one of the tokens are told it.
     pub(super) const fn is_of_known(self) -> bool {
         !matches!(
             self,
@@ -102,7 +102,7 @@ impl Fault {
         }
     }
 
-    /// Whether it may be tried again as it is, a moment later.
+    /// Whether the same request may succeed a moment later.
     pub(super) const fn may_be_retried(self) -> bool {
         matches!(self, Self::RateLimited | Self::RedisUnavailable)
     }

@@ -9,17 +9,17 @@ use hyper::{
 /// How long the body of a request is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Length {
-    /// There is none, and no header that says so.
+    /// Neither `Content-Length` nor `Transfer-Encoding` is given.
     None,
     Known(u64),
     Chunked,
 }
 
-/// Beyond this, hyper has meanings of its own.
+/// hyper gives larger values meanings of their own.
 const LARGEST: u64 = u64::MAX - 2;
 
 impl Length {
-    /// What a head says of its body. `None`: it says it twice, or in a way that a proxy may read differently.
+    /// The length that a head gives. `None`: it is given twice, or in a way that a proxy may read differently.
     pub(super) fn of(head: &RequestHead) -> Option<Self> {
         let mut lengths = head.headers.get_all(CONTENT_LENGTH).iter();
         let codings = head.headers.get_all(TRANSFER_ENCODING).iter().count();

@@ -1,8 +1,7 @@
 //! Publishing by HTTP (`[http_publish]`).
 //!
-//! A connection is one task on a shard, beside that shard's sessions, so nothing here works for long
-//! without a pause. Each request's head is read as that of a handshake is; hyper has the rest of the
-//! exchange: the body, by length or chunked, `100 Continue`, and the answer. Promises: no byte of a body is
+//! A connection is one task on a shard, beside that shard's sessions, so nothing here runs for long without
+//! yielding. Each request's head is read like that of a handshake; hyper does the rest of the exchange: the body, by length or chunked, `100 Continue`, and the answer. Promises: no byte of a body is
 //! asked for before the token is known; every answer says in one stable form what is certain about the
 //! messages; nothing is published twice by us.
 //!

@@ -1,4 +1,4 @@
-//! How often a token may be used: a bucket of one second's worth at most, filled evenly.
+//! Rate limit of a token: a bucket that holds one second's worth of requests and fills evenly.
 
 use std::{
     num::NonZeroUsize,

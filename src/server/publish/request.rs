@@ -27,7 +27,7 @@ use hyper::{
 use std::{rc::Rc, sync::Arc};
 use tokio::{sync::watch, task::yield_now, time::Instant};
 
-/// Items that are worked on between two turns of the shard's sessions.
+/// Items of a batch that are handled before the shard's sessions get their turn.
 const SLICE: usize = 256;
 
 /// What one exchange needs.
@@ -52,7 +52,7 @@ impl Exchange {
                 (fault.into(), fault.is_of_known())
             }
         };
-        // A stranger does not stay: no limit but that of all connections counts those that publish.
+        // A caller without a token may not keep the connection: only `max_connections` would bound those.
         let keep = is_known && self.keeps(&head);
         self.progress.keep.set(keep);
         answer.into_response(keep, head.method == Method::HEAD, self.progress)

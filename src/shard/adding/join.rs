@@ -21,10 +21,10 @@ use std::{
 };
 use tokio::time::timeout;
 
-/// How long a subscribe may take before the shard has been told its configuration.
+/// How long a subscribe may take while the shard does not have its configuration yet.
 const TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Runs one subscribe to its answer. It is aborted where nobody waits for that any more.
+/// Runs one subscribe until it is answered. Aborted when the client unsubscribes or the session ends.
 pub(super) async fn run(
     registry: Rc<Registry>,
     session: SessionName,
@@ -75,8 +75,7 @@ impl Adding {
         Ok(())
     }
 
-    /// Reads what the session is given of a stream from before, and joins. `false`: more came meanwhile than
-    /// may be held; nothing has happened.
+    /// Reads the stream's replay, and joins. `false`: more came meanwhile than may be held; try again.
     async fn join_stream(&self, resume: &Resume, taken: &Taken<'_>) -> Result<bool, Refusal> {
         let began = Instant::now();
         let names = std::slice::from_ref(&self.name);
@@ -122,7 +121,7 @@ impl Adding {
         self.tell_places(&later);
     }
 
-    /// The session has it from here on, and is told so. Returns who else is to be answered.
+    /// Joins, and sends `subscribed`. Returns the references of later subscribes to the same name.
     fn joined(&self, stream: Option<&StreamReady>) -> Vec<Option<Reference>> {
         let (hub, streams) = (&self.registry.hub, &self.registry.streams.hub);
         match self.kind {
@@ -139,7 +138,7 @@ impl Adding {
         later
     }
 
-    /// Answers those who asked for the same while it was under way.
+    /// Answers later subscribes to the same name.
     fn tell_places(&self, references: &[Option<Reference>]) {
         for reference in references {
             let reference = reference.as_ref();
@@ -157,7 +156,7 @@ impl Adding {
         self.session.flush(Instant::now());
     }
 
-    /// It is not under way any more: what it is instead, and who is to be answered.
+    /// Ends the subscribe: puts `place` in its place, and returns the references to answer.
     fn settle(&self, place: Option<Place>) -> Vec<Option<Reference>> {
         let mut topics = self.added.topics.borrow_mut();
         let before = match place {
@@ -188,7 +187,7 @@ impl<'a> Taken<'a> {
         Self { adding, is_kept: Cell::new(false) }
     }
 
-    /// The session has it.
+    /// The session has joined: the place stays when this is dropped.
     fn keep(&self) {
         self.is_kept.set(true);
     }

@@ -1,9 +1,8 @@
 //! Subscribe and unsubscribe within a session.
 //!
-//! Each subscribe is a small task of its own, until Redis has confirmed it; whatever ends it before gives its
-//! place back. The step in which it joins, and every other one here, is one step of the shard's thread: the
-//! client is told that it is subscribed right before the first message of it, and that it is not right
-//! behind the last.
+//! Each subscribe is a small task of its own until Redis has confirmed it; if it ends before that, its place is
+//! given back. Joining and leaving are each one step of the shard's thread, so that `subscribed` is sent right
+//! before the channel's first message and `unsubscribed` right after its last.
 
 mod join;
 #[cfg(test)]
@@ -122,7 +121,7 @@ pub(super) fn unsubscribe(
     had
 }
 
-/// What is asked for from before; `None`: it is malformed, or of a channel, which has no before.
+/// Reads `since` and `last`; `None`: malformed, or given for a channel, which keeps no history.
 fn resume(kind: AllowedAs, asked: &Subscribe) -> Option<Resume> {
     if kind == AllowedAs::Channel {
         return (asked.since.is_none() && asked.last.is_none()).then(Resume::default);

@@ -19,7 +19,7 @@ impl Registered {
         &self.registry
     }
 
-    /// What the session has added. From now on it is kept, if it was not.
+    /// What the session has added; makes the entry when there is none.
     pub(in crate::shard) fn added(&self) -> Rc<Added> {
         let mut all = self.registry.added.borrow_mut();
         Rc::clone(all.entry(self.session.key).or_default())
@@ -31,12 +31,12 @@ impl Registered {
         self.is_fixed(name) || added.get(&self.session.key).is_some_and(|it| it.has_joined(name))
     }
 
-    /// What its endpoint is by the configuration that counts now.
+    /// Its endpoint in the configuration that is in effect.
     pub(in crate::shard) fn endpoint_now(&self) -> Arc<Endpoint> {
         self.registry.endpoint_now(&self.session)
     }
 
-    /// The session lives by a newer token: what that does not give is taken away.
+    /// Takes over a newer token, and takes away what that does not allow.
     pub(in crate::shard) fn renew_added(&self, identity: Identity) {
         let added = self.registry.added.borrow().get(&self.session.key).cloned();
         if let Some(added) = added {
@@ -47,7 +47,7 @@ impl Registered {
 }
 
 impl Session {
-    /// Whether it opened with this.
+    /// Whether the session opened with this channel or stream.
     pub(in crate::shard) fn is_fixed(&self, name: &str) -> bool {
         self.channels().iter().chain(self.streams()).any(|topic| topic.as_str() == name)
     }

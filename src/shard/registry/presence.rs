@@ -11,7 +11,7 @@ use crate::{
 use bytes::Bytes;
 use std::sync::Arc;
 
-/// One frame in each codec that a session of it has had need of.
+/// A frame, encoded once for each codec that a session needs.
 struct Encoded<F>(F, Vec<(Codec, Option<Bytes>)>);
 
 impl<F: Fn(Codec) -> Option<Bytes>> Encoded<F> {
@@ -125,7 +125,7 @@ impl Registry {
         });
         room.members.for_each(|key| {
             let Some(session) = sessions.get(key as usize) else { return };
-            // Nobody hears of himself, nor of a change before the roster.
+            // A session is not told its own user's changes, nor any change before its roster.
             if session.user.as_ref() == Some(&change.user) || room.waiting.contains(&key) {
                 return;
             }

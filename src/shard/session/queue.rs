@@ -126,7 +126,7 @@ impl OutQueue {
         self.items.push(Item::Frame(Box::new(frame)));
     }
 
-    /// … that answers something of the client's.
+    /// Queues a frame that answers the client.
     pub(super) fn push_reply(&mut self, frame: Bytes) {
         self.replies += 1;
         self.items.push(Item::Reply(Box::new(frame)));

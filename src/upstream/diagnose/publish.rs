@@ -66,7 +66,7 @@ impl PublishDiagnostics {
         self.may(&["PUBLISH", channel, "sockway doctor"]).await
     }
 
-    /// … add to a stream.
+    /// Whether the account may add to a stream, named as Redis knows it.
     ///
     /// # Errors
     /// When it may not, or no answer comes.
@@ -74,7 +74,7 @@ impl PublishDiagnostics {
         self.may(&["XADD", key, "NOMKSTREAM", "0-0", "data", "sockway doctor"]).await
     }
 
-    /// … have a key expire.
+    /// Whether the account may make a key expire.
     ///
     /// # Errors
     /// When it may not, or no answer comes.

@@ -36,13 +36,13 @@ use tracing::{debug, warn};
 
 mod answers;
 
-/// Arrivals and rooms that are handled at once; then others have their turn.
+/// Arrivals, or rooms, that are handled before other tasks get their turn.
 const AT_ONCE: usize = 512;
 
-/// The actor's timer when nothing is due: far, and soon enough for any clock.
+/// The actor's timer when nothing is due.
 const FAR: Duration = Duration::from_secs(3_600);
 
-/// Between two turns of the timer: whatever is due meanwhile, arrivals have theirs.
+/// The shortest time between two turns of the timer, so that arrivals get theirs.
 const STEP: Duration = Duration::from_millis(1);
 
 /// All rooms, their connection, and what shards say of them.
@@ -250,7 +250,7 @@ impl PresenceActor {
                 }
                 self.rooms.make_ready(key);
             }
-            // Told when it is confirmed again.
+            // The room's `Gap` follows when its channel is confirmed again.
             Event::Lost(_) => {}
             Event::Gap(channel, _) => {
                 if let Some(key) = self.news.room(channel) {
@@ -267,7 +267,7 @@ impl PresenceActor {
         }
     }
 
-    /// What is announced from now on arrives.
+    /// The room's announcements are subscribed: read its roster.
     fn confirmed(&mut self, channel: &ChannelName, read_up_to: u64, now: Instant) {
         let Some(key) = self.news.room(channel) else { return };
         let Some(room) = self.rooms.get(key) else { return };
@@ -315,11 +315,11 @@ impl PresenceActor {
 
     // ---- what is due ----
 
-    /// Does everything that time, or what has just happened, asks for. Doing it twice does no harm.
+    /// Does everything that is due. Calling it twice does no harm.
     fn tick(&mut self, now: Instant) {
         self.phase.tick(&self.dialler, self.primary.target(), now);
         if self.phase.get().is_some() && self.commands.patience.is_late(now) {
-            // It may be we who stood still: the answer counts that has arrived.
+            // Perhaps it was this process that stood still: an answer that has arrived counts.
             self.take_arrived(now);
             if self.commands.patience.is_dead(now) && !self.is_behind {
                 let why = LinkError::Lost(self.commands.patience.why());
@@ -349,7 +349,7 @@ impl PresenceActor {
 
     fn work(&mut self, now: Instant) {
         let Some(link) = self.phase.get() else { return };
-        // A server that may have to be left again is asked nothing.
+        // Until ROLE is answered, the server may be a replica: nothing is asked of it.
         if self.primary.is_awaited() {
             return;
         }
@@ -369,7 +369,7 @@ impl PresenceActor {
     fn settle(&mut self) {
         if self.rooms.untold == 0 {
             for settled in self.settles.drain(..) {
-                // Nobody waits for it any more when the shard has ended.
+                // An error means that the shard has ended.
                 let _ = settled.send(());
             }
         }

@@ -1,6 +1,6 @@
-//! Every command of presence once, for `sockway doctor`: a user who is nobody enters a room and leaves it.
+//! Every command of presence once, for `sockway doctor`: a made-up user enters an empty room and leaves it.
 //!
-//! Whatever of it Redis refuses, what was written is gone after [`TTL`] twice.
+//! Even where Redis refuses some of them, everything that was written is gone after twice [`TTL`].
 
 use super::{
     names::{Instance, Keys},
@@ -13,13 +13,13 @@ const TTL: &str = "500";
 /// How long a key lives, in milliseconds.
 const LIFE: &str = "1000";
 
-/// Later than any clock, in milliseconds: nobody in the room is taken for gone.
+/// A deadline in the far future, in milliseconds, so that no user counts as gone.
 const DEADLINE: &str = "99999999999999";
 
-/// Who enters. The room is one that nobody is in.
+/// The made-up user.
 const USER: &str = "sockway doctor";
 
-/// A user who is nobody, in a room.
+/// The made-up user in its room.
 pub(in crate::upstream) struct Canary {
     keys: Keys,
     instance: Instance,
@@ -35,17 +35,17 @@ impl Canary {
         &self.keys.news
     }
 
-    /// What gives a key an end, after so many milliseconds.
+    /// Makes the members' key expire.
     pub(in crate::upstream) fn expiry_of(&self, milliseconds: &str) -> Vec<String> {
         words(&["PEXPIRE", &self.keys.members, milliseconds])
     }
 
-    /// What is answered by the script's name.
+    /// Loads the script; Redis answers with its name.
     pub(in crate::upstream) fn load() -> Vec<String> {
         words(&["SCRIPT", "LOAD", SCRIPT])
     }
 
-    /// Everything else, in its order: all of it is to be asked, whatever of it is refused.
+    /// All other commands, in order. Send all of them, even when one is refused.
     pub(in crate::upstream) fn commands(&self, script: &str) -> Vec<Vec<String>> {
         let Keys { members, users, news } = &self.keys;
         let member = self.instance.member(USER);
@@ -55,7 +55,7 @@ impl Canary {
         };
         vec![
             run(Mode::Join, &[&member]),
-            // A script that was broken off has left its keys without an end.
+            // A script that was aborted may have left its keys without an expiry.
             self.expiry_of(LIFE),
             words(&["PEXPIRE", users, LIFE]),
             words(&["ZADD", members, "XX", "CH", DEADLINE, &member]),

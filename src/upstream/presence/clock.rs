@@ -3,7 +3,7 @@
 use std::time::Duration;
 use tokio::time::Instant;
 
-/// How long one answer to TIME is good for: a process that was stopped asks again first.
+/// How long one answer to TIME is used. A process that was stopped for longer asks again first.
 const FRESH: Duration = Duration::from_secs(1);
 
 #[derive(Debug, Default)]
@@ -22,7 +22,7 @@ impl Clock {
         self.known = None;
     }
 
-    /// A moment as Redis counts it, in milliseconds; `None`: TIME is to be asked first.
+    /// Converts a moment to Redis's time, in milliseconds; `None`: TIME must be asked first.
     pub(super) fn milliseconds(&self, at: Instant, now: Instant) -> Option<u64> {
         let (milliseconds, asked) = self.known?;
         let age = now.checked_duration_since(asked).filter(|age| *age <= FRESH)?;

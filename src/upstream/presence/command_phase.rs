@@ -10,12 +10,12 @@ use tokio::time::Instant;
 pub(super) struct CommandPhase {
     state: CommandState,
     backoff: Backoff,
-    /// Since when there is none; `None` while there is.
+    /// Since when there is no connection; `None` while there is one.
     away: Option<Instant>,
 }
 
 enum CommandState {
-    /// Not wanted.
+    /// No room has been entered yet.
     Off,
     Waiting {
         until: Instant,
@@ -46,7 +46,7 @@ impl CommandPhase {
         }
     }
 
-    /// Does what time asks for.
+    /// Dials when that is due.
     pub(super) fn tick(&mut self, dialler: &Dialler, target: &Target, now: Instant) {
         if let CommandState::Waiting { until } = self.state
             && until <= now

@@ -10,7 +10,7 @@ use crate::upstream::{link::CommandLink, patience::Patience};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Commands that may wait for their answers before more is asked for rooms.
+/// Commands that may be unanswered before no more are sent for rooms.
 const IN_FLIGHT: usize = 1_024;
 
 /// Rooms are refreshed together, in one pipeline: one by one, they cost Redis three times as much.
@@ -19,7 +19,7 @@ const TOGETHER: Duration = Duration::from_millis(100);
 /// Users in one command: Redis does nothing else meanwhile.
 const CHUNK: usize = 1_000;
 
-/// What the oldest answers belong to.
+/// A command whose answer is awaited.
 pub(super) enum Asked {
     Ping,
     Role,
@@ -28,7 +28,7 @@ pub(super) enum Asked {
     Room { room: u32, what: Part },
 }
 
-/// … of what was asked for a room.
+/// What was asked for a room, so that its answer can be read.
 pub(super) enum Part {
     Script {
         mode: Mode,
@@ -36,9 +36,9 @@ pub(super) enum Part {
     },
     /// The deadline of a user who has left.
     Deadline(Arc<str>),
-    /// The deadlines of so many members.
+    /// New deadlines for this many members.
     Touched(usize),
-    /// Whether the hash of users is there.
+    /// Whether the hash of users exists.
     UsersKey,
     Ghosts,
     Incarnation,
@@ -79,7 +79,7 @@ impl Commands {
         }
     }
 
-    /// A new link: nothing was asked on it, and its server may be another.
+    /// Begins anew on a new link, which may be to another server.
     pub(super) fn reset(&mut self, now: Instant) {
         self.asked.clear();
         self.patience = Patience::new(self.timeout, now);
@@ -119,7 +119,7 @@ impl Commands {
         self.is_asking_time = false;
     }
 
-    /// Asks everything that is due for a room. [`Commands::can_ask`] has just said yes.
+    /// Sends everything that is due for a room. Only after [`Commands::can_ask`] returned true.
     pub(super) fn work(&mut self, link: &mut CommandLink, key: u32, room: &mut Room, now: Instant) {
         if room.not_before.is_some_and(|not_before| now < not_before) {
             return;
@@ -141,7 +141,7 @@ impl Commands {
         }
     }
 
-    /// New deadlines of those who have left, and the end of those whose deadline is past.
+    /// Sets the deadlines of users who have left, and sweeps those whose deadline is past.
     fn leave(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         for at in 0..room.leaving.len() {
             if room.leaving[at].told != Told::No {
@@ -175,7 +175,7 @@ impl Commands {
         };
         room.to_join = Vec::new();
         for users in users.chunks(CHUNK) {
-            // One who has gone meanwhile is in nobody's hands.
+            // Skip users whose last session has ended meanwhile: their leaving has been sent.
             let users: Vec<_> = users.iter().filter(|it| room.users.is_held(it)).cloned().collect();
             let members: Vec<_> = users.iter().map(|user| self.instance.member(user)).collect();
             if !members.is_empty() {
@@ -187,7 +187,7 @@ impl Commands {
         }
     }
 
-    /// Moves the deadlines on, and looks for what is not as it should be.
+    /// Extends the deadlines, and checks whether the room in Redis needs repair.
     fn refresh(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         let now = asking.now;
         room.refresh_at = self.next_refresh(now, room.rules.ttl);
@@ -242,7 +242,7 @@ impl Commands {
     }
 }
 
-/// The room that is asked for.
+/// The room that commands are sent for.
 struct Asking<'a> {
     keys: Keys,
     key: u32,

@@ -1,10 +1,10 @@
-//! Presence: who is in which room, kept in Redis for all instances together.
+//! Presence: who is in which room, kept in Redis and shared by all instances.
 //!
 //! One task for all rooms of this instance, with a command connection of its own. It holds each user of its
 //! sessions in Redis with a deadline that it moves on three times a `ttl`, hears of the others by the
 //! room's announcements, which it subscribes to as a shard does, and tells shards who is there. Promises:
-//! after any loss of announcements the roster is read anew; what an instance that was killed holds is
-//! announced as gone by whoever else is in the room; it never waits for a shard.
+//! after any loss of announcements the roster is read anew; the users of an instance that was killed are
+//! announced as gone by the other instances in the room; it never waits for a shard.
 //!
 //! What is in Redis is a public format: docs/presence.md.
 //!

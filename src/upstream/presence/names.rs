@@ -4,10 +4,10 @@ use crate::{channel::ChannelName, endpoint::escape};
 use percent_encoding::percent_decode_str;
 use std::fmt::Write as _;
 
-/// How the names begin that are Sockway's own for presence.
+/// Prefix of all keys and channels of presence.
 const OWN: &str = "sockway:presence:";
 
-/// This process, to Redis: random, and no host's name.
+/// Names this process in Redis. Random: not the host's name.
 #[derive(Debug, Clone)]
 pub(super) struct Instance(String);
 
@@ -60,7 +60,7 @@ fn hash_tag(name: &str) -> &str {
     inside.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(name)
 }
 
-/// `None`: no user of ours is escaped so.
+/// Decodes an escaped user; `None`: it is not what [`escape`] makes.
 pub(super) fn unescape(user: &str) -> Option<String> {
     let plain = percent_decode_str(user).decode_utf8().ok()?;
     (!plain.is_empty() && escape(&plain) == user).then(|| plain.into_owned())
@@ -71,12 +71,12 @@ pub(super) fn unescape(user: &str) -> Option<String> {
 pub(super) enum Announcement {
     Join(String),
     Leave(String),
-    /// Somebody had to be put back: all repair their own, then read the roster.
+    /// Members had to be put back: every instance repairs its own, then reads the roster.
     Sync,
 }
 
 impl Announcement {
-    /// `None`: it means nothing to us.
+    /// Reads an announcement; `None`: it is not one.
     pub(super) fn parse(payload: &[u8]) -> Option<Self> {
         let text = std::str::from_utf8(payload).ok()?;
         match text.split_once(' ') {

@@ -10,7 +10,7 @@ use hashbrown::HashMap;
 use std::future::pending;
 use tokio::sync::mpsc;
 
-/// Events that are taken at once.
+/// Events that are taken from the ring at once.
 const AT_ONCE: usize = 256;
 
 pub(super) struct News {
@@ -23,12 +23,12 @@ pub(super) struct News {
 
 /// What can happen.
 pub(super) enum NewsEvent {
-    /// What was announced and lost, in order.
+    /// Announcements and gaps, in order.
     Events(Vec<Event>),
-    /// So much that some of it was dropped.
+    /// The ring overflowed, and some were dropped.
     Lagged,
     Subscriptions(SubscriptionEvents),
-    /// The queue takes what is to be asked.
+    /// The queue of requests has room for the next batch.
     Asks(mpsc::OwnedPermit<RequestBatch>),
 }
 

@@ -1,5 +1,5 @@
-//! One room: its users here, what is known of the others, and what is to be done for it. Pure: it sends
-//! nothing, and what shards are to be told goes into the [`Output`].
+//! One room: its users here, what is known of the others, and what is due for it. It sends nothing by itself;
+//! what shards are to be told goes into the [`Output`].
 
 use super::{names::Announcement, output::Output, view::Users};
 use crate::{
@@ -10,16 +10,16 @@ use crate::{
 use std::{sync::Arc, time::Duration};
 use tokio::time::Instant;
 
-/// Announcements that are kept while a roster is read; with more, it is read again.
+/// Announcements that are kept while a roster is read. When there are more, it is read again.
 const MOST_HELD_BACK: usize = 4_096;
 
-/// At most so often the number of a large room is told.
+/// Shortest time between two counts that the clients of a large room are sent.
 const COUNT_PAUSE: Duration = Duration::from_secs(1);
 
-/// Users who have gone are swept this much later than their deadline, by our clock.
+/// How long after its deadline, by our clock, a user is swept.
 pub(super) const LATE: Duration = Duration::from_millis(5);
 
-/// How long after an announcement of trouble the roster is read: others repair their own first.
+/// How long after a `sync` the roster is read, so that other instances can repair theirs first.
 pub(super) const SYNC_PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) struct Room {
@@ -32,10 +32,10 @@ pub(super) struct Room {
     /// Users to join.
     pub(super) to_join: Vec<Arc<str>>,
     pub(super) leaving: Vec<Leaving>,
-    /// What is to be applied to the roster that is being read.
+    /// Announcements that came since the roster was asked for; applied to it when it is here.
     held_back: Vec<Announcement>,
     reading: Reading,
-    /// Which incarnation of the room in Redis is known, as a hash of its name.
+    /// The incarnation of the room that was seen last in Redis, hashed.
     pub(super) incarnation: Option<u64>,
     pub(super) subscription: Subscription,
     pub(super) roster_due: Option<Instant>,
@@ -46,9 +46,9 @@ pub(super) struct Room {
     pub(super) not_before: Option<Instant>,
     /// All of its users are to be put back.
     pub(super) repairs: bool,
-    /// Those whose deadline has passed are to be taken out.
+    /// Members whose deadline has passed are to be swept.
     pub(super) sweeps: bool,
-    /// Commands that are not answered.
+    /// Commands whose answers are awaited.
     pub(super) in_flight: u32,
 }
 
@@ -70,15 +70,15 @@ pub(super) enum View {
 enum Reading {
     No,
     Yes,
-    /// What was held back was too much.
+    /// There were more than [`MOST_HELD_BACK`] announcements.
     Overrun,
 }
 
-/// Of the room's announcements.
+/// Whether the room's announcements are subscribed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Subscription {
     None,
-    /// By the batch of this number.
+    /// Asked for by the batch of requests with this number.
     Asked(u64),
     Confirmed,
 }
@@ -180,7 +180,7 @@ impl Room {
         true
     }
 
-    /// Nobody here looks at it any more.
+    /// No session here is in the room any more.
     fn forget(&mut self) {
         (self.view, self.incarnation, self.roster_due) = (View::Unknown, None, None);
         (self.held_back, self.shards) = (Vec::new(), 0);
@@ -188,7 +188,7 @@ impl Room {
         self.repairs = false;
     }
 
-    /// The link is lost: nothing that was asked is answered any more, and all is to be put back.
+    /// The link is lost: no answers will come, and all users here are to be put back.
     pub(super) fn link_lost(&mut self) {
         self.in_flight = 0;
         self.reading = Reading::No;
@@ -213,7 +213,7 @@ impl Room {
         }
     }
 
-    /// The roster is to be read then, or earlier.
+    /// Schedules reading the roster at this moment, unless it is due earlier.
     pub(super) fn read_roster_at(&mut self, at: Instant) {
         self.roster_due = Some(self.roster_due.map_or(at, |due| due.min(at)));
     }
@@ -234,7 +234,7 @@ impl Room {
     /// Users up to which the next roster is to be a list.
     pub(super) fn list_limit(&self) -> usize {
         match self.view {
-            // Below nine tenths.
+            // Fewer than nine tenths of `roster`.
             View::Counted { .. } => (self.rules.roster * 9).div_ceil(10).saturating_sub(1),
             View::Unknown | View::Listed => self.rules.roster,
         }
@@ -269,7 +269,7 @@ impl Room {
         if let Announcement::Leave(user) = &news
             && self.users.is_joined(user)
         {
-            // We were taken for dead.
+            // Another instance took us for dead and swept our user.
             self.repairs = true;
         }
         match self.view {
@@ -287,7 +287,7 @@ impl Room {
 
     fn apply(&mut self, news: &Announcement, output: &mut Output) {
         match news {
-            // There are too many by now.
+            // The list has been given up: too many users.
             _ if self.view != View::Listed => {}
             Announcement::Join(user) => self.list(user, output),
             Announcement::Leave(user) => {
@@ -375,7 +375,7 @@ impl Room {
         Some(Arc::new(roster))
     }
 
-    /// All of the room, or those of a user that have had none, get the roster.
+    /// Sends the roster to all sessions of the room, or to those of one user that have had none.
     fn tell_roster(&self, user: Option<&Arc<str>>, output: &mut Output) {
         if let Some(roster) = self.roster() {
             let user = user.map(Arc::clone);
@@ -387,7 +387,7 @@ impl Room {
         self.tell_roster(Some(user), output);
     }
 
-    /// A shard has missed what it was told.
+    /// Sends the roster to a shard that has lost events.
     pub(super) fn tell_again(&self, shard: ShardId, output: &mut Output) {
         if let Some(roster) = self.roster() {
             let event = PresenceEvent::Roster { roster, user: None };

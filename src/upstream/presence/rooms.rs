@@ -18,12 +18,12 @@ pub(super) struct Rooms {
     timers: BinaryHeap<Reverse<(Instant, u32)>>,
     /// Rooms for which something is due.
     ready: VecDeque<u32>,
-    /// Users who have left, and Redis may not know it.
+    /// Users who have left and whose new deadline Redis has not confirmed.
     pub(super) untold: usize,
 }
 
 impl Rooms {
-    /// The room of this name, which is made where there is none. `true`: it was made.
+    /// The room of this name, made when there is none. `true`: it was made.
     pub(super) fn get_or_make(
         &mut self,
         name: &ChannelName,
@@ -85,7 +85,7 @@ impl Rooms {
         self.timers.peek().map(|Reverse((at, _))| *at)
     }
 
-    /// Looks when something is due for this room, or forgets it when it is over.
+    /// Schedules the room's next turn, or removes the room when nothing is left to do.
     pub(super) fn reschedule(&mut self, key: u32) {
         let Some(room) = self.rooms.get_mut(key as usize) else { return };
         if room.is_over() {

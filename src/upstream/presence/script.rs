@@ -1,14 +1,14 @@
 //! What runs inside Redis: a change of who is there and its announcement are one step.
 //!
-//! One script in five modes, so that one name is loaded. `KEYS`: members, users. `ARGV`: the channel of
-//! announcements, `ttl` in milliseconds, the instance, the mode, then what the mode says.
+//! One script with five modes, so that only one has to be loaded. `KEYS`: members, users. `ARGV`: the channel of
+//! announcements, `ttl` in milliseconds, the instance, the mode, then the mode's own arguments.
 
-/// See the module. It answers with the incarnation, the number of users, and how many it has swept; a
-/// roster with its list in place of the last.
+/// The script. It answers with the incarnation, the number of users, and how many were swept; in the mode
+/// `roster` with the list of users in place of the last.
 ///
-/// - The hash is rebuilt from the members where it alone has gone.
-/// - What has expired is swept before anything else: a newcomer must not see the ghosts of the only holder.
-/// - `!` names the incarnation of the room: no user, since it would be escaped.
+/// - The hash of users is rebuilt from the members when it alone is missing.
+/// - Expired members are swept first, so that a newcomer is not shown users who are gone.
+/// - The field `!` has the incarnation of the room. No user can have that name: it would be escaped.
 pub(super) const SCRIPT: &str = r"
 local M,U,N,ttl,inst,mode=KEYS[1],KEYS[2],ARGV[1],tonumber(ARGV[2]),ARGV[3],ARGV[4]
 local function count() local n=redis.call('HLEN',U) if n>0 and redis.call('HGET',U,'!') then n=n-1 end return n end
@@ -52,13 +52,13 @@ return {redis.call('HGET',U,'!'),count(),swept}
 pub(super) enum Mode {
     /// Adds these members.
     Join,
-    /// … that may have been there before: if any was not, everyone reads the roster anew.
+    /// Adds members that should be there already; if one was not, every instance reads the roster anew.
     Repair,
     /// Takes these members out.
     Leave,
-    /// Takes out whose deadline has passed.
+    /// Takes out members whose deadline has passed.
     Sweep,
-    /// Reads who is there, up to so many.
+    /// Reads the list of users, or only their number when there are more than the limit.
     Roster,
 }
 

@@ -4,7 +4,7 @@
 use hashbrown::HashMap;
 use std::sync::Arc;
 
-/// See the module. One entry for a user, who may be either or both.
+/// The users of one room. A user has one entry, whether it is held here, listed, or both.
 #[derive(Debug, Default)]
 pub(super) struct Users {
     table: HashMap<Arc<str>, User, foldhash::fast::RandomState>,
@@ -14,10 +14,10 @@ pub(super) struct Users {
 
 #[derive(Debug, Default)]
 struct User {
-    /// Of this instance.
+    /// Sessions of the user at this instance.
     sessions: u32,
     is_listed: bool,
-    /// Redis has taken it, as far as is known.
+    /// Redis has confirmed the user.
     is_joined: bool,
 }
 

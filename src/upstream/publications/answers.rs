@@ -6,7 +6,7 @@ use crate::{
     upstream::link::{LinkError, Value},
 };
 
-/// What came of a publication; the error that is to be logged, if Redis refuses just this one.
+/// Reads the answer to a publication. Also returns the error to log, where Redis refuses this one for good.
 pub(in crate::upstream) fn answer(
     to: &Destination,
     value: Value,
@@ -26,7 +26,7 @@ pub(in crate::upstream) fn answer(
     }
 }
 
-/// An error that passes says that Redis takes nothing now; any other, that it does not take this one.
+/// A temporary error means that Redis takes nothing now; any other, that it does not take this message.
 fn refusal(error: LinkError) -> (PublishAnswer, Option<LinkError>) {
     match error.passes() {
         true => (Err(NotPublished::Unavailable), None),
@@ -38,7 +38,7 @@ fn stream_id(text: &[u8]) -> Option<StreamId> {
     StreamId::parse(std::str::from_utf8(text).ok()?)
 }
 
-/// Whether the server says that it is no primary, or not one that can be used.
+/// Whether the error says that the server is a replica, or a primary that cannot be used.
 pub(super) fn is_of_replica(value: &Value) -> bool {
     matches!(value, Value::Error(text) if text.starts_with("READONLY") || text.starts_with("MASTERDOWN"))
 }

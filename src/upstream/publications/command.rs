@@ -1,8 +1,8 @@
-//! The words of the command that publishes something.
+//! The Redis command for a publication: PUBLISH or XADD.
 
 use crate::bus::{Destination, Publication};
 
-/// Gives them to `send`. The key is the name with the prefix; the field, that of a stream's entry which is the payload.
+/// Gives the words of the command to `send`. `key` is the name with the prefix, `field` is `redis.stream_field`.
 pub(in crate::upstream) fn command(
     item: &Publication,
     key: &[u8],

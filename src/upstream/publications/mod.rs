@@ -1,9 +1,9 @@
 //! Publishes what clients and HTTP callers send, over one pipelined connection of its own.
 //!
-//! Promises: nothing is published twice, since nothing is ever tried again; whatever was written and not
-//! answered when its connection ends is told as unknown, and only that; what was not written is told as
-//! unavailable. It dials when there is something to publish, and follows the primary as the connections that
-//! read do. What waits is bounded by [`PublishHandle`](crate::bus::PublishHandle).
+//! Promises: nothing is published twice, since nothing is ever retried; what was written and not answered when
+//! its connection ends is reported as unknown, and only that; what was not written is reported as
+//! unavailable. It dials when there is something to publish, and follows the primary like the connections
+//! that read. What waits is bounded by [`PublishHandle`](crate::bus::PublishHandle).
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
@@ -37,14 +37,14 @@ use tokio::{
 use tracing::{debug, info, warn};
 use waiting::Waiting;
 
-/// Batches that are taken before what they ask for is written: all of what has come meanwhile, but not so much
-/// that other tasks of a shard's thread would wait.
+/// Batches that are taken from the queue before they are written together. More would make other tasks of a
+/// shard's thread wait.
 const BATCHES_AT_ONCE: usize = 256;
 
-/// A connection that has lived so long is no failure.
+/// A connection that lived at least this long resets the back-off.
 const PROVEN: Duration = Duration::from_secs(10);
 
-/// One that has lived no longer was never of any use.
+/// A connection that lived no longer than this counts as a failed dial.
 const SHORT_LIFE: Duration = Duration::from_millis(100);
 
 /// Batches, and the connection that they are published over.
@@ -199,7 +199,7 @@ impl Publications {
             }
             State::Off | State::Backoff { .. } | State::Dialling { .. } => {}
         }
-        // Who waits for a connection, or behind others, does not wait for ever.
+        // Nothing waits longer than `probe_timeout`, for a connection or behind others.
         if let Some(since) = now.checked_sub(self.settings.timeout) {
             self.waiting.fail_unsent_since(since);
         }
@@ -218,7 +218,7 @@ impl Publications {
 
     // ---- failures ----
 
-    /// A dial has come to nothing: so has what waited for it.
+    /// A dial has failed: what waited for it fails, too.
     fn failed(&mut self, error: &LinkError, now: Instant) {
         debug!(%error, "cannot connect to Redis for publishing");
         self.primary.lost();

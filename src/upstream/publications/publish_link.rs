@@ -18,18 +18,18 @@ use std::{collections::VecDeque, time::Duration};
 use tokio::time::Instant;
 use tracing::warn;
 
-/// Answers that are taken before others get their turn.
+/// Answers that are handled before other tasks get their turn.
 const ANSWERS_AT_ONCE: usize = 1_024;
 
-/// No more is written while so many bytes wait for the socket. They are followed by answers, upon which more is.
+/// No more is written while this many bytes wait for the socket; writing goes on with the next answers.
 const MOST_UNWRITTEN: usize = 1 << 20;
 
-/// What of the configuration is needed here.
+/// The configuration keys that are used here.
 pub(super) struct PublishSettings {
     pub(super) prefix: String,
-    /// Of a stream's entry, which is the payload.
+    /// `redis.stream_field`: the field of an entry that has the payload.
     pub(super) field: String,
-    /// How often the connection is proven while nothing is published.
+    /// How often the connection is probed.
     pub(super) interval: Duration,
     /// How long an answer, or a connection, is waited for.
     pub(super) timeout: Duration,
@@ -50,7 +50,7 @@ pub(super) struct PublishLink {
     pub(super) has_moved: bool,
 }
 
-/// A command that is not answered.
+/// A command whose answer is awaited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Asked {
     /// The oldest publication that is not answered.
@@ -60,9 +60,9 @@ enum Asked {
     Ping,
 }
 
-/// What came of taking what has arrived.
+/// The result of [`PublishLink::take_arrived`].
 pub(super) struct Arrived {
-    /// There may be more.
+    /// More may have arrived than was handled.
     pub(super) is_behind: bool,
 }
 
@@ -79,7 +79,8 @@ impl PublishLink {
             link,
             asked: VecDeque::new(),
             patience: Patience::new(settings.timeout, now),
-            // What is published first is not behind a server that is none any more.
+            // ROLE goes ahead of the first publication, so that a server that is no longer the primary is
+            // noticed at once.
             next_proof: now,
             interval: settings.interval,
             asks_role: false,
@@ -205,7 +206,7 @@ impl PublishLink {
         waiting.answered(answer);
     }
 
-    /// Does what time asks for. Returns why the connection must be given up, if it must.
+    /// Probes the connection when that is due. Returns why it must be given up, if it must.
     pub(super) fn tick(&mut self, primary: &Primary, now: Instant) -> Option<LinkError> {
         let role_is_due = std::mem::take(&mut self.asks_role);
         if self.next_proof <= now || role_is_due {
@@ -218,7 +219,7 @@ impl PublishLink {
         self.patience.is_dead(now).then(|| LinkError::Lost(self.patience.why()))
     }
 
-    /// Nothing more comes of it. Returns how many publications may have been published or not.
+    /// The connection has ended. Returns how many publications are now of unknown outcome.
     pub(super) fn give_up(&self, waiting: &mut Waiting) -> usize {
         waiting.give_up_sent()
     }
@@ -240,7 +241,7 @@ fn verb(to: &Destination) -> &'static str {
     }
 }
 
-/// Once in a while for each command and code of error.
+/// Logs a refusal, throttled for each command and error code.
 fn log_refused(command: &str, error: &LinkError) {
     static REFUSED: std::sync::LazyLock<CauseThrottle> =
         std::sync::LazyLock::new(CauseThrottle::default);

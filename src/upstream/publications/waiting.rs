@@ -1,4 +1,4 @@
-//! Batches from their coming to their last answer.
+//! The queue of batches, from their arrival to their last answer.
 
 use crate::bus::{NotPublished, Publication, PublishAnswer, PublishBatch};
 use std::collections::VecDeque;
@@ -8,16 +8,16 @@ use tokio::time::Instant;
 #[derive(Default)]
 pub(super) struct Waiting {
     batches: VecDeque<Batch>,
-    /// The place of the first that is not wholly written.
+    /// Index of the first batch that is not completely written.
     unsent: usize,
 }
 
 struct Batch {
     batch: PublishBatch,
     since: Instant,
-    /// Publications that are written: some of them, or all.
+    /// How many of its publications are written.
     sent: usize,
-    /// For those publications, the oldest first.
+    /// The answers so far, oldest first.
     answers: Vec<PublishAnswer>,
 }
 
@@ -36,18 +36,18 @@ impl Waiting {
         self.unsent < self.batches.len()
     }
 
-    /// Since when the oldest batch waits of which [`Waiting::fail_unsent_since`] may be told.
+    /// Since when the oldest batch that [`Waiting::fail_unsent_since`] may fail has waited.
     pub(super) fn unsent_since(&self) -> Option<Instant> {
         self.batches.get(self.first_idle()).map(|batch| batch.since)
     }
 
-    /// The place of the first batch of which something is unwritten, and no answer is awaited.
+    /// Index of the first batch that has something unwritten and awaits no answer.
     fn first_idle(&self) -> usize {
         let is_under_way = |batch: &Batch| batch.sent > batch.answers.len();
         self.unsent + usize::from(self.batches.get(self.unsent).is_some_and(is_under_way))
     }
 
-    /// Takes the oldest publication that is not written as written.
+    /// Marks the oldest unwritten publication as written, and returns it.
     pub(super) fn send_next(&mut self) -> Option<&Publication> {
         let Batch { batch, sent, .. } = self.batches.get_mut(self.unsent)?;
         let item = &batch.items[*sent];
@@ -62,7 +62,7 @@ impl Waiting {
         batch.items[..*sent].get(answers.len())
     }
 
-    /// The oldest publication is answered.
+    /// Records the answer to the oldest awaited publication.
     pub(super) fn answered(&mut self, answer: PublishAnswer) {
         let Some(front) = self.batches.front_mut() else { return };
         front.answers.push(answer);
@@ -74,7 +74,7 @@ impl Waiting {
         }
     }
 
-    /// Nobody knows what becomes of what is written and not answered. Returns how many those are.
+    /// Answers everything written and unanswered as unknown. Returns how many those are.
     pub(super) fn give_up_sent(&mut self) -> usize {
         let mut unknown = 0;
         while self.awaited().is_some() {
@@ -84,14 +84,14 @@ impl Waiting {
         unknown
     }
 
-    /// What is not written will not be. What is written is answered, or given up.
+    /// Fails every batch that is not completely written. Call it only when no answer is awaited.
     pub(super) fn fail_unsent(&mut self) {
         for batch in self.batches.drain(self.unsent..) {
             batch.fail();
         }
     }
 
-    /// … as far as nothing of its batch is under way, and that has waited since then.
+    /// Fails the batches of which nothing is under way, and that have waited since this moment or longer.
     pub(super) fn fail_unsent_since(&mut self, since: Instant) {
         let first = self.first_idle();
         let is_late = |batch: &&Batch| batch.since <= since;

@@ -61,7 +61,7 @@ pub(super) enum Item {
     Gap(Box<PendingGap>),
     /// A whole frame that is no message: ping, close, ready, news of a room.
     Frame(Box<Bytes>),
-    /// … that answers something of the client's.
+    /// A frame for this session alone that answers the client.
     Reply(Box<Bytes>),
 }
 

@@ -18,7 +18,7 @@ use std::{
 use tokio::time::Instant;
 use tracing::warn;
 
-/// After an error nothing is asked for the room before.
+/// How long nothing is asked for a room after an error.
 const RETRY: Duration = Duration::from_secs(1);
 
 impl PresenceActor {
@@ -82,7 +82,7 @@ impl PresenceActor {
         }
     }
 
-    /// Nothing can be done on this link; the next dial tries again.
+    /// Gives up a link on which presence cannot work; the next dial tries again.
     fn unusable(&mut self, command: &str, error: &str, now: Instant) {
         self.log_refusal(command, error);
         self.give_up(&LinkError::Answered(error.to_owned()), now);
@@ -98,7 +98,7 @@ impl PresenceActor {
         }
     }
 
-    /// A command for a room is answered by an error: what it was to do is done again later.
+    /// A command for a room has failed: it is done again later.
     fn failed(&mut self, key: u32, what: Part, error: &str, now: Instant) {
         let is_unloaded = error.starts_with("NOSCRIPT");
         if is_unloaded {
@@ -106,7 +106,7 @@ impl PresenceActor {
         } else {
             self.log_refusal("for a room", error);
             if error.starts_with("READONLY") {
-                // It may have been demoted: ROLE tells.
+                // It may have become a replica: ask ROLE now.
                 self.commands.next_ping = now;
             }
         }
@@ -181,7 +181,7 @@ impl PresenceActor {
         }
     }
 
-    /// Redis knows that these have left, or refuses to know.
+    /// Redis has taken the new deadlines of these users, or has refused them for good.
     fn told(&mut self, key: u32, users: &[Arc<str>]) {
         let Some(room) = self.rooms.get(key) else { return };
         let mut told = 0;
