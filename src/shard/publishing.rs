@@ -200,7 +200,9 @@ impl Publishing {
             }
             Err(why) => {
                 refuse(session, reference, why.into(), None);
-                if let Some(rules) = rules(session) {
+                // A Redis that is away is no fault of the client's.
+                let is_of_client = matches!(why, NotPublished::Refused | NotPublished::NotFound);
+                if let Some(rules) = rules(session).filter(|_| is_of_client) {
                     self.count_refused(session, rules);
                 }
             }

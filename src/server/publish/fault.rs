@@ -75,7 +75,7 @@ impl Fault {
     pub(super) const fn detail(self) -> &'static str {
         match self {
             Self::BodyInvalid => {
-                "The body is not the JSON object that is expected here: each member once, none that is unknown, data or data_base64, channel or channels or batch, nothing empty."
+                "The body ends early, or is not the JSON object that is expected here: each member once, none that is unknown, data or data_base64, channel or channels or batch, nothing empty."
             }
             Self::ChannelInvalid => {
                 "The channel's name is empty, longer than 1,024 bytes, not UTF-8, or has control characters or a value that is not allowed there."

@@ -120,7 +120,7 @@ impl Registry {
         let added = self.added.borrow().get(&session.key).cloned();
         let Some(added) = added.filter(|added| added.has_joined(name)) else { return false };
         self.leave(session, &added, name);
-        session.answer(subscriptions::taken_away(name, why));
+        session.push_news(subscriptions::taken_away(name, why));
         session.flush(Instant::now());
         true
     }

@@ -42,6 +42,8 @@ pub(super) struct Room {
     pub(super) refresh_at: Instant,
     /// Its entry among the timers of all rooms.
     pub(super) timer: Option<Instant>,
+    /// Whether it is among those for which something is due.
+    pub(super) is_ready: bool,
     /// After an error that concerns it alone nothing is asked for it before.
     pub(super) not_before: Option<Instant>,
     /// All of its users are to be put back.
@@ -122,6 +124,7 @@ impl Room {
             roster_due: None,
             refresh_at: now + rules.ttl / 3,
             timer: None,
+            is_ready: false,
             not_before: None,
             repairs: false,
             sweeps: false,

@@ -57,13 +57,19 @@ impl Rooms {
 
     /// Something is due for this room now.
     pub(super) fn make_ready(&mut self, key: u32) {
-        self.ready.push_back(key);
+        let is_new = |room: &mut Room| !std::mem::replace(&mut room.is_ready, true);
+        if self.get(key).is_some_and(is_new) {
+            self.ready.push_back(key);
+        }
     }
 
     /// Takes a room for which something is due.
     pub(super) fn take_ready(&mut self, now: Instant) -> Option<u32> {
-        if let Some(key) = self.ready.pop_front() {
-            return Some(key);
+        while let Some(key) = self.ready.pop_front() {
+            if let Some(room) = self.get(key) {
+                room.is_ready = false;
+                return Some(key);
+            }
         }
         while self.next_timer().is_some_and(|at| at <= now) {
             let Reverse((at, key)) = self.timers.pop()?;
@@ -105,7 +111,7 @@ impl Rooms {
         self.untold = 0;
         for (key, room) in &mut self.rooms {
             room.link_lost();
-            room.timer = None;
+            (room.timer, room.is_ready) = (None, true);
             self.untold += room.leaving.iter().filter(|it| it.told != Told::Yes).count();
             self.ready.push_back(key as u32);
         }
@@ -116,6 +122,21 @@ impl Rooms {
 mod tests {
     use super::*;
     use std::{sync::Arc, time::Duration};
+
+    #[test]
+    fn a_room_that_is_made_ready_often_is_taken_once() {
+        let ttl = Duration::from_secs(30);
+        let (now, rules) = (Instant::now(), PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let mut rooms = Rooms::default();
+        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), rules, now);
+        for _ in 0..2 {
+            (0..3).for_each(|_| rooms.make_ready(key));
+            assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
+        }
+        rooms.link_lost();
+        rooms.make_ready(key);
+        assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
+    }
 
     #[test]
     fn a_room_that_is_looked_at_often_is_due_once_and_then_again() {

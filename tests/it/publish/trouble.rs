@@ -1,7 +1,7 @@
 //! A Redis that refuses, hangs or is away while clients publish.
 
 use super::{CHAT, Scene, rooms, say, told};
-use crate::rig::{Client, Gateway, Redis, Settings};
+use crate::rig::{Client, Gateway, Redis, Settings, wait};
 use serde_json::{Value, json};
 
 /// What comes of one message, as its sender is told.
@@ -43,6 +43,21 @@ fn a_redis_that_takes_no_writes_is_unavailable() {
     assert_eq!(outcome(&mut ann), Value::Null, "published");
 }
 
+/// More than 20 times its burst within ten seconds.
+#[test]
+fn a_client_is_not_closed_for_what_redis_does_not_take() {
+    let table = "stream = \"inbox\"\nkeep_entries = 0\nper_second = 1000\nburst = 2";
+    let scene = Scene::new(table);
+    let mut ann = scene.join("ann", "7");
+    let _ = scene.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "1"]);
+    wait::until("many were refused", || {
+        let _ = outcome(&mut ann);
+        scene.counted("redis_unavailable") > 60.0
+    });
+    let _ = scene.redis.command(&["CONFIG", "SET", "min-replicas-to-write", "0"]);
+    wait::until("it publishes again", || outcome(&mut ann) == Value::Null);
+}
+
 #[test]
 fn a_redis_that_hangs_leaves_it_unknown_and_one_that_is_away_is_unavailable() {
     let mut scene = Scene::new(&format!("{CHAT}\nburst = 100"));
@@ -55,7 +70,7 @@ fn a_redis_that_hangs_leaves_it_unknown_and_one_that_is_away_is_unavailable() {
     assert_eq!(outcome(&mut ann), "redis_unavailable");
     scene.redis.begin();
     scene.gateway.wait_ready();
-    crate::rig::wait::until("it publishes again", || outcome(&mut ann) == Value::Null);
+    wait::until("it publishes again", || outcome(&mut ann) == Value::Null);
     assert_eq!(scene.counted("outcome_unknown"), 1.0);
 }
 
