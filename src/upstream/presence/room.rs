@@ -397,3 +397,6 @@ impl Room {
         output.send(self.shards, &PresenceEvent::Change(Arc::new(change)));
     }
 }
+
+#[cfg(test)]
+mod tests;
