@@ -154,3 +154,19 @@ fn a_claim_that_gives_more_than_one_place_to_publish_to_is_refused_in_the_handsh
     say(&mut ann, &publish("r"));
     assert_eq!(told(&mut ann), json!({"type": "published", "ref": "r", "receivers": 0}));
 }
+
+/// It is the only one that publishes, and never too fast: Redis alone refuses it.
+#[test]
+fn a_client_that_goes_on_and_on_with_what_redis_refuses_is_closed() {
+    let table = "stream = \"inbox\"\nkeep_entries = 0\nper_second = 100000\nburst = 2";
+    let scene = Scene::new(table);
+    scene.redis.command(&["SET", "inbox", "x"]);
+    let mut ann = scene.join("ann", "7");
+    for _ in 0..40 {
+        say(&mut ann, &publish("r"));
+        assert_eq!(told(&mut ann), refused("r", "redis_refused"));
+    }
+    say(&mut ann, &publish("r"));
+    let (_, (code, reason)) = ann.until_closed();
+    assert_eq!((code, &*reason), (1008, "rate_limited"));
+}
