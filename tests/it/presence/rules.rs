@@ -130,22 +130,24 @@ fn with_no_time_to_come_back_a_user_has_left_when_the_last_session_ends() {
 
 #[test]
 fn a_stream_is_a_room_as_a_channel_is_and_its_entries_come_all_the_same() {
-    let redis = Redis::start();
-    let mut presence = brief();
-    presence.insert("channel".to_owned(), "log:{path.room}".into());
-    let endpoint = Endpoint::streams("rooms", "/ws/{room}", &["log:{path.room}"]);
-    let gateway = gateway(&redis, endpoint.set("format", "json").set("presence", presence));
-    let mut ann = gateway.open_as("ann", "/ws/7");
-    assert_eq!(ann.json()["type"], "ready");
-    let alone = json!({"type": "presence", "channel": "log:7", "count": 1, "users": ["ann"]});
-    assert_eq!(ann.json(), alone);
-    let bob = gateway.open_as("bob", "/ws/7");
-    assert_eq!(ann.json(), json!({"type": "join", "channel": "log:7", "user": "bob"}));
-    redis.add("log:7", "1");
-    let entry = ann.json();
-    assert_eq!((&entry["channel"], &entry["data"]), (&json!("log:7"), &json!(1)));
-    assert_eq!(bob.bye().0, 1000);
-    assert_eq!(ann.json(), json!({"type": "leave", "channel": "log:7", "user": "bob"}));
+    for named in ["log:{path.room}", "log:{any}"] {
+        let redis = Redis::start();
+        let mut presence = brief();
+        presence.insert("channel".to_owned(), named.into());
+        let endpoint = Endpoint::streams("rooms", "/ws/{room}", &["log:{path.room}"]);
+        let gateway = gateway(&redis, endpoint.set("format", "json").set("presence", presence));
+        let mut ann = gateway.open_as("ann", "/ws/7");
+        assert_eq!(ann.json()["type"], "ready");
+        let alone = json!({"type": "presence", "channel": "log:7", "count": 1, "users": ["ann"]});
+        assert_eq!(ann.json(), alone);
+        let bob = gateway.open_as("bob", "/ws/7");
+        assert_eq!(ann.json(), json!({"type": "join", "channel": "log:7", "user": "bob"}));
+        redis.add("log:7", "1");
+        let entry = ann.json();
+        assert_eq!((&entry["channel"], &entry["data"]), (&json!("log:7"), &json!(1)));
+        assert_eq!(bob.bye().0, 1000);
+        assert_eq!(ann.json(), json!({"type": "leave", "channel": "log:7", "user": "bob"}));
+    }
 }
 
 #[test]
