@@ -133,6 +133,46 @@ fn json(text: &str) -> Option<&str> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::{identity::Claims, testing};
+
+    fn of_room(room: Option<&str>) -> Identity {
+        Identity {
+            user: "42".into(),
+            claims: Claims::from_iter(room.map(|room| ("room", room))),
+            token_id: None,
+            static_token: None,
+            expires: None,
+            fingerprint: None,
+        }
+    }
+
+    #[test]
+    fn a_newer_token_names_another_place_and_one_that_names_none_takes_the_permission() {
+        let text = format!(
+            "[[endpoint]]\nname = \"test\"\npath = \"/ws\"\nchannels = [\"a\"]\n\
+             [endpoint.publish]\nchannel = \"room:{{claim.room}}\"\n{}",
+            testing::AUTH
+        );
+        let endpoint = testing::config(&text).endpoints.remove(0);
+        let (path, first) = (PathParameters::default(), of_room(Some("a")));
+        let values = Values { identity: Some(&first), path: &path, query: "" };
+        let mut grant = PublishGrant::new(&endpoint, &values).unwrap().unwrap();
+        let place = |grant: &PublishGrant| {
+            let sent = (Sent::Json("1"), SystemTime::UNIX_EPOCH);
+            let publication = grant.publication(sent.0, None, |_| false, sent.1);
+            publication.map(|it| it.to.name().as_str().to_owned())
+        };
+        assert_eq!(place(&grant), Ok("room:a".to_owned()));
+        for (newer, expected) in [
+            (Some("b"), Ok("room:b".to_owned())),
+            (None, Err(PublishResult::NotPermitted)),
+            (Some("b:c"), Err(PublishResult::NotPermitted)),
+            (Some("c"), Ok("room:c".to_owned())),
+        ] {
+            grant.renew(&endpoint, &of_room(newer));
+            assert_eq!(place(&grant), expected, "{newer:?}");
+        }
+    }
 
     #[test]
     fn data_is_of_its_kind_or_none_at_all() {

@@ -146,3 +146,73 @@ impl Joining for HoldGuard<'_> {
         HoldGuard::forget(self);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        metrics::Metrics,
+        shard::{memory::QueueMemory, rig},
+    };
+
+    const FEW: Bounds = Bounds { messages: 2, bytes: 100 };
+
+    fn come(holding: &Holding, payloads: &[&str]) {
+        let memory = Rc::new(QueueMemory::new(Metrics::new(1, &[]).shard(0), usize::MAX));
+        for payload in payloads {
+            let message = rig::message("s", payload);
+            holding.message(&Rc::new(Queued::new(message, Rc::clone(&memory))));
+        }
+    }
+
+    #[test]
+    fn more_than_may_wait_in_a_queue_is_held_for_nobody_and_told() {
+        let long = "x".repeat(60);
+        for (payloads, held) in [
+            (&["1", "2"][..], Some(2)),
+            (&["1", "2", "3"], None),
+            (&["1", "2", "3", "4"], None),
+            (&[&*long], Some(1)),
+            (&[&*long, &*long], None),
+            // One alone may be as large as it is.
+            (&[&*long.repeat(3)], Some(1)),
+        ] {
+            let holding = Holding::default();
+            let guard = holding.hold(&ChannelName::new("s"), FEW);
+            come(&holding, payloads);
+            assert_eq!(guard.is_over(), held.is_none(), "{payloads:?}");
+            assert_eq!(guard.held.items.borrow().len(), held.unwrap_or(0), "{payloads:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_held_no_more_and_makes_room_for_as_much_again() {
+        let holding = Holding::default();
+        let guard = holding.hold(&ChannelName::new("s"), FEW);
+        come(&holding, &["1", "2", "3"]);
+        guard.forget();
+        assert!(!guard.is_over());
+        come(&holding, &[&*"x".repeat(60)]);
+        guard.forget();
+        assert_eq!(guard.held.items.borrow().len(), 0);
+        come(&holding, &[&*"x".repeat(60), "2"]);
+        assert!(!guard.is_over());
+        assert_eq!(guard.held.items.borrow().len(), 2);
+    }
+
+    #[test]
+    fn each_session_holds_for_itself_and_nothing_is_kept_behind_the_last() {
+        let (holding, stream) = (Holding::default(), ChannelName::new("s"));
+        let first = holding.hold(&stream, FEW);
+        come(&holding, &["1"]);
+        let second = holding.hold(&stream, FEW);
+        come(&holding, &["2"]);
+        let held = |guard: &HoldGuard<'_>| guard.held.items.borrow().len();
+        assert_eq!((held(&first), held(&second)), (2, 1));
+        drop(first);
+        come(&holding, &["3"]);
+        assert_eq!(held(&second), 2);
+        drop(second);
+        assert!(holding.is_empty());
+    }
+}

@@ -106,6 +106,19 @@ mod tests {
     }
 
     #[test]
+    fn a_user_has_a_bucket_for_each_endpoint_and_an_empty_one_is_not_forgotten_for_others() {
+        let (rates, (endpoint, rules), now) = (PublishRates::default(), rules(), Instant::now());
+        let take = |at: &EndpointName, user: &str| rates.take(at, &user.into(), &rules, now);
+        let drained = (0..11).map(|_| take(&endpoint, "ann")).filter(Result::is_ok).count();
+        assert_eq!(drained, 10);
+        assert_eq!(take(&"other".into(), "ann"), Ok(()));
+        for n in 0..3 * FEW {
+            take(&endpoint, &n.to_string()).unwrap();
+        }
+        assert!(take(&endpoint, "ann").is_err());
+    }
+
+    #[test]
     fn users_who_have_published_nothing_for_a_while_are_forgotten() {
         let (rates, (endpoint, rules), start) = (PublishRates::default(), rules(), Instant::now());
         for n in 0..100_000_u64 {

@@ -6,6 +6,7 @@ mod expiry;
 mod gaps;
 mod heartbeat;
 mod presence;
+mod publishing;
 mod queue_memory;
 mod refresh;
 mod reload;

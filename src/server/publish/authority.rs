@@ -178,6 +178,7 @@ mod tests {
             &["Bearer x"],
             &[&format!("Bearer {HASH}")],
             &["Bearer canary-token-of-user-42", "Bearer other"],
+            &["Bearer other", "Bearer canary-token-of-user-42"],
         ] {
             assert_eq!(admit(invalid), Err(Fault::TokenInvalid), "{invalid:?}");
         }

@@ -193,6 +193,22 @@ fn a_reload_that_removes_the_template_refuses_what_is_under_way_and_ends_what_is
 }
 
 #[test]
+fn a_reload_that_makes_a_stream_of_what_was_added_as_a_channel_takes_it_away() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        say(&mut client, "subscribe", "chat:7", "a").await;
+        assert_eq!(rig.requested().await, [asks("chat:7")]);
+        confirm(&rig, "chat:7");
+        assert_eq!(client.next().await, answer("subscribed", "chat:7", "a"));
+        rig.shard.registry.reload(config(1, r#"subscribe_streams = ["chat:{any}"]"#));
+        let gone = r#"{"type":"unsubscribed","channel":"chat:7","reason":"not_permitted"}"#;
+        assert_eq!(client.next().await, text(gone));
+        assert_eq!(rig.requested().await, [gives_back("chat:7")]);
+    });
+}
+
+#[test]
 fn what_redis_refuses_is_refused_and_what_it_takes_away_ends_alone() {
     run(async {
         let mut rig = Rig::new();

@@ -60,9 +60,12 @@ fn a_session_hears_of_nobody_before_its_roster_and_never_of_its_own_user() {
         settle().await;
         let mut bob = open(&mut rig, shown(), "bob").await;
         assert_eq!(request(&mut rig).await, "bob enters orders");
-        ring(&rig, change("bob", true));
+        let mut carol = open(&mut rig, shown(), "carol").await;
+        assert_eq!(request(&mut rig).await, "carol enters orders");
         ring(&rig, roster(&["ann", "bob"], Some("bob")));
+        ring(&rig, change("bob", true));
         ring(&rig, change("ann", false));
+        ring(&rig, roster(&["bob", "carol"], Some("carol")));
         let list = |users: &str, count| {
             text(&format!(
                 r#"{{"type":"presence","channel":"orders","count":{count},"users":[{users}]}}"#
@@ -74,6 +77,7 @@ fn a_session_hears_of_nobody_before_its_roster_and_never_of_its_own_user() {
         assert_eq!(bob.next().await, list(r#""ann","bob""#, 2));
         let left = r#"{"type":"leave","channel":"orders","user":"ann"}"#;
         assert_eq!(bob.next().await, text(left));
+        assert_eq!(carol.next().await, list(r#""bob","carol""#, 2));
         drop(ann);
         assert_eq!(request(&mut rig).await, "ann leaves orders");
     });

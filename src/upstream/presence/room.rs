@@ -403,3 +403,6 @@ impl Room {
         output.send(self.shards, &PresenceEvent::Change(Arc::new(change)));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -88,6 +88,25 @@ async fn a_stream_is_trimmed_expires_and_is_made_only_as_it_is_said() {
 }
 
 #[tokio::test]
+async fn a_stream_has_the_prefix_and_its_entries_the_field_that_are_configured() {
+    let server = Server::start(&[]);
+    let mut rig = Rig::start(config::Redis {
+        channel_prefix: "tenant:".to_owned(),
+        stream_field: "body".to_owned(),
+        ..settings(&server)
+    });
+    rig.until_up().await;
+    let expires = StreamWrite { expire_after: Some(Duration::from_secs(90)), ..PLAIN };
+    let answer = publish_one(&rig.shard.publish, to_stream("s", expires)).await;
+    assert!(matches!(answer, Ok(Published::Id(_))), "{answer:?}");
+    let entries = server.call(&["XRANGE", "tenant:s", "-", "+"]);
+    assert!(entries.contains(&"body".to_owned()), "{entries:?}");
+    let left = || server.call(&["PTTL", "tenant:s"])[0].parse::<i64>().unwrap();
+    eventually("it expires", || (80_000..=90_000).contains(&left())).await;
+    assert_eq!(server.call(&["EXISTS", "s"]), ["0"]);
+}
+
+#[tokio::test]
 async fn what_redis_refuses_is_refused_alone_and_a_key_of_another_type_is_left_as_it_is() {
     let server = Server::start(&[]);
     let rig = Rig::up(&server).await;

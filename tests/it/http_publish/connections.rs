@@ -88,6 +88,22 @@ fn what_is_pipelined_behind_chunks_is_not_taken_for_something_else() {
 }
 
 #[test]
+fn a_body_that_was_not_read_is_not_taken_for_the_next_request() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    let mut client = gateway.open("/ws/rooms/1");
+    let hidden = [&post("/publish/room:1", b"hidden").encode()[..], b"hidden"].concat();
+    let coded = post("/publish/room:1", &hidden).header("Content-Encoding", "gzip");
+    let mut caller = Caller::to(gateway.address);
+    let answer = caller.ask(&coded, &hidden);
+    answer.assert_refused(415, "encoding_not_supported");
+    assert_eq!(answer.header("connection"), Some("close"));
+    assert_eq!([answer.rest, caller.until_closed()].concat(), b"");
+    assert_eq!(publish(&gateway, "/publish/room:1", "after").status, 200);
+    assert_eq!(client.text(), "after");
+}
+
+#[test]
 fn a_connection_ends_when_the_caller_says_so_or_speaks_an_older_http() {
     let redis = Redis::start();
     let gateway = start(&redis);

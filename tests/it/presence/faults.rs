@@ -80,3 +80,14 @@ fn after_a_blink_of_the_link_presence_is_sent_anew_and_right() {
         }
     }
 }
+
+#[test]
+fn what_somebody_has_deleted_of_a_room_is_put_back() {
+    let redis = Redis::start();
+    let gateway = gateway(&redis, rooms(brief()));
+    let _ann = Guest::of(&gateway, "ann");
+    for kind in ["users", "members"] {
+        assert_eq!(redis.command(&["DEL", &key(kind)]), Reply::Integer(1));
+        until("it is there again", || redis.command(&["EXISTS", &key(kind)]) == Reply::Integer(1));
+    }
+}

@@ -1,6 +1,7 @@
 //! What a handshake is refused for, what a reload changes, and where there is a number and no list.
 
 use super::*;
+use crate::rig::client::TEXT;
 
 #[test]
 fn a_user_that_is_too_long_to_be_shown_is_refused() {
@@ -102,4 +103,83 @@ fn presence_never_waits_for_redis_to_answer_the_handshake() {
     assert_eq!(client.json()["data"], "hi");
     redis.command(&["ACL", "SETUSER", "default", "+evalsha"]);
     assert_eq!(client.json()["type"], "presence");
+}
+
+/// So long a `ttl` that only a session's end can take its user out.
+#[test]
+fn with_no_time_to_come_back_a_user_has_left_when_the_last_session_ends() {
+    let redis = Redis::start();
+    let at_once = || {
+        toml::toml! {
+            ttl = "5m"
+            leave_after = "0s"
+        }
+    };
+    let (one, two) = (gateway(&redis, rooms(at_once())), gateway(&redis, rooms(at_once())));
+    let mut ann = Guest::of(&one, "ann");
+    let (bob, tab) = (Guest::of(&two, "bob"), Guest::of(&two, "bob"));
+    assert_eq!(bob.client.bye().0, 1000);
+    assert_eq!(tab.client.bye().0, 1000);
+    ann.until_sees(&["ann", "bob"]);
+    ann.until_sees(&["ann"]);
+    assert_eq!(members(&redis), 1);
+    let _back = Guest::of(&two, "bob");
+    ann.until_sees(&["ann", "bob"]);
+    assert_eq!(ann.told, ["presence", "join bob", "leave bob", "join bob"]);
+}
+
+#[test]
+fn a_stream_is_a_room_as_a_channel_is_and_its_entries_come_all_the_same() {
+    for named in ["log:{path.room}", "log:{any}"] {
+        let redis = Redis::start();
+        let mut presence = brief();
+        presence.insert("channel".to_owned(), named.into());
+        let endpoint = Endpoint::streams("rooms", "/ws/{room}", &["log:{path.room}"]);
+        let gateway = gateway(&redis, endpoint.set("format", "json").set("presence", presence));
+        let mut ann = gateway.open_as("ann", "/ws/7");
+        assert_eq!(ann.json()["type"], "ready");
+        let alone = json!({"type": "presence", "channel": "log:7", "count": 1, "users": ["ann"]});
+        assert_eq!(ann.json(), alone);
+        let bob = gateway.open_as("bob", "/ws/7");
+        assert_eq!(ann.json(), json!({"type": "join", "channel": "log:7", "user": "bob"}));
+        redis.add("log:7", "1");
+        let entry = ann.json();
+        assert_eq!((&entry["channel"], &entry["data"]), (&json!("log:7"), &json!(1)));
+        assert_eq!(bob.bye().0, 1000);
+        assert_eq!(ann.json(), json!({"type": "leave", "channel": "log:7", "user": "bob"}));
+    }
+}
+
+#[test]
+fn a_channel_that_a_session_adds_is_a_room_of_it_until_it_is_given_back() {
+    let redis = Redis::start();
+    let mut presence = brief();
+    presence.insert("channel".to_owned(), "talk:{any}".into());
+    let endpoint = Endpoint::new("rooms", "/ws", &["news"])
+        .set("format", "json")
+        .set("subscribe", vec!["talk:{any}"])
+        .set("presence", presence);
+    let gateway = gateway(&redis, endpoint);
+    let enter = |user: &str| {
+        let mut client = gateway.open_as(user, "/ws");
+        assert_eq!(client.json()["type"], "ready");
+        say(&mut client, "subscribe");
+        assert_eq!(client.json(), json!({"type": "subscribed", "channel": "talk:7"}));
+        let shown = client.json();
+        assert_eq!((&shown["type"], &shown["channel"]), (&json!("presence"), &json!("talk:7")));
+        (client, shown["users"].clone())
+    };
+    let (mut ann, alone) = enter("ann");
+    assert_eq!(alone, json!(["ann"]));
+    let (mut bob, both) = enter("bob");
+    assert_eq!(both, json!(["ann", "bob"]));
+    assert_eq!(ann.json(), json!({"type": "join", "channel": "talk:7", "user": "bob"}));
+    say(&mut bob, "unsubscribe");
+    assert_eq!(bob.json(), json!({"type": "unsubscribed", "channel": "talk:7"}));
+    assert_eq!(ann.json(), json!({"type": "leave", "channel": "talk:7", "user": "bob"}));
+}
+
+fn say(client: &mut Client, kind: &str) {
+    let frame = json!({"type": kind, "channel": "talk:7"});
+    client.send(TEXT, frame.to_string().as_bytes());
 }

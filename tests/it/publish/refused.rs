@@ -1,7 +1,7 @@
 //! What is not published, each with its word, and what ends a session.
 
 use super::{CHAT, Scene, rooms, say, say_text, told};
-use crate::rig::{Endpoint, Gateway, Redis, Settings, token};
+use crate::rig::{Client, Endpoint, Gateway, Redis, Request, Settings, token};
 use serde_json::{Value, json};
 
 fn publish(reference: &str) -> Value {
@@ -134,5 +134,39 @@ fn a_client_that_goes_on_and_on_though_it_is_refused_is_closed() {
     }
     say_text(&mut bob, "nonsense");
     let (_, (code, reason)) = bob.until_closed();
+    assert_eq!((code, &*reason), (1008, "rate_limited"));
+}
+
+#[test]
+fn a_claim_that_gives_more_than_one_place_to_publish_to_is_refused_in_the_handshake() {
+    let endpoint = Endpoint::new("rooms", "/ws", &["news"])
+        .set("format", "json")
+        .set("publish", super::table("channel = \"room:{claim.room}\""));
+    let scene = Scene::of(endpoint);
+    let with = |room: Value| {
+        let claims = json!({"sub": "ann", "exp": token::now() + 3_600, "room": room});
+        Request::upgrade("/ws").bearer(&token::signed(&claims))
+    };
+    scene.gateway.send(&with(json!(["a", "b"]))).assert_refused(403, "claim_unusable");
+    scene.gateway.send(&with(json!([]))).assert_refused(403, "claim_missing");
+    let mut ann = Client::open(scene.gateway.address, &with(json!(["a"])));
+    assert_eq!(ann.json()["type"], "ready");
+    say(&mut ann, &publish("r"));
+    assert_eq!(told(&mut ann), json!({"type": "published", "ref": "r", "receivers": 0}));
+}
+
+/// It is the only one that publishes, and never too fast: Redis alone refuses it.
+#[test]
+fn a_client_that_goes_on_and_on_with_what_redis_refuses_is_closed() {
+    let table = "stream = \"inbox\"\nkeep_entries = 0\nper_second = 100000\nburst = 2";
+    let scene = Scene::new(table);
+    scene.redis.command(&["SET", "inbox", "x"]);
+    let mut ann = scene.join("ann", "7");
+    for _ in 0..40 {
+        say(&mut ann, &publish("r"));
+        assert_eq!(told(&mut ann), refused("r", "redis_refused"));
+    }
+    say(&mut ann, &publish("r"));
+    let (_, (code, reason)) = ann.until_closed();
     assert_eq!((code, &*reason), (1008, "rate_limited"));
 }

@@ -68,3 +68,18 @@ fn bursts_are_published_and_answered_in_the_order_in_which_they_were_sent() {
         );
     }
 }
+
+/// Redis trims by whole nodes of 100 entries: with `keep_entries` 10 it keeps a hundred or so.
+#[test]
+fn a_stream_keeps_about_as_many_entries_as_it_is_to_keep() {
+    let table = "stream = \"inbox\"\nkeep_entries = 10\nper_second = 100000\nburst = 1000";
+    let scene = Scene::new(table);
+    let mut ann = scene.join("ann", "7");
+    let frame = encode(TEXT, br#"{"type":"publish","data":1,"ref":"a"}"#);
+    ann.send_bytes(&frame.repeat(900));
+    for _ in 0..900 {
+        assert_eq!(told(&mut ann)["type"], "published");
+    }
+    let Reply::Integer(kept) = scene.redis.command(&["XLEN", "inbox"]) else { panic!("no length") };
+    assert!((10..=210).contains(&kept), "{kept}");
+}

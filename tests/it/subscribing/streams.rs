@@ -1,7 +1,7 @@
 //! Streams that are added within a session: what was missed comes behind the answer, then what is new.
 
 use super::{Scene, say};
-use crate::rig::Client;
+use crate::rig::{Client, Gateway, Redis, Settings, token};
 use serde_json::{Value, json};
 use std::sync::{
     Arc,
@@ -113,4 +113,19 @@ fn subscribing_again_and_again_during_a_flood_gives_every_entry_once() {
     }
     is_over.store(true, Relaxed);
     writer.join().expect("it writes");
+}
+
+#[test]
+fn where_a_gap_closes_a_position_that_does_not_recover_does() {
+    let redis = Redis::start();
+    let endpoint = super::endpoint().set("on_gap", "close");
+    let gateway = Gateway::start(&Settings::new(&redis).endpoint(endpoint));
+    let ids: Vec<_> = (0..5).map(|n| redis.add(STREAM, &n.to_string())).collect();
+    redis.command(&["XTRIM", STREAM, "MAXLEN", "1"]);
+    let claims = json!({"sub": "42", "rooms": ["a"], "exp": token::now() + 3600});
+    let mut client = gateway.open_with(&token::signed(&claims), "/ws");
+    assert_eq!(client.json()["type"], "ready");
+    say(&mut client, &json!({"type": "subscribe", "channel": STREAM, "since": ids[0]}));
+    let (_, (_, reason)) = client.until_closed();
+    assert_eq!(reason, "gap");
 }

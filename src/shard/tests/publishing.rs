@@ -1,0 +1,101 @@
+//! What a client publishes, with upstream in the test's hands.
+
+use crate::{
+    bus::Published,
+    endpoint::{Endpoint, PathParameters, PublishGrant, Values},
+    shard::{
+        PublishSpec, SessionSpec,
+        rig::{Client, Frame, Rig, identity, open, orders, run, settle, spec},
+    },
+    testing,
+};
+use std::{sync::Arc, time::Duration};
+use tokio::time::sleep;
+
+/// A session of json that may publish, as fast as its bursts allow.
+async fn connect(rig: &mut Rig) -> Client {
+    let text = format!(
+        "[[endpoint]]\nname = \"test\"\npath = \"/ws\"\nchannels = [\"orders\"]\nformat = \"json\"\n\
+         [endpoint.publish]\nchannel = \"orders\"\nper_second = 1000\nburst = 3\n{}",
+        testing::AUTH
+    );
+    let endpoint: Endpoint = (*testing::config(&text).endpoints[0]).clone();
+    let (identity, path) = (identity(), PathParameters::default());
+    let values = Values { identity: Some(&identity), path: &path, query: "" };
+    let grant = PublishGrant::new(&endpoint, &values).unwrap().unwrap();
+    let publish = Some(Box::new(PublishSpec { grant, rates: Arc::default() }));
+    let _first = rig.connect(endpoint.clone()).await;
+    let subscription = rig.shard.subscribe(vec![orders()].into()).await.unwrap();
+    let spec = SessionSpec { publish, ..spec(endpoint, identity) };
+    let mut client = Client::start(open(subscription, spec).await);
+    assert!(matches!(client.next().await, Frame::Text(ready) if ready.contains("ready")));
+    client
+}
+
+async fn publish(client: &mut Client, reference: u32) {
+    let frame = format!(r#"{{"type":"publish","data":1,"ref":"{reference}"}}"#);
+    client.send(0x81, frame.as_bytes()).await;
+}
+
+#[track_caller]
+fn assert_told(frame: &Frame, kind: &str) {
+    assert!(matches!(frame, Frame::Text(text) if text.contains(kind)), "{kind}: {frame:?}");
+}
+
+/// The next frame that is no ping.
+async fn told(client: &mut Client) -> Frame {
+    loop {
+        match client.next().await {
+            Frame::Ping => {}
+            frame => return frame,
+        }
+    }
+}
+
+#[test]
+fn while_a_burst_of_a_client_is_under_way_what_it_sends_waits_in_its_socket() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        for burst in 0..2 {
+            for number in 0..3 {
+                publish(&mut client, 3 * burst + number).await;
+            }
+            settle().await;
+            // It is not too fast.
+            sleep(Duration::from_secs(1)).await;
+        }
+        for burst in 0..2 {
+            settle().await;
+            let mut batches = Vec::new();
+            while let Ok(batch) = rig.upstream.publishes.try_recv() {
+                batches.push(batch);
+            }
+            assert_eq!(batches.len(), 3, "burst {burst}");
+            for batch in batches {
+                batch.reply.send(vec![Ok(Published::Receivers(1))]).unwrap();
+            }
+            for number in 0..3 {
+                let reference = 3 * burst + number;
+                let expected = format!(r#""published","ref":"{reference}""#);
+                assert_told(&told(&mut client).await, &expected);
+            }
+        }
+    });
+}
+
+#[test]
+fn what_was_refused_more_than_ten_seconds_ago_does_not_end_a_session() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        for _ in 0..2 {
+            client.ask_nonsense(60).await;
+            for _ in 0..60 {
+                assert_told(&told(&mut client).await, "frame_invalid");
+            }
+            sleep(Duration::from_secs(10)).await;
+        }
+        assert_eq!(rig.metrics().open(), 1);
+    });
+}

@@ -1,0 +1,68 @@
+use super::*;
+
+fn rules() -> PresenceRules {
+    let (ttl, leave_after) = (Duration::from_secs(30), Duration::from_secs(15));
+    PresenceRules { ttl, leave_after, roster: 1_000_000 }
+}
+
+fn silent() -> Output {
+    Output::new(Vec::new())
+}
+
+/// Ann's, with no shard that is told anything.
+fn room(now: Instant) -> Room {
+    let mut room = Room::new(ChannelName::new("chat:7"), rules(), now);
+    assert!(room.enter(0, &"ann".into(), &mut silent()));
+    room.shards = 0;
+    room.joined(&"ann".into(), 1, now, &mut silent());
+    room
+}
+
+fn join(user: &str) -> Announcement {
+    Announcement::Join(user.to_owned())
+}
+
+fn leave(user: &str) -> Announcement {
+    Announcement::Leave(user.to_owned())
+}
+
+fn users(room: &Room) -> Vec<String> {
+    room.users.roster().iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn what_is_announced_while_a_roster_is_read_comes_on_top_of_it() {
+    let now = Instant::now();
+    let mut room = room(now);
+    room.announced(join("too early"), now, &mut silent());
+    room.reading_begins();
+    room.announced(join("bob"), now, &mut silent());
+    room.announced(leave("eve"), now, &mut silent());
+    let list = ["ann", "eve", "dan"].map(str::to_owned).to_vec();
+    room.read(&Read::Listed(list), now, &mut silent());
+    assert_eq!(users(&room), ["ann", "bob", "dan"]);
+    room.announced(leave("dan"), now, &mut silent());
+    assert_eq!(users(&room), ["ann", "bob"]);
+}
+
+#[test]
+fn a_roster_behind_which_too_much_was_announced_is_read_again() {
+    let now = Instant::now();
+    let mut room = room(now);
+    room.reading_begins();
+    for n in 0..=MOST_HELD_BACK {
+        room.announced(join(&n.to_string()), now, &mut silent());
+    }
+    room.read(&Read::Listed(vec!["ann".to_owned()]), now, &mut silent());
+    assert_eq!((room.view, room.roster_due), (View::Unknown, Some(now)));
+}
+
+#[test]
+fn a_user_that_is_here_and_is_announced_as_gone_is_put_back() {
+    let now = Instant::now();
+    let mut room = room(now);
+    room.announced(leave("bob"), now, &mut silent());
+    assert!(!room.repairs, "no one of this instance");
+    room.announced(leave("ann"), now, &mut silent());
+    assert!(room.repairs);
+}
