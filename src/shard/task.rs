@@ -42,6 +42,17 @@ pub(super) struct SessionTask<P> {
     _permit: P,
 }
 
+/// Frames in one read that are many.
+const MANY: u32 = 32;
+
+/// What one read came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Read {
+    Little,
+    /// So much that others should not wait for the next.
+    Much,
+}
+
 /// What a client asks for.
 #[derive(Default)]
 struct Asking {
@@ -67,20 +78,20 @@ impl<P> SessionTask<P> {
     }
 
     /// Reads once. `Pending`: nothing is there.
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<Read> {
         let session = Rc::clone(&self.session);
         let Some(transport) = session.transport.get() else { return Poll::Pending };
-        if self.is_full() || transport.poll_read_ready(cx).is_pending() {
+        if self.is_full() || !session.may_read() || transport.poll_read_ready(cx).is_pending() {
             return Poll::Pending;
         }
         let mut scratch = session.context.scratch.borrow_mut();
         match transport.try_read(&mut scratch) {
             Ok(0) => session.disconnected(),
-            Ok(n) => self.take_input(&scratch[..n]),
+            Ok(n) => return Poll::Ready(self.take_input(&scratch[..n])),
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
             Err(_) => session.disconnected(),
         }
-        Poll::Ready(())
+        Poll::Ready(Read::Little)
     }
 
     fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
@@ -93,17 +104,18 @@ impl<P> SessionTask<P> {
         Poll::Ready(())
     }
 
-    fn take_input(&mut self, bytes: &[u8]) {
+    fn take_input(&mut self, bytes: &[u8]) -> Read {
         self.session.on_input();
         if self.session.carrier() == Carrier::EventStream {
             // Its request was the last thing that it may send.
             self.session.end(CloseReason::UnexpectedMessage);
-            return self.session.flush(Instant::now());
+            self.session.flush(Instant::now());
+            return Read::Little;
         }
         // After its close frame a client has nothing to send, and after ours for a violation nothing
         // that could be parsed.
         if !matches!(self.session.advance(), Stage::Open | Stage::AwaitingClose) {
-            return;
+            return Read::Much;
         }
         let mut parser =
             self.parser.take().unwrap_or_else(|| Box::new(Parser::new(&self.session.endpoint)));
@@ -113,7 +125,8 @@ impl<P> SessionTask<P> {
         }
         if !self.session.may_send(frames) {
             self.session.end(CloseReason::RateLimited);
-            return self.session.flush(Instant::now());
+            self.session.flush(Instant::now());
+            return Read::Much;
         }
         let mut limited_otherwise = 0;
         for message in &messages {
@@ -127,6 +140,7 @@ impl<P> SessionTask<P> {
             self.session.end(reason);
         }
         self.write_answers();
+        if frames > MANY { Read::Much } else { Read::Little }
     }
 
     /// Writes what the client was just answered. It may wait behind other output, and takes memory then.
@@ -274,7 +288,13 @@ impl<P: Unpin> Future for SessionTask<P> {
                 return Poll::Ready(());
             }
             let wrote = task.poll_write(cx).is_ready();
-            let read = task.poll_read(cx).is_ready();
+            let read = task.poll_read(cx);
+            if read == Poll::Ready(Read::Much) {
+                // Others get their turn before more is read of this one.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            let read = read.is_ready();
             let refreshed = task.poll_refreshes(cx).is_ready();
             let published = task.poll_publishing(cx).is_ready();
             if !wrote && !read && !refreshed && !published && task.session.advance() != Stage::Over

@@ -16,6 +16,9 @@ const CLOSE_WAIT: Duration = Duration::from_secs(5);
 /// so that nothing it sends can be parsed, or it is most likely gone.
 const SHORT_WAIT: Duration = Duration::from_millis(500);
 
+/// How often we look for what is thrown away of a client, which is up to the size of a read each time.
+const MOST_DISCARDED: u16 = 32;
+
 /// How far the closing of a session has come.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(in crate::shard) enum Stage {
@@ -74,6 +77,7 @@ impl Session {
     /// … and so much time for what is queued. It then has nothing to answer.
     fn discard_within(&self, wait: Duration) {
         self.stage.set(Stage::Discarding);
+        self.allowance.set(MOST_DISCARDED);
         self.set_deadline(&self.deadlines.end, wait);
         self.wake();
     }

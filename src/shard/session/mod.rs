@@ -227,6 +227,19 @@ impl Session {
         frames <= left
     }
 
+    /// Whether more may be read of the client. What is thrown away is bounded: beyond that, its own socket
+    /// holds it back.
+    pub(super) fn may_read(&self) -> bool {
+        match self.stage.get() {
+            Stage::Discarding | Stage::HalfClosed => {
+                let left = self.allowance.get();
+                self.allowance.set(left.saturating_sub(1));
+                left > 0
+            }
+            _ => true,
+        }
+    }
+
     /// Gives back frames that another limit has let through.
     pub(super) fn may_send_again(&self, frames: u16) {
         self.allowance.set(self.allowance.get().saturating_add(frames).min(FRAME_BURST));
