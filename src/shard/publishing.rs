@@ -1,7 +1,7 @@
 //! What one session's client publishes: checked, counted, sent to Redis, answered.
 //!
-//! At most a burst of it is under way; the socket is not read meanwhile, so that a client that sends more
-//! waits, and its memory is bounded.
+//! While a burst of it is under way the socket is not read, so that a client that sends more waits, and its
+//! memory is bounded.
 
 use super::{
     context::Context as ShardContext, publish_rates::PublishSpec, registry::Registered,

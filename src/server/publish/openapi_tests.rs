@@ -41,10 +41,13 @@ fn the_document_has_every_status_and_code_and_no_other() {
         }
     }
     assert_eq!(documented, told());
-    for path in ["/publish", "/publish/{channel}"] {
+    // Each item of a body has an outcome of its own, in an answer of 200.
+    for (path, of_items) in [("/publish", &["403", "409", "504"][..]), ("/publish/{channel}", &[])]
+    {
         let answers = document["paths"][path]["post"]["responses"].as_object().unwrap();
-        let expected = responses.keys().cloned().chain(["200".to_owned()]);
-        assert_eq!(answers.keys().cloned().collect::<BTreeSet<_>>(), expected.collect(), "{path}");
+        let expected = responses.keys().map(String::as_str).chain(["200"]);
+        let expected: BTreeSet<_> = expected.filter(|it| !of_items.contains(it)).collect();
+        assert_eq!(answers.keys().map(String::as_str).collect::<BTreeSet<_>>(), expected, "{path}");
     }
 }
 
