@@ -264,6 +264,11 @@ impl Client {
         self.0.write_all(bytes).await.unwrap();
     }
 
+    /// Sends what the socket takes at once. Returns how many bytes that are.
+    pub(super) fn try_send(&self, bytes: &[u8]) -> usize {
+        self.0.try_write(bytes).unwrap_or(0)
+    }
+
     /// Sends so many frames that each are answered by a refusal.
     pub(super) async fn ask_nonsense(&mut self, times: usize) {
         self.send_bytes(&[0x81, 0x82, 0, 0, 0, 0, b'{', b'}'].repeat(times)).await;

@@ -144,13 +144,13 @@ impl<'de> Visitor<'de> for MembersVisitor {
                     others.push(name);
                     map.next_value::<IgnoredAny>()?;
                 }
-                Some(Some(_)) => return Err(serde::de::Error::custom("a member is there twice")),
+                Some(Some(_)) => return Err(serde::de::Error::custom("a member occurs twice")),
                 Some(place) => *place = Some(map.next_value()?),
             }
         }
         others.sort_unstable();
         match others.windows(2).any(|pair| pair[0] == pair[1]) {
-            true => Err(serde::de::Error::custom("a member is there twice")),
+            true => Err(serde::de::Error::custom("a member occurs twice")),
             false => Ok(members),
         }
     }

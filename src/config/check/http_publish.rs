@@ -87,7 +87,7 @@ fn listen(table: &mut Table<'_, '_>, others: &Others<'_>) -> Option<Option<Liste
         table.problem("listen", "is admin.listen, which must stay private");
     }
     if matches!(listen, ListenAddress::Tcp(address) if !address.ip().is_loopback()) {
-        let warning = "has no TLS: whoever can listen on the way reads the tokens";
+        let warning = "has no TLS: anyone on the network path can read the tokens";
         table.warning("listen", warning);
     }
     Some(own)

@@ -20,24 +20,10 @@ pub(super) struct Item {
     pub(super) payload: Bytes,
 }
 
-/// A message for one channel or several.
+/// A message for one channel or several; the whole body may also be a batch of such messages.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Message<'a> {
-    #[serde(default, deserialize_with = "present")]
-    channel: Option<String>,
-    #[serde(default, deserialize_with = "present")]
-    channels: Option<Vec<String>>,
-    #[serde(borrow, default, deserialize_with = "present")]
-    data: Option<&'a RawValue>,
-    #[serde(default, deserialize_with = "present")]
-    data_base64: Option<String>,
-}
-
-/// A whole body: one message, or a batch of them.
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Document<'a> {
     #[serde(default, deserialize_with = "present")]
     channel: Option<String>,
     #[serde(default, deserialize_with = "present")]
@@ -86,17 +72,20 @@ impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
 /// [`Fault::BodyInvalid`], [`Fault::BodyTooLarge`].
 pub(super) fn items(body: &Bytes, max_batch: usize) -> Result<Vec<Item>, Fault> {
     let text = std::str::from_utf8(body).map_err(|_| Fault::BodyInvalid)?;
-    let document: Object<Document<'_>> =
+    let Object(whole): Object<Message<'_>> =
         serde_json::from_str(text).map_err(|_| Fault::BodyInvalid)?;
     if !is_sound_json(text) {
         return Err(Fault::BodyInvalid);
     }
-    let Document { channel, channels, data, data_base64, batch } = document.0;
-    let single = Message { channel, channels, data, data_base64 };
-    let messages = match batch {
-        Some(batch) if single.is_absent() => batch,
-        None => vec![Object(single)],
-        Some(_) => return Err(Fault::BodyInvalid),
+    let messages = match whole {
+        Message {
+            channel: None,
+            channels: None,
+            data: None,
+            data_base64: None,
+            batch: Some(it),
+        } => it,
+        single => vec![Object(single)],
     };
     let mut items = Vec::new();
     for Object(message) in messages {
@@ -109,14 +98,10 @@ pub(super) fn items(body: &Bytes, max_batch: usize) -> Result<Vec<Item>, Fault> 
 }
 
 impl Message<'_> {
-    fn is_absent(&self) -> bool {
-        self.channel.is_none()
-            && self.channels.is_none()
-            && self.data.is_none()
-            && self.data_base64.is_none()
-    }
-
     fn add_to(self, items: &mut Vec<Item>, body: &Bytes) -> Result<(), Fault> {
+        if self.batch.is_some() {
+            return Err(Fault::BodyInvalid);
+        }
         let payload = match (self.data, self.data_base64) {
             (Some(data), None) => body.slice_ref(data.get().as_bytes()),
             (None, Some(text)) => {

@@ -204,3 +204,19 @@ fn a_client_that_is_replaced_is_told_so_before_what_waits_for_it() {
         assert_eq!(client.next().await, close(CloseReason::Replaced));
     });
 }
+
+#[test]
+fn little_is_read_of_a_client_that_was_closed_for_flooding() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = rig.connect(endpoint()).await;
+        client.send_bytes(&[0x89, 0x80, 0, 0, 0, 0].repeat(1_001)).await;
+        settle().await;
+        let mut taken = 0;
+        for _ in 0..1_000 {
+            taken += client.try_send(&[0; 64 * 1024]);
+            settle().await;
+        }
+        assert!(taken < 2 << 20, "{taken} bytes");
+    });
+}

@@ -5,7 +5,7 @@ use crate::{
     endpoint::{Endpoint, PathParameters, PublishGrant, Values},
     shard::{
         PublishSpec, SessionSpec,
-        rig::{Client, Frame, Rig, identity, open, orders, run, settle, spec},
+        rig::{Client, Frame, Rig, bulky, identity, open, orders, run, settle, spec},
     },
     testing,
 };
@@ -81,6 +81,27 @@ fn while_a_burst_of_a_client_is_under_way_what_it_sends_waits_in_its_socket() {
                 assert_told(&told(&mut client).await, &expected);
             }
         }
+    });
+}
+
+/// The echo of the close waits behind a message, and the answer comes meanwhile.
+#[test]
+fn what_is_answered_after_the_client_has_closed_is_not_sent_behind_the_echo() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        publish(&mut client, 1).await;
+        settle().await;
+        let batch = rig.upstream.publishes.try_recv().unwrap();
+        rig.publish("orders", &bulky());
+        settle().await;
+        client.send(0x88, &1000_u16.to_be_bytes()).await;
+        settle().await;
+        batch.reply.send(vec![Ok(Published::Receivers(1))]).unwrap();
+        settle().await;
+        assert_told(&told(&mut client).await, "message");
+        assert_eq!(told(&mut client).await, Frame::Close(1000, String::new()));
+        assert_eq!(told(&mut client).await, Frame::End);
     });
 }
 
