@@ -212,6 +212,7 @@ async fn who_comes_back_in_time_has_never_left_whatever_instance_takes_him() {
     let rules = PresenceRules { leave_after: RULES.ttl, ..RULES };
     let mut one = Gateway::start(settings(&server), rules);
     one.enter("watcher");
+    see(&mut [&mut one], &users(&["watcher"])).await;
     for _ in 0..3 {
         let mut two = Gateway::start(settings(&server), rules);
         two.enter("42");
