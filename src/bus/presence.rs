@@ -21,7 +21,7 @@ pub struct PresenceRules {
 #[derive(Debug)]
 pub enum PresenceRequest {
     /// A session of this user is in the room now. It is answered by a [`PresenceEvent::Roster`].
-    Enter { shard: ShardId, room: ChannelName, user: Arc<str>, rules: PresenceRules },
+    Enter { shard: ShardId, room: ChannelName, user: Arc<str>, rules: Arc<PresenceRules> },
     /// The session is no longer in the room. Once for each `Enter`.
     Leave { room: ChannelName, user: Arc<str> },
     /// The shard has missed events of this room; answered by a [`PresenceEvent::Roster`].

@@ -2,12 +2,13 @@
 
 use super::template::{ChannelTemplate, Form};
 use crate::bus::PresenceRules;
+use std::sync::Arc;
 
 /// The table, checked.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Presence {
     pub channel: PresenceChannel,
-    pub rules: PresenceRules,
+    pub rules: Arc<PresenceRules>,
 }
 
 /// The rooms of a session.

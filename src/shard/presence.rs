@@ -33,7 +33,35 @@ pub(super) struct Presence {
 pub(super) struct Room {
     pub(super) members: Members,
     /// Members that have not been sent a roster yet.
-    pub(super) waiting: HashSet<u32, foldhash::fast::RandomState>,
+    waiting: Option<Box<Waiting>>,
+}
+
+type Waiting = HashSet<u32, foldhash::fast::RandomState>;
+
+impl Room {
+    pub(super) fn is_waiting(&self, key: u32) -> bool {
+        self.waiting.as_ref().is_some_and(|waiting| waiting.contains(&key))
+    }
+
+    /// All have been sent a roster.
+    pub(super) fn none_waits(&mut self) {
+        self.waiting = None;
+    }
+
+    fn stop_waiting(&mut self, key: u32) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.remove(&key);
+            self.waiting.take_if(|waiting| waiting.is_empty());
+        }
+    }
+
+    /// Takes those of the waiting for whom this holds; they do not wait any more.
+    pub(super) fn take_waiting(&mut self, is_meant: impl Fn(u32) -> bool) -> Vec<u32> {
+        let Some(waiting) = &mut self.waiting else { return Vec::new() };
+        let taken = waiting.extract_if(|&key| is_meant(key)).collect();
+        self.waiting.take_if(|waiting| waiting.is_empty());
+        taken
+    }
 }
 
 impl Presence {
@@ -49,15 +77,15 @@ impl Presence {
         (shard, key): (ShardId, u32),
         room: &ChannelName,
         user: &Arc<str>,
-        rules: PresenceRules,
+        rules: &Arc<PresenceRules>,
     ) {
         let mut rooms = self.rooms.borrow_mut();
-        let entry = rooms.entry(room.clone()).or_insert_with(|| {
-            Box::new(Room { members: Members::NONE, waiting: HashSet::default() })
-        });
+        let entry = rooms
+            .entry(room.clone())
+            .or_insert_with(|| Box::new(Room { members: Members::NONE, waiting: None }));
         entry.members.insert(key);
-        entry.waiting.insert(key);
-        let (room, user) = (room.clone(), Arc::clone(user));
+        entry.waiting.get_or_insert_default().insert(key);
+        let (room, user, rules) = (room.clone(), Arc::clone(user), Arc::clone(rules));
         self.ask(PresenceRequest::Enter { shard, room, user, rules });
     }
 
@@ -70,7 +98,7 @@ impl Presence {
         if entry.members.len() == before {
             return;
         }
-        entry.waiting.remove(&key);
+        entry.stop_waiting(key);
         if entry.members.len() == 0 {
             rooms.remove(room);
             if rooms.len() < rooms.capacity() / 4 {
@@ -85,7 +113,7 @@ impl Presence {
     pub(super) fn ask_again(&self, shard: ShardId) {
         for (room, entry) in self.rooms.borrow_mut().iter_mut() {
             let all = entry.members.keys();
-            entry.waiting.extend(all);
+            entry.waiting.get_or_insert_default().extend(all);
             self.ask(PresenceRequest::Again { shard, room: room.clone() });
         }
     }

@@ -63,7 +63,7 @@ fn rest(table: &mut Table<'_, '_>, topics: &Topics) -> Option<Placed> {
         table.problem("leave_after", "must be at most ttl: the keys could expire before");
     }
     let rules = PresenceRules { ttl: ttl?, leave_after: leave_after?, roster: roster?.get() };
-    let value = Presence { channel: channel?, rules };
+    let value = Presence { channel: channel?, rules: Arc::new(rules) };
     Some(At { place: table.place_of("leave_after"), value })
 }
 

@@ -19,7 +19,7 @@ fn the_channel_is_enough_and_the_rest_has_defaults() {
     let config = loaded(&file("", CHANNEL)).config;
     let presence = config.endpoints[0].presence.as_ref().unwrap();
     assert!(matches!(presence.channel, PresenceChannel::Template(_)));
-    let rules = presence.rules;
+    let rules = &presence.rules;
     assert_eq!((rules.ttl, rules.leave_after), (Duration::from_secs(30), Duration::from_secs(15)));
     assert_eq!(rules.roster, 1_000);
     loaded(&file("", "channel = \"chat:{any}\"\nleave_after = \"0s\""));

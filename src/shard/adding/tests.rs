@@ -282,7 +282,7 @@ fn a_user_is_shown_in_an_added_channel_until_it_is_given_back_or_the_session_end
             roster: 1_000,
         };
         let channel = PresenceChannel::Any(AnyChannel::parse("chat:{any}").unwrap());
-        let presence = Some(Presence { channel, rules });
+        let presence = Some(Presence { channel, rules: Arc::new(rules) });
         let endpoint = Endpoint { presence, ..(*config(0, SUBSCRIBE).endpoints[0]).clone() };
         let mut client = connect_to(&mut rig, endpoint).await;
         for (channel, reference) in [("chat:7", "a"), ("chat:8", "b")] {

@@ -70,7 +70,7 @@ impl Registry {
 
     fn enter_room(&self, session: &Session, room: &ChannelName) {
         if let (Some(presence), Some(user)) = (&session.endpoint.presence, &session.user) {
-            self.presence.enter((self.id, session.key), room, user, presence.rules);
+            self.presence.enter((self.id, session.key), room, user, &presence.rules);
         }
     }
 
@@ -89,7 +89,7 @@ impl Registry {
         let mut encoded = Encoded::new(|codec: Codec| {
             codec.presence(&roster.room, roster.count, roster.users.as_deref())
         });
-        let mut tell = |key: u32| {
+        let tell = |key: u32| {
             if let Some(session) = sessions.get(key as usize)
                 && let Some(frame) = encoded.frame(session.codec())
                 && session.push_news(frame)
@@ -99,19 +99,14 @@ impl Registry {
         };
         match user {
             None => {
-                room.waiting.clear();
-                room.waiting.shrink_to(0);
+                room.none_waits();
                 room.members.for_each(tell);
             }
             Some(user) => {
-                let is_of_user = |key: &u32| {
-                    sessions.get(*key as usize).is_some_and(|it| it.user.as_ref() == Some(user))
+                let is_of_user = |key: u32| {
+                    sessions.get(key as usize).is_some_and(|it| it.user.as_ref() == Some(user))
                 };
-                let theirs = room.waiting.extract_if(is_of_user).collect::<Vec<_>>();
-                theirs.into_iter().for_each(&mut tell);
-                if room.waiting.is_empty() {
-                    room.waiting.shrink_to(0);
-                }
+                room.take_waiting(is_of_user).into_iter().for_each(tell);
             }
         }
     }
@@ -126,7 +121,7 @@ impl Registry {
         room.members.for_each(|key| {
             let Some(session) = sessions.get(key as usize) else { return };
             // A session is not told its own user's changes, nor any change before its roster.
-            if session.user.as_ref() == Some(&change.user) || room.waiting.contains(&key) {
+            if session.user.as_ref() == Some(&change.user) || room.is_waiting(key) {
                 return;
             }
             if let Some(frame) = encoded.frame(session.codec())

@@ -15,7 +15,7 @@ fn shown() -> Endpoint {
         roster: 1_000,
     };
     let any = AnyChannel::parse("ord{any}").expect("it has one");
-    let presence = Some(Presence { channel: PresenceChannel::Any(any), rules });
+    let presence = Some(Presence { channel: PresenceChannel::Any(any), rules: Arc::new(rules) });
     Endpoint { format: Format::Json, presence, ..endpoint() }
 }
 

@@ -6,11 +6,12 @@
 use super::{
     command_phase::{CommandEvent, CommandPhase},
     commands::{Asked, Commands},
-    names::{Announcement, news_channel},
+    names::{Announcement, announced_room, news_channel},
     news::{News, NewsEvent, confirmed},
     output::Output,
-    room::{Leaving, Subscription, Told},
+    room::Subscription,
     rooms::Rooms,
+    under_way::{Leaving, Told},
 };
 use crate::{
     bus::{
@@ -162,7 +163,7 @@ impl PresenceActor {
         match request {
             PresenceRequest::Enter { shard, room, user, rules } => {
                 self.phase.start(now);
-                let (key, _) = self.rooms.get_or_make(&room, rules, now);
+                let (key, _) = self.rooms.get_or_make(&room, &rules, now);
                 self.enter(key, shard, &user);
             }
             PresenceRequest::Leave { room, user } => self.leave(&room, &user, now),
@@ -179,12 +180,13 @@ impl PresenceActor {
     fn enter(&mut self, key: u32, shard: usize, user: &Arc<str>) {
         let Some(room) = self.rooms.get(key) else { return };
         let untold = |leaving: &[Leaving]| leaving.iter().filter(|it| it.told != Told::Yes).count();
-        let before = untold(&room.leaving);
+        let before = untold(&room.under_way.leaving);
         let is_new = room.enter(shard, user, &mut self.output);
-        let returned = before - untold(&room.leaving);
+        let returned = before - untold(&room.under_way.leaving);
         if room.subscription == Subscription::None {
+            room.subscription = Subscription::Asked;
             let channel = news_channel(&room.name, &self.prefix);
-            room.subscription = Subscription::Asked(self.news.subscribe(&channel, key));
+            room.under_way.asked_by = self.news.subscribe(channel);
         }
         self.rooms.untold -= returned;
         if is_new {
@@ -201,7 +203,8 @@ impl PresenceActor {
         }
         if room.users.held() == 0 {
             room.subscription = Subscription::None;
-            self.news.unsubscribe(&news_channel(name, &self.prefix));
+            room.under_way.asked_by = 0;
+            self.news.unsubscribe(news_channel(name, &self.prefix));
         }
         self.rooms.untold += 1;
         self.metrics.upstream.presence_members.dec();
@@ -243,7 +246,7 @@ impl PresenceActor {
     fn announced(&mut self, event: &Event, now: Instant) {
         match event {
             Event::Message(message) => {
-                let Some(key) = self.news.room(&message.channel) else { return };
+                let Some(key) = self.room_of(&message.channel) else { return };
                 let Some(news) = Announcement::parse(message.payload()) else { return };
                 if let Some(room) = self.rooms.get(key) {
                     room.announced(news, now, &mut self.output);
@@ -253,11 +256,16 @@ impl PresenceActor {
             // The room's `Gap` follows when its channel is confirmed again.
             Event::Lost(_) => {}
             Event::Gap(channel, _) => {
-                if let Some(key) = self.news.room(channel) {
+                if let Some(key) = self.room_of(channel) {
                     self.missed(key, now);
                 }
             }
         }
+    }
+
+    /// The room that is announced on this channel.
+    fn room_of(&self, channel: &str) -> Option<u32> {
+        self.rooms.find(announced_room(channel, &self.prefix)?)
     }
 
     fn missed(&mut self, key: u32, now: Instant) {
@@ -269,12 +277,11 @@ impl PresenceActor {
 
     /// The room's announcements are subscribed: read its roster.
     fn confirmed(&mut self, channel: &ChannelName, read_up_to: u64, now: Instant) {
-        let Some(key) = self.news.room(channel) else { return };
+        let Some(key) = self.room_of(channel) else { return };
         let Some(room) = self.rooms.get(key) else { return };
-        if let Subscription::Asked(sequence) = room.subscription
-            && sequence <= read_up_to
-        {
+        if room.subscription == Subscription::Asked && room.under_way.asked_by <= read_up_to {
             room.subscription = Subscription::Confirmed;
+            room.under_way.asked_by = 0;
             room.read_roster_at(now);
             self.rooms.make_ready(key);
         }

@@ -3,8 +3,9 @@
 use super::{
     clock::Clock,
     names::{Instance, Keys},
-    room::{LATE, Room, Subscription, Told},
+    room::{LATE, Room, Subscription, WHOLE_REFRESH},
     script::{Mode, SCRIPT},
+    under_way::{Leaving, Told},
 };
 use crate::upstream::{link::CommandLink, patience::Patience};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -121,10 +122,10 @@ impl Commands {
 
     /// Sends everything that is due for a room. Only after [`Commands::can_ask`] returned true.
     pub(super) fn work(&mut self, link: &mut CommandLink, key: u32, room: &mut Room, now: Instant) {
-        if room.not_before.is_some_and(|not_before| now < not_before) {
+        if room.under_way.not_before.is_some_and(|not_before| now < not_before) {
             return;
         }
-        room.not_before = None;
+        room.under_way.not_before = None;
         let mut asking = Asking { keys: Keys::of(&room.name, &self.prefix), key, link, now };
         self.leave(&mut asking, room);
         if room.users.held() > 0 {
@@ -133,7 +134,7 @@ impl Commands {
                 self.refresh(&mut asking, room);
             }
             let may_read = room.subscription == Subscription::Confirmed;
-            if room.roster_due.is_some_and(|due| due <= now) && may_read {
+            if room.under_way.roster_due.is_some_and(|due| due <= now) && may_read {
                 room.reading_begins();
                 let limit = room.list_limit().to_string();
                 self.script(&mut asking, room, Mode::Roster, &[limit], Vec::new());
@@ -143,12 +144,13 @@ impl Commands {
 
     /// Sets the deadlines of users who have left, and sweeps those whose deadline is past.
     fn leave(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
-        for at in 0..room.leaving.len() {
-            if room.leaving[at].told != Told::No {
+        for at in 0..room.under_way.leaving.len() {
+            if room.under_way.leaving[at].told != Told::No {
                 continue;
             }
-            room.leaving[at].told = Told::Asked;
-            let (user, until) = (Arc::clone(&room.leaving[at].user), room.leaving[at].until);
+            room.under_way.leaving[at].told = Told::Asked;
+            let Leaving { user, until, .. } = &room.under_way.leaving[at];
+            let (user, until) = (Arc::clone(user), *until);
             let member = self.instance.member(&user);
             if room.rules.leave_after.is_zero() {
                 self.script(asking, room, Mode::Leave, &[member], vec![user]);
@@ -159,10 +161,10 @@ impl Commands {
             let words = ["ZADD", &keys, "XX", &deadline, &member];
             self.ask(asking, room, &words, Part::Deadline(user));
         }
-        let before = room.leaving.len();
+        let before = room.under_way.leaving.len();
         let now = asking.now;
-        room.leaving.retain(|it| it.until + LATE > now || it.told != Told::Yes);
-        room.sweeps |= before != room.leaving.len() && !room.rules.leave_after.is_zero();
+        room.under_way.leaving.retain(|it| it.until + LATE > now || it.told != Told::Yes);
+        room.sweeps |= before != room.under_way.leaving.len() && !room.rules.leave_after.is_zero();
         if std::mem::take(&mut room.sweeps) {
             self.script(asking, room, Mode::Sweep, &[], Vec::new());
         }
@@ -171,9 +173,9 @@ impl Commands {
     fn join(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         let (mode, users) = match std::mem::take(&mut room.repairs) {
             true => (Mode::Repair, room.users.all_held().cloned().collect()),
-            false => (Mode::Join, std::mem::take(&mut room.to_join)),
+            false => (Mode::Join, std::mem::take(&mut room.under_way.to_join)),
         };
-        room.to_join = Vec::new();
+        room.under_way.to_join = Vec::new();
         for users in users.chunks(CHUNK) {
             // Skip users whose last session has ended meanwhile: their leaving has been sent.
             let users: Vec<_> = users.iter().filter(|it| room.users.is_held(it)).cloned().collect();
@@ -202,11 +204,22 @@ impl Commands {
             words.extend(chunk.iter().flat_map(|member| [deadline.as_str(), member.as_str()]));
             self.ask(asking, room, &words, Part::Touched(chunk.len()));
         }
-        let twice = (2 * room.rules.ttl.as_millis()).to_string();
-        self.ask(asking, room, &["PEXPIRE", &members, &twice], Part::Nothing);
-        self.ask(asking, room, &["PEXPIRE", &users, &twice], Part::UsersKey);
         self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
-        self.ask(asking, room, &["HGET", &users, "!"], Part::Incarnation);
+        room.until_whole_refresh = match room.until_whole_refresh.checked_sub(1) {
+            Some(less) => less,
+            None => {
+                self.keep(asking, room, &members, &users);
+                WHOLE_REFRESH - 1
+            }
+        };
+    }
+
+    /// Keeps the keys, whose time is twice the `ttl`, and checks that nobody has replaced them.
+    fn keep(&mut self, asking: &mut Asking<'_>, room: &mut Room, members: &str, users: &str) {
+        let twice = (2 * room.rules.ttl.as_millis()).to_string();
+        self.ask(asking, room, &["PEXPIRE", members, &twice], Part::Nothing);
+        self.ask(asking, room, &["PEXPIRE", users, &twice], Part::UsersKey);
+        self.ask(asking, room, &["HGET", users, "!"], Part::Incarnation);
     }
 
     /// After a third of `ttl`, not with all rooms that were made together, but with some others.

@@ -1,6 +1,6 @@
 //! A fuzz target: what comes on a room's channel of announcements, and the names of rooms.
 
-use super::names::{Announcement, Instance, Keys, news_channel};
+use super::names::{Announcement, Instance, Keys, announced_room, news_channel};
 use crate::{
     endpoint::escape,
     wire::{Codec, fuzz::behind_head},
@@ -47,6 +47,7 @@ fn assert_room(prefix: &str, room: &str) {
     }
     let Keys { members, users, news } = Keys::of(room, prefix);
     assert_eq!(news, format!("{prefix}{}", news_channel(room, prefix).as_str()));
+    assert_eq!(announced_room(&news_channel(room, prefix), prefix), Some(room));
     let own = format!("{prefix}sockway:presence:{{");
     for (key, kind) in [(&members, "members"), (&users, "users"), (&news, "news")] {
         assert!(key.starts_with(&own) && key.ends_with(&format!("}}:{kind}:{room}")), "{key:?}");

@@ -10,9 +10,10 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `names` `script` `clock`: keys, users and announcements; what runs inside Redis; Redis's time
-//! 1. `view` `command_phase` `output` `canary` `fuzz`: who is known to be in a room; the connection; what
-//!    shards are told; what `sockway doctor` tries; a fuzz target
+//! 0. `names` `script` `clock` `user_table`: keys, users and announcements; what runs inside Redis; Redis's
+//!    time; users by name
+//! 1. `users` `under_way` `command_phase` `output` `canary` `fuzz`: who is known to be in a room; who comes and
+//!    leaves; the connection; what shards are told; what `sockway doctor` tries; a fuzz target
 //! 2. `room`: one room: its users here, and what is to be done for it
 //! 3. `rooms` `news`: all of them, and when something is due; the subscription to their announcements
 //! 4. `commands`: what is asked for a room
@@ -32,6 +33,8 @@ mod output;
 mod room;
 mod rooms;
 mod script;
-mod view;
+mod under_way;
+mod user_table;
+mod users;
 
 pub(super) use {actor::PresenceActor, canary::Canary};

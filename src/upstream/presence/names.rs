@@ -46,6 +46,15 @@ pub(super) fn news_channel(room: &str, prefix: &str) -> ChannelName {
     ChannelName::new(own_name(room, prefix, "news"))
 }
 
+/// The room whose announcements come on this channel.
+pub(super) fn announced_room<'c>(channel: &'c str, prefix: &str) -> Option<&'c str> {
+    const BEFORE: &str = "}:news:";
+    let rest = channel.strip_prefix(OWN)?;
+    // The same text may stand in the name of a room.
+    let mut ends = rest.match_indices(BEFORE).map(|(at, _)| &rest[at + BEFORE.len()..]);
+    ends.find(|room| *own_name(room, prefix, "news") == *channel)
+}
+
 fn own_name(room: &str, prefix: &str, kind: &str) -> String {
     let whole = format!("{prefix}{room}");
     let mut name = String::from(OWN);
@@ -100,10 +109,12 @@ mod tests {
             ("", "chat:{7}:x", "sockway:presence:{7}:members:chat:{7}:x"),
             ("", "a{}b", "sockway:presence:{a{}b}:members:a{}b"),
             ("{t}:", "chat", "{t}:sockway:presence:{t}:members:chat"),
+            ("", "a}:news:b", "sockway:presence:{a}:news:b}:members:a}:news:b"),
         ] {
             let keys = Keys::of(room, prefix);
             assert_eq!(keys.members, members);
             assert_eq!(keys.news, format!("{prefix}{}", news_channel(room, prefix).as_str()));
+            assert_eq!(announced_room(&news_channel(room, prefix), prefix), Some(room));
             let tag = hash_tag(&keys.members);
             assert_eq!((hash_tag(&keys.users), hash_tag(&keys.news)), (tag, tag));
         }

@@ -6,7 +6,6 @@ use crate::{
     },
     channel::ChannelName,
 };
-use hashbrown::HashMap;
 use std::future::pending;
 use tokio::sync::mpsc;
 
@@ -15,8 +14,6 @@ const AT_ONCE: usize = 256;
 
 pub(super) struct News {
     end: NewsEnd,
-    /// The room of each channel.
-    rooms: HashMap<ChannelName, u32, foldhash::fast::RandomState>,
     pending: Vec<Request>,
     sequence: u64,
 }
@@ -34,24 +31,18 @@ pub(super) enum NewsEvent {
 
 impl News {
     pub(super) fn new(end: NewsEnd) -> Self {
-        Self { end, rooms: HashMap::default(), pending: Vec::new(), sequence: 1 }
+        Self { end, pending: Vec::new(), sequence: 1 }
     }
 
     /// Subscribes; returns the number of the batch that asks for it.
-    pub(super) fn subscribe(&mut self, channel: &ChannelName, room: u32) -> u64 {
-        self.rooms.insert(channel.clone(), room);
-        self.pending.push(Request::Subscribe(channel.clone()));
+    pub(super) fn subscribe(&mut self, channel: ChannelName) -> u64 {
+        self.pending.push(Request::Subscribe(channel));
         self.sequence
     }
 
-    pub(super) fn unsubscribe(&mut self, channel: &ChannelName) {
-        if let Some((channel, _)) = self.rooms.remove_entry(channel) {
-            self.pending.push(Request::Unsubscribe(channel));
-        }
-    }
-
-    pub(super) fn room(&self, channel: &str) -> Option<u32> {
-        self.rooms.get(channel).copied()
+    /// Once for each [`News::subscribe`].
+    pub(super) fn unsubscribe(&mut self, channel: ChannelName) {
+        self.pending.push(Request::Unsubscribe(channel));
     }
 
     /// Sends what is to be asked.

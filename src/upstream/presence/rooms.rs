@@ -1,12 +1,13 @@
 //! All rooms of this instance, and when something is due for one. Pure.
 
-use super::room::{Room, Told};
+use super::{room::Room, under_way::Told};
 use crate::{bus::PresenceRules, channel::ChannelName};
 use hashbrown::HashMap;
 use slab::Slab;
 use std::{
     cmp::Reverse,
     collections::{BinaryHeap, VecDeque},
+    sync::Arc,
 };
 use tokio::time::Instant;
 
@@ -27,13 +28,13 @@ impl Rooms {
     pub(super) fn get_or_make(
         &mut self,
         name: &ChannelName,
-        rules: PresenceRules,
+        rules: &Arc<PresenceRules>,
         now: Instant,
     ) -> (u32, bool) {
         if let Some(&key) = self.by_name.get(name) {
             return (key, false);
         }
-        let key = self.rooms.insert(Box::new(Room::new(name.clone(), rules, now)));
+        let key = self.rooms.insert(Box::new(Room::new(name.clone(), Arc::clone(rules), now)));
         let key = u32::try_from(key).expect("there are fewer rooms than sessions");
         self.by_name.insert(name.clone(), key);
         (key, true)
@@ -94,6 +95,7 @@ impl Rooms {
     /// Schedules the room's next turn, or removes the room when nothing is left to do.
     pub(super) fn reschedule(&mut self, key: u32) {
         let Some(room) = self.rooms.get_mut(key as usize) else { return };
+        room.under_way.rest();
         if room.is_over() {
             self.by_name.remove(&room.name);
             self.rooms.remove(key as usize);
@@ -112,7 +114,7 @@ impl Rooms {
         for (key, room) in &mut self.rooms {
             room.link_lost();
             (room.timer, room.is_ready) = (None, true);
-            self.untold += room.leaving.iter().filter(|it| it.told != Told::Yes).count();
+            self.untold += room.under_way.leaving.iter().filter(|it| it.told != Told::Yes).count();
             self.ready.push_back(key as u32);
         }
     }
@@ -121,14 +123,15 @@ impl Rooms {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::{sync::Arc, time::Duration};
+    use std::time::Duration;
 
     #[test]
     fn a_room_that_is_made_ready_often_is_taken_once() {
         let ttl = Duration::from_secs(30);
-        let (now, rules) = (Instant::now(), PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let now = Instant::now();
         let mut rooms = Rooms::default();
-        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), rules, now);
+        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
         for _ in 0..2 {
             (0..3).for_each(|_| rooms.make_ready(key));
             assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
@@ -141,9 +144,10 @@ mod tests {
     #[test]
     fn a_room_that_is_looked_at_often_is_due_once_and_then_again() {
         let ttl = Duration::from_secs(30);
-        let (now, rules) = (Instant::now(), PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let now = Instant::now();
         let mut rooms = Rooms::default();
-        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), rules, now);
+        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
         rooms.get(key).unwrap().users.enter(&Arc::from("ann"));
         for seconds in 1..10 {
             let due = now + Duration::from_secs(seconds);

@@ -6,7 +6,8 @@
 /// The script. It answers with the incarnation, the number of users, and how many were swept; in the mode
 /// `roster` with the list of users in place of the last.
 ///
-/// - The hash of users is rebuilt from the members when it alone is missing.
+/// - The hash of users is rebuilt from the members when it alone is missing, and emptied when it alone is there:
+///   each instance puts its own users back.
 /// - Expired members are swept first, so that a newcomer is not shown users who are gone.
 /// - The field `!` has the incarnation of the room. No user can have that name: it would be escaped.
 pub(super) const SCRIPT: &str = r"
@@ -30,6 +31,8 @@ local function minus(m)
 end
 if redis.call('HLEN',U)==0 then
   for _,m in ipairs(redis.call('ZRANGEBYSCORE',M,'-inf','+inf')) do redis.call('HINCRBY',U,user(m),1) end
+elseif count()>0 and redis.call('ZCOUNT',M,'-inf','+inf')==0 then
+  for _,u in ipairs(redis.call('HKEYS',U)) do redis.call('HDEL',U,u) end
 end
 for _,m in ipairs(redis.call('ZRANGEBYSCORE',M,'-inf',now)) do redis.call('ZREM',M,m) swept=swept+1 minus(m) end
 for i=5,#ARGV do

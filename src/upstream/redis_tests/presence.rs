@@ -89,7 +89,7 @@ impl Gateway {
 
     fn enter(&mut self, user: &str) {
         let user: Arc<str> = user.into();
-        let (room, rules) = (name(ROOM), self.rules);
+        let (room, rules) = (name(ROOM), Arc::new(self.rules));
         self.ask(PresenceRequest::Enter { shard: 0, room, user: Arc::clone(&user), rules });
         self.clients.push(Client { user, sees: None, joins: 0, leaves: 0, rosters: 0 });
     }
@@ -296,4 +296,27 @@ async fn keys_have_the_prefix_and_the_tag_and_expire() {
     assert_eq!(keys, [own("members"), own("users")]);
     drop(one);
     eventually("expired", || server.call(&["KEYS", "*"]).is_empty()).await;
+}
+
+#[tokio::test]
+async fn the_keys_of_a_room_in_which_nobody_moves_stay_and_one_that_is_deleted_comes_back() {
+    let server = Server::start(&[]);
+    let mut one = Gateway::on(&server);
+    one.enter("41");
+    see(&mut [&mut one], &users(&["41"])).await;
+    let began = Instant::now();
+    while began.elapsed() < 3 * RULES.ttl {
+        assert!(hash(&server).contains_key("41"), "after {:?}", began.elapsed());
+        sleep(Duration::from_millis(20)).await;
+    }
+    for key in ["users", "members"] {
+        server.call(&["DEL", &format!("sockway:presence:{{{ROOM}}}:{key}:{ROOM}")]);
+        assert!(key == "members" || hash(&server).is_empty());
+        eventually("members", || {
+            let member = format!("sockway:presence:{{{ROOM}}}:members:{ROOM}");
+            server.call(&["ZCARD", &member]) == ["1"]
+        })
+        .await;
+        eventually("users", || hash(&server).get("41").is_some_and(|count| count == "1")).await;
+    }
 }

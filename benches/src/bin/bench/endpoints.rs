@@ -7,6 +7,9 @@ use sockway_benches::{channels, token};
 use crate::publishing::INBOX;
 use crate::servers::Settings;
 
+/// Rooms of a session that is in several.
+pub(crate) const ROOMS: usize = 7;
+
 /// Everything that every build knows.
 pub(crate) fn configuration(
     listen: SocketAddr,
@@ -93,10 +96,21 @@ pub(crate) fn both_directions() -> String {
             room,
             &format!("{json}[endpoint.presence]\nchannel = \"{room}\"\n"),
         ),
+        rooms("rooms", ""),
+        rooms("present-rooms", "[endpoint.presence]\nchannel = \"bench:rooms:{any}\"\n"),
         format!(
             "[http_publish]\n[[http_publish.token]]\nsha256 = \"{}\"\nchannels = [\"bench:*\"]\n",
             token::publish_hash()
         ),
     ]
     .concat()
+}
+
+/// An endpoint whose sessions are in [`ROOMS`] rooms each.
+fn rooms(name: &str, rest: &str) -> String {
+    let channels: Vec<_> = (0..ROOMS).map(|n| format!("bench:rooms:{{path.room}}-{n}")).collect();
+    format!(
+        "[[endpoint]]\nname = \"{name}\"\npath = \"/{name}/{{room}}\"\nchannels = {channels:?}\n\
+         auth = \"required\"\nformat = \"json\"\n{rest}\n"
+    )
 }

@@ -3,34 +3,37 @@
 use sockway_benches::report::{Connected, Window};
 
 use crate::Outcome;
+use crate::endpoints::ROOMS;
 use crate::load::Bench;
 use crate::processes;
 use crate::scenarios::start;
 use crate::servers::Place;
 use crate::table::{Row, Target};
 
-/// Opens sessions in rooms of so many, and waits until Redis knows who is there.
-fn enter(place: &Place, sockets: usize, room: usize, present: bool) -> Outcome<(Bench, Connected)> {
+/// Opens sessions in rooms of so many, and waits until Redis knows of so many members.
+fn enter(
+    place: &Place,
+    (path, sockets, room): (&str, usize, usize),
+    members: usize,
+) -> Outcome<(Bench, Connected)> {
     let mut bench = start(place)?;
-    let path = if present { "/present" } else { "/room" };
     let connected = bench.step(&format!(
         "connect --sockets {sockets} --room {room} --path {path}/{{room}}?token={{token}}"
     ))?;
-    let members = |bench: &Bench| bench.metric("sockway_presence_members", "").unwrap_or(0);
-    if present {
-        processes::wait_until("not everybody is present", || members(&bench) == sockets as u64)?;
-    }
+    let present = |bench: &Bench| bench.metric("sockway_presence_members", "").unwrap_or(0);
+    processes::wait_until("not everybody is present", || present(&bench) == members as u64)?;
     Ok((bench, connected))
 }
 
 /// What Redis has to do while nobody comes or goes.
 pub(crate) fn refreshes(place: &Place) -> Outcome<Vec<Row>> {
-    const SESSIONS: f64 = 100_000.0;
-    const SECONDS: u32 = 20;
-    // A process may have 20,000 open files on a usual machine.
-    let sockets = place.sockets(15_000);
-    let share = |present: bool| -> Outcome<f64> {
-        let (mut bench, _) = enter(place, sockets, 2, present)?;
+    const SECONDS: u32 = 30;
+    // A process may have 20,000 open files on a usual machine. For Redis, a session in seven rooms is as
+    // seven sessions in one.
+    let sockets = place.sockets(100_000usize.div_ceil(ROOMS));
+    let members = sockets * ROOMS;
+    let share = |path: &str, members: usize| -> Outcome<f64> {
+        let (mut bench, _) = enter(place, (path, sockets, 2), members)?;
         let window: Window = bench.step(&format!("idle --seconds {SECONDS}"))?;
         eprintln!(
             "    busy %: Redis {:.2}, server {:.2}",
@@ -42,12 +45,11 @@ pub(crate) fn refreshes(place: &Place) -> Outcome<Vec<Row>> {
     let turns = if place.options.short { 1 } else { 3 };
     let mut figures = Vec::new();
     for _ in 0..turns {
-        figures.push((share(true)? - share(false)?) * 100.0 * SESSIONS / sockets as f64);
+        figures.push((share("/present-rooms", members)? - share("/rooms", 0)?) * 100.0);
     }
-    let what = format!("presence of {SESSIONS} sessions in rooms of two: Redis's CPU");
+    let what = format!("{members} users present in rooms of two: Redis's CPU");
     let note = format!(
-        "Of {sockets} sessions for {SECONDS} s, two refreshes of each room, less what Redis uses without presence; multiplied by {:.2}.",
-        SESSIONS / sockets as f64
+        "{sockets} sessions, each in {ROOMS} rooms, for {SECONDS} s: three refreshes of each room, less what Redis uses without presence."
     );
     Ok(vec![Row { note, ..Row::of_sockway(what, "% of a core", Target::AtMost(5.0), figures) }])
 }
@@ -58,8 +60,8 @@ pub(crate) fn memory(place: &Place) -> Outcome<Vec<Row>> {
     // In a room of 1,000 everybody is told of everybody else who comes.
     for (room, usual, most) in [(2, 10_000, 400.0), (1_000, 5_000, 120.0)] {
         let sockets = place.sockets(usual);
-        let grown = |present: bool| -> Outcome<f64> {
-            let (mut bench, connected) = enter(place, sockets, room, present)?;
+        let grown = |path: &str, members: usize| -> Outcome<f64> {
+            let (mut bench, connected) = enter(place, (path, sockets, room), members)?;
             // So long the allocator keeps what it needed while everybody came.
             let window: Window = bench.step("idle --seconds 12")?;
             let grown = window.memory.pss.saturating_sub(connected.memory_before.pss);
@@ -67,7 +69,7 @@ pub(crate) fn memory(place: &Place) -> Outcome<Vec<Row>> {
         };
         let mut figures = Vec::new();
         for _ in 0..place.pairs() {
-            let (with, without) = (grown(true)?, grown(false)?);
+            let (with, without) = (grown("/present", sockets)?, grown("/room", 0)?);
             eprintln!("    rooms of {room}: {with:.0} bytes a session, {without:.0} without");
             figures.push(with - without);
         }

@@ -6,8 +6,9 @@ use crate::upstream::{
     presence::{
         commands::{Asked, Part},
         names::unescape,
-        room::{Leaving, Read, Room, Told},
+        room::{Read, Room},
         script::Mode,
+        under_way::{Leaving, Told},
     },
 };
 use std::{
@@ -112,13 +113,17 @@ impl PresenceActor {
         }
         let again = if is_unloaded { now } else { now + RETRY };
         let Some(room) = self.rooms.get(key) else { return };
-        room.not_before = Some(again);
+        room.under_way.not_before = Some(again);
         match what {
             Part::Script { mode: Mode::Roster, .. } => room.reading_failed(again),
             Part::Script { mode: Mode::Sweep, .. } => room.sweeps = room.users.held() > 0,
             Part::Script { mode: Mode::Leave, users } if is_unloaded => {
                 let is_asked = |it: &&mut Leaving| users.contains(&it.user);
-                room.leaving.iter_mut().filter(is_asked).for_each(|it| it.told = Told::No);
+                room.under_way
+                    .leaving
+                    .iter_mut()
+                    .filter(is_asked)
+                    .for_each(|it| it.told = Told::No);
             }
             Part::Script { mode: Mode::Leave, users } => self.told(key, &users),
             Part::Deadline(user) => self.told(key, &[user]),
@@ -185,7 +190,7 @@ impl PresenceActor {
     fn told(&mut self, key: u32, users: &[Arc<str>]) {
         let Some(room) = self.rooms.get(key) else { return };
         let mut told = 0;
-        for leaving in room.leaving.iter_mut().filter(|it| users.contains(&it.user)) {
+        for leaving in room.under_way.leaving.iter_mut().filter(|it| users.contains(&it.user)) {
             if leaving.told == Told::Asked {
                 leaving.told = Told::Yes;
                 told += 1;

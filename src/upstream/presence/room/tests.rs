@@ -1,8 +1,9 @@
-use super::*;
+use super::{known::MOST_HELD_BACK, *};
+use crate::upstream::presence::names::Announcement;
 
-fn rules() -> PresenceRules {
+fn rules() -> Arc<PresenceRules> {
     let (ttl, leave_after) = (Duration::from_secs(30), Duration::from_secs(15));
-    PresenceRules { ttl, leave_after, roster: 1_000_000 }
+    Arc::new(PresenceRules { ttl, leave_after, roster: 1_000_000 })
 }
 
 fn silent() -> Output {
@@ -54,7 +55,7 @@ fn a_roster_behind_which_too_much_was_announced_is_read_again() {
         room.announced(join(&n.to_string()), now, &mut silent());
     }
     room.read(&Read::Listed(vec!["ann".to_owned()]), now, &mut silent());
-    assert_eq!((room.view, room.roster_due), (View::Unknown, Some(now)));
+    assert_eq!((room.view, room.under_way.roster_due), (View::Unknown, Some(now)));
 }
 
 #[test]

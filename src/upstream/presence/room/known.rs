@@ -1,0 +1,211 @@
+//! What is known of who is in a room, and what shards are told of it.
+
+use super::{Count, Room, View};
+use crate::{
+    bus::{Change, PresenceEvent, Roster, ShardId},
+    upstream::presence::{
+        names::Announcement,
+        output::{Output, only},
+        under_way::Reading,
+    },
+};
+use std::{mem, sync::Arc, time::Duration};
+use tokio::time::Instant;
+
+/// Announcements that are kept while a roster is read. When there are more, it is read again.
+pub(super) const MOST_HELD_BACK: usize = 4_096;
+
+/// Shortest time between two counts that the clients of a large room are sent.
+const COUNT_PAUSE: Duration = Duration::from_secs(1);
+
+/// What a roster's answer said.
+pub(in crate::upstream::presence) enum Read {
+    Listed(Vec<String>),
+    Counted(usize),
+}
+
+impl Room {
+    /// Users up to which the next roster is to be a list.
+    pub(in crate::upstream::presence) fn list_limit(&self) -> usize {
+        match self.view {
+            // Fewer than nine tenths of `roster`.
+            View::Counted(_) => (self.rules.roster * 9).div_ceil(10).saturating_sub(1),
+            View::Unknown | View::Listed => self.rules.roster,
+        }
+    }
+
+    /// Redis has taken a user, and says how many there are.
+    pub(in crate::upstream::presence) fn joined(
+        &mut self,
+        user: &Arc<str>,
+        count: usize,
+        now: Instant,
+        out: &mut Output,
+    ) {
+        self.users.joined(user);
+        match &mut self.view {
+            View::Unknown => return,
+            View::Listed => {
+                if self.users.is_held(user) {
+                    self.list(user, out);
+                }
+            }
+            View::Counted(known) => {
+                known.count = count;
+                let next = known.next;
+                self.read_roster_at(next.max(now));
+            }
+        }
+        self.welcome(user, out);
+    }
+
+    pub(in crate::upstream::presence) fn announced(
+        &mut self,
+        news: Announcement,
+        now: Instant,
+        output: &mut Output,
+    ) {
+        if self.users.held() == 0 {
+            return;
+        }
+        if news == Announcement::Sync {
+            return self.announcements_missed(now);
+        }
+        if let Announcement::Leave(user) = &news
+            && self.users.is_joined(user)
+        {
+            // Another instance took us for dead and swept our user.
+            self.repairs = true;
+        }
+        match &self.view {
+            View::Unknown => {}
+            View::Listed => self.apply(&news, output),
+            View::Counted(known) => self.read_roster_at(known.next.max(now)),
+        }
+        if self.under_way.reading == Reading::Yes {
+            let under_way = &mut *self.under_way;
+            under_way.held_back.push(news);
+            if under_way.held_back.len() > MOST_HELD_BACK {
+                (under_way.reading, under_way.held_back) = (Reading::Overrun, Vec::new());
+            }
+        }
+    }
+
+    fn apply(&mut self, news: &Announcement, output: &mut Output) {
+        match news {
+            // The list has been given up: too many users.
+            _ if self.view != View::Listed => {}
+            Announcement::Join(user) => self.list(user, output),
+            Announcement::Leave(user) => {
+                if let Some(user) = self.users.strike(user) {
+                    self.tell_change(user, false, output);
+                }
+            }
+            Announcement::Sync => {}
+        }
+    }
+
+    fn list(&mut self, user: &str, output: &mut Output) {
+        let Some(user) = self.users.list(user) else { return };
+        if self.users.listed() > self.rules.roster {
+            let count = self.users.listed();
+            self.count(count, Instant::now());
+            self.tell_roster(None, output);
+        } else {
+            self.tell_change(user, true, output);
+        }
+    }
+
+    fn count(&mut self, count: usize, now: Instant) {
+        self.users.forget_list();
+        self.view = View::Counted(Box::new(Count { count, told: count, next: now + COUNT_PAUSE }));
+    }
+
+    /// A roster was asked for: from now on announcements are held back for it.
+    pub(in crate::upstream::presence) fn reading_begins(&mut self) {
+        (self.under_way.reading, self.under_way.roster_due) = (Reading::Yes, None);
+        self.under_way.held_back = Vec::new();
+    }
+
+    /// The roster could not be read.
+    pub(in crate::upstream::presence) fn reading_failed(&mut self, again: Instant) {
+        if self.under_way.reading != Reading::No {
+            (self.under_way.reading, self.under_way.held_back) = (Reading::No, Vec::new());
+            self.read_roster_at(again);
+        }
+    }
+
+    /// The roster that was asked for is here.
+    pub(in crate::upstream::presence) fn read(
+        &mut self,
+        read: &Read,
+        now: Instant,
+        output: &mut Output,
+    ) {
+        let held_back = mem::take(&mut self.under_way.held_back);
+        if mem::replace(&mut self.under_way.reading, Reading::No) == Reading::Overrun {
+            return self.read_roster_at(now);
+        }
+        if self.users.held() == 0 {
+            return;
+        }
+        match read {
+            Read::Listed(users) => {
+                self.users.set_list(users.iter().map(String::as_str));
+                self.view = View::Listed;
+                let mut untold = Output::new(Vec::new());
+                let shards = mem::take(&mut self.shards);
+                held_back.iter().for_each(|news| self.apply(news, &mut untold));
+                self.shards = shards;
+                self.tell_roster(None, output);
+            }
+            Read::Counted(count) => match &mut self.view {
+                View::Counted(known) if known.told == *count => known.count = *count,
+                _ => {
+                    self.count(*count, now);
+                    self.tell_roster(None, output);
+                }
+            },
+        }
+    }
+
+    // ---- what shards are told ----
+
+    fn roster(&self) -> Option<Arc<Roster>> {
+        let room = self.name.clone();
+        let roster = match &self.view {
+            View::Unknown => return None,
+            View::Listed => {
+                let users = self.users.roster();
+                Roster { room, count: users.len(), users: Some(users) }
+            }
+            View::Counted(known) => Roster { room, count: known.count, users: None },
+        };
+        Some(Arc::new(roster))
+    }
+
+    /// Sends the roster to all sessions of the room, or to those of one user that have had none.
+    fn tell_roster(&self, user: Option<&Arc<str>>, output: &mut Output) {
+        if let Some(roster) = self.roster() {
+            let user = user.map(Arc::clone);
+            output.send(self.shards, &PresenceEvent::Roster { roster, user });
+        }
+    }
+
+    pub(super) fn welcome(&self, user: &Arc<str>, output: &mut Output) {
+        self.tell_roster(Some(user), output);
+    }
+
+    /// Sends the roster to a shard that has lost events.
+    pub(in crate::upstream::presence) fn tell_again(&self, shard: ShardId, output: &mut Output) {
+        if let Some(roster) = self.roster() {
+            let event = PresenceEvent::Roster { roster, user: None };
+            output.send(only(shard), &event);
+        }
+    }
+
+    fn tell_change(&self, user: Arc<str>, is_join: bool, output: &mut Output) {
+        let change = Change { room: self.name.clone(), user, is_join };
+        output.send(self.shards, &PresenceEvent::Change(Arc::new(change)));
+    }
+}
