@@ -163,7 +163,8 @@ impl PresenceActor {
         match request {
             PresenceRequest::Enter { shard, room, user, rules } => {
                 self.phase.start(now);
-                let (key, _) = self.rooms.get_or_make(&room, &rules, now);
+                let refresh_at = self.commands.first_refresh(now, rules.ttl);
+                let key = self.rooms.get_or_make(&room, &rules, refresh_at);
                 self.enter(key, shard, &user);
             }
             PresenceRequest::Leave { room, user } => self.leave(&room, &user, now),

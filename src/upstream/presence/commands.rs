@@ -42,7 +42,6 @@ pub(super) enum Part {
     /// Whether the hash of users exists.
     UsersKey,
     Ghosts,
-    Incarnation,
     Nothing,
 }
 
@@ -185,14 +184,14 @@ impl Commands {
             }
         }
         if mode == Mode::Repair {
-            room.refresh_at = self.next_refresh(asking.now, room.rules.ttl);
+            room.refresh_at = self.first_refresh(asking.now, room.rules.ttl);
         }
     }
 
     /// Extends the deadlines, and checks whether the room in Redis needs repair.
     fn refresh(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         let now = asking.now;
-        room.refresh_at = self.next_refresh(now, room.rules.ttl);
+        room.refresh_at = self.next_refresh(room.refresh_at, now, room.rules.ttl);
         let Some(redis_now) = self.clock.milliseconds(now, now) else { return };
         let deadline = (redis_now + room.rules.ttl.as_millis() as u64).to_string();
         let redis_now = redis_now.to_string();
@@ -214,17 +213,27 @@ impl Commands {
         };
     }
 
-    /// Keeps the keys, whose time is twice the `ttl`, and checks that nobody has replaced them.
+    /// Keeps the keys, whose time is twice the `ttl`, and checks that both are there.
     fn keep(&mut self, asking: &mut Asking<'_>, room: &mut Room, members: &str, users: &str) {
         let twice = (2 * room.rules.ttl.as_millis()).to_string();
         self.ask(asking, room, &["PEXPIRE", members, &twice], Part::Nothing);
         self.ask(asking, room, &["PEXPIRE", users, &twice], Part::UsersKey);
-        self.ask(asking, room, &["HGET", users, "!"], Part::Incarnation);
     }
 
-    /// After a third of `ttl`, not with all rooms that were made together, but with some others.
-    fn next_refresh(&self, now: Instant, ttl: Duration) -> Instant {
-        let at = now + jittered(ttl / 3);
+    /// The first refresh within a third of `ttl`, so that rooms that were made together are not refreshed all
+    /// at once.
+    pub(super) fn first_refresh(&self, now: Instant, ttl: Duration) -> Instant {
+        self.together(now + (ttl / 3).mul_f64(fastrand::f64()))
+    }
+
+    /// A third of `ttl` after the last.
+    fn next_refresh(&self, last: Instant, now: Instant, ttl: Duration) -> Instant {
+        let next = last + ttl / 3;
+        if next > now { next } else { self.first_refresh(now, ttl) }
+    }
+
+    /// The moment before this one at which rooms are refreshed.
+    fn together(&self, at: Instant) -> Instant {
         let beyond = (at - self.began).as_nanos() % TOGETHER.as_nanos();
         at - Duration::from_nanos(beyond as u64)
     }
@@ -263,24 +272,29 @@ struct Asking<'a> {
     now: Instant,
 }
 
-/// Up to a tenth more or less.
-fn jittered(pause: Duration) -> Duration {
-    pause.mul_f64(0.9 + 0.2 * fastrand::f64())
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use std::collections::HashSet;
 
     #[test]
-    fn rooms_that_were_made_together_are_refreshed_in_a_few_groups() {
+    fn rooms_that_were_made_together_are_refreshed_in_groups_over_a_third_of_the_ttl() {
         let commands = Commands::new("", Duration::from_secs(1));
         let (now, ttl) = (commands.began, Duration::from_secs(30));
-        let at = |n: u64| commands.next_refresh(now + Duration::from_micros(n), ttl) - now;
+        let at = |n: u64| commands.first_refresh(now + Duration::from_micros(n), ttl) - now;
         let groups: HashSet<Duration> = (0..10_000).map(at).collect();
-        assert!((10..=21).contains(&groups.len()), "{}", groups.len());
-        let [first, last] = [groups.iter().min(), groups.iter().max()].map(|it| *it.unwrap());
-        assert!(first >= ttl * 9 / 30 - TOGETHER && last <= ttl * 11 / 30 + TOGETHER);
+        assert!((90..=101).contains(&groups.len()), "{}", groups.len());
+        assert!(groups.iter().all(|at| *at <= ttl / 3 + Duration::from_micros(10_000)));
+    }
+
+    #[test]
+    fn a_room_is_refreshed_each_third_of_the_ttl_and_at_once_when_that_is_past() {
+        let commands = Commands::new("", Duration::from_secs(1));
+        let (now, ttl) = (commands.began, Duration::from_secs(30));
+        let third = Duration::from_secs(10);
+        assert_eq!(commands.next_refresh(now, now + Duration::from_secs(1), ttl), now + third);
+        // This process, or Redis, stood still.
+        let late = now + Duration::from_secs(25);
+        assert!(commands.next_refresh(now, late, ttl) <= late + third);
     }
 }

@@ -19,7 +19,7 @@ mod known;
 pub(super) use known::Read;
 
 /// The share of refreshes that also ask for what is asked rarely.
-pub(super) const WHOLE_REFRESH: u8 = 3;
+pub(super) const WHOLE_REFRESH: u8 = 4;
 
 /// How long after its deadline, by our clock, a user is swept.
 pub(super) const LATE: Duration = Duration::from_millis(5);
@@ -81,16 +81,16 @@ pub(super) enum Subscription {
 }
 
 impl Room {
-    pub(super) fn new(name: ChannelName, rules: Arc<PresenceRules>, now: Instant) -> Self {
+    pub(super) fn new(name: ChannelName, rules: Arc<PresenceRules>, refresh_at: Instant) -> Self {
         Self {
             name,
+            rules,
             shards: 0,
             users: Users::default(),
             view: View::Unknown,
             under_way: UnderWay::default(),
             incarnation: None,
-            refresh_at: now + rules.ttl / 3,
-            rules,
+            refresh_at,
             timer: None,
             in_flight: 0,
             subscription: Subscription::None,

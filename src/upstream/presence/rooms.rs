@@ -24,20 +24,21 @@ pub(super) struct Rooms {
 }
 
 impl Rooms {
-    /// The room of this name, made when there is none. `true`: it was made.
+    /// The room of this name, made when there is none.
     pub(super) fn get_or_make(
         &mut self,
         name: &ChannelName,
         rules: &Arc<PresenceRules>,
-        now: Instant,
-    ) -> (u32, bool) {
+        first_refresh: Instant,
+    ) -> u32 {
         if let Some(&key) = self.by_name.get(name) {
-            return (key, false);
+            return key;
         }
-        let key = self.rooms.insert(Box::new(Room::new(name.clone(), Arc::clone(rules), now)));
+        let key =
+            self.rooms.insert(Box::new(Room::new(name.clone(), Arc::clone(rules), first_refresh)));
         let key = u32::try_from(key).expect("there are fewer rooms than sessions");
         self.by_name.insert(name.clone(), key);
-        (key, true)
+        key
     }
 
     pub(super) fn find(&self, name: &str) -> Option<u32> {
@@ -131,7 +132,7 @@ mod tests {
         let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
         let now = Instant::now();
         let mut rooms = Rooms::default();
-        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
+        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
         for _ in 0..2 {
             (0..3).for_each(|_| rooms.make_ready(key));
             assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
@@ -147,7 +148,7 @@ mod tests {
         let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
         let now = Instant::now();
         let mut rooms = Rooms::default();
-        let (key, _) = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
+        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
         rooms.get(key).unwrap().users.enter(&Arc::from("ann"));
         for seconds in 1..10 {
             let due = now + Duration::from_secs(seconds);

@@ -28,12 +28,15 @@ fn enter(
 /// What Redis has to do while nobody comes or goes.
 pub(crate) fn refreshes(place: &Place) -> Outcome<Vec<Row>> {
     const SECONDS: u32 = 30;
+    const SETTLES: u32 = 12;
     // A process may have 20,000 open files on a usual machine. For Redis, a session in seven rooms is as
     // seven sessions in one.
     let sockets = place.sockets(100_000usize.div_ceil(ROOMS));
     let members = sockets * ROOMS;
     let share = |path: &str, members: usize| -> Outcome<f64> {
         let (mut bench, _) = enter(place, (path, sockets, 2), members)?;
+        // Until Redis has taken everybody, and all rosters are read.
+        bench.step::<Window>(&format!("idle --seconds {SETTLES}"))?;
         let window: Window = bench.step(&format!("idle --seconds {SECONDS}"))?;
         eprintln!(
             "    busy %: Redis {:.2}, server {:.2}",

@@ -131,7 +131,7 @@ impl PresenceActor {
             | Part::Touched(_)
             | Part::UsersKey
             | Part::Ghosts => room.repairs = room.users.held() > 0,
-            Part::Incarnation | Part::Nothing => {}
+            Part::Nothing => {}
         }
     }
 
@@ -151,11 +151,6 @@ impl PresenceActor {
             Part::Touched(members) => room.repairs |= changed.is_none_or(|n| n < members as u64),
             Part::UsersKey => room.repairs |= changed == Some(0),
             Part::Ghosts => room.repairs |= changed != Some(0),
-            Part::Incarnation => {
-                if let Value::Text(name) = value {
-                    room.knows(hash(name), now);
-                }
-            }
             Part::Nothing => {}
         }
     }

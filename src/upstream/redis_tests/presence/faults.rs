@@ -2,8 +2,8 @@
 
 use super::*;
 
-/// A member stays for `ttl`, and others look every third of that, a tenth later at most.
-const GONE_WITHIN: Duration = Duration::from_millis(1_200 + 400 + 40);
+/// A member stays for `ttl`, and others look every third of that.
+const GONE_WITHIN: Duration = Duration::from_millis(1_200 + 400);
 
 /// For this machine, which builds and tests at the same time.
 const SLACK: Duration = Duration::from_secs(2);
