@@ -33,8 +33,8 @@ pub enum PresenceRequest {
 /// What upstream tells a shard, in order.
 #[derive(Debug, Clone)]
 pub enum PresenceEvent {
-    /// For all of the room's sessions; or, with a user, for those of that user that have had none.
-    Roster { roster: Arc<Roster>, user: Option<Arc<str>> },
+    /// For all of the room's sessions; or, with users, for those of these that have had none. They are sorted.
+    Roster { roster: Arc<Roster>, users: Option<Arc<[Arc<str>]>> },
     /// For all sessions that have had a roster, but those of the very user.
     Change(Arc<Change>),
 }
@@ -62,7 +62,10 @@ const NAME_BYTES: usize = 48;
 impl RingEvent for PresenceEvent {
     fn bytes(&self) -> usize {
         let names = match self {
-            Self::Roster { roster, .. } => roster.users.as_ref().map_or(0, Vec::len),
+            Self::Roster { roster, users } => {
+                let listed = roster.users.as_ref().map_or(0, Vec::len);
+                listed + users.as_ref().map_or(0, |users| users.len())
+            }
             Self::Change(_) => 1,
         };
         size_of::<Roster>() + names * NAME_BYTES

@@ -17,6 +17,10 @@ const EVENTS_AT_ONCE: usize = 256;
 /// … and their bytes, as a ring counts them.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
+/// Fewer of rooms: each may be for all sessions of a room, and as many of them may come at once, so that what
+/// they make in the queues grows with the square.
+const ROOM_EVENTS_AT_ONCE: usize = 32;
+
 /// What was taken since other tasks had their turn, in however many batches.
 #[derive(Debug, Default)]
 struct Turn {
@@ -91,7 +95,7 @@ pub(super) async fn take_presence(registry: Rc<Registry>, mut ring: RingReceiver
     let (mut dirty, mut events) = (Vec::new(), Vec::new());
     let mut turn = Turn::default();
     loop {
-        match ring.recv_many(&mut events, EVENTS_AT_ONCE).await {
+        match ring.recv_many(&mut events, ROOM_EVENTS_AT_ONCE).await {
             Ok(()) => {
                 let put = |event: &PresenceEvent, dirty: &mut Vec<u32>| {
                     registry.take_presence(event, dirty);

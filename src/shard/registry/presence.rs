@@ -9,21 +9,21 @@ use crate::{
     wire::Codec,
 };
 use bytes::Bytes;
-use std::sync::Arc;
+use std::{rc::Rc, sync::Arc};
 
 /// A frame, encoded once for each codec that a session needs.
-struct Encoded<F>(F, Vec<(Codec, Option<Bytes>)>);
+struct Encoded<F>(F, Vec<(Codec, Option<Rc<Bytes>>)>);
 
 impl<F: Fn(Codec) -> Option<Bytes>> Encoded<F> {
     fn new(encode: F) -> Self {
         Self(encode, Vec::new())
     }
 
-    fn frame(&mut self, codec: Codec) -> Option<Bytes> {
+    fn frame(&mut self, codec: Codec) -> Option<Rc<Bytes>> {
         if let Some((_, made)) = self.1.iter().find(|(known, _)| *known == codec) {
             return made.clone();
         }
-        let made = (self.0)(codec);
+        let made = (self.0)(codec).map(Rc::new);
         self.1.push((codec, made.clone()));
         made
     }
@@ -77,12 +77,12 @@ impl Registry {
     /// Takes what upstream says of rooms; the keys of sessions that it dirties go into `dirty`.
     pub(in crate::shard) fn take_presence(&self, event: &PresenceEvent, dirty: &mut Vec<u32>) {
         match event {
-            PresenceEvent::Roster { roster, user } => self.roster(roster, user.as_ref(), dirty),
+            PresenceEvent::Roster { roster, users } => self.roster(roster, users.as_deref(), dirty),
             PresenceEvent::Change(change) => self.change(change, dirty),
         }
     }
 
-    fn roster(&self, roster: &Roster, user: Option<&Arc<str>>, dirty: &mut Vec<u32>) {
+    fn roster(&self, roster: &Roster, users: Option<&[Arc<str>]>, dirty: &mut Vec<u32>) {
         let mut rooms = self.presence.rooms.borrow_mut();
         let Some(room) = rooms.get_mut(&roster.room) else { return };
         let sessions = self.sessions.borrow();
@@ -97,16 +97,18 @@ impl Registry {
                 dirty.push(key);
             }
         };
-        match user {
+        match users {
             None => {
                 room.none_waits();
                 room.members.for_each(tell);
             }
-            Some(user) => {
-                let is_of_user = |key: u32| {
-                    sessions.get(key as usize).is_some_and(|it| it.user.as_ref() == Some(user))
+            Some(users) => {
+                let is_meant = |key: u32| {
+                    let session = sessions.get(key as usize);
+                    let user = session.and_then(|session| session.user.as_ref());
+                    user.is_some_and(|user| users.binary_search(user).is_ok())
                 };
-                room.take_waiting(is_of_user).into_iter().for_each(tell);
+                room.take_waiting(is_meant).into_iter().for_each(tell);
             }
         }
     }

@@ -164,8 +164,8 @@ impl Session {
         !self.queue.borrow().is_empty()
     }
 
-    /// Queues a frame of this session alone, behind the messages that are already in line.
-    pub(in crate::shard) fn push_frame(&self, frame: Bytes) {
+    /// Queues a frame, of this session alone or shared, behind the messages that are already in line.
+    pub(in crate::shard) fn push_frame(&self, frame: impl Into<Rc<Bytes>>) {
         self.queue.borrow_mut().push_frame(frame);
     }
 
@@ -177,7 +177,7 @@ impl Session {
     /// Queues news of a room: a frame that is shared with other sessions. Nothing of it is ever dropped; a
     /// session that takes none of it is closed when as many wait as messages may. Returns as
     /// [`Session::enqueue`] does.
-    pub(in crate::shard) fn push_news(&self, frame: Bytes) -> bool {
+    pub(in crate::shard) fn push_news(&self, frame: impl Into<Rc<Bytes>>) -> bool {
         let is_full = || self.queue.borrow().frames() >= self.endpoint.queue_messages.get();
         if is_full() {
             self.flush(Instant::now());

@@ -122,14 +122,14 @@ impl OutQueue {
         self.items.push(Item::Message(message));
     }
 
-    pub(super) fn push_frame(&mut self, frame: Bytes) {
-        self.items.push(Item::Frame(Box::new(frame)));
+    pub(super) fn push_frame(&mut self, frame: impl Into<Rc<Bytes>>) {
+        self.items.push(Item::Frame(frame.into()));
     }
 
     /// Queues a frame that answers the client.
     pub(super) fn push_reply(&mut self, frame: Bytes) {
         self.replies += 1;
-        self.items.push(Item::Reply(Box::new(frame)));
+        self.items.push(Item::Reply(Rc::new(frame)));
     }
 
     pub(super) fn replies(&self) -> u8 {

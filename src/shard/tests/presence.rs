@@ -26,7 +26,8 @@ fn of(user: &str) -> Identity {
 fn roster(users: &[&str], user: Option<&str>) -> PresenceEvent {
     let users: Vec<Arc<str>> = users.iter().map(|&user| user.into()).collect();
     let roster = Roster { room: orders(), count: users.len(), users: Some(users) };
-    PresenceEvent::Roster { roster: Arc::new(roster), user: user.map(Into::into) }
+    let users = user.map(|user| [user.into()].into());
+    PresenceEvent::Roster { roster: Arc::new(roster), users }
 }
 
 fn change(user: &str, is_join: bool) -> PresenceEvent {

@@ -11,7 +11,7 @@ use crate::{
     channel::ChannelName,
     upstream::shard_queues::Shards,
 };
-use std::{mem, num::NonZeroU64, sync::Arc, time::Duration};
+use std::{mem, num::NonZeroU64, slice, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 mod known;
@@ -133,7 +133,7 @@ impl Room {
             return true;
         }
         if self.users.is_joined(user) {
-            self.welcome(user, output);
+            self.welcome(slice::from_ref(user), output);
         }
         false
     }

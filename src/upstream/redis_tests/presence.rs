@@ -116,15 +116,15 @@ impl Gateway {
     fn listen(&mut self) {
         while let Some(event) = self.shard.presence.ring.try_recv() {
             match event.unwrap() {
-                PresenceEvent::Roster { roster, user } => {
+                PresenceEvent::Roster { roster, users } => {
                     let view = match &roster.users {
                         Some(users) => View::Users(users.iter().cloned().collect()),
                         None => View::Count(roster.count),
                     };
                     for client in &mut self.clients {
-                        let is_meant = user
-                            .as_ref()
-                            .is_none_or(|it| *it == client.user && client.sees.is_none());
+                        let is_meant = users.as_ref().is_none_or(|users| {
+                            client.sees.is_none() && users.binary_search(&client.user).is_ok()
+                        });
                         if is_meant {
                             client.rosters += 1;
                             client.sees = Some(view.clone());

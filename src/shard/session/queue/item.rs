@@ -60,9 +60,9 @@ pub(super) enum Item {
     Replayed(ReplayedMessage),
     Gap(Box<PendingGap>),
     /// A whole frame that is no message: ping, close, ready, news of a room.
-    Frame(Box<Bytes>),
+    Frame(Rc<Bytes>),
     /// A frame for this session alone that answers the client.
-    Reply(Box<Bytes>),
+    Reply(Rc<Bytes>),
 }
 
 const _: () = assert!(PLACE == 2 * size_of::<Item>(), "what is reserved for a place");
@@ -81,8 +81,10 @@ impl Item {
         match self {
             Self::Message(_) | Self::Replayed(_) => 0,
             Self::Gap(_) => PRIVATE,
-            Self::Frame(frame) | Self::Reply(frame) if frame.is_unique() => PRIVATE + frame.len(),
-            Self::Frame(_) | Self::Reply(_) => PRIVATE,
+            Self::Frame(frame) | Self::Reply(frame) => {
+                let is_shared = Rc::strong_count(frame) > 1 || !frame.is_unique();
+                PRIVATE + if is_shared { 0 } else { frame.len() }
+            }
         }
     }
 
@@ -104,7 +106,7 @@ impl Item {
 impl From<Ahead> for Item {
     fn from(ahead: Ahead) -> Self {
         match ahead {
-            Ahead::Frame(frame) => Self::Frame(Box::new(frame)),
+            Ahead::Frame(frame) => Self::Frame(Rc::new(frame)),
             Ahead::Replayed(Replayed::Message(message)) => Self::Replayed(message),
             Ahead::Replayed(Replayed::Gap(stream, loss)) => Self::gap(stream, loss),
         }

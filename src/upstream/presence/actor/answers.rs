@@ -172,9 +172,7 @@ impl PresenceActor {
         match mode {
             Mode::Join | Mode::Repair => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
-                for user in users {
-                    room.joined(user, count, now, &mut self.output);
-                }
+                room.joined(users, count, now, &mut self.output);
             }
             Mode::Leave => self.told(key, users),
             Mode::Sweep | Mode::Roster => {}

@@ -34,20 +34,22 @@ impl Room {
         }
     }
 
-    /// Redis has taken a user, and says how many there are.
+    /// Redis has taken users, and says how many there are.
     pub(in crate::upstream::presence) fn joined(
         &mut self,
-        user: &Arc<str>,
+        users: &[Arc<str>],
         count: usize,
         now: Instant,
-        out: &mut Output,
+        output: &mut Output,
     ) {
-        self.users.joined(user);
+        users.iter().for_each(|user| self.users.joined(user));
         match &mut self.view {
             View::Unknown => return,
             View::Listed => {
-                if self.users.is_held(user) {
-                    self.list(user, out);
+                for user in users {
+                    if self.users.is_held(user) {
+                        self.list(user, output);
+                    }
                 }
             }
             View::Counted(known) => {
@@ -56,7 +58,7 @@ impl Room {
                 self.read_roster_at(next.max(now));
             }
         }
-        self.welcome(user, out);
+        self.welcome(users, output);
     }
 
     pub(in crate::upstream::presence) fn announced(
@@ -93,10 +95,9 @@ impl Room {
 
     fn apply(&mut self, news: &Announcement, output: &mut Output) {
         match news {
-            // The list has been given up: too many users.
-            _ if self.view != View::Listed => {}
             Announcement::Join(user) => self.list(user, output),
             Announcement::Leave(user) => {
+                // Nobody is listed where the list has been given up.
                 if let Some(user) = self.users.strike(user) {
                     self.tell_change(user, false, output);
                 }
@@ -106,11 +107,15 @@ impl Room {
     }
 
     fn list(&mut self, user: &str, output: &mut Output) {
+        // The list may have been given up a moment ago: too many users.
+        if self.view != View::Listed {
+            return;
+        }
         let Some(user) = self.users.list(user) else { return };
         if self.users.listed() > self.rules.roster {
             let count = self.users.listed();
             self.count(count, Instant::now());
-            self.tell_roster(None, output);
+            self.tell_roster(output);
         } else {
             self.tell_change(user, true, output);
         }
@@ -157,13 +162,13 @@ impl Room {
                 let shards = mem::take(&mut self.shards);
                 held_back.iter().for_each(|news| self.apply(news, &mut untold));
                 self.shards = shards;
-                self.tell_roster(None, output);
+                self.tell_roster(output);
             }
             Read::Counted(count) => match &mut self.view {
                 View::Counted(known) if known.told == *count => known.count = *count,
                 _ => {
                     self.count(*count, now);
-                    self.tell_roster(None, output);
+                    self.tell_roster(output);
                 }
             },
         }
@@ -184,22 +189,27 @@ impl Room {
         Some(Arc::new(roster))
     }
 
-    /// Sends the roster to all sessions of the room, or to those of one user that have had none.
-    fn tell_roster(&self, user: Option<&Arc<str>>, output: &mut Output) {
+    /// Sends the roster to all sessions of the room.
+    fn tell_roster(&self, output: &mut Output) {
         if let Some(roster) = self.roster() {
-            let user = user.map(Arc::clone);
-            output.send(self.shards, &PresenceEvent::Roster { roster, user });
+            output.send(self.shards, &PresenceEvent::Roster { roster, users: None });
         }
     }
 
-    pub(super) fn welcome(&self, user: &Arc<str>, output: &mut Output) {
-        self.tell_roster(Some(user), output);
+    /// Sends the roster to those sessions of these users that have had none: one for all of them.
+    pub(super) fn welcome(&self, users: &[Arc<str>], output: &mut Output) {
+        if let Some(roster) = self.roster() {
+            let mut users = users.to_vec();
+            users.sort_unstable();
+            let users = Some(users.into());
+            output.send(self.shards, &PresenceEvent::Roster { roster, users });
+        }
     }
 
     /// Sends the roster to a shard that has lost events.
     pub(in crate::upstream::presence) fn tell_again(&self, shard: ShardId, output: &mut Output) {
         if let Some(roster) = self.roster() {
-            let event = PresenceEvent::Roster { roster, user: None };
+            let event = PresenceEvent::Roster { roster, users: None };
             output.send(only(shard), &event);
         }
     }

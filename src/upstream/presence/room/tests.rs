@@ -1,5 +1,9 @@
 use super::{known::MOST_HELD_BACK, *};
-use crate::upstream::presence::names::Announcement;
+use crate::{
+    bus::{Beyond, PresenceEvent, RingLimits, ring},
+    upstream::presence::names::Announcement,
+};
+use std::num::NonZeroUsize;
 
 fn rules() -> Arc<PresenceRules> {
     let (ttl, leave_after) = (Duration::from_secs(30), Duration::from_secs(15));
@@ -15,7 +19,7 @@ fn room(now: Instant) -> Room {
     let mut room = Room::new(ChannelName::new("chat:7"), rules(), now);
     assert!(room.enter(0, &"ann".into(), &mut silent()));
     room.shards = 0;
-    room.joined(&"ann".into(), 1, now, &mut silent());
+    room.joined(&["ann".into()], 1, now, &mut silent());
     room
 }
 
@@ -66,4 +70,31 @@ fn a_user_that_is_here_and_is_announced_as_gone_is_put_back() {
     assert!(!room.repairs, "no one of this instance");
     room.announced(leave("ann"), now, &mut silent());
     assert!(room.repairs);
+}
+
+#[test]
+fn those_who_come_together_are_welcomed_by_one_roster_that_has_them_all() {
+    let now = Instant::now();
+    let limits = RingLimits {
+        events: NonZeroUsize::new(100).unwrap(),
+        bytes: NonZeroUsize::MAX,
+        beyond: Beyond::KeepAll,
+    };
+    let (sender, mut ring) = ring(limits);
+    let mut output = Output::new(vec![sender]);
+    let mut room = room(now);
+    room.read(&Read::Listed(vec!["ann".to_owned()]), now, &mut output);
+    let both: [Arc<str>; 2] = ["dan".into(), "bob".into()];
+    for user in &both {
+        assert!(room.enter(0, user, &mut output));
+    }
+    room.joined(&both, 3, now, &mut output);
+    output.flush();
+    let mut told = Vec::new();
+    while let Some(event) = ring.try_recv() {
+        if let PresenceEvent::Roster { roster, users } = event.unwrap() {
+            told.push((roster.count, users.map(|users| users.to_vec())));
+        }
+    }
+    assert_eq!(told, [(3, Some(vec!["bob".into(), "dan".into()]))]);
 }
