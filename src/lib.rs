@@ -3,7 +3,7 @@
 //!
 //! The layers, each of which may use only those above it in this list:
 //!
-//! 0. `reason` `carrier` `channel` `stream_id` `secret` `identity` `phase` `liveness` `log_throttle` `error_chain`:
+//! 0. `reason` `carrier` `channel` `stream_id` `secret` `identity` `phase` `liveness` `log_throttle` `error_chain` `json_object`:
 //!    closed vocabularies and plain values
 //! 1. `message` `metrics`: a message and its encodings; every series
 //! 2. `net`: sockets: listener, TCP, TLS, unix
@@ -34,6 +34,7 @@ pub(crate) mod error_chain;
 #[cfg(any(test, fuzzing))]
 pub mod fuzz;
 pub(crate) mod identity;
+pub(crate) mod json_object;
 pub(crate) mod lifecycle;
 pub(crate) mod liveness;
 pub(crate) mod log_throttle;

@@ -1,10 +1,10 @@
 //! Whether two lists of an endpoint can give one session the same message twice.
 //!
-//! A template and a pattern are each a *shape*: what channels it stands for, whatever the values are. Two
+//! A template, a pattern and a glob are each a *shape*: what channels it stands for, whatever the values are. Two
 //! shapes meet where some channel is of both. What cannot be told apart for sure meets: a value may be of any
 //! length here, and one placeholder may have different values in both.
 
-use super::template::ChannelTemplate;
+use super::{glob::ChannelGlob, template::ChannelTemplate};
 use std::collections::HashSet;
 
 /// What stands at one place of a name.
@@ -19,7 +19,7 @@ enum Place {
     Star,
 }
 
-/// The channels that a template or a pattern can stand for.
+/// The channels that a template, a pattern or a glob can stand for.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Shape(Vec<Place>);
 
@@ -64,6 +64,13 @@ impl Shape {
     #[must_use]
     pub fn of_name(name: &str) -> Self {
         Self(name.chars().map(Place::This).collect())
+    }
+
+    /// The channels that a glob stands for.
+    #[must_use]
+    pub fn of_glob(glob: &ChannelGlob) -> Self {
+        let place = |character| if character == '*' { Place::Star } else { Place::This(character) };
+        Self(glob.as_str().chars().map(place).collect())
     }
 
     /// Whether some channel is of both.
@@ -145,6 +152,25 @@ mod tests {
         ] {
             assert_eq!(shape(one).meets(&shape(other)), meets, "{one} {other}");
             assert_eq!(shape(other).meets(&shape(one)), meets, "{other} {one}");
+        }
+    }
+
+    #[test]
+    fn a_glob_meets_the_templates_of_which_it_has_a_channel() {
+        for (glob, template, meets) in [
+            ("user:*:notifications", "user:{path.user}:notifications", true),
+            ("*", "user:{path.user}:notifications", true),
+            ("user:42:notifications", "user:{path.user}:notifications", true),
+            ("user:*:x:notifications", "user:{path.user}:notifications", false),
+            ("users:*", "user:{path.user}:notifications", false),
+            ("user:*", "user:{path.user}", true),
+            ("user:", "user:{path.user}", false),
+            // Only the star is special in a glob.
+            ("user:?", "user:7", false),
+        ] {
+            let (glob, template) = (ChannelGlob::parse(glob).unwrap(), shape(template));
+            let (text, glob) = (glob.as_str(), Shape::of_glob(&glob));
+            assert_eq!(glob.meets(&template), meets, "{text} {template:?}");
         }
     }
 

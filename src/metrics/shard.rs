@@ -138,6 +138,7 @@ impl ShardMetrics {
 
     /// Counts what came of something that was to be published.
     pub fn published(&self, source: PublishSource, result: PublishResult) {
+        debug_assert!(source.can_come_to(result), "{source:?} {result:?} has no series");
         self.publishes[source.index()][result.index()].add(1);
     }
 

@@ -27,6 +27,26 @@ impl PublishSource {
     pub const fn label(self) -> &'static str {
         self.into_str()
     }
+
+    /// Whether what this source wants published can come to this: other pairs have no series.
+    #[must_use]
+    pub const fn can_come_to(self, result: PublishResult) -> bool {
+        match result {
+            PublishResult::FrameInvalid
+            | PublishResult::DataInvalid
+            | PublishResult::ChannelNotFound => matches!(self, Self::Client),
+            PublishResult::ChannelInvalid | PublishResult::RequestInvalid => {
+                matches!(self, Self::Http)
+            }
+            PublishResult::Published
+            | PublishResult::NotPermitted
+            | PublishResult::ChannelNotAllowed
+            | PublishResult::RateLimited
+            | PublishResult::RedisUnavailable
+            | PublishResult::RedisRefused
+            | PublishResult::OutcomeUnknown => true,
+        }
+    }
 }
 
 /// What came of it. All but the first are told to who wanted it, by these words.

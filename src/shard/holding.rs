@@ -44,6 +44,12 @@ pub(super) struct HoldGuard<'a> {
     held: Rc<Held>,
 }
 
+/// All that came of a stream while it was held.
+pub(super) struct HeldItems {
+    stream: ChannelName,
+    items: Vec<HeldItem>,
+}
+
 impl Holding {
     /// Holds everything that comes of this stream from now on.
     pub(super) fn hold(&self, stream: &ChannelName, most: Bounds) -> HoldGuard<'_> {
@@ -99,23 +105,23 @@ impl HoldGuard<'_> {
         self.held.is_over.set(false);
     }
 
-    /// Puts what was held into the session's queue. `false`: more came than may be held, and nothing was put.
-    pub(super) fn hand_over(self, session: &Session) -> bool {
-        if self.held.is_over.get() {
-            return false;
-        }
-        for item in self.held.items.take() {
+    /// Ends it, in the step of the shard's thread in which the session joins: what comes later is not held any
+    /// more. `None`: more came than may be held, and it is not known what.
+    pub(super) fn end(self) -> Option<HeldItems> {
+        let items = self.held.items.take();
+        (!self.held.is_over.get()).then(|| HeldItems { stream: self.stream.clone(), items })
+    }
+}
+
+impl HeldItems {
+    /// Puts them into the session's queue.
+    pub(super) fn hand_over(self, session: &Session) {
+        for item in self.items {
             match item {
                 HeldItem::Message(message) => session.enqueue(&message),
                 HeldItem::Gap(loss) => session.gap(&self.stream, loss),
             };
         }
-        true
-    }
-
-    /// Whether more came than may be held.
-    pub(super) fn is_over(&self) -> bool {
-        self.held.is_over.get()
     }
 }
 
@@ -180,8 +186,9 @@ mod tests {
             let holding = Holding::default();
             let guard = holding.hold(&ChannelName::new("s"), FEW);
             come(&holding, payloads);
-            assert_eq!(guard.is_over(), held.is_none(), "{payloads:?}");
-            assert_eq!(guard.held.items.borrow().len(), held.unwrap_or(0), "{payloads:?}");
+            let kept = guard.held.items.borrow().len();
+            assert_eq!(kept, held.unwrap_or(0), "{payloads:?}");
+            assert_eq!(guard.end().map(|it| it.items.len()), held, "{payloads:?}");
         }
     }
 
@@ -191,13 +198,11 @@ mod tests {
         let guard = holding.hold(&ChannelName::new("s"), FEW);
         come(&holding, &["1", "2", "3"]);
         guard.forget();
-        assert!(!guard.is_over());
         come(&holding, &[&*"x".repeat(60)]);
         guard.forget();
         assert_eq!(guard.held.items.borrow().len(), 0);
         come(&holding, &[&*"x".repeat(60), "2"]);
-        assert!(!guard.is_over());
-        assert_eq!(guard.held.items.borrow().len(), 2);
+        assert_eq!(guard.end().unwrap().items.len(), 2);
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(super) struct StreamRig {
     pub(super) asked: Vec<PageAsk>,
     /// Readings of the tail that were asked for: whether up to where the stream ends.
     pub(super) marks: Vec<bool>,
+    /// How often the shard has given the stream back.
+    pub(super) given_back: usize,
     /// Entries of the heaviest page that upstream keeps whole.
     pub(super) heaviest: usize,
     questions: usize,
@@ -74,7 +76,17 @@ impl StreamRig {
     pub(super) fn of(rig: Rig, shared: Rc<RefCell<Stream>>) -> Self {
         let tail = Tail::of(&shared.borrow());
         let (asked, marks, heaviest) = (Vec::new(), Vec::new(), usize::MAX);
-        Self { rig, shared, tail, asked, marks, heaviest, questions: 0, meanwhile: None }
+        Self {
+            rig,
+            shared,
+            tail,
+            asked,
+            marks,
+            given_back: 0,
+            heaviest,
+            questions: 0,
+            meanwhile: None,
+        }
     }
 
     pub(super) fn stream(&self) -> RefMut<'_, Stream> {
@@ -163,7 +175,7 @@ impl StreamRig {
                     let place = self.tail.last;
                     self.event(StreamEvent::Subscribed { stream, place, read_up_to: sequence });
                 }
-                StreamRequest::Unsubscribe(_) => {}
+                StreamRequest::Unsubscribe(_) => self.given_back += 1,
                 StreamRequest::Mark { number, to_end, .. } => {
                     self.pass_time();
                     self.marks.push(to_end);

@@ -1,6 +1,6 @@
 //! Parses a message of `redis.control_channel`: whose sessions are revoked.
 
-use crate::{bus::Revoke, identity::text};
+use crate::{bus::Revoke, identity::text, json_object::Object};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,7 +33,7 @@ pub(super) fn parse(payload: &[u8]) -> ControlMessage {
 fn revocation(json: &[u8]) -> Option<Revoke> {
     #[derive(Deserialize)]
     struct Control {
-        disconnect: Option<Disconnect>,
+        disconnect: Option<Object<Disconnect>>,
         jti: Option<Value>,
     }
     #[derive(Deserialize)]
@@ -41,19 +41,28 @@ fn revocation(json: &[u8]) -> Option<Revoke> {
         user: Option<Value>,
         jti: Option<Value>,
     }
-    match serde_json::from_slice(json).ok()? {
-        Control { disconnect: Some(Disconnect { user: Some(user), jti: None }), jti: None } => {
+    let Object(Control { disconnect, jti }) = serde_json::from_slice(json).ok()?;
+    match (disconnect, jti) {
+        (Some(Object(Disconnect { user: Some(user), jti: None })), None) => {
             Some(Revoke::User(text(&user)?.into()))
         }
-        Control { disconnect: Some(Disconnect { user: None, jti: Some(jti) }), jti: None }
-        | Control { disconnect: None, jti: Some(jti) } => Some(Revoke::Token(text(&jti)?.into())),
-        Control { .. } => None,
+        (Some(Object(Disconnect { user: None, jti: Some(jti) })), None) | (None, Some(jti)) => {
+            Some(Revoke::Token(text(&jti)?.into()))
+        }
+        _ => None,
     }
 }
 
 fn is_unrelated(json: &[u8]) -> bool {
-    let orders = |value: &Value| ["disconnect", "jti"].iter().any(|name| value.get(name).is_some());
     serde_json::from_slice(json).is_ok_and(|value| !orders(&value))
+}
+
+/// Whether it orders something, or is a list in which something does.
+fn orders(value: &Value) -> bool {
+    match value {
+        Value::Array(list) => list.iter().any(orders),
+        value => ["disconnect", "jti"].iter().any(|name| value.get(name).is_some()),
+    }
 }
 
 #[cfg(test)]
@@ -82,6 +91,13 @@ mod tests {
             (r#"{"disconnect":{"user":42,"user":43}}"#, ControlMessage::Unclear),
             (r#"{"disconnect":{"tenant":"x"}}"#, ControlMessage::Unclear),
             (r#"{"jti":["a1"]}"#, ControlMessage::Unclear),
+            // A list of what an object would have names nobody.
+            (r#"{"disconnect":["42",null]}"#, ControlMessage::Unclear),
+            (r#"{"disconnect":[null,"a1"]}"#, ControlMessage::Unclear),
+            (r#"[{"disconnect":{"user":"42"}}]"#, ControlMessage::Unclear),
+            (r#"[[{"jti":"a1"},{"jti":"a2"}]]"#, ControlMessage::Unclear),
+            (r#"[{"user":"42"},null]"#, ControlMessage::Unrelated),
+            (r#"[null,"a1"]"#, ControlMessage::Unrelated),
         ] {
             assert_eq!(parse(payload.as_bytes()), expected, "{payload}");
         }

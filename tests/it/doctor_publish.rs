@@ -2,11 +2,12 @@
 
 use crate::{
     doctor::{Said, doctor, settings},
-    rig::{Endpoint, Gateway, HeldPort, Redis, Settings, token},
+    rig::{Certificate, Endpoint, Gateway, HeldPort, Redis, Settings, token},
 };
 use std::{
     io::{Read as _, Write as _},
     net::TcpListener,
+    path::Path,
     thread,
 };
 use toml::Table;
@@ -137,6 +138,30 @@ fn a_running_gateway_is_asked_whether_it_publishes_by_http_and_not_for_everybody
     let said = doctor(&on_public(), &[]);
     assert_eq!(said.failures(), 0, "{said:#?}");
     said.assert("warn", "http publish", &["404 not_found", "-> what runs there has another"]);
+}
+
+#[test]
+fn a_gateway_behind_tls_is_asked_too_and_known_by_its_certificate() {
+    let (redis, files) = (Redis::start(), tempfile::tempdir().expect("a directory"));
+    let port = HeldPort::new().expect("a free port");
+    let by_tls = |name: &str| {
+        let made = Certificate::make_for(files.path(), name, 90);
+        let text = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+        with_callers(settings(&redis))
+            .set("server.listen", port.address().to_string())
+            .set("server.tls.cert_file", text(&made.certificate))
+            .set("server.tls.key_file", text(&made.key))
+    };
+    let (settings, renewed) = (by_tls("first"), by_tls("renewed"));
+    doctor(&settings, &[]).assert("ok", "http publish", &["nothing runs there yet"]);
+    let _gateway = Gateway::start(&settings);
+    let said = doctor(&settings, &[]);
+    assert_eq!(said.failures(), 0, "{said:#?}");
+    said.assert("ok", "http publish", &["/publish: 401 without a token"]);
+    // Its files were changed, and it was not told.
+    let said = doctor(&renewed, &[]);
+    assert_eq!(said.failures(), 0, "{said:#?}");
+    said.assert("warn", "http publish", &["another certificate", "-> what runs there has another"]);
 }
 
 #[test]

@@ -5,7 +5,10 @@
 //! a name that an attacker points here (DNS rebinding) would do; a publish must also come with the
 //! page's `Origin`, so that no other page can send it.
 
-use crate::admin::response::{self, AdminResponse};
+use crate::{
+    admin::response::{self, AdminResponse},
+    json_object::Object,
+};
 use futures_util::future::BoxFuture;
 use http_body_util::{BodyExt, Limited};
 use hyper::{
@@ -108,9 +111,11 @@ where
     let Ok(Ok(body)) = time::timeout(PATIENCE, body).await else {
         return refused("the body is larger than 64 KiB, or did not come in time");
     };
-    match serde_json::from_slice::<Post>(&body.to_bytes()) {
-        Ok(Post { channel, .. }) if channel.is_empty() => refused("the channel must not be empty"),
-        Ok(post) => carry_out(playground, post).await,
+    match serde_json::from_slice(&body.to_bytes()) {
+        Ok(Object(Post { channel, .. })) if channel.is_empty() => {
+            refused("the channel must not be empty")
+        }
+        Ok(Object(post)) => carry_out(playground, post).await,
         Err(_) => refused("the body must be {\"channel\":\"…\",\"message\":\"…\"}"),
     }
 }

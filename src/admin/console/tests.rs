@@ -127,7 +127,15 @@ async fn nobody_but_the_page_publishes() {
 async fn bad_and_giant_bodies_are_refused_and_a_lost_redis_is_told() {
     let (playground, published) = playground();
     let giant = format!(r#"{{"channel":"a","message":"{}"}}"#, "x".repeat(64 * 1024));
-    for body in ["", "{", "[]", r#"{"channel":"a"}"#, r#"{"channel":"","message":""}"#, &giant] {
+    for body in [
+        "",
+        "{",
+        "[]",
+        r#"["a","m",false]"#,
+        r#"{"channel":"a"}"#,
+        r#"{"channel":"","message":""}"#,
+        &giant,
+    ] {
         let (status, answer) = post(&playground, headers("", ""), body).await;
         assert_eq!((status, &answer["code"]), (400, &json!("bad_publish")), "{body:.40}");
     }

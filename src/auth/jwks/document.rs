@@ -6,7 +6,10 @@
 //! configuration lists and what the key itself allows; a secret (`oct`), or a key whose private half
 //! was published with it, is never used, since everybody knows it.
 
-use crate::auth::{Algorithm, KeyKind, keys, verifying_key::VerifyingKey};
+use crate::{
+    auth::{Algorithm, KeyKind, keys, verifying_key::VerifyingKey},
+    json_object::Object,
+};
 use aws_lc_rs::{
     encoding::{AsDer, PublicKeyX509Der},
     signature::RsaPublicKeyComponents,
@@ -120,7 +123,7 @@ impl KeyList {
     pub(super) fn read(document: &[u8], algorithms: &[Algorithm]) -> Result<Self, JwksError> {
         // A byte order mark says nothing, and some servers put one before every text.
         let document = document.strip_prefix(b"\xEF\xBB\xBF").unwrap_or(document);
-        let document: Document<'_> =
+        let Object(document): Object<Document<'_>> =
             serde_json::from_slice(document).map_err(|_| JwksError::NotKeySet)?;
         let mut list = Self { keys: Vec::new(), skipped: Vec::new() };
         for (position, text) in (1..).zip(document.keys) {
@@ -146,7 +149,7 @@ impl KeyList {
 }
 
 fn read_key(text: &str, algorithms: &[Algorithm]) -> Result<IssuerKey, SkipReason> {
-    let jwk: Jwk = serde_json::from_str(text).map_err(|_| SkipReason::Malformed)?;
+    let Object(jwk): Object<Jwk> = serde_json::from_str(text).map_err(|_| SkipReason::Malformed)?;
     if jwk.kty == "oct" {
         return Err(SkipReason::Secret);
     }
@@ -264,7 +267,9 @@ fn shown_kid(key: &RawValue) -> String {
         #[serde(borrow)]
         kid: &'a RawValue,
     }
-    let Ok(Named { kid }) = serde_json::from_str(key.get()) else { return "no kid".to_owned() };
+    let Ok(Object(Named { kid })) = serde_json::from_str(key.get()) else {
+        return "no kid".to_owned();
+    };
     // A kid that is no text is shown as it is written.
     let kid = serde_json::from_str(kid.get()).unwrap_or_else(|_| kid.get().to_owned());
     kid.chars().take(LONGEST).flat_map(char::escape_default).collect()

@@ -36,6 +36,25 @@ async fn a_batch_waits_for_room_and_gives_it_back_when_it_is_answered_also_to_no
 }
 
 #[tokio::test(start_paused = true)]
+async fn who_comes_later_gets_no_room_before_who_waits_for_more_than_there_is() {
+    let (handle, mut batches) = publishing();
+    let first = handle.hand_over(vec![publication(UNDER_WAY - 10_000)]).await;
+    let mut large = Box::pin(handle.hand_over(vec![named("large", 20_000)]));
+    assert!(futures_util::poll!(&mut large).is_pending());
+    let mut small = Box::pin(handle.hand_over(vec![named("small", 1)]));
+    assert!(futures_util::poll!(&mut small).is_pending());
+    assert!(handle.try_hand_over(named("at once", 1)).is_err());
+    drop((first, batches.try_recv().unwrap()));
+    // Whichever is polled first.
+    assert!(futures_util::poll!(&mut small).is_ready());
+    assert!(futures_util::poll!(&mut large).is_ready());
+    assert_eq!(
+        handle.under_way(),
+        weight(&[named("large", 20_000)]) as usize + weight(&[named("small", 1)]) as usize
+    );
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_upstream_never_took_is_not_published_and_what_it_took_and_dropped_may_be() {
     let (handle, mut batches) = publishing();
     let taken = handle.hand_over(vec![publication(1), publication(2)]).await;

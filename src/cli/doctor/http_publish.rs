@@ -1,7 +1,7 @@
 //! Checks that the running gateway answers HTTP publish, and answers 401 without a token.
 
-use super::{listen::reachable, report::Report};
-use crate::config::{Config, ListenAddress};
+use super::{listen::reachable, own_certificate, report::Report};
+use crate::config::{Config, ListenAddress, Tls};
 use serde_json::Value;
 use std::{io, time::Duration};
 use tokio::{
@@ -21,20 +21,21 @@ const MAX_ANSWER: u64 = 64 * 1024;
 /// Does nothing without `[http_publish]`; where no gateway runs yet, it only says so.
 pub(super) async fn examine(config: &Config, report: &mut Report) {
     let Some(publish) = &config.http_publish else { return };
-    let is_public = publish.listen.is_none();
-    if is_public && config.server.tls.is_some() {
-        return report.ok(SUBJECT, "on the public port, by TLS; not tried");
-    }
-    let (place, path) =
-        (publish.listen.as_ref().unwrap_or(&config.server.listen), publish.paths.base().as_str());
+    let path = publish.paths.base().as_str();
+    let (place, certificate) = match &publish.listen {
+        Some(own) => (own, None),
+        None => (&config.server.listen, config.server.tls.as_ref().map(Tls::certificate)),
+    };
     let request = format!(
         "POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
     );
     let answer = match place {
         ListenAddress::Tcp(address) => {
-            exchange(TcpStream::connect(reachable(*address)), &request).await
+            exchange(TcpStream::connect(reachable(*address)), certificate, &request).await
         }
-        ListenAddress::Unix(path) => exchange(UnixStream::connect(path), &request).await,
+        ListenAddress::Unix(path) => {
+            exchange(UnixStream::connect(path), certificate, &request).await
+        }
     };
     tell(&format!("{place}, {path}"), answer, report);
 }
@@ -45,6 +46,10 @@ fn tell(place: &str, answer: io::Result<String>, report: &mut Report) {
     match answer {
         Err(error) if is_absent(&error) => {
             report.ok(SUBJECT, &format!("{place}: nothing runs there yet; not tried"));
+        }
+        Err(error) if own_certificate::is_another(&error) => {
+            let said = format!("{place}: it has another certificate than server.tls.cert_file");
+            report.warn(SUBJECT, &said, OTHER);
         }
         Err(error) => report.warn(SUBJECT, &format!("{place}: {error}"), OTHER),
         Ok(answer) => match status(&answer) {
@@ -72,19 +77,28 @@ fn status(answer: &str) -> (u16, Option<String>) {
     (status, problem["code"].as_str().map(str::to_owned))
 }
 
-/// One request, and all that comes until the connection ends.
+/// One request, and all that comes until the connection ends. `certificate`: by TLS, with a server that has it.
 async fn exchange<S: AsyncRead + AsyncWrite + Unpin>(
     connect: impl Future<Output = io::Result<S>>,
+    certificate: Option<&[u8]>,
     request: &str,
 ) -> io::Result<String> {
     let talk = async {
-        let mut stream = connect.await?;
-        stream.write_all(request.as_bytes()).await?;
-        let mut answer = Vec::new();
-        stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
-        Ok(String::from_utf8_lossy(&answer).into_owned())
+        let stream = connect.await?;
+        match certificate {
+            None => ask(stream, request).await,
+            Some(one) => ask(own_certificate::begin(stream, one).await?, request).await,
+        }
     };
     timeout(TIMEOUT, talk).await.unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
+}
+
+async fn ask(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> io::Result<String> {
+    stream.write_all(request.as_bytes()).await?;
+    stream.flush().await?;
+    let mut answer = Vec::new();
+    stream.take(MAX_ANSWER).read_to_end(&mut answer).await?;
+    Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
 #[cfg(test)]

@@ -10,6 +10,7 @@ mod http_publish;
 mod issuer;
 mod listen;
 mod machine;
+mod own_certificate;
 mod presence;
 mod public;
 mod publishing;

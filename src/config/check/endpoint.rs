@@ -2,6 +2,8 @@
 
 use super::{
     added::{self, Added},
+    delivery::{self, Delivery},
+    keepalive::{self, Keepalive},
     one_of, presence, publish,
     publish::PublishSurroundings,
     sse,
@@ -14,11 +16,10 @@ use crate::{
         units,
     },
     endpoint::{
-        Access, Endpoint, Format, Inbound, OnGap, OnSlow, ReplayLimits, ReservedNames, RoutePath,
+        Access, Endpoint, Format, Inbound, PublishRules, ReplayLimits, ReservedNames, RoutePath,
     },
-    wire::{GapNotice, HeartbeatNotice},
 };
-use std::{sync::Arc, time::Duration};
+use std::{num::NonZeroUsize, sync::Arc};
 
 /// What an endpoint needs to know of other tables.
 pub(super) struct Surroundings {
@@ -31,11 +32,6 @@ pub(super) struct Surroundings {
     /// Names that no topic of a client may have.
     pub(super) reserved: Arc<ReservedNames>,
 }
-
-/// A client is told of gaps by frames of this size at most; more would be a payload.
-const LARGEST_NOTICE: usize = 64 << 10;
-
-const MOST_QUEUED_MESSAGES: usize = 1_000_000;
 
 /// What must differ from endpoint to endpoint, with its place.
 struct Claimed {
@@ -62,154 +58,136 @@ pub(super) fn endpoints(root: &mut Table<'_, '_>, surroundings: &Surroundings) -
 }
 
 fn endpoint(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> (Claimed, Option<Endpoint>) {
-    let name =
-        table.required_text("name", |name| grammar::endpoint_name(name).map(|()| name.to_owned()));
-    let path = table.required_text("path", path);
-    let access = access(table, surroundings);
-    let topics = topics::topics(table, path.as_ref(), access, &surroundings.reserved);
+    let way_in = way_in(table, surroundings);
+    let (path, access) = (way_in.path.as_ref(), way_in.access);
+    let topics = topics::topics(table, path, access, &surroundings.reserved);
     let added = added::read(table);
-    let given = Given { path: path.as_ref(), access, reserved: &surroundings.reserved };
+    let given = Given { path, access, reserved: &surroundings.reserved };
     added::check(table, &added, &topics, &given);
-    let mut claimed = Claimed {
-        name: name.clone().map(|value| At { place: table.place_of("name"), value }),
-        path: path.clone().map(|value| At { place: table.place_of("path"), value }),
-        presence: None,
-    };
-    let sse = table.flag("sse", false);
-    if sse == Some(true) {
-        sse::check_topics(table, &topics);
-        let needs_token = access == Some(Access::Required);
-        sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
+    let rest = rest(table, &way_in, (&topics, &added), surroundings);
+    if way_in.sse == Some(true) {
+        check_sse(table, &way_in, &topics, &rest, surroundings);
     }
-    let presence_at = &mut claimed.presence;
-    let topics = (topics, added);
-    let rest =
-        rest_of_endpoint(table, (name, path), topics, access, sse, surroundings, presence_at);
-    (claimed, rest)
+    let presence = rest.presence.as_ref().and_then(Option::as_ref);
+    let claimed = Claimed {
+        name: way_in.name.clone().map(|value| At { place: table.place_of("name"), value }),
+        path: way_in.path.clone().map(|value| At { place: table.place_of("path"), value }),
+        presence: presence.map(|presence| presence.place.clone()),
+    };
+    (claimed, whole(way_in, (topics, added), rest, surroundings))
 }
 
-/// Reads the rest of an endpoint, and makes the whole of it.
-fn rest_of_endpoint(
-    table: &mut Table<'_, '_>,
-    (name, path): (Option<String>, Option<RoutePath>),
-    (topics, added): (Topics, Added),
+/// How clients come to an endpoint.
+struct WayIn {
+    name: Option<String>,
+    path: Option<RoutePath>,
     access: Option<Access>,
     sse: Option<bool>,
-    surroundings: &Surroundings,
-    presence_at: &mut Option<Place>,
-) -> Option<Endpoint> {
-    let (queue_part, reserved) = (surroundings.queue_part, &surroundings.reserved);
-    let format = table.text(
-        "format",
-        "raw",
-        one_of(&[("raw", Format::Raw), ("json", Format::Json), ("binary", Format::Binary)]),
-    );
-    added::check_format(table, format);
-    let queue_messages = table.count("queue_messages", 16_384, MOST_QUEUED_MESSAGES);
-    let queue_bytes = table.amount("queue_bytes", "4MiB", units::size);
-    let on_slow = table.text(
-        "on_slow",
-        "close",
-        one_of(&[("close", OnSlow::Close), ("skip", OnSlow::Skip), ("latest", OnSlow::Latest)]),
-    );
-    let on_gap = table.text(
-        "on_gap",
-        "notice",
-        one_of(&[("notice", OnGap::Notice), ("close", OnGap::Close), ("ignore", OnGap::Ignore)]),
-    );
-    let gap_notice = table.text("gap_notice", r#"{"type":"gap"}"#, gap_notice);
-    let ping_interval = table.amount("ping_interval", "25s", units::positive_wait);
-    let ping_timeout = table.amount("ping_timeout", "20s", units::positive_wait);
-    let heartbeat = heartbeat(table, (format, sse), gap_notice.as_ref());
-    let write_timeout = table.amount("write_timeout", "10s", units::positive_wait);
-    let max_message = table.amount("max_message", "16KiB", units::size);
-    let inbound = table.text(
-        "inbound",
-        "ignore",
-        one_of(&[("ignore", Inbound::Ignore), ("close", Inbound::Close)]),
-    );
-    let replay = replay(table, format, queue_part.filter(|_| !topics.streams.is_empty()));
-    let publish = publish::publish(
-        table,
-        &PublishSurroundings {
-            path: path.as_ref(),
-            access,
-            format,
-            inbound,
-            topics: &topics,
-            added: &added,
-        },
-        reserved,
-    );
-    let presence = presence::presence(table, &topics, access, format);
-    if sse == Some(true) {
-        sse::check_format(table, format);
-        sse::check_notices(table, on_gap, heartbeat.as_ref());
+}
+
+fn way_in(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> WayIn {
+    let name = |name: &str| grammar::endpoint_name(name).map(|()| name.to_owned());
+    WayIn {
+        name: table.required_text("name", name),
+        path: table.required_text("path", path),
+        access: access(table, surroundings),
+        sse: table.flag("sse", false),
     }
+}
+
+/// How its sessions are treated, and what they may say.
+struct Rest {
+    format: Option<Format>,
+    delivery: Delivery,
+    keepalive: Keepalive,
+    replay: Option<ReplayLimits>,
+    max_message: Option<NonZeroUsize>,
+    inbound: Option<Inbound>,
+    publish: Option<Option<Box<PublishRules>>>,
+    presence: Option<Option<presence::Placed>>,
+}
+
+fn rest(
+    table: &mut Table<'_, '_>,
+    way_in: &WayIn,
+    (topics, added): (&Topics, &Added),
+    surroundings: &Surroundings,
+) -> Rest {
+    let (path, access) = (way_in.path.as_ref(), way_in.access);
+    let formats = [("raw", Format::Raw), ("json", Format::Json), ("binary", Format::Binary)];
+    let format = table.text("format", "raw", one_of(&formats));
+    added::check_format(table, format);
+    let delivery = delivery::read(table);
+    let form = (format, way_in.sse);
+    let keepalive = keepalive::read(table, form, delivery.gap_notice.as_ref());
+    let replayed = surroundings.queue_part.filter(|_| !topics.streams.is_empty());
+    let words = [("ignore", Inbound::Ignore), ("close", Inbound::Close)];
+    let inbound = table.text("inbound", "ignore", one_of(&words));
+    let publish_surroundings = PublishSurroundings { path, access, format, inbound, topics, added };
+    Rest {
+        format,
+        delivery,
+        keepalive,
+        replay: delivery::replay(table, format, replayed),
+        max_message: table.amount("max_message", "16KiB", units::size),
+        inbound,
+        publish: publish::publish(table, &publish_surroundings, &surroundings.reserved),
+        presence: presence::presence(table, topics, access, format),
+    }
+}
+
+/// Checks what an endpoint must be whose sessions may come as Server-Sent Events.
+fn check_sse(
+    table: &mut Table<'_, '_>,
+    way_in: &WayIn,
+    topics: &Topics,
+    rest: &Rest,
+    surroundings: &Surroundings,
+) {
+    sse::check_topics(table, topics);
+    let needs_token = way_in.access == Some(Access::Required);
+    sse::check_token(table, needs_token && !surroundings.event_source_carries_token);
+    sse::check_format(table, rest.format);
+    sse::check_notices(table, rest.delivery.on_gap, rest.keepalive.heartbeat.as_ref());
+}
+
+/// Makes the endpoint, where all of it is good.
+fn whole(
+    way_in: WayIn,
+    (topics, added): (Topics, Added),
+    rest: Rest,
+    surroundings: &Surroundings,
+) -> Option<Endpoint> {
+    let Rest { delivery, keepalive, .. } = rest;
     let (patterns, dynamic) = added.dynamic();
+    let (heartbeat, heartbeat_notice) = keepalive.heartbeat?;
     Some(Endpoint {
-        name: name?.into(),
-        path: path?,
+        name: way_in.name?.into(),
+        path: way_in.path?,
         channels: topics::templates(topics.channels),
         streams: topics::templates(topics.streams),
         reserved: Arc::clone(&surroundings.reserved),
         patterns,
         dynamic: dynamic?,
-        replay: replay?,
-        sse: sse?,
-        access: access?,
-        format: format?,
-        queue_messages: queue_messages?,
-        queue_bytes: queue_bytes?,
-        on_slow: on_slow?,
-        on_gap: on_gap?,
-        gap_notice: gap_notice?,
-        ping_interval: ping_interval?,
-        ping_timeout: ping_timeout?,
-        heartbeat: heartbeat.as_ref()?.0,
-        heartbeat_notice: heartbeat?.1,
-        write_timeout: write_timeout?,
-        max_message: max_message?,
-        inbound: inbound?,
-        publish: publish?,
-        presence: presence?.map(|At { place, value }| {
-            *presence_at = Some(place);
-            value
-        }),
+        replay: rest.replay?,
+        sse: way_in.sse?,
+        access: way_in.access?,
+        format: rest.format?,
+        queue_messages: delivery.queue_messages?,
+        queue_bytes: delivery.queue_bytes?,
+        on_slow: delivery.on_slow?,
+        on_gap: delivery.on_gap?,
+        gap_notice: delivery.gap_notice?,
+        ping_interval: keepalive.ping_interval?,
+        ping_timeout: keepalive.ping_timeout?,
+        heartbeat,
+        heartbeat_notice,
+        write_timeout: delivery.write_timeout?,
+        max_message: rest.max_message?,
+        inbound: rest.inbound?,
+        publish: rest.publish?,
+        presence: rest.presence?.map(|placed| placed.value),
     })
-}
-
-/// `queue_part`: each shard's part of the memory of queues, where there is something to replay.
-fn replay(
-    table: &mut Table<'_, '_>,
-    format: Option<Format>,
-    queue_part: Option<usize>,
-) -> Option<ReplayLimits> {
-    let messages = table.number("replay_messages", 1_000, 0..=MOST_QUEUED_MESSAGES);
-    let bytes = table.amount("replay_bytes", "1MiB", units::size);
-    let last = table.number("replay_last", 0, 0..=MOST_QUEUED_MESSAGES);
-    if last > messages && messages.is_some() {
-        table.problem("replay_last", "must be at most replay_messages");
-    }
-    let limits = ReplayLimits { messages: messages?, bytes: bytes?.get(), last: last? };
-    if let Some(room) = queue_part.map(|part| part / 2)
-        && limits.messages > 0
-        && limits.bytes.saturating_mul(frames(format?)) > room
-    {
-        let message = format!(
-            "in frames, it is more than replays may hold: half of a shard's part of server.max_queue_memory, {room} bytes; a client that missed more than fits there is told too_many"
-        );
-        table.warning("replay_bytes", message);
-    }
-    Some(limits)
-}
-
-/// Frames of a message that a replay holds: the payload's own, and the envelope's or a binary one.
-const fn frames(format: Format) -> usize {
-    match format {
-        Format::Raw => 1,
-        Format::Json | Format::Binary => 2,
-    }
 }
 
 fn path(text: &str) -> Result<RoutePath, String> {
@@ -229,45 +207,6 @@ fn access(table: &mut Table<'_, '_>, surroundings: &Surroundings) -> Option<Acce
         );
     }
     access
-}
-
-fn gap_notice(text: &str) -> Result<GapNotice, String> {
-    match text.len() {
-        0 => Err("must not be empty; on_gap = \"ignore\" tells nothing".to_owned()),
-        1..=LARGEST_NOTICE => Ok(GapNotice::new(text)),
-        _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
-    }
-}
-
-/// Reads `heartbeat`, where zero is none, and `heartbeat_notice`. The former is shown as zero where no
-/// session would get one: a WebSocket session without envelopes needs a notice for it, an event stream does not.
-fn heartbeat(
-    table: &mut Table<'_, '_>,
-    (format, sse): (Option<Format>, Option<bool>),
-    gap_notice: Option<&GapNotice>,
-) -> Option<(Option<Duration>, Option<HeartbeatNotice>)> {
-    let heartbeat = table.amount("heartbeat", "25s", units::wait);
-    let notice = table.text("heartbeat_notice", "", heartbeat_notice)?;
-    if let (Some(notice), Some(gap)) = (&notice, gap_notice)
-        && notice.looks_like(gap)
-    {
-        table.problem(
-            "heartbeat_notice",
-            "must differ from gap_notice: a client cannot tell them apart",
-        );
-    }
-    if format? != Format::Json && notice.is_none() && !sse? {
-        table.show_instead("heartbeat", "0s");
-    }
-    Some((Some(heartbeat?).filter(|heartbeat| !heartbeat.is_zero()), notice))
-}
-
-fn heartbeat_notice(text: &str) -> Result<Option<HeartbeatNotice>, String> {
-    match text.len() {
-        0 => Ok(None),
-        1..=LARGEST_NOTICE => Ok(Some(HeartbeatNotice::new(text))),
-        _ => Err(format!("must be at most {LARGEST_NOTICE} bytes")),
-    }
 }
 
 /// One name is one metric label; one request has one endpoint.

@@ -57,7 +57,13 @@ pub(super) fn http_publish(table: &mut Table<'_, '_>, others: &Others<'_>) -> Op
     let streams: Option<Vec<_>> = table.tables("stream", stream).into_iter().collect();
     let shares_port = matches!(listen, Some(None));
     let endpoints = if shares_port { others.endpoints } else { &[] };
-    let routes = routes::routes(table, path.as_ref(), endpoints, others.reserved);
+    let around = routes::Around {
+        base: path.as_ref(),
+        endpoints,
+        reserved: others.reserved,
+        tokens: &tokens,
+    };
+    let routes = routes::routes(table, &around);
     warn_of_streams(table, &tokens, streams.as_deref()?, others.endpoints);
     Some(HttpPublish {
         listen: listen?,

@@ -4,9 +4,11 @@
 
 mod added;
 mod auth;
+mod delivery;
 mod endpoint;
 mod http_publish;
 mod jwt;
+mod keepalive;
 mod presence;
 mod publish;
 mod redis;

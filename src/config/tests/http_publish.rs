@@ -148,3 +148,44 @@ fn what_works_and_is_seldom_meant_is_warned_of() {
     let stream = "[[http_publish.stream]]\nchannels = [\"chat:*\"]\nkeep_entries = 1\n";
     assert_eq!(warnings(&text("", &format!("{stream}{endpoint}"))), Vec::<String>::new());
 }
+
+#[test]
+fn a_route_by_which_no_token_may_publish_is_warned_of_and_one_by_which_one_could_is_not() {
+    let tokens = |globs: &[&str]| {
+        let token = |(number, glob): (usize, &&str)| {
+            let hash = format!("{number:02}").repeat(32);
+            format!("[[http_publish.token]]\nsha256 = \"{hash}\"\nchannels = [\"{glob}\"]\n")
+        };
+        globs.iter().enumerate().map(token).collect::<String>()
+    };
+    let of = |globs: &[&str], channel: &str| {
+        let route =
+            format!("[[http_publish.route]]\npath = \"/n/{{user}}\"\nchannel = \"{channel}\"\n");
+        warnings(&format!("{LEAST}[http_publish]\n{}{route}", tokens(globs)))
+    };
+    const CHANNEL: &str = "user:{path.user}:notifications";
+    for globs in [
+        &["*"][..],
+        &["user:*"],
+        &["user:42:*"],
+        &["user:42:notifications"],
+        &["*:notifications"],
+        &["chat:*", "user:*:notifications"],
+    ] {
+        assert_eq!(of(globs, CHANNEL), Vec::<String>::new(), "{globs:?}");
+    }
+    for globs in
+        [&["chat:*"][..], &["user:*:inbox", "users:*"], &["user:*:x:notifications"], &["user:"]]
+    {
+        let said = of(globs, CHANNEL);
+        assert_eq!(said.len(), 1, "{globs:?}: {said:?}");
+        assert!(
+            said[0].contains(
+                "http_publish.route[0].channel: is among the channels of no [[http_publish.token]]"
+            ),
+            "{said:?}"
+        );
+    }
+    assert_eq!(of(&["chat:*"], "chat:{path.user|escape}"), Vec::<String>::new());
+    assert_eq!(of(&["chats:*"], "chat:{path.user|escape}").len(), 1);
+}

@@ -222,6 +222,7 @@ impl Collector for ShardCollector {
         let publishes = PublishSource::ALL
             .iter()
             .flat_map(|source| PublishResult::ALL.iter().map(move |result| (source, result)))
+            .filter(|&(source, &result)| source.can_come_to(result))
             .map(|(source, result)| {
                 let (from, at) = (source.index(), result.index());
                 let total = self.shards.iter().map(|shard| shard.publishes[from][at].load()).sum();

@@ -3,15 +3,11 @@
 //! Within `data` anything goes that is JSON; it is passed on as it was written.
 
 use super::fault::Fault;
-use crate::wire::is_sound_json;
+use crate::{json_object::Object, wire::is_sound_json};
 use base64::{Engine as _, prelude::BASE64_STANDARD};
 use bytes::Bytes;
-use serde::{
-    Deserialize, Deserializer,
-    de::{MapAccess, Visitor, value::MapAccessDeserializer},
-};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
-use std::{fmt, marker::PhantomData};
 
 /// One message for one channel, as a body names it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,29 +37,6 @@ fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
     member: D,
 ) -> Result<Option<T>, D::Error> {
     T::deserialize(member).map(Some)
-}
-
-/// A JSON object and nothing else: serde would also read the members from a list.
-struct Object<T>(T);
-
-impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_map(ObjectVisitor(PhantomData)).map(Self)
-    }
-}
-
-struct ObjectVisitor<T>(PhantomData<T>);
-
-impl<'de, T: Deserialize<'de>> Visitor<'de> for ObjectVisitor<T> {
-    type Value = T;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an object")
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, members: A) -> Result<T, A::Error> {
-        T::deserialize(MapAccessDeserializer::new(members))
-    }
 }
 
 /// What a body asks for, in its order. At most `max_batch` items.

@@ -4,7 +4,7 @@
 //! and no more. Afterwards the connection is taken back from it. Every head is read by our own reader first, the
 //! second of a connection too, since hyper accepts requests whose length is ambiguous.
 
-use super::length::Length;
+use super::{chunks::Chunks, length::Length};
 use crate::net::Transport;
 use bytes::{Buf as _, Bytes};
 use hyper::{
@@ -34,7 +34,8 @@ pub(super) struct Progress {
     pub(super) answered: Cell<bool>,
     /// Whether another request may follow on this connection.
     pub(super) keep: Cell<bool>,
-    /// Whether hyper has begun to read a second request, which came behind the chunks of the first.
+    /// Whether hyper has begun to read a second request, because it saw the end of the first elsewhere than we
+    /// do. Where the next one begins is not known then.
     overrun: Cell<bool>,
     /// Whether hyper has taken all of the answer.
     taken: Cell<bool>,
@@ -86,14 +87,55 @@ impl Body for AnswerBody {
     }
 }
 
-/// A connection during one request: what hyper reads of it, and no byte of what follows where that is known.
+/// A connection during one request: what hyper reads of it, and no byte of what follows.
 struct OneRequest<'t> {
-    /// What has come in already: the head, and what is behind it.
+    /// What has come in and hyper has not read: at first the head, and what is behind it.
     before: Bytes,
     transport: &'t mut Transport,
-    /// How many bytes the request still has; `None`: its chunks tell.
-    left: Option<u64>,
+    left: Left,
     progress: Rc<Progress>,
+}
+
+/// What a request still has.
+enum Left {
+    Bytes(u64),
+    /// So many bytes of the head, then chunks.
+    Chunked(usize, Chunks),
+}
+
+impl Left {
+    fn new(head: usize, length: Length) -> Self {
+        match length {
+            Length::None => Self::Bytes(head as u64),
+            Length::Known(length) => Self::Bytes(length.saturating_add(head as u64)),
+            Length::Chunked => Self::Chunked(head, Chunks::new()),
+        }
+    }
+
+    /// The most bytes that it can have.
+    fn most(&self) -> usize {
+        match self {
+            Self::Bytes(left) => usize::try_from(*left).unwrap_or(usize::MAX),
+            Self::Chunked(_, Chunks::Over) => 0,
+            Self::Chunked(..) => usize::MAX,
+        }
+    }
+
+    /// Takes the next bytes of the connection. Returns how many of them are of this request.
+    fn take(&mut self, bytes: &[u8]) -> usize {
+        match self {
+            Self::Bytes(left) => {
+                let taken = usize::try_from(*left).unwrap_or(usize::MAX).min(bytes.len());
+                *left -= taken as u64;
+                taken
+            }
+            Self::Chunked(head, chunks) => {
+                let of_head = bytes.len().min(*head);
+                *head -= of_head;
+                of_head + chunks.take(&bytes[of_head..])
+            }
+        }
+    }
 }
 
 /// Has hyper do one exchange. Returns what came in behind the request, as far as hyper has not used it.
@@ -109,11 +151,7 @@ pub(super) async fn run<F>(
 where
     F: Future<Output = Response<AnswerBody>>,
 {
-    let left = match length {
-        Length::None => Some(raw.len() as u64),
-        Length::Known(length) => Some(length.saturating_add(raw.len() as u64)),
-        Length::Chunked => None,
-    };
+    let left = Left::new(raw.len(), length);
     let before = if early.is_empty() { raw } else { [raw, early].concat().into() };
     let io = OneRequest { before, transport, left, progress: Rc::clone(progress) };
     let answer = Cell::new(Some(answer));
@@ -146,25 +184,22 @@ impl AsyncRead for OneRequest<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
-        let left = this.left.map_or(usize::MAX, |left| usize::try_from(left).unwrap_or(usize::MAX));
-        let most = left.min(buf.remaining());
+        let most = this.left.most().min(buf.remaining());
         if most == 0 || this.progress.taken.get() {
             // Nobody waits for this: hyper has what it needs, and the end is told by the written answer.
             return Poll::Pending;
         }
-        let read = if this.before.is_empty() {
+        if this.before.is_empty() {
             let mut limited = ReadBuf::new(buf.initialize_unfilled_to(most));
             ready!(Pin::new(&mut *this.transport).poll_read(cx, &mut limited))?;
-            let read = limited.filled().len();
-            buf.advance(read);
-            read
+            let ours = this.left.take(limited.filled());
+            this.before = Bytes::copy_from_slice(&limited.filled()[ours..]);
+            buf.advance(ours);
         } else {
-            let read = most.min(this.before.len());
-            buf.put_slice(&this.before[..read]);
-            this.before.advance(read);
-            read
-        };
-        this.left = this.left.map(|left| left - read as u64);
+            let ours = this.left.take(&this.before[..most.min(this.before.len())]);
+            buf.put_slice(&this.before[..ours]);
+            this.before.advance(ours);
+        }
         Poll::Ready(Ok(()))
     }
 }

@@ -8,7 +8,7 @@
 //! The layers inside, each of which may use only those above it in this list:
 //!
 //! 0. `fault` `rate`: what is told to callers; limits of tokens
-//! 1. `authority` `body` `length`: who may publish where, swapped by a reload; JSON bodies; where a body ends
+//! 1. `authority` `body` `chunks` `length`: who may publish where, swapped by a reload; JSON bodies; where a body ends
 //! 2. `exchange` `fuzz`: hyper's part; a fuzz target
 //! 3. `answer` `receive`: how answers look; the body of a request
 //! 4. `request`: from one request to its answer
@@ -18,6 +18,7 @@
 mod answer;
 mod authority;
 mod body;
+mod chunks;
 mod connection;
 mod exchange;
 mod fault;

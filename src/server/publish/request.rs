@@ -171,3 +171,30 @@ fn result(fault: Fault) -> PublishResult {
         | Fault::EncodingNotSupported => PublishResult::RequestInvalid,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::bus::NotPublished;
+    use strum::VariantArray as _;
+
+    #[test]
+    fn the_results_that_have_a_series_by_http_are_those_that_a_request_can_come_to() {
+        let faults = Fault::VARIANTS.iter().copied();
+        let mut of_requests: Vec<_> = faults.map(result).collect();
+        of_requests.push(PublishResult::Published);
+        for result in PublishResult::ALL {
+            let has_series = PublishSource::Http.can_come_to(*result);
+            assert_eq!(has_series, of_requests.contains(result), "{}", result.label());
+        }
+    }
+
+    #[test]
+    fn whatever_redis_did_with_a_message_has_a_series_for_both_who_may_have_sent_it() {
+        use NotPublished::{NotFound, Refused, Unavailable, Unknown};
+        for why in [Unavailable, Refused, NotFound, Unknown] {
+            assert!(PublishSource::Http.can_come_to(result(why.into())), "{why:?}");
+            assert!(PublishSource::Client.can_come_to(why.into()), "{why:?}");
+        }
+    }
+}

@@ -7,7 +7,7 @@ use crate::{
     shard::{
         added::{Added, Place},
         catch_up::{self, Beginning, Resume, Source},
-        holding::{Bounds, HoldGuard},
+        holding::{Bounds, HeldItems},
         registry::Registry,
         session::{Session, SessionName, Stage},
     },
@@ -94,9 +94,7 @@ impl Adding {
             Bounds { messages: endpoint.queue_messages.get(), bytes: endpoint.queue_bytes.get() };
         let held = self.registry.streams.holding.hold(&self.name, bounds);
         let beginning = source.beginning(&held, before).await?;
-        if held.is_over() {
-            return Ok(false);
-        }
+        let Some(held) = held.end() else { return Ok(false) };
         if self.session.advance() != Stage::Open {
             return Ok(true);
         }
@@ -108,7 +106,7 @@ impl Adding {
         Ok(true)
     }
 
-    fn begin_stream(&self, beginning: Beginning, held: HoldGuard<'_>) {
+    fn begin_stream(&self, beginning: Beginning, held: HeldItems) {
         let Beginning { ready, replay, .. } = beginning;
         self.session.count_replays(&ready);
         let is_lost = ready.iter().any(StreamReady::is_lost);

@@ -6,6 +6,8 @@
 
 mod join;
 #[cfg(test)]
+mod stream_tests;
+#[cfg(test)]
 mod tests;
 
 use super::{

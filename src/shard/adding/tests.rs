@@ -2,14 +2,15 @@
 
 use crate::{
     auth::{Auth, Reject, StaticToken},
-    bus::{PresenceRequest, PresenceRules, RejectedBy, Request, SubscriptionEvent},
+    bus::{PresenceRequest, PresenceRules, RejectedBy, Request, Revoke, SubscriptionEvent},
     channel::ChannelName,
     config::Config,
     endpoint::{AnyChannel, Endpoint, Origin, PathParameters, Presence, PresenceChannel},
     identity::{Claims, Identity, TokenFingerprint},
+    reason::CloseReason,
     shard::{
         SessionSpec,
-        rig::{Client, Frame, Rig, identity, open, orders, run, settle, spec, text},
+        rig::{Client, Frame, Rig, close, identity, open, orders, run, settle, spec, text},
     },
     testing,
 };
@@ -151,6 +152,21 @@ fn a_socket_that_closes_while_a_subscribe_is_under_way_leaves_nothing() {
         confirm(&rig, "chat:7");
         settle().await;
         assert_eq!(rig.shard.registry.hub.borrow().members("chat:7").len(), 0);
+    });
+}
+
+#[test]
+fn a_subscribe_that_is_confirmed_while_its_session_ends_does_not_join() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        say(&mut client, "subscribe", "chat:7", "a").await;
+        assert_eq!(rig.requested().await, [asks("chat:7")]);
+        rig.revoke(Revoke::User("42".into()));
+        assert_eq!(client.next().await, close(CloseReason::Revoked));
+        confirm(&rig, "chat:7");
+        assert_eq!(rig.requested().await, [gives_back("chat:7")]);
+        assert_eq!(rig.metrics().open(), 1, "the client has not answered yet");
     });
 }
 

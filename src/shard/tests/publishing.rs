@@ -1,7 +1,8 @@
 //! What a client publishes, with upstream in the test's hands.
 
 use crate::{
-    bus::Published,
+    bus::{Destination, Publication, PublishBatch, Published},
+    channel::ChannelName,
     endpoint::{Endpoint, PathParameters, PublishGrant, Values},
     shard::{
         PublishSpec, SessionSpec,
@@ -30,6 +31,19 @@ async fn connect(rig: &mut Rig) -> Client {
     let mut client = Client::start(open(subscription, spec).await);
     assert!(matches!(client.next().await, Frame::Text(ready) if ready.contains("ready")));
     client
+}
+
+/// Leaves this much of the room for what is published, in bytes, until the batch is dropped.
+async fn leave_room(rig: &mut Rig, bytes: usize) -> PublishBatch {
+    const ALL: usize = 8 << 20;
+    let to = || Destination::Channel(ChannelName::new("elsewhere"));
+    let item = |payload: usize| vec![Publication { to: to(), payload: vec![0; payload].into() }];
+    let publisher = rig.shard.publisher().clone();
+    let empty = publisher.hand_over(item(0)).await;
+    let cost = publisher.under_way();
+    drop((empty, rig.upstream.publishes.try_recv().unwrap()));
+    drop(publisher.hand_over(item(ALL - cost - bytes)).await);
+    rig.upstream.publishes.try_recv().unwrap()
 }
 
 async fn publish(client: &mut Client, reference: u32) {
@@ -81,6 +95,40 @@ fn while_a_burst_of_a_client_is_under_way_what_it_sends_waits_in_its_socket() {
                 assert_told(&told(&mut client).await, &expected);
             }
         }
+    });
+}
+
+/// What Redis is to publish next, in short: what the client sent.
+fn handed_over(rig: &mut Rig) -> Vec<String> {
+    let mut all = Vec::new();
+    while let Ok(batch) = rig.upstream.publishes.try_recv() {
+        for item in batch.items {
+            let stamped: serde_json::Value = serde_json::from_slice(&item.payload).unwrap();
+            all.push(stamped["data"].as_str().unwrap()[..1].to_owned());
+        }
+    }
+    all
+}
+
+#[test]
+fn a_message_that_there_is_room_for_does_not_overtake_an_earlier_one_that_waits_for_more() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut client = connect(&mut rig).await;
+        let others = leave_room(&mut rig, 1_000).await;
+        let frame = |data: &str| {
+            let json = format!(r#"{{"type":"publish","data":"{data}"}}"#).into_bytes();
+            let length = u16::try_from(json.len()).unwrap().to_be_bytes();
+            [&[0x81, 0xFE], &length[..], &[0; 4], &json].concat()
+        };
+        let (large, small) = (frame(&"a".repeat(2_000)), frame(&"b".repeat(200)));
+        // It reads both in one go.
+        client.send_bytes(&[large, small].concat()).await;
+        settle().await;
+        assert_eq!(handed_over(&mut rig), Vec::<String>::new());
+        drop(others);
+        settle().await;
+        assert_eq!(handed_over(&mut rig), ["a", "b"]);
     });
 }
 

@@ -109,6 +109,11 @@ fn a_frame_whose_reference_cannot_be_relied_on_is_told_without_one() {
         "hello",
         "[]",
         r#""text""#,
+        // Lists of what an object would have.
+        r#"["publish","r",null,null,1,null,null]"#,
+        r#"["subscribe","r",null,"chat:7",null,null,null]"#,
+        r#"["refresh",null,"t",null,null,null,null]"#,
+        r#"[{"type":"publish","data":1,"ref":"r"}]"#,
         r#"{"type":"publish","data":1,"ref":"r""#,
         r#"{"type":"publish","data":1,"ref":"r"} x"#,
         r#"{"type":"publish","data":{,"ref":"r"}"#,

@@ -34,6 +34,21 @@ fn one_connection_carries_request_after_request_by_length_and_chunked() {
     );
 }
 
+/// The statuses of so many answers that come one right behind the other.
+fn answers(caller: &mut Caller, count: usize) -> Vec<String> {
+    let (mut bytes, mut statuses) = (Vec::new(), Vec::new());
+    while statuses.len() < count || !bytes.ends_with(b"}") {
+        let mut chunk = [0; 4096];
+        let read = caller.0.read(&mut chunk).expect("answers");
+        assert_ne!(read, 0, "the gateway closed after {statuses:?}");
+        bytes.extend_from_slice(&chunk[..read]);
+        let text = String::from_utf8_lossy(&bytes).into_owned();
+        let status = |(at, _): (usize, &str)| text[at + 9..at + 12].to_owned();
+        statuses = text.match_indices("HTTP/1.1 ").map(status).collect();
+    }
+    statuses
+}
+
 #[test]
 fn what_comes_a_byte_at_a_time_or_all_at_once_is_answered_in_order() {
     let redis = Redis::start();
@@ -50,41 +65,41 @@ fn what_comes_a_byte_at_a_time_or_all_at_once_is_answered_in_order() {
     // Pipelined, the last one with a wrong channel.
     let wrong = [&post("/publish/orders", b"x").encode()[..], b"x"].concat();
     caller.send(&[request("one"), request("two"), wrong, request("three")].concat());
-    let mut bytes = Vec::new();
-    let mut statuses = Vec::new();
-    while statuses.len() < 4 {
-        let mut chunk = [0; 4096];
-        let read = caller.0.read(&mut chunk).expect("answers");
-        assert_ne!(read, 0, "the gateway closed after {statuses:?}");
-        bytes.extend_from_slice(&chunk[..read]);
-        let text = String::from_utf8_lossy(&bytes).into_owned();
-        statuses = text
-            .match_indices("HTTP/1.1 ")
-            .map(|(at, _)| text[at + 9..at + 12].to_owned())
-            .collect();
-    }
-    assert_eq!(statuses, ["200", "200", "403", "200"]);
+    assert_eq!(answers(&mut caller, 4), ["200", "200", "403", "200"]);
     assert_eq!([client.text(), client.text(), client.text()], ["one", "two", "three"]);
 }
 
 #[test]
-fn what_is_pipelined_behind_chunks_is_not_taken_for_something_else() {
+fn what_is_pipelined_behind_chunks_is_answered_in_order_and_not_taken_for_something_else() {
     let redis = Redis::start();
     let gateway = start(&redis);
     let mut client = gateway.open("/ws/rooms/1");
     let chunked = Request::line("POST /publish/room:1 HTTP/1.1").bearer(TOKEN);
     let chunked = chunked.header("Transfer-Encoding", "chunked").encode();
-    let chunked = [&chunked[..], b"5\r\nfirst\r\n0\r\n\r\n"].concat();
+    let chunked = |body: &str| [&chunked[..], body.as_bytes()].concat();
     // Its body looks like a request.
     let hidden = [&post("/publish/room:1", b"hidden").encode()[..], b"hidden"].concat();
-    let second = [&post("/publish/room:1", &hidden).encode()[..], &hidden].concat();
-    let mut caller = Caller::to(gateway.address);
-    caller.send(&[chunked, second].concat());
-    let answer = caller.answer();
-    assert_eq!(answer.status, 200);
-    assert_eq!([answer.rest, caller.until_closed()].concat(), b"");
-    assert_eq!(publish(&gateway, "/publish/room:1", "after").status, 200);
-    assert_eq!((client.text(), client.text()), ("first".to_owned(), "after".to_owned()));
+    let by_length = [&post("/publish/room:1", &hidden).encode()[..], &hidden].concat();
+    let requests = [
+        chunked("5\r\nfirst\r\n0\r\n\r\n"),
+        by_length,
+        chunked("3;ext=1\r\nthi\r\n2\r\nrd\r\n0\r\nTrailer: x\r\n\r\n"),
+        [&post("/publish/orders", b"x").encode()[..], b"x"].concat(),
+        chunked("4\r\nlast\r\n0\r\n\r\n"),
+    ]
+    .concat();
+    let expected = ["first", std::str::from_utf8(&hidden).expect("text"), "third", "last"];
+    // All at once, and cut at some places.
+    for pieces in [requests.len(), 7, 61] {
+        let mut caller = Caller::to(gateway.address);
+        for piece in requests.chunks(pieces) {
+            caller.send(piece);
+        }
+        assert_eq!(answers(&mut caller, 5), ["200", "200", "200", "403", "200"]);
+        assert_eq!([(); 4].map(|()| client.text()), expected);
+        assert_eq!(caller.post("/publish/room:1", "after").status, 200, "the connection stays");
+        assert_eq!(client.text(), "after");
+    }
 }
 
 #[test]

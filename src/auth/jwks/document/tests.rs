@@ -89,6 +89,17 @@ fn a_bad_key_is_skipped_and_the_good_ones_beside_it_are_used() {
 }
 
 #[test]
+fn a_list_is_neither_a_key_nor_a_set_whatever_it_has() {
+    let key: Value = serde_json::from_str(&shared(ES256, "")).unwrap();
+    let members = ["kty", "kid", "alg", "use", "key_ops", "crv", "n", "e", "x", "y", "d"];
+    let list = Value::Array(members.map(|name| key[name].clone()).to_vec()).to_string();
+    assert_eq!(judged(&[list, key.to_string()], &PUBLIC), (1, vec![SkipReason::Malformed]));
+    let set = format!("[[{key}]]");
+    let read = KeyList::read(set.as_bytes(), &PUBLIC);
+    assert!(matches!(read, Err(JwksError::NotKeySet)));
+}
+
+#[test]
 fn no_damaged_document_panics() {
     let good = document(&[
         shared(RS256, r#""kid":"r""#),

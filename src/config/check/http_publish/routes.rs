@@ -1,5 +1,7 @@
-//! `http_publish.path` and `[[http_publish.route]]`: which paths, and that each is nobody else's.
+//! `http_publish.path` and `[[http_publish.route]]`: which paths, that each is nobody else's, and that some token
+//! may publish by each.
 
+use super::ReadToken;
 use crate::{
     config::{
         check::topics::reserved_names,
@@ -18,16 +20,20 @@ pub(super) fn base(text: &str) -> Result<RoutePath, String> {
     if has_parameters { Err("must not have parameters".to_owned()) } else { Ok(path) }
 }
 
-/// Every `[[http_publish.route]]`; `None` after a problem was recorded. `endpoints`: those on the same port.
-pub(super) fn routes(
-    table: &mut Table<'_, '_>,
-    base: Option<&RoutePath>,
-    endpoints: &[Arc<Endpoint>],
-    reserved: &ReservedNames,
-) -> Option<Vec<PublishRoute>> {
-    if let Some(base) = base {
+/// What a route needs to know of what stands around it.
+pub(super) struct Around<'a> {
+    pub(super) base: Option<&'a RoutePath>,
+    /// Those on the same port.
+    pub(super) endpoints: &'a [Arc<Endpoint>],
+    pub(super) reserved: &'a ReservedNames,
+    pub(super) tokens: &'a [ReadToken],
+}
+
+/// Every `[[http_publish.route]]`; `None` after a problem was recorded.
+pub(super) fn routes(table: &mut Table<'_, '_>, around: &Around<'_>) -> Option<Vec<PublishRoute>> {
+    if let Some(base) = around.base {
         for path in [base, &base.with_parameter("channel")] {
-            if let Some(problem) = of_an_endpoint(path, endpoints) {
+            if let Some(problem) = of_an_endpoint(path, around.endpoints) {
                 table.problem("path", problem);
             }
         }
@@ -39,11 +45,12 @@ pub(super) fn routes(
         });
         let channel = table.required_text("channel", ChannelTemplate::parse);
         if let Some(path) = &path {
-            check_path(table, path, base, &paths, endpoints);
+            check_path(table, path, around, &paths);
             paths.push(At { place: table.place_of("path"), value: path.clone() });
         }
         if let Some(channel) = &channel {
-            check_channel(table, channel, path.as_ref(), reserved);
+            check_channel(table, channel, path.as_ref(), around.reserved);
+            warn_of_closed(table, channel, around.tokens);
         }
         Some(PublishRoute { path: path?, channel: channel? })
     });
@@ -59,14 +66,13 @@ fn of_an_endpoint(path: &RoutePath, endpoints: &[Arc<Endpoint>]) -> Option<Strin
 fn check_path(
     table: &mut Table<'_, '_>,
     path: &RoutePath,
-    base: Option<&RoutePath>,
+    around: &Around<'_>,
     before: &[At<RoutePath>],
-    endpoints: &[Arc<Endpoint>],
 ) {
-    if let Some(problem) = of_an_endpoint(path, endpoints) {
+    if let Some(problem) = of_an_endpoint(path, around.endpoints) {
         table.problem("path", problem);
     }
-    if let Some(base) = base
+    if let Some(base) = around.base
         && (path.meets(base) || path.meets(&base.with_parameter("channel")))
     {
         table
@@ -108,5 +114,21 @@ fn check_channel(
     }
     for problem in reserved_names(&Shape::of_template(channel), reserved) {
         table.problem("channel", problem);
+    }
+}
+
+/// Warns of a channel that is for sure none of any token's, whatever stands in the path.
+fn warn_of_closed(table: &mut Table<'_, '_>, channel: &ChannelTemplate, tokens: &[ReadToken]) {
+    let shape = Shape::of_template(channel);
+    let may = |token: &ReadToken| match token {
+        Some((token, _)) => token.channels.iter().any(|glob| Shape::of_glob(glob).meets(&shape)),
+        // It is wrong, which is told already.
+        None => true,
+    };
+    if !tokens.iter().any(may) {
+        table.warning(
+            "channel",
+            "is among the channels of no [[http_publish.token]]: every request is refused (channel_not_allowed)",
+        );
     }
 }
