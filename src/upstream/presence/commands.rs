@@ -12,9 +12,9 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 /// Commands that may be unanswered before no more are sent for rooms.
-const IN_FLIGHT: usize = 1_024;
+const IN_FLIGHT: usize = 4_096;
 
-/// Rooms are refreshed together, in one pipeline: a command of many costs Redis less than one of few.
+/// Rooms are refreshed together, in one pipeline: one command of many costs Redis less than one of few.
 const TOGETHER: Duration = Duration::from_millis(100);
 
 /// Users in one command: Redis does nothing else meanwhile.
@@ -203,7 +203,9 @@ impl Commands {
             words.extend(chunk.iter().flat_map(|member| [deadline.as_str(), member.as_str()]));
             self.ask(asking, room, &words, Part::Touched(chunk.len()));
         }
-        self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
+        if room.may_have_others() {
+            self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
+        }
         room.until_whole_refresh = match room.until_whole_refresh.checked_sub(1) {
             Some(less) => less,
             None => {

@@ -61,7 +61,7 @@ pub(crate) fn refreshes(place: &Place) -> Outcome<Vec<Row>> {
 pub(crate) fn memory(place: &Place) -> Outcome<Vec<Row>> {
     let mut rows = Vec::new();
     // In a room of 1,000 everybody is told of everybody else who comes.
-    for (room, usual, most) in [(2, 10_000, 400.0), (1_000, 5_000, 120.0)] {
+    for (room, usual, most) in [(2, 10_000, 400.0), (1_000, 15_000, 120.0)] {
         let sockets = place.sockets(usual);
         let grown = |path: &str, members: usize| -> Outcome<f64> {
             let (mut bench, connected) = enter(place, (path, sockets, room), members)?;

@@ -34,6 +34,12 @@ impl Room {
         }
     }
 
+    /// Whether users of other instances may be there, of which one may have died. One that a user of this
+    /// instance has, too, is swept when that one leaves.
+    pub(in crate::upstream::presence) fn may_have_others(&self) -> bool {
+        self.view != View::Listed || self.users.listed() > self.users.held() as usize
+    }
+
     /// Redis has taken users, and says how many there are.
     pub(in crate::upstream::presence) fn joined(
         &mut self,

@@ -35,6 +35,26 @@ async fn an_instance_that_dies_takes_its_users_with_it_in_time() {
 }
 
 #[tokio::test]
+async fn a_user_of_two_instances_of_which_one_died_leaves_with_the_other() {
+    for is_noticed in [true, false] {
+        let server = Server::start(&[]);
+        let (mut one, mut two) = (Gateway::on(&server), Gateway::on(&server));
+        one.enter("41");
+        one.enter("watcher");
+        see(&mut [&mut one], &users(&["41", "watcher"])).await;
+        two.enter("41");
+        see(&mut [&mut one, &mut two], &users(&["41", "watcher"])).await;
+        drop(two);
+        if is_noticed {
+            sleep(GONE_WITHIN).await;
+        }
+        one.exit(0);
+        see(&mut [&mut one], &users(&["watcher"])).await;
+        assert_eq!(hash(&server).len(), 1);
+    }
+}
+
+#[tokio::test]
 async fn a_newcomer_does_not_see_the_ghosts_of_the_only_holder() {
     let server = Server::start(&[]);
     let mut one = Gateway::on(&server);
