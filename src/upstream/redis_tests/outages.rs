@@ -85,11 +85,14 @@ async fn a_full_redis_is_dialled_at_most_ten_times_in_ten_seconds() {
         count.unwrap().parse().unwrap()
     };
     let before = rejected();
+    let began = Instant::now();
     let mut rig = Rig::start(settings(&server));
     rig.until_down("").await;
     sleep(Duration::from_secs(10)).await;
     let dials = rejected() - before;
-    assert!((3..=10).contains(&dials), "{dials} dials");
+    // On a busy machine it was longer than ten seconds.
+    let seconds = began.elapsed().as_secs_f64();
+    assert!(dials >= 3 && dials as f64 <= seconds.max(10.0), "{dials} dials in {seconds} s");
     assert_eq!(call(&only, &["CONFIG", "SET", "maxclients", "100"]), ["OK"]);
     rig.until_up().await;
 }

@@ -13,6 +13,8 @@ use crate::sockets::{self, Frame};
 
 /// Different frames, which are sent over and over.
 const FRAMES: usize = 10_000;
+/// Written by one system call at most: another load generator, on the same core, must not wait for a longer one.
+const PIECE: usize = 16 * 1024;
 /// When nothing can be read or written.
 const PAUSE: Duration = Duration::from_micros(200);
 
@@ -63,7 +65,8 @@ fn flood(mut stream: TcpStream, frames: &[u8], end: Instant) -> Outcome<u64> {
     let (mut sent, mut arrived, mut buffer) = (0, Vec::new(), vec![0; 64 * 1024]);
     while Instant::now() < end {
         let at = (sent % frames.len() as u64) as usize;
-        let wrote = progress(stream.write(&frames[at..]))?;
+        let piece = &frames[at..frames.len().min(at + PIECE)];
+        let wrote = progress(stream.write(piece))?;
         let read = progress(stream.read(&mut buffer))?;
         let (Some(wrote), Some(read)) = (wrote, read) else { break };
         sent += wrote as u64;
