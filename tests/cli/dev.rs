@@ -108,7 +108,8 @@ fn what_dev_prints_makes_a_message_arrive_and_nothing_is_left_of_it() {
     assert_eq!(dev.process.exit_status(), Some(0));
     for listener in [&mut by_url, &mut by_header] {
         assert_eq!(listener.exit_status(), Some(1));
-        assert!(listener.has_noted("closed: 1012 restarting"));
+        let why = |line: &str| line.contains("closed: 1012 restarting").then_some(());
+        listener.noted("why it ended", why);
     }
     dev.assert_nothing_is_left(&redis);
 }
@@ -131,6 +132,7 @@ fn dev_ends_with_1_when_its_redis_ends() {
     let redis = dev.redis_process();
     dev.ask_redis("SHUTDOWN NOSAVE\r\n");
     assert_eq!(dev.process.exit_status(), Some(1));
-    assert!(dev.process.has_noted("the private redis-server has ended"));
+    let why = |line: &str| line.contains("the private redis-server has ended").then_some(());
+    dev.process.noted("why it ended", why);
     dev.assert_nothing_is_left(&redis);
 }

@@ -60,10 +60,6 @@ impl Sockway {
         self.stderr.wait_for(what, pick)
     }
 
-    pub(crate) fn has_noted(&self, text: &str) -> bool {
-        self.stderr.lines.lock().unwrap().iter().any(|line| line.contains(text))
-    }
-
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().unwrap().is_none()
     }

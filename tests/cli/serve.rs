@@ -116,7 +116,7 @@ fn the_first_signal_waits_and_the_second_does_not_but_a_drain_is_no_signal() {
 
     gateway.process.signal(Signal::INT);
     assert_eq!(gateway.process.exit_status(), Some(0));
-    assert!(gateway.process.has_noted("stopping hard"));
+    gateway.process.noted("how", |line| line.contains("stopping hard").then_some(()));
 }
 
 #[test]

@@ -84,7 +84,7 @@ fn a_channel_that_redis_takes_away_closes_its_sessions_once_and_tells_no_gap_of_
     assert_eq!(neighbour.text(), "still here");
     gateway.send(&Request::upgrade("/ws/denied/1")).assert_refused(503, "channel_refused");
     let closed = r#"sockway_sessions_closed_total{endpoint="denied",reason="channel_refused"}"#;
-    assert_eq!(gateway.metrics().get(closed), 2.0);
+    gateway.wait_metric(closed, 2.0);
     assert_eq!(gateway.metrics().sum("sockway_gaps_total"), 1.0, "of the neighbour alone");
 }
 

@@ -207,7 +207,9 @@ fn listen_ends_with_0_when_its_reader_leaves_on_a_quiet_channel_and_with_1_when_
 
 #[test]
 fn a_drain_that_a_signal_ends_says_that_it_is_not_done() {
-    let (_redis, gateway) = start(|settings| settings.set("shutdown.readiness_delay", "4s"));
+    let (_redis, gateway) = start(|settings| {
+        settings.set("shutdown.readiness_delay", "20s").set("shutdown.timeout", "30s")
+    });
     let admin = gateway.admin.to_string();
     let mut drain = Process::start(&mut command(&["drain", "--admin", &admin]));
     until("the drain has begun", || gateway.admin("/status").json()["phase"] == "terminating");
@@ -282,7 +284,7 @@ fn drain_starts_the_stop_sequence_and_waits_for_its_end() {
 #[test]
 fn a_signal_after_a_drain_does_not_cut_it_short() {
     let (_redis, mut gateway) = start(|settings| {
-        settings.set("shutdown.spread", "0s").set("shutdown.readiness_delay", "1s")
+        settings.set("shutdown.spread", "0s").set("shutdown.readiness_delay", "3s")
     });
     let mut client = gateway.open("/ws/rooms/1");
     let admin = gateway.admin.to_string();

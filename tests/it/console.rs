@@ -141,7 +141,7 @@ fn a_client_writes_sees_who_is_there_and_is_told_what_became_of_it() {
         assert!(wide.is_some_and(|wide| wide <= u64::from(width)), "{width}: {wide:?}");
         keep(&format!("write-{width}"), &browser.screenshot());
     }
-    browser.value(&format!("for (let count = 0; count < 20; count += 1) {send}"));
+    browser.value(&format!("for (let count = 0; count < 60; count += 1) {send}"));
     browser.wait(&format!(
         "/^refused rate_limited: again in [0-9]+ ms$/.test({})",
         text("try-answer")

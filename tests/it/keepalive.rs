@@ -17,8 +17,9 @@ fn closed(reason: &str) -> String {
     format!("sockway_sessions_closed_total{{endpoint=\"rooms\",reason=\"{reason}\"}}")
 }
 
+/// Pings soon, and waits long enough for the pongs of a test that had to wait for the processor.
 fn impatient() -> Endpoint {
-    rooms().set("ping_interval", "200ms").set("ping_timeout", "300ms")
+    rooms().set("ping_interval", "200ms").set("ping_timeout", "3s")
 }
 
 #[test]

@@ -31,6 +31,7 @@ mod handshake;
 mod heartbeat;
 mod http_publish;
 mod jwks;
+mod jwks_tls;
 mod keepalive;
 mod keys;
 mod links;

@@ -157,7 +157,7 @@ fn printed(process: &Process, kind: &str) -> Vec<Value> {
 #[test]
 fn listen_publishes_every_line_in_order_at_the_pace_that_the_endpoint_allows() {
     let redis = Redis::start();
-    let slow = "channel = \"room:{path.room}\"\nper_second = 5\nburst = 2";
+    let slow = "channel = \"room:{path.room}\"\nper_second = 1\nburst = 2";
     let gateway = rooms(&redis, "json", slow);
     let mut other = gateway.open_as("bob", "/ws/rooms/7");
     other.json();

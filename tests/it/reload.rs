@@ -203,7 +203,8 @@ fn origins_limits_and_where_tokens_are_looked_for_change_live() {
 fn the_log_level_and_the_stop_s_timing_change_live() {
     let redis = Redis::start();
     let settings = Settings::new(&redis).endpoint(rooms());
-    let mut gateway = Gateway::start(&settings.clone().set("shutdown.spread", "4s"));
+    let slow = settings.clone().set("shutdown.spread", "60s").set("shutdown.timeout", "120s");
+    let mut gateway = Gateway::start(&slow);
     let refused_at_debug = |gateway: &Gateway| {
         assert_eq!(gateway.send(&Request::upgrade("/nowhere")).status, 404);
         gateway.process.stderr.text().contains("handshake refused")
@@ -217,7 +218,7 @@ fn the_log_level_and_the_stop_s_timing_change_live() {
     let start = std::time::Instant::now();
     gateway.terminate();
     assert_eq!(closed(&mut client), (1012, "restarting".to_owned()));
-    assert!(start.elapsed().as_secs() < 2, "{:?}", start.elapsed());
+    assert!(start.elapsed().as_secs() < 10, "{:?}", start.elapsed());
     assert_eq!(gateway.process.exit_code(), 0);
 }
 

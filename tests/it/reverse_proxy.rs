@@ -72,7 +72,9 @@ fn nginx(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process 
 /// Caddy with the file of `deploy/`, without a certificate, its data in the directory.
 fn caddy(directory: &Path, address: SocketAddr, gateway: SocketAddr) -> Process {
     let text = read("deploy/caddy/Caddyfile");
-    let text = replace(&text, "example.com {", &format!("http://:{} {{", address.port()));
+    // At the address whose port is held: at others it may be somebody's.
+    let site = format!("http://:{} {{\n\tbind {}", address.port(), address.ip());
+    let text = replace(&text, "example.com {", &site);
     let text = replace(&text, "127.0.0.1:8080", &gateway.to_string());
     let text = replace(&text, "\n{\n", "\n{\n\tadmin off\n");
     let file = directory.join("Caddyfile");

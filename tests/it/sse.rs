@@ -108,7 +108,7 @@ fn a_token_gives_the_same_channels_and_its_end_ends_the_stream_for_good() {
     let gateway = Gateway::start(&settings.endpoint(endpoint));
     let as_query = open(&gateway, &format!("/ws/me?token={}", token::of("ann")));
     let as_header = Events::open(gateway.address, &request("/ws/me").bearer(&token::of("ann")));
-    let soon = token::signed(&json!({ "sub": "bob", "exp": token::now() + 2 }));
+    let soon = token::signed(&json!({ "sub": "bob", "exp": token::now() + 5 }));
     let mut expiring = open(&gateway, &format!("/ws/me?token={soon}"));
     expiring.ready();
     let day = Some(86_400_000);
@@ -275,7 +275,8 @@ fn a_stream_whose_client_takes_nothing_is_ended_by_its_write_timeout() {
     let endpoint = both()
         .set("heartbeat", "100ms")
         .set("ping_interval", "200ms")
-        .set("write_timeout", "400ms");
+        // The living one must have the processor once in it.
+        .set("write_timeout", "3s");
     let redis = Redis::start();
     let directory = tempfile::tempdir().expect("a directory");
     let socket = directory.path().join("ws.sock");

@@ -36,7 +36,7 @@ fn a_port_in_use_exits_1_with_one_clear_line() {
         let start = Instant::now();
         let (mut process, _directory) = spawn(&settings().set(key, address.as_str()));
         assert_eq!(process.exit_code(), 1, "{key}");
-        assert!(start.elapsed() < Duration::from_secs(2), "took {:?}", start.elapsed());
+        assert!(start.elapsed() < Duration::from_secs(10), "took {:?}", start.elapsed());
         let naming: Vec<_> =
             process.stderr.all().into_iter().filter(|line| line.contains(&address)).collect();
         assert_eq!(naming.len(), 1, "{naming:?}");

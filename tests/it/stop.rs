@@ -40,7 +40,7 @@ fn a_gateway_without_sessions_stops_at_once() {
     let (_redis, mut gateway) =
         start(|settings| settings.set("shutdown.spread", "60s").set("shutdown.timeout", "120s"));
     gateway.terminate();
-    assert!(gateway.process.exit_within(Duration::from_secs(5)).success());
+    assert!(gateway.process.exit_within(LIMIT).success());
 }
 
 #[test]
@@ -101,7 +101,7 @@ fn a_draining_gateway_takes_nobody_new_and_a_second_signal_ends_it_at_once() {
     until("the port is closed", || TcpStream::connect(gateway.address).is_err());
     assert!(!gateway.is_ready());
     gateway.terminate();
-    let status = gateway.process.exit_within(Duration::from_secs(5));
+    let status = gateway.process.exit_within(LIMIT);
     assert_eq!(status.code(), Some(0));
     let log = gateway.process.stderr.text();
     assert!(!log.contains("ERROR"), "what was asked for is no error: {log}");

@@ -1,10 +1,7 @@
 //! 101 means subscribed: a message published after the upgrade is never missed.
 
-use crate::rig::{Client, Gateway, Redis, Request, Settings, settings::rooms, wait::LIMIT};
-use std::{
-    thread,
-    time::{Duration, Instant},
-};
+use crate::rig::{Client, Gateway, Redis, Request, Settings, settings::rooms};
+use std::thread;
 
 const CONNECTIONS: usize = 10_000;
 const WORKERS: usize = 16;
@@ -33,14 +30,12 @@ fn ten_thousand_times_what_is_published_on_the_101_arrives() {
     let redis = Redis::start();
     let settings = Settings::new(&redis).set("redis.linger", "2ms");
     let gateway = Gateway::start(&settings.endpoint(rooms()));
-    let start = Instant::now();
     thread::scope(|scope| {
         for worker in 0..WORKERS {
             let (redis, gateway) = (&redis, &gateway);
             scope.spawn(move || connect_and_publish(redis, gateway, worker));
         }
     });
-    assert!(start.elapsed() < LIMIT + Duration::from_secs(40), "took {:?}", start.elapsed());
     let opened = gateway
         .metrics()
         .get("sockway_sessions_opened_total{endpoint=\"rooms\",transport=\"websocket\"}");

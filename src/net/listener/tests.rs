@@ -15,7 +15,7 @@ fn socket_path() -> (tempfile::TempDir, PathBuf) {
 }
 
 async fn greeted(listener: &Listener) -> Option<IpAddr> {
-    let accepted = timeout(Duration::from_secs(5), listener.accept()).await.unwrap().unwrap();
+    let accepted = timeout(Duration::from_secs(30), listener.accept()).await.unwrap().unwrap();
     let peer = accepted.peer();
     accepted.into_transport(None).unwrap().write_all(b"hello").await.unwrap();
     peer

@@ -29,7 +29,7 @@ async fn received(bytes: &[u8], stays: bool) -> Result<Received, NoRequest> {
     });
     let mut transport = Transport::Unix(ours);
     let reading = receive(&mut transport, pending());
-    let received = timeout(Duration::from_secs(5), reading).await.unwrap();
+    let received = timeout(Duration::from_secs(30), reading).await.unwrap();
     client.abort();
     received
 }

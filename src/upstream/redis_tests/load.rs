@@ -20,14 +20,16 @@ fn burst(server: &Server, count: usize) -> std::thread::JoinHandle<()> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_burst_against_a_shard_that_stands_still_for_a_moment_is_not_lost() {
-    const COUNT: usize = 150_000;
+    // More than the ring holds, and so few that taking them needs little of the half second in which
+    // reading may stop.
+    const COUNT: usize = 20_000;
     let server = Server::start(&[]);
     let mut rig = Rig::up(&server).await;
     rig.joined("a").await;
     let publisher = burst(&server, COUNT);
     let pauses = rig.metrics.upstream.read_pauses.clone();
     eventually("reading stops", || pauses.get() >= 1).await;
-    sleep(Duration::from_millis(400)).await;
+    sleep(Duration::from_millis(150)).await;
     let (mut next, mut events) = (0, Vec::new());
     while next < COUNT {
         events.clear();
@@ -87,7 +89,8 @@ async fn median_after(outage: Duration, times: usize) -> Duration {
     let mut waits = futures_util::future::join_all(outages).await;
     waits.sort();
     println!("back after an outage of {outage:?}: {waits:?}");
-    assert!(waits[times - 1] < Duration::from_millis(600), "{waits:?}");
+    // Of a machine that is busy with other tests. Whoever doubled its waits would take seconds.
+    assert!(waits[times - 1] < Duration::from_secs(2), "{waits:?}");
     waits[times / 2]
 }
 
@@ -95,7 +98,7 @@ async fn median_after(outage: Duration, times: usize) -> Duration {
 async fn it_is_subscribed_again_soon_after_redis_answers() {
     for outage in [1, 3, 10] {
         let median = median_after(Duration::from_secs(outage), 5).await;
-        assert!(median < Duration::from_millis(250), "{median:?} after {outage} s");
+        assert!(median < Duration::from_millis(500), "{median:?} after {outage} s");
     }
 }
 
@@ -118,11 +121,10 @@ async fn a_burst_arrives_whole_and_in_order() {
 async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
     // Else Redis would end a subscriber that is so far behind, which is another matter.
     let server = Server::start(&["--client-output-buffer-limit", "pubsub 0 0 0"]);
-    let mut rig = Rig::start(config::Redis {
-        probe_interval: Duration::from_millis(200),
-        probe_timeout: Duration::from_millis(500),
-        ..settings(&server)
-    });
+    let often = config::Redis { probe_interval: Duration::from_millis(200), ..settings(&server) };
+    // By time and not by number: a slow machine publishes less, and what it reads late is no more.
+    let lasts = 3 * often.probe_timeout;
+    let mut rig = Rig::start(often);
     rig.until_up().await;
     rig.joined("a").await;
     let socket = server.socket();
@@ -130,10 +132,13 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
         let burst = command(&["PUBLISH", "a", "0123456789abcdef"]).repeat(1_000);
         let mut stream = UnixStream::connect(socket).unwrap();
         let mut replies = BufReader::new(stream.try_clone().unwrap());
-        for _ in 0..100 {
+        let (began, mut published) = (Instant::now(), 0);
+        while began.elapsed() < lasts {
             stream.write_all(&burst).unwrap();
             (0..1_000).for_each(|_| read_reply(&mut replies, &mut Vec::new()));
+            published += 1_000;
         }
+        published
     });
     for channel in numbered(10) {
         rig.join(std::slice::from_ref(&channel)).await;
@@ -141,9 +146,9 @@ async fn a_flood_longer_than_the_probes_timeout_is_not_taken_for_death() {
         let link = rig.status.borrow().link.clone();
         assert_eq!(event, [SubscriptionEvent::Confirmed(name(&channel))], "{link:?}");
     }
-    let messages = rig.metrics.upstream.messages.clone();
-    eventually("all of the flood has arrived", || messages.get() == 100_000).await;
-    assert!(flood.is_finished());
+    eventually("the flood is over", || flood.is_finished()).await;
+    let (published, messages) = (flood.join().unwrap(), rig.metrics.upstream.messages.clone());
+    eventually("all of it has arrived", || messages.get() == published).await;
     rig.until_up().await;
     assert_eq!(rig.metrics.upstream.reconnects.get(), 0);
 }

@@ -175,6 +175,14 @@ async fn see(instances: &mut [&mut Gateway], expected: &View) {
     }
 }
 
+/// Waits until these instances have swept so many members together. Whichever comes first sweeps, and
+/// is answered when the others know already.
+async fn swept(instances: &[&Gateway], expected: u64) {
+    let swept = || instances.iter().map(|it| it.metrics.upstream.presence_swept.get()).sum::<u64>();
+    eventually("swept", || swept() >= expected).await;
+    assert_eq!(swept(), expected);
+}
+
 fn hash(server: &Server) -> BTreeMap<String, String> {
     let reply = server.call(&["HGETALL", &format!("sockway:presence:{{{ROOM}}}:users:{ROOM}")]);
     let pairs = reply.chunks(2).map(|pair| (pair[0].clone(), pair[1].clone()));
@@ -184,7 +192,10 @@ fn hash(server: &Server) -> BTreeMap<String, String> {
 #[tokio::test]
 async fn everyone_sees_who_is_there_and_a_user_counts_once_for_all_sessions_and_instances() {
     let server = Server::start(&[]);
-    let (mut one, mut two) = (Gateway::on(&server), Gateway::on(&server));
+    // Nobody is swept but who has left.
+    let rules = PresenceRules { ttl: Duration::from_secs(60), ..RULES };
+    let mut one = Gateway::start(settings(&server), rules);
+    let mut two = Gateway::start(settings(&server), rules);
     one.enter("41");
     see(&mut [&mut one], &users(&["41"])).await;
     two.enter("42");
@@ -203,13 +214,15 @@ async fn everyone_sees_who_is_there_and_a_user_counts_once_for_all_sessions_and_
     two.exit(0);
     see(&mut [&mut one, &mut two], &users(&["41", "a b:ä"])).await;
     assert_eq!(one.clients[0].leaves, 1, "42 alone has left");
-    assert_eq!(two.metrics.upstream.presence_swept.get(), 2);
+    swept(&[&one, &two], 2).await;
 }
 
 #[tokio::test]
 async fn who_comes_back_in_time_has_never_left_whatever_instance_takes_him() {
     let server = Server::start(&[]);
-    let rules = PresenceRules { leave_after: RULES.ttl, ..RULES };
+    // Longer than it takes to come back.
+    let stays = Duration::from_secs(5);
+    let rules = PresenceRules { ttl: stays, leave_after: stays, ..RULES };
     let mut one = Gateway::start(settings(&server), rules);
     one.enter("watcher");
     see(&mut [&mut one], &users(&["watcher"])).await;
@@ -224,7 +237,7 @@ async fn who_comes_back_in_time_has_never_left_whatever_instance_takes_him() {
     let mut three = Gateway::start(settings(&server), rules);
     three.enter("42");
     see(&mut [&mut three, &mut one], &users(&["42", "watcher"])).await;
-    sleep(3 * RULES.ttl).await;
+    sleep(2 * stays).await;
     one.listen();
     assert_eq!((joins, one.clients[0].joins, one.clients[0].leaves), (1, 1, 0));
 }
@@ -260,14 +273,15 @@ async fn above_the_limit_there_is_a_number_once_a_second_and_below_nine_tenths_a
     .await;
     one.enter("u10");
     see(&mut [&mut one, &mut two], &View::Count(11)).await;
-    let before = two.clients[0].rosters;
+    let (before, began) = (two.clients[0].rosters, Instant::now());
     for n in 11..31 {
         one.enter(&format!("u{n}"));
         sleep(Duration::from_millis(20)).await;
     }
     see(&mut [&mut one, &mut two], &View::Count(31)).await;
     let told = two.clients[0].rosters - before;
-    assert!(told <= 3, "told {told} times within about a second");
+    let most = 2 + began.elapsed().as_secs() as usize;
+    assert!(told <= most, "told {told} times within {:?}", began.elapsed());
     while one.clients.len() > 9 {
         one.exit(9);
     }

@@ -48,7 +48,7 @@ async fn a_redis_that_cannot_save_is_ready_all_the_same() {
 async fn while_redis_loads_its_data_it_is_subscribed_already() {
     let slow = ["--key-load-delay", "2000", "--loading-process-events-interval-bytes", "1024"];
     let mut server = Server::start(&slow);
-    let script = "for i = 1, 1500 do redis.call('set', i, string.rep('x', 100)) end";
+    let script = "for i = 1, 7500 do redis.call('set', i, string.rep('x', 100)) end";
     server.call(&["EVAL", script, "0"]);
     server.call(&["SAVE"]);
     let mut rig = Rig::up(&server).await;
@@ -58,7 +58,7 @@ async fn while_redis_loads_its_data_it_is_subscribed_already() {
     server.restart();
     let lost_and_back = rig.subscription_event(2).await;
     assert_eq!(lost_and_back[1], SubscriptionEvent::Confirmed(name("a")));
-    assert!(server.call(&["PING"])[0].starts_with("LOADING"), "it loads for three seconds");
+    assert!(server.call(&["PING"])[0].starts_with("LOADING"), "it loads for fifteen seconds");
     rig.until_up().await;
     assert!(server.call(&["PING"])[0].starts_with("LOADING"), "and is proven meanwhile");
 }

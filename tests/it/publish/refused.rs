@@ -97,6 +97,7 @@ fn a_user_has_one_bucket_over_all_of_its_sessions_and_is_told_when_it_may_again(
     // On both shards.
     let mut clients: Vec<_> = (0..8).map(|room| scene.join("ann", &room.to_string())).collect();
     let (mut published, mut waits) = (0, Vec::new());
+    let began = std::time::Instant::now();
     for client in &mut clients {
         say(client, &publish("r"));
         let answer = loop {
@@ -110,7 +111,8 @@ fn a_user_has_one_bucket_over_all_of_its_sessions_and_is_told_when_it_may_again(
             Some(wait) => waits.push(wait),
         }
     }
-    assert!((4..=5).contains(&published), "{published}: the burst, and perhaps a second went by");
+    let most = 4 + began.elapsed().as_secs() + 1;
+    assert!((4..=most).contains(&published), "{published}: the burst, and one each second");
     assert!(waits.iter().all(|wait| (1..=1001).contains(wait)), "{waits:?}");
     assert_eq!(scene.counted("rate_limited"), waits.len() as f64);
     let mut bob = scene.join("bob", "9");

@@ -184,7 +184,13 @@ impl Gateway {
     /// Waits until the process uses no more resources than it did then (I6).
     #[track_caller]
     pub(crate) fn wait_back_to(&self, before: Vitals) {
-        before.wait_back(self.process.id());
+        self.wait_back_while(before, || ());
+    }
+
+    /// … and has it do this meanwhile.
+    #[track_caller]
+    pub(crate) fn wait_back_while(&self, before: Vitals, meanwhile: impl FnMut()) {
+        before.wait_back(self.process.id(), meanwhile);
     }
 
     /// Changes the limit on open files of the running process. The hard limit stays, so that this

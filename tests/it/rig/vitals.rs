@@ -50,9 +50,9 @@ impl Vitals {
         }
     }
 
-    /// Waits until the process is back to this sample, within 5 %.
+    /// Waits until the process is back to this sample, within 5 %, and does this meanwhile.
     #[track_caller]
-    pub(crate) fn wait_back(self, process: u32) {
+    pub(crate) fn wait_back(self, process: u32, mut meanwhile: impl FnMut()) {
         let bound = self.memory_bytes + self.memory_bytes / 20 + SLACK_BYTES;
         let mut now = Self::of(process);
         let start = Instant::now();
@@ -61,6 +61,7 @@ impl Vitals {
             || now.memory_bytes > bound
         {
             assert!(start.elapsed() < GIVEN_BACK, "{now:?} has not come back to {self:?}");
+            meanwhile();
             thread::sleep(PAUSE);
             now = Self::of(process);
         }

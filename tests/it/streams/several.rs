@@ -111,7 +111,7 @@ fn while_replays_hold_their_half_of_the_memory_another_waits_and_then_is_at_capa
     let redis = Redis::start();
     let settings = Settings::new(&redis)
         .set("server.shards", 1)
-        .set("server.handshake_timeout", "2s")
+        .set("server.handshake_timeout", "4s")
         // Half of it is room for one replay, not for two.
         .set("server.max_queue_memory", "12MiB");
     let rooms = rooms().set("replay_bytes", "2MiB").set("write_timeout", "60s");

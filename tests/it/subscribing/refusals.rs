@@ -89,7 +89,7 @@ fn a_key_that_is_no_stream_is_refused_and_the_session_goes_on() {
 fn a_subscribe_that_redis_does_not_answer_in_time_is_refused_and_given_up() {
     let redis = crate::rig::Redis::start();
     let settings = crate::rig::Settings::new(&redis)
-        .set("server.handshake_timeout", "1s")
+        .set("server.handshake_timeout", "3s")
         // The link must outlive the silence.
         .set("redis.probe_interval", "30s")
         .set("redis.probe_timeout", "20s");

@@ -18,7 +18,7 @@ async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
     while let Ok(stream) = full() {
         waiting.push(stream);
     }
-    let limit = Duration::from_secs(2);
+    let limit = Duration::from_secs(4);
     let connect = async |addresses: &[SocketAddr]| {
         race(addresses, limit, |address| async move {
             let connected = timeout(limit, TcpStream::connect(address)).await;
@@ -31,7 +31,7 @@ async fn a_dead_address_of_a_name_costs_less_than_the_dial() {
         let started = Instant::now();
         let stream = connect(&addresses).await.expect("the good one");
         assert_eq!(stream.peer_addr().unwrap(), good);
-        assert!(started.elapsed() < Duration::from_secs(1), "{:?}", started.elapsed());
+        assert!(started.elapsed() < Duration::from_secs(3), "{:?}", started.elapsed());
     }
     let error = connect(&[refusing, silent_address]).await.unwrap_err();
     let text = format!("{refusing}: Connection refused; {silent_address}: late");

@@ -11,6 +11,7 @@ const SLACK: Duration = Duration::from_secs(2);
 async fn two_of(server: &Server) -> (Gateway, Gateway) {
     let (mut one, mut two) = (Gateway::on(server), Gateway::on(server));
     one.enter("41");
+    see(&mut [&mut one], &users(&["41"])).await;
     two.enter("42");
     see(&mut [&mut one, &mut two], &users(&["41", "42"])).await;
     (one, two)
@@ -31,7 +32,7 @@ async fn an_instance_that_dies_takes_its_users_with_it_in_time() {
     let after = died.elapsed();
     assert!(after < GONE_WITHIN + SLACK, "{after:?}");
     assert_eq!((one.clients[0].joins, one.clients[0].leaves), (1, 1));
-    assert_eq!(one.metrics.upstream.presence_swept.get(), 1);
+    swept(&[&one], 1).await;
 }
 
 #[tokio::test]
@@ -57,14 +58,16 @@ async fn a_user_of_two_instances_of_which_one_died_leaves_with_the_other() {
 #[tokio::test]
 async fn a_newcomer_does_not_see_the_ghosts_of_the_only_holder() {
     let server = Server::start(&[]);
-    let mut one = Gateway::on(&server);
+    let ttl = Duration::from_secs(4);
+    let rules = PresenceRules { ttl, ..RULES };
+    let mut one = Gateway::start(settings(&server), rules);
     one.enter("ghost");
     see(&mut [&mut one], &users(&["ghost"])).await;
     drop(one);
     // Its deadline is past, and nobody has swept it; the keys live twice as long.
-    sleep(RULES.ttl + Duration::from_millis(200)).await;
+    sleep(ttl + Duration::from_millis(200)).await;
     assert!(hash(&server).contains_key("ghost"));
-    let mut two = Gateway::on(&server);
+    let mut two = Gateway::start(settings(&server), rules);
     two.enter("42");
     see(&mut [&mut two], &users(&["42"])).await;
     assert_eq!((two.clients[0].rosters, two.clients[0].leaves), (1, 0));

@@ -76,7 +76,9 @@ async fn keys_have_the_prefix_and_field_of_the_configuration() {
 #[tokio::test]
 async fn a_stream_that_nobody_wants_lingers_and_is_forgotten() {
     let server = Server::start(&[]);
-    let mut rig = Rig::streams(&server);
+    // Longer than all that is done before it is wanted again.
+    let linger = Duration::from_secs(5);
+    let mut rig = Rig::start(config::Redis { linger, ..stream_settings(&server) });
     let wanted = |rig: &Rig| {
         let upstream = &rig.metrics.upstream;
         (upstream.streams_wanted.get(), upstream.streams_subscribed.get())

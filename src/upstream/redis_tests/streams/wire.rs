@@ -38,9 +38,7 @@ impl Wire {
         // It ends with the test program.
         thread::spawn(move || {
             for ours in listener.incoming().map_while(Result::ok) {
-                if !state.is_cut.load(SeqCst)
-                    && let Ok(theirs) = UnixStream::connect(&target)
-                {
+                if let Ok(theirs) = UnixStream::connect(&target) {
                     lay(&state, &ours, &theirs);
                 }
             }
@@ -58,8 +56,9 @@ impl Wire {
 
     /// Ends every connection, and those that are made until [`Wire::mend`].
     pub(super) fn cut(&self) {
+        let mut open = self.state.open.lock().unwrap();
         self.state.is_cut.store(true, SeqCst);
-        for stream in self.state.open.lock().unwrap().drain(..) {
+        for stream in open.drain(..) {
             let _ = stream.shutdown(std::net::Shutdown::Both);
         }
     }
@@ -86,8 +85,14 @@ pub(super) fn settings_over(server: &Server, wire: &Wire) -> config::Redis {
 }
 
 fn lay(state: &Arc<State>, ours: &UnixStream, theirs: &UnixStream) {
+    // With the lock held: one that is made while the wire is cut must not stay.
+    let mut open = state.open.lock().unwrap();
+    if state.is_cut.load(SeqCst) {
+        return;
+    }
     state.made.fetch_add(1, SeqCst);
-    state.open.lock().unwrap().extend([ours, theirs].map(|it| it.try_clone().unwrap()));
+    open.extend([ours, theirs].map(|it| it.try_clone().unwrap()));
+    drop(open);
     let (from, to) = (ours.try_clone().unwrap(), theirs.try_clone().unwrap());
     thread::spawn(move || carry(from, to, std::mem::take));
     let (state, from, to) =
