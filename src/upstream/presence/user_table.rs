@@ -1,10 +1,13 @@
 //! A table of users by name, small on purpose: most rooms have a few users, and there may be one for two
 //! sessions. Pure.
 
-use hashbrown::HashMap;
-use std::{ops::Deref, sync::Arc};
+use std::{
+    collections::BTreeMap,
+    ops::{Bound, Deref},
+    sync::Arc,
+};
 
-/// Users that are searched one by one. More are found by a hash.
+/// Users that are searched one by one. More are a tree, which takes less than a hash table where a room has many.
 const FEW: usize = 8;
 
 /// What is known of a user.
@@ -17,13 +20,12 @@ pub(super) struct User {
     pub(super) is_joined: bool,
 }
 
-type Map = HashMap<Arc<str>, User, foldhash::fast::RandomState>;
+type Map = BTreeMap<Arc<str>, User>;
 
 #[derive(Debug)]
 pub(super) enum UserTable {
     Few(Vec<(Arc<str>, User)>),
-    /// Boxed, so that a room with few is no larger for it.
-    Many(Box<Map>),
+    Many(Map),
 }
 
 impl Default for UserTable {
@@ -45,7 +47,10 @@ impl UserTable {
             Self::Few(users) => {
                 users.iter_mut().find(|(known, _)| **known == *name).map(|it| (&it.0, &mut it.1))
             }
-            Self::Many(users) => users.get_key_value_mut(name),
+            Self::Many(users) => {
+                let only = (Bound::Included(name), Bound::Included(name));
+                users.range_mut::<str, _>(only).next()
+            }
         }
     }
 
@@ -73,7 +78,7 @@ impl UserTable {
             Self::Few(users) => {
                 let mut many: Map = std::mem::take(users).into_iter().collect();
                 many.insert(name, User::default());
-                *self = Self::Many(Box::new(many));
+                *self = Self::Many(many);
             }
             Self::Many(users) => drop(users.insert(name, User::default())),
         }
@@ -95,19 +100,14 @@ impl UserTable {
         self.shrink();
     }
 
-    /// Gives memory back; but half of the difference is kept, so that one user who comes and goes does not
-    /// change the table each time.
+    /// What has become small is kept like what was always small, but for half of the difference: one user who
+    /// comes and goes must not change it each time.
     fn shrink(&mut self) {
         match self {
             Self::Few(users) if users.is_empty() => *users = Vec::new(),
             Self::Few(_) => {}
             Self::Many(users) if users.len() <= FEW / 2 => {
-                let few = users.drain().collect();
-                *self = Self::Few(few);
-            }
-            Self::Many(users) if users.len() < users.capacity() / 4 => {
-                let twice = 2 * users.len();
-                users.shrink_to(twice);
+                *self = Self::Few(std::mem::take(users).into_iter().collect());
             }
             Self::Many(_) => {}
         }

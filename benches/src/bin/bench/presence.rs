@@ -10,19 +10,21 @@ use crate::scenarios::start;
 use crate::servers::Place;
 use crate::table::{Row, Target};
 
-/// Opens sessions in rooms of so many, and waits until Redis knows of so many members.
+/// Sessions behind which others are weighed.
+const FIRST: usize = 1_000;
+
+/// Opens sessions in rooms of so many, and waits until the gateway has so many members.
 fn enter(
-    place: &Place,
+    bench: &mut Bench,
     (path, sockets, room): (&str, usize, usize),
     members: usize,
-) -> Outcome<(Bench, Connected)> {
-    let mut bench = start(place)?;
+) -> Outcome<Connected> {
     let connected = bench.step(&format!(
         "connect --sockets {sockets} --room {room} --path {path}/{{room}}?token={{token}}"
     ))?;
     let present = |bench: &Bench| bench.metric("sockway_presence_members", "").unwrap_or(0);
-    processes::wait_until("not everybody is present", || present(&bench) == members as u64)?;
-    Ok((bench, connected))
+    processes::wait_until("not everybody is present", || present(bench) == members as u64)?;
+    Ok(connected)
 }
 
 /// What Redis has to do while nobody comes or goes.
@@ -34,7 +36,8 @@ pub(crate) fn refreshes(place: &Place) -> Outcome<Vec<Row>> {
     let sockets = place.sockets(100_000usize.div_ceil(ROOMS));
     let members = sockets * ROOMS;
     let share = |path: &str, members: usize| -> Outcome<f64> {
-        let (mut bench, _) = enter(place, (path, sockets, 2), members)?;
+        let mut bench = start(place)?;
+        enter(&mut bench, (path, sockets, 2), members)?;
         // Until Redis has taken everybody, and all rosters are read.
         bench.step::<Window>(&format!("idle --seconds {SETTLES}"))?;
         let window: Window = bench.step(&format!("idle --seconds {SECONDS}"))?;
@@ -63,21 +66,36 @@ pub(crate) fn memory(place: &Place) -> Outcome<Vec<Row>> {
     // In a room of 1,000 everybody is told of everybody else who comes.
     for (room, usual, most) in [(2, 10_000, 400.0), (1_000, 15_000, 120.0)] {
         let sockets = place.sockets(usual);
-        let grown = |path: &str, members: usize| -> Outcome<f64> {
-            let (mut bench, connected) = enter(place, (path, sockets, room), members)?;
-            // So long the allocator keeps what it needed while everybody came.
-            let window: Window = bench.step("idle --seconds 12")?;
-            let grown = window.memory.pss.saturating_sub(connected.memory_before.pss);
-            Ok(grown as f64 / sockets as f64)
-        };
+        let first = sockets.min(FIRST);
         let mut figures = Vec::new();
         for _ in 0..place.pairs() {
-            let (with, without) = (grown("/present", sockets)?, grown("/room", 0)?);
+            let with = grown(place, (first, sockets, room), true)?;
+            let without = grown(place, (first, sockets, room), false)?;
             eprintln!("    rooms of {room}: {with:.0} bytes a session, {without:.0} without");
             figures.push(with - without);
         }
         let what = format!("session in a room of {room}, presence above the same without: PSS");
-        rows.push(Row::of_sockway(what, "bytes", Target::AtMost(most), figures));
+        let note = format!(
+            "Of {sockets} sessions that came behind {first} others: what is needed once, for one session or for many, is not counted."
+        );
+        rows.push(Row { note, ..Row::of_sockway(what, "bytes", Target::AtMost(most), figures) });
     }
     Ok(rows)
+}
+
+/// Bytes that each of the later sessions takes.
+fn grown(
+    place: &Place,
+    (first, sockets, room): (usize, usize, usize),
+    present: bool,
+) -> Outcome<f64> {
+    let (path, members) = if present { ("/present", 1) } else { ("/room", 0) };
+    // So long the allocator keeps what it needed while everybody came.
+    let idle = "idle --seconds 12";
+    let mut bench = start(place)?;
+    enter(&mut bench, (path, first, room), first * members)?;
+    let before: Window = bench.step(idle)?;
+    enter(&mut bench, (path, sockets, room), (first + sockets) * members)?;
+    let after: Window = bench.step(idle)?;
+    Ok(after.memory.pss.saturating_sub(before.memory.pss) as f64 / sockets as f64)
 }

@@ -90,7 +90,7 @@ pub(crate) const SCENARIOS: &[Scenario] = &[
     },
     Scenario {
         name: "presence",
-        what: "Redis's CPU for 15,000 sessions in 7,500 rooms",
+        what: "Redis's CPU for 100,000 users who are there, in 50,000 rooms",
         run: presence::refreshes,
     },
     Scenario {
