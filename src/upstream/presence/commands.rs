@@ -203,16 +203,15 @@ impl Commands {
             words.extend(chunk.iter().flat_map(|member| [deadline.as_str(), member.as_str()]));
             self.ask(asking, room, &words, Part::Touched(chunk.len()));
         }
-        if room.may_have_others() {
+        let is_whole = room.until_whole_refresh == 0;
+        if room.may_have_others() || is_whole {
             self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
         }
-        room.until_whole_refresh = match room.until_whole_refresh.checked_sub(1) {
-            Some(less) => less,
-            None => {
-                self.keep(asking, room, &members, &users);
-                WHOLE_REFRESH - 1
-            }
-        };
+        if is_whole {
+            self.keep(asking, room, &members, &users);
+            room.until_whole_refresh = WHOLE_REFRESH;
+        }
+        room.until_whole_refresh -= 1;
     }
 
     /// Keeps the keys, whose time is twice the `ttl`, and checks that both are there.

@@ -18,7 +18,7 @@ mod known;
 
 pub(super) use known::Read;
 
-/// The share of refreshes that also ask for what is asked rarely.
+/// Of so many refreshes one also asks for what is asked rarely.
 pub(super) const WHOLE_REFRESH: u8 = 4;
 
 /// How long after its deadline, by our clock, a user is swept.

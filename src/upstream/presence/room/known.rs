@@ -34,8 +34,8 @@ impl Room {
         }
     }
 
-    /// Whether users of other instances may be there, of which one may have died. One that a user of this
-    /// instance has, too, is swept when that one leaves.
+    /// Whether users of other instances may be there, of which one may have died. What that one has left of a
+    /// user who is here, too, nobody can see: it may be swept later.
     pub(in crate::upstream::presence) fn may_have_others(&self) -> bool {
         self.view != View::Listed || self.users.listed() > self.users.held() as usize
     }
