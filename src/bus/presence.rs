@@ -33,7 +33,7 @@ pub enum PresenceRequest {
 /// What upstream tells a shard, in order.
 #[derive(Debug, Clone)]
 pub enum PresenceEvent {
-    /// For all of the room's sessions; or, with users, for those of these that have had none. They are sorted.
+    /// For all of the room's sessions; or, with `users` (sorted), for those sessions of these that have had none.
     Roster { roster: Arc<Roster>, users: Option<Arc<[Arc<str>]>> },
     /// For all sessions that have had a roster, but those of the very user.
     Change(Arc<Change>),

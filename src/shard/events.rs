@@ -17,8 +17,8 @@ const EVENTS_AT_ONCE: usize = 256;
 /// … and their bytes, as a ring counts them.
 const BYTES_AT_ONCE: usize = 1 << 20;
 
-/// Fewer of rooms: each may be for all sessions of a room, and as many of them may come at once, so that what
-/// they make in the queues grows with the square.
+/// Fewer events of presence: each may go to every session of a room, and a room that fills has one for each
+/// newcomer.
 const ROOM_EVENTS_AT_ONCE: usize = 32;
 
 /// What was taken since other tasks had their turn, in however many batches.

@@ -44,7 +44,7 @@ impl Room {
     }
 
     /// All have been sent a roster.
-    pub(super) fn none_waits(&mut self) {
+    pub(super) fn clear_waiting(&mut self) {
         self.waiting = None;
     }
 

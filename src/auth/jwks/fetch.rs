@@ -30,6 +30,9 @@ const TIMEOUT: Duration = Duration::from_secs(2);
 /// For one of several addresses: an address that does not answer must leave time for the next.
 const CONNECT_TIMEOUT: Duration = Duration::from_millis(800);
 
+/// For the system's certificates, some hundred files.
+const ROOTS_TIMEOUT: Duration = Duration::from_secs(30);
+
 const MAX_HEAD_BYTES: usize = 16 * 1024;
 const MAX_HEADERS: usize = 64;
 const MAX_BODY_BYTES: usize = 64 * 1024;
@@ -47,6 +50,8 @@ pub enum FetchError {
     Connect(#[source] io::Error),
     #[error("this system has no root certificates")]
     NoRoots,
+    #[error("the system's root certificates could not be read within {} s", ROOTS_TIMEOUT.as_secs())]
+    RootsTimeout,
     #[error("the host's name cannot stand in a certificate")]
     Name,
     #[error("TLS failed")]
@@ -81,8 +86,10 @@ impl Client {
         if let Some(tls) = &self.tls {
             return Ok(tls.clone());
         }
-        // Some hundred files, so not on this thread.
-        let roots = spawn_blocking(system_roots).await.unwrap_or_else(|_| RootCertStore::empty());
+        // So many files are not read on this thread.
+        let roots = timeout(ROOTS_TIMEOUT, spawn_blocking(system_roots)).await;
+        let roots = roots.map_err(|_| FetchError::RootsTimeout)?;
+        let roots = roots.unwrap_or_else(|_| RootCertStore::empty());
         if roots.is_empty() {
             return Err(FetchError::NoRoots);
         }

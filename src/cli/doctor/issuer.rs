@@ -40,7 +40,9 @@ async fn fetch(keys: &KeySet, report: &mut Report) {
 
 fn advice(error: &FetchKeysError) -> &'static str {
     match error {
-        FetchKeysError::Fetch(FetchError::Tls(_) | FetchError::Name | FetchError::NoRoots) => {
+        FetchKeysError::Fetch(
+            FetchError::Tls(_) | FetchError::Name | FetchError::NoRoots | FetchError::RootsTimeout,
+        ) => {
             "its certificate must be valid, for this host name, and from an authority that this \
              machine trusts; the environment variable SSL_CERT_FILE names others (PEM)"
         }

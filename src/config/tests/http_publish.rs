@@ -181,7 +181,7 @@ fn a_route_by_which_no_token_may_publish_is_warned_of_and_one_by_which_one_could
         assert_eq!(said.len(), 1, "{globs:?}: {said:?}");
         assert!(
             said[0].contains(
-                "http_publish.route[0].channel: is among the channels of no [[http_publish.token]]"
+                "http_publish.route[0].channel: no [[http_publish.token]] has it among its channels"
             ),
             "{said:?}"
         );

@@ -1,7 +1,7 @@
-//! Finds the end of a chunked body, so that a request behind it is told apart.
+//! Finds the end of a chunked body, so that a request that is pipelined behind it is not read as part of it.
 //!
-//! hyper reads the body and judges it; here only its lines and lengths are followed. Of a body that hyper
-//! rejects the end means nothing: its connection is closed.
+//! hyper reads the body and judges it; here only its lines and lengths are followed. When hyper rejects a
+//! body, its connection is closed, and the end that was found is not used.
 
 /// Where in a chunked body the next byte stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Chunks {
                     &rest[taken..]
                 }
                 of_line => {
-                    *self = of_line.behind(*byte);
+                    *self = of_line.after_byte(*byte);
                     behind
                 }
             };
@@ -50,8 +50,8 @@ impl Chunks {
         bytes.len() - rest.len()
     }
 
-    /// Behind this byte of a line.
-    fn behind(self, byte: u8) -> Self {
+    /// Behind this byte, which is one of a line.
+    fn after_byte(self, byte: u8) -> Self {
         const LINE_END: u64 = "\r\n".len() as u64;
         match (self, byte) {
             (Self::Size(0) | Self::Extension(0), b'\n') => Self::Trailer { is_empty: true },

@@ -99,7 +99,7 @@ impl Registry {
         };
         match users {
             None => {
-                room.none_waits();
+                room.clear_waiting();
                 room.members.for_each(tell);
             }
             Some(users) => {

@@ -15,8 +15,8 @@ use super::{
 };
 use crate::{
     bus::{
-        Event, NewsEnd, PresenceRequest, PresenceUpstreamEnd, RejectedBy, SubscriptionEvent,
-        SubscriptionEvents,
+        Event, NewsEnd, PresenceRequest, PresenceRules, PresenceUpstreamEnd, RejectedBy,
+        SubscriptionEvent, SubscriptionEvents,
     },
     channel::ChannelName,
     config,
@@ -163,9 +163,10 @@ impl PresenceActor {
         match request {
             PresenceRequest::Enter { shard, room, user, rules } => {
                 self.phase.start(now);
-                let refresh_at = self.commands.first_refresh(now, rules.ttl);
-                let key = self.rooms.get_or_make(&room, &rules, refresh_at);
+                let first_refresh = || self.commands.first_refresh(now, rules.ttl);
+                let key = self.rooms.get_or_make(&room, &rules, first_refresh);
                 self.enter(key, shard, &user);
+                self.rule(key, &rules, now);
             }
             PresenceRequest::Leave { room, user } => self.leave(&room, &user, now),
             PresenceRequest::Again { shard, room } => {
@@ -192,6 +193,13 @@ impl PresenceActor {
         self.rooms.untold -= returned;
         if is_new {
             self.metrics.upstream.presence_members.inc();
+            self.rooms.make_ready(key);
+        }
+    }
+
+    /// A reload may have brought other rules for a room that is still there.
+    fn rule(&mut self, key: u32, rules: &Arc<PresenceRules>, now: Instant) {
+        if self.rooms.get(key).is_some_and(|room| room.take_rules(rules, now)) {
             self.rooms.make_ready(key);
         }
     }

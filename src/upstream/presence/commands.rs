@@ -3,9 +3,9 @@
 use super::{
     clock::Clock,
     names::{Instance, Keys},
-    room::{LATE, Room, Subscription, WHOLE_REFRESH},
+    room::{LATE, REFRESHES_PER_KEEP, Room, Subscription},
     script::{Mode, SCRIPT},
-    under_way::{Leaving, Told},
+    under_way::Told,
 };
 use crate::upstream::{link::CommandLink, patience::Patience};
 use std::{collections::VecDeque, sync::Arc, time::Duration};
@@ -14,8 +14,8 @@ use tokio::time::Instant;
 /// Commands that may be unanswered before no more are sent for rooms.
 const IN_FLIGHT: usize = 4_096;
 
-/// Rooms are refreshed together, in one pipeline: one command of many costs Redis less than one of few.
-const TOGETHER: Duration = Duration::from_millis(100);
+/// Refreshes are sent in waves: a command in a long pipeline costs Redis less than one in a short one.
+const WAVE: Duration = Duration::from_millis(100);
 
 /// Users in one command: Redis does nothing else meanwhile.
 const CHUNK: usize = 1_000;
@@ -124,7 +124,9 @@ impl Commands {
         if room.under_way.not_before.is_some_and(|not_before| now < not_before) {
             return;
         }
-        room.under_way.not_before = None;
+        if room.under_way.not_before.is_some() {
+            room.under_way.not_before = None;
+        }
         let mut asking = Asking { keys: Keys::of(&room.name, &self.prefix), key, link, now };
         self.leave(&mut asking, room);
         if room.users.held() > 0 {
@@ -141,15 +143,28 @@ impl Commands {
         }
     }
 
-    /// Sets the deadlines of users who have left, and sweeps those whose deadline is past.
+    /// Sweeps those whose deadline is past, after telling Redis the deadlines of users who have left.
     fn leave(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
+        if !room.under_way.leaving.is_empty() {
+            self.tell_deadlines(asking, room);
+            let (before, now) = (room.under_way.leaving.len(), asking.now);
+            room.under_way.leaving.retain(|it| it.until + LATE > now || it.told != Told::Yes);
+            let are_past = before != room.under_way.leaving.len();
+            room.sweeps |= are_past && !room.rules.leave_after.is_zero();
+        }
+        if std::mem::take(&mut room.sweeps) {
+            self.script(asking, room, Mode::Sweep, &[], Vec::new());
+        }
+    }
+
+    fn tell_deadlines(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         for at in 0..room.under_way.leaving.len() {
-            if room.under_way.leaving[at].told != Told::No {
+            let leaving = &mut room.under_way.leaving[at];
+            if leaving.told != Told::No {
                 continue;
             }
-            room.under_way.leaving[at].told = Told::Asked;
-            let Leaving { user, until, .. } = &room.under_way.leaving[at];
-            let (user, until) = (Arc::clone(user), *until);
+            leaving.told = Told::Asked;
+            let (user, until) = (Arc::clone(&leaving.user), leaving.until);
             let member = self.instance.member(&user);
             if room.rules.leave_after.is_zero() {
                 self.script(asking, room, Mode::Leave, &[member], vec![user]);
@@ -160,21 +175,14 @@ impl Commands {
             let words = ["ZADD", &keys, "XX", &deadline, &member];
             self.ask(asking, room, &words, Part::Deadline(user));
         }
-        let before = room.under_way.leaving.len();
-        let now = asking.now;
-        room.under_way.leaving.retain(|it| it.until + LATE > now || it.told != Told::Yes);
-        room.sweeps |= before != room.under_way.leaving.len() && !room.rules.leave_after.is_zero();
-        if std::mem::take(&mut room.sweeps) {
-            self.script(asking, room, Mode::Sweep, &[], Vec::new());
-        }
     }
 
     fn join(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
+        let to_join = room.under_way.take_to_join();
         let (mode, users) = match std::mem::take(&mut room.repairs) {
             true => (Mode::Repair, room.users.all_held().cloned().collect()),
-            false => (Mode::Join, std::mem::take(&mut room.under_way.to_join)),
+            false => (Mode::Join, to_join),
         };
-        room.under_way.to_join = Vec::new();
         for users in users.chunks(CHUNK) {
             // Skip users whose last session has ended meanwhile: their leaving has been sent.
             let users: Vec<_> = users.iter().filter(|it| room.users.is_held(it)).cloned().collect();
@@ -191,6 +199,7 @@ impl Commands {
     /// Extends the deadlines, and checks whether the room in Redis needs repair.
     fn refresh(&mut self, asking: &mut Asking<'_>, room: &mut Room) {
         let now = asking.now;
+        let is_late = room.refresh_at + room.rules.ttl / 3 <= now;
         room.refresh_at = self.next_refresh(room.refresh_at, now, room.rules.ttl);
         let Some(redis_now) = self.clock.milliseconds(now, now) else { return };
         let deadline = (redis_now + room.rules.ttl.as_millis() as u64).to_string();
@@ -203,15 +212,15 @@ impl Commands {
             words.extend(chunk.iter().flat_map(|member| [deadline.as_str(), member.as_str()]));
             self.ask(asking, room, &words, Part::Touched(chunk.len()));
         }
-        let is_whole = room.until_whole_refresh == 0;
-        if room.may_have_others() || is_whole {
+        let keeps = room.until_keep == 0 || is_late;
+        if room.may_have_others() || keeps {
             self.ask(asking, room, &["ZCOUNT", &members, "-inf", &redis_now], Part::Ghosts);
         }
-        if is_whole {
+        if keeps {
             self.keep(asking, room, &members, &users);
-            room.until_whole_refresh = WHOLE_REFRESH;
+            room.until_keep = REFRESHES_PER_KEEP;
         }
-        room.until_whole_refresh -= 1;
+        room.until_keep -= 1;
     }
 
     /// Keeps the keys, whose time is twice the `ttl`, and checks that both are there.
@@ -224,18 +233,18 @@ impl Commands {
     /// The first refresh within a third of `ttl`, so that rooms that were made together are not refreshed all
     /// at once.
     pub(super) fn first_refresh(&self, now: Instant, ttl: Duration) -> Instant {
-        self.together(now + (ttl / 3).mul_f64(fastrand::f64()))
+        self.wave_before(now + (ttl / 3).mul_f64(fastrand::f64()))
     }
 
     /// A third of `ttl` after the last.
     fn next_refresh(&self, last: Instant, now: Instant, ttl: Duration) -> Instant {
-        let next = last + ttl / 3;
+        let next = self.wave_before(last + ttl / 3);
         if next > now { next } else { self.first_refresh(now, ttl) }
     }
 
-    /// The moment before this one at which rooms are refreshed.
-    fn together(&self, at: Instant) -> Instant {
-        let beyond = (at - self.began).as_nanos() % TOGETHER.as_nanos();
+    /// Rounds down to the wave before.
+    fn wave_before(&self, at: Instant) -> Instant {
+        let beyond = (at - self.began).as_nanos() % WAVE.as_nanos();
         at - Duration::from_nanos(beyond as u64)
     }
 
@@ -289,7 +298,7 @@ mod tests {
     }
 
     #[test]
-    fn a_room_is_refreshed_each_third_of_the_ttl_and_at_once_when_that_is_past() {
+    fn a_room_is_refreshed_each_third_of_the_ttl_and_within_one_when_that_is_past() {
         let commands = Commands::new("", Duration::from_secs(1));
         let (now, ttl) = (commands.began, Duration::from_secs(30));
         let third = Duration::from_secs(10);

@@ -18,8 +18,8 @@ mod known;
 
 pub(super) use known::Read;
 
-/// Of so many refreshes one also asks for what is asked rarely.
-pub(super) const WHOLE_REFRESH: u8 = 4;
+/// Every fourth refresh also keeps the room's keys from expiring, and looks for what a dead instance left.
+pub(super) const REFRESHES_PER_KEEP: u8 = 4;
 
 /// How long after its deadline, by our clock, a user is swept.
 pub(super) const LATE: Duration = Duration::from_millis(5);
@@ -44,8 +44,8 @@ pub(super) struct Room {
     /// Commands whose answers are awaited.
     pub(super) in_flight: u32,
     pub(super) subscription: Subscription,
-    /// Refreshes until the next that also asks for what is asked rarely.
-    pub(super) until_whole_refresh: u8,
+    /// Refreshes before the next that also keeps the keys.
+    pub(super) until_keep: u8,
     /// Whether it is among those for which something is due.
     pub(super) is_ready: bool,
     /// All of its users are to be put back.
@@ -94,7 +94,7 @@ impl Room {
             timer: None,
             in_flight: 0,
             subscription: Subscription::None,
-            until_whole_refresh: fastrand::u8(..WHOLE_REFRESH),
+            until_keep: fastrand::u8(..REFRESHES_PER_KEEP),
             is_ready: false,
             repairs: false,
             sweeps: false,
@@ -112,16 +112,28 @@ impl Room {
 
     /// When something is due next.
     pub(super) fn due(&self) -> Option<Instant> {
-        let Steps { leaving, reading, roster_due, not_before, .. } = &*self.under_way;
+        let Steps { to_join, leaving, reading, roster_due, not_before, .. } = &*self.under_way;
         let refresh = Some(self.refresh_at).filter(|_| self.users.held() > 0);
         let may_read = *reading == Reading::No && self.subscription == Subscription::Confirmed;
         let roster = roster_due.filter(|_| may_read);
         // One that Redis does not know yet is looked at when it answers.
         let told = leaving.iter().filter(|it| it.told == Told::Yes);
-        let leaving = told.map(|it| it.until + LATE).min();
-        let put_off = not_before.filter(|_| self.repairs || self.sweeps);
-        let next = [refresh, roster, leaving, put_off].into_iter().flatten().min()?;
+        let sweep = told.map(|it| it.until + LATE).min();
+        let is_untold = !to_join.is_empty() || leaving.iter().any(|it| it.told == Told::No);
+        let put_off = not_before.filter(|_| is_untold || self.repairs || self.sweeps);
+        let next = [refresh, roster, sweep, put_off].into_iter().flatten().min()?;
         Some(not_before.map_or(next, |not_before| next.max(not_before)))
+    }
+
+    /// Takes the rules that a session came with. `true`: they are others, and something is due.
+    pub(super) fn take_rules(&mut self, rules: &Arc<PresenceRules>, now: Instant) -> bool {
+        if self.rules == *rules {
+            return false;
+        }
+        self.rules = Arc::clone(rules);
+        self.repairs = true;
+        self.read_roster_at(now);
+        true
     }
 
     /// A session enters. `true`: the user is to be joined.

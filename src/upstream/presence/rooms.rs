@@ -29,13 +29,16 @@ impl Rooms {
         &mut self,
         name: &ChannelName,
         rules: &Arc<PresenceRules>,
-        first_refresh: Instant,
+        first_refresh: impl FnOnce() -> Instant,
     ) -> u32 {
         if let Some(&key) = self.by_name.get(name) {
             return key;
         }
-        let key =
-            self.rooms.insert(Box::new(Room::new(name.clone(), Arc::clone(rules), first_refresh)));
+        let key = self.rooms.insert(Box::new(Room::new(
+            name.clone(),
+            Arc::clone(rules),
+            first_refresh(),
+        )));
         let key = u32::try_from(key).expect("there are fewer rooms than sessions");
         self.by_name.insert(name.clone(), key);
         key
@@ -96,7 +99,7 @@ impl Rooms {
     /// Schedules the room's next turn, or removes the room when nothing is left to do.
     pub(super) fn reschedule(&mut self, key: u32) {
         let Some(room) = self.rooms.get_mut(key as usize) else { return };
-        room.under_way.rest();
+        room.under_way.free_if_idle();
         if room.is_over() {
             self.by_name.remove(&room.name);
             self.rooms.remove(key as usize);
@@ -132,7 +135,7 @@ mod tests {
         let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
         let now = Instant::now();
         let mut rooms = Rooms::default();
-        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
+        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, || now);
         for _ in 0..2 {
             (0..3).for_each(|_| rooms.make_ready(key));
             assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
@@ -148,7 +151,7 @@ mod tests {
         let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
         let now = Instant::now();
         let mut rooms = Rooms::default();
-        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, now);
+        let key = rooms.get_or_make(&ChannelName::new("r"), &rules, || now);
         rooms.get(key).unwrap().users.enter(&Arc::from("ann"));
         for seconds in 1..10 {
             let due = now + Duration::from_secs(seconds);

@@ -13,6 +13,10 @@
 pub(super) const SCRIPT: &str = r"
 local M,U,N,ttl,inst,mode=KEYS[1],KEYS[2],ARGV[1],tonumber(ARGV[2]),ARGV[3],ARGV[4]
 local function count() local n=redis.call('HLEN',U) if n>0 and redis.call('HGET',U,'!') then n=n-1 end return n end
+local function user(m) return string.match(m,'^[^:]*') end
+if redis.call('HLEN',U)==0 then
+  for _,m in ipairs(redis.call('ZRANGEBYSCORE',M,'-inf','+inf')) do redis.call('HINCRBY',U,user(m),1) end
+end
 if mode=='roster' then
   local n,e=count(),redis.call('HGET',U,'!') or ''
   if n>tonumber(ARGV[5]) then return {e,n} end
@@ -24,14 +28,11 @@ if mode=='roster' then
 end
 local t=redis.call('TIME') local now=t[1]*1000+math.floor(t[2]/1000)
 local swept,added=0,0
-local function user(m) return string.match(m,'^[^:]*') end
 local function minus(m)
   local u=user(m)
   if redis.call('HINCRBY',U,u,-1)<=0 then redis.call('HDEL',U,u) redis.call('PUBLISH',N,'leave '..u) end
 end
-if redis.call('HLEN',U)==0 then
-  for _,m in ipairs(redis.call('ZRANGEBYSCORE',M,'-inf','+inf')) do redis.call('HINCRBY',U,user(m),1) end
-elseif count()>0 and redis.call('ZCOUNT',M,'-inf','+inf')==0 then
+if count()>0 and redis.call('ZCOUNT',M,'-inf','+inf')==0 then
   for _,u in ipairs(redis.call('HKEYS',U)) do redis.call('HDEL',U,u) end
 end
 for _,m in ipairs(redis.call('ZRANGEBYSCORE',M,'-inf',now)) do redis.call('ZREM',M,m) swept=swept+1 minus(m) end

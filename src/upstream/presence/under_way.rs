@@ -5,6 +5,7 @@
 
 use super::names::Announcement;
 use std::{
+    mem,
     ops::{Deref, DerefMut},
     sync::Arc,
 };
@@ -70,8 +71,13 @@ pub(super) struct UnderWay(Option<Box<Steps>>);
 
 impl UnderWay {
     /// Gives the memory back when nothing is under way.
-    pub(super) fn rest(&mut self) {
+    pub(super) fn free_if_idle(&mut self) {
         self.0.take_if(|steps| **steps == Steps::NONE);
+    }
+
+    /// Takes the users to join.
+    pub(super) fn take_to_join(&mut self) -> Vec<Arc<str>> {
+        self.0.as_mut().map(|steps| mem::take(&mut steps.to_join)).unwrap_or_default()
     }
 }
 
@@ -99,10 +105,10 @@ mod tests {
         let mut under_way = UnderWay::default();
         assert!(under_way.leaving.is_empty() && under_way.0.is_none());
         under_way.to_join.push("ann".into());
-        under_way.rest();
+        under_way.free_if_idle();
         assert_eq!(under_way.to_join.len(), 1);
         under_way.to_join.clear();
-        under_way.rest();
+        under_way.free_if_idle();
         assert!(under_way.0.is_none());
     }
 }

@@ -59,11 +59,10 @@ impl Users {
         self.table.get(user).is_some_and(|entry| entry.sessions > 0 && entry.is_joined)
     }
 
-    /// Redis has taken a user.
-    pub(super) fn joined(&mut self, user: &str) {
-        if let Some((_, entry)) = self.table.get_mut(user) {
-            entry.is_joined = true;
-        }
+    /// Redis has taken a user. `true`: it is held here, and that is news.
+    pub(super) fn joined(&mut self, user: &str) -> bool {
+        let held = self.table.get_mut(user).filter(|(_, entry)| entry.sessions > 0);
+        held.is_some_and(|(_, entry)| !std::mem::replace(&mut entry.is_joined, true))
     }
 
     pub(super) fn all_held(&self) -> impl Iterator<Item = &Arc<str>> {

@@ -125,10 +125,10 @@ fn warn_of_closed(table: &mut Table<'_, '_>, channel: &ChannelTemplate, tokens: 
         // It is wrong, which is told already.
         None => true,
     };
-    if !tokens.iter().any(may) {
+    if !tokens.is_empty() && !tokens.iter().any(may) {
         table.warning(
             "channel",
-            "is among the channels of no [[http_publish.token]]: every request is refused (channel_not_allowed)",
+            "no [[http_publish.token]] has it among its channels: every request is refused (channel_not_allowed)",
         );
     }
 }

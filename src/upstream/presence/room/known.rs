@@ -34,8 +34,8 @@ impl Room {
         }
     }
 
-    /// Whether users of other instances may be there, of which one may have died. What that one has left of a
-    /// user who is here, too, nobody can see: it may be swept later.
+    /// Whether users of other instances may be there, of which one may have died. Its entry of a user who is
+    /// held here, too, is swept later: nobody is shown it.
     pub(in crate::upstream::presence) fn may_have_others(&self) -> bool {
         self.view != View::Listed || self.users.listed() > self.users.held() as usize
     }
@@ -48,15 +48,11 @@ impl Room {
         now: Instant,
         output: &mut Output,
     ) {
-        users.iter().for_each(|user| self.users.joined(user));
+        let users: Vec<_> = users.iter().filter(|user| self.users.joined(user)).cloned().collect();
         match &mut self.view {
             View::Unknown => return,
             View::Listed => {
-                for user in users {
-                    if self.users.is_held(user) {
-                        self.list(user, output);
-                    }
-                }
+                users.iter().for_each(|user| self.list(user, output));
             }
             View::Counted(known) => {
                 known.count = count;
@@ -64,7 +60,7 @@ impl Room {
                 self.read_roster_at(next.max(now));
             }
         }
-        self.welcome(users, output);
+        self.welcome(&users, output);
     }
 
     pub(in crate::upstream::presence) fn announced(
@@ -204,6 +200,9 @@ impl Room {
 
     /// Sends the roster to those sessions of these users that have had none: one for all of them.
     pub(super) fn welcome(&self, users: &[Arc<str>], output: &mut Output) {
+        if users.is_empty() {
+            return;
+        }
         if let Some(roster) = self.roster() {
             let mut users = users.to_vec();
             users.sort_unstable();

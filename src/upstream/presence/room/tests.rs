@@ -16,8 +16,10 @@ fn silent() -> Output {
 
 /// Ann's, with no shard that is told anything.
 fn room(now: Instant) -> Room {
-    let mut room = Room::new(ChannelName::new("chat:7"), rules(), now);
+    let refresh_at = now + Duration::from_secs(10);
+    let mut room = Room::new(ChannelName::new("chat:7"), rules(), refresh_at);
     assert!(room.enter(0, &"ann".into(), &mut silent()));
+    assert_eq!(room.under_way.take_to_join().len(), 1);
     room.shards = 0;
     room.joined(&["ann".into()], 1, now, &mut silent());
     room
@@ -97,4 +99,26 @@ fn those_who_come_together_are_welcomed_by_one_roster_that_has_them_all() {
         }
     }
     assert_eq!(told, [(3, Some(vec!["bob".into(), "dan".into()]))]);
+}
+
+#[test]
+fn the_rules_of_a_reload_are_those_of_a_room_that_is_still_there() {
+    let now = Instant::now();
+    let mut room = room(now);
+    assert!(!room.take_rules(&rules(), now), "the same rules, in another place");
+    let others = Arc::new(PresenceRules { roster: 1, ..*rules() });
+    assert!(room.take_rules(&others, now));
+    assert!(room.repairs && room.under_way.roster_due == Some(now));
+    assert_eq!(room.list_limit(), 1);
+}
+
+#[test]
+fn who_enters_after_an_error_is_joined_when_its_pause_is_over() {
+    let now = Instant::now();
+    let mut room = room(now);
+    let pause = now + Duration::from_secs(1);
+    room.under_way.not_before = Some(pause);
+    assert!(room.due() > Some(pause), "nothing but its refresh is due");
+    room.enter(0, &"bob".into(), &mut silent());
+    assert_eq!(room.due(), Some(pause));
 }
