@@ -12,8 +12,8 @@
 //!
 //! 0. `names` `script` `clock` `user_table`: keys, users and announcements; what runs inside Redis; Redis's
 //!    time; users by name
-//! 1. `users` `under_way` `command_phase` `output` `canary` `fuzz`: who is known to be in a room; who comes and
-//!    leaves; the connection; what shards are told; what `sockway doctor` tries; a fuzz target
+//! 1. `users` `under_way` `command_phase` `output` `canary` `fuzz`: users that are known to be in a room; users
+//!    that enter and leave; the connection; what shards are told; what `sockway doctor` tries; a fuzz target
 //! 2. `room`: one room: its users here, and what is to be done for it
 //! 3. `rooms` `news`: all of them, and when something is due; the subscription to their announcements
 //! 4. `commands`: what is asked for a room

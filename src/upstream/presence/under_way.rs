@@ -1,4 +1,4 @@
-//! What is under way for a room: who comes, who leaves, which roster is awaited. Pure.
+//! What is under way for a room: users that enter and leave, and a roster that is awaited. Pure.
 //!
 //! There may be a room for two sessions, and for nearly all of them nothing is under way: then it takes no
 //! memory beyond one word.
