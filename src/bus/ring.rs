@@ -146,6 +146,19 @@ impl<E: RingEvent> RingSender<E> {
         self.0.limits.bytes.get().saturating_sub(self.0.state().bytes)
     }
 
+    /// Events that were ever sent.
+    #[must_use]
+    pub fn sent(&self) -> u64 {
+        self.0.state().sent
+    }
+
+    /// Events of these that do not wait in the ring any more: taken out, or dropped.
+    #[must_use]
+    pub fn taken(&self) -> u64 {
+        let state = self.0.state();
+        state.sent - state.events.len() as u64
+    }
+
     /// Sends one event.
     #[cfg(test)]
     pub fn send(&self, event: E) {

@@ -7,6 +7,7 @@ use super::{
     command_phase::{CommandEvent, CommandPhase},
     commands::{Asked, Commands},
     names::{Announcement, announced_room, news_channel},
+    newcomers::Newcomers,
     news::{News, NewsEvent, confirmed},
     output::Output,
     room::Subscription,
@@ -58,6 +59,7 @@ pub(in crate::upstream) struct PresenceActor {
     commands: Commands,
     primary: Primary,
     output: Output,
+    newcomers: Newcomers,
     settles: Vec<oneshot::Sender<()>>,
     metrics: Arc<Metrics>,
     refusals: LogThrottle,
@@ -92,6 +94,7 @@ impl PresenceActor {
             commands: Commands::new(&settings.channel_prefix, settings.probe_timeout),
             primary: Primary::new(&settings.address),
             output: Output::new(end.rings),
+            newcomers: Newcomers::default(),
             settles: Vec::new(),
             metrics,
             refusals: LogThrottle::default(),
@@ -165,7 +168,7 @@ impl PresenceActor {
                 self.phase.start(now);
                 let first_refresh = || self.commands.first_refresh(now, rules.ttl);
                 let key = self.rooms.get_or_make(&room, &rules, first_refresh);
-                self.enter(key, shard, &user);
+                self.enter(key, shard, &user, now);
                 self.rule(key, &rules, now);
             }
             PresenceRequest::Leave { room, user } => self.leave(&room, &user, now),
@@ -179,16 +182,19 @@ impl PresenceActor {
         }
     }
 
-    fn enter(&mut self, key: u32, shard: usize, user: &Arc<str>) {
+    fn enter(&mut self, key: u32, shard: usize, user: &Arc<str>, now: Instant) {
         let Some(room) = self.rooms.get(key) else { return };
         let untold = |leaving: &[Leaving]| leaving.iter().filter(|it| it.told != Told::Yes).count();
         let before = untold(&room.under_way.leaving);
-        let is_new = room.enter(shard, user, &mut self.output);
+        let is_new = room.enter(shard, user);
         let returned = before - untold(&room.under_way.leaving);
         if room.subscription == Subscription::None {
             room.subscription = Subscription::Asked;
             let channel = news_channel(&room.name, &self.prefix);
             room.under_way.asked_by = self.news.subscribe(channel);
+        }
+        if room.has_newcomers() {
+            self.newcomers.add(key, &self.output, now);
         }
         self.rooms.untold -= returned;
         if is_new {
@@ -346,6 +352,7 @@ impl PresenceActor {
         self.work(now);
         self.metrics.upstream.presence_rooms.set(self.rooms.len() as i64);
         self.settle();
+        self.welcome(now);
         self.output.flush();
         if let Some(link) = self.phase.get() {
             link.flush();
@@ -382,6 +389,15 @@ impl PresenceActor {
         self.is_behind = true;
     }
 
+    fn welcome(&mut self, now: Instant) {
+        for key in self.newcomers.take(&self.output, now) {
+            if let Some(room) = self.rooms.get(key) {
+                room.welcome(&mut self.output);
+                room.under_way.free_if_idle();
+            }
+        }
+    }
+
     fn settle(&mut self) {
         if self.rooms.untold == 0 {
             for settled in self.settles.drain(..) {
@@ -398,7 +414,8 @@ impl PresenceActor {
         let of_link = [self.commands.patience.deadline(), Some(self.commands.next_ping)];
         let rooms = self.rooms.next_timer().filter(|_| is_linked && self.commands.script.is_some());
         let of_link = of_link.into_iter().flatten().filter(|_| is_linked);
-        let all = of_link.chain(rooms).chain(self.phase.deadline());
+        let newcomers = self.newcomers.are_there().then_some(now);
+        let all = of_link.chain(rooms).chain(self.phase.deadline()).chain(newcomers);
         all.min().unwrap_or_else(|| now + FAR).max(now + STEP)
     }
 }

@@ -14,6 +14,9 @@ use tokio::time::Instant;
 /// Commands that may be unanswered before no more are sent for rooms.
 const IN_FLIGHT: usize = 4_096;
 
+/// Unanswered commands for which memory is kept.
+const USUAL: usize = 64;
+
 /// Refreshes are sent in waves: a command in a long pipeline costs Redis less than one in a short one.
 const WAVE: Duration = Duration::from_millis(100);
 
@@ -47,7 +50,7 @@ pub(super) enum Part {
 
 /// The connection's state beside the connection itself.
 pub(super) struct Commands {
-    pub(super) asked: VecDeque<Asked>,
+    asked: VecDeque<Asked>,
     pub(super) patience: Patience,
     pub(super) clock: Clock,
     /// The script's name in Redis; `None`: it is not loaded.
@@ -92,6 +95,16 @@ impl Commands {
         self.patience.asked(Instant::now());
         link.send(words);
         self.asked.push_back(asked);
+    }
+
+    /// Takes what was asked first, which is answered.
+    pub(super) fn take_asked(&mut self) -> Option<Asked> {
+        self.patience.answered();
+        let asked = self.asked.pop_front();
+        if self.asked.is_empty() && self.asked.capacity() > USUAL {
+            self.asked = VecDeque::new();
+        }
+        asked
     }
 
     /// Whether more may be asked for rooms now; asks for what is missing for that.

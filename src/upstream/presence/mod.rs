@@ -15,7 +15,8 @@
 //! 1. `users` `under_way` `command_phase` `output` `canary` `fuzz`: users that are known to be in a room; users
 //!    that enter and leave; the connection; what shards are told; what `sockway doctor` tries; a fuzz target
 //! 2. `room`: one room: its users here, and what is to be done for it
-//! 3. `rooms` `news`: all of them, and when something is due; the subscription to their announcements
+//! 3. `rooms` `news` `newcomers`: all of them, and when something is due; the subscription to their
+//!    announcements; when those who have joined are sent the roster
 //! 4. `commands`: what is asked for a room
 //! 5. `actor`: the task, and what the answers mean
 //! 6. `mod`: what is seen from outside
@@ -28,6 +29,7 @@ mod commands;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod names;
+mod newcomers;
 mod news;
 mod output;
 mod room;

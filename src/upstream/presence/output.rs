@@ -24,6 +24,16 @@ impl Output {
         }
     }
 
+    /// How much was sent to each shard so far.
+    pub(super) fn sent(&self) -> Vec<u64> {
+        self.rings.iter().map(RingSender::sent).collect()
+    }
+
+    /// Whether each shard has taken as much.
+    pub(super) fn is_taken(&self, sent: &[u64]) -> bool {
+        self.rings.iter().zip(sent).all(|(ring, sent)| ring.taken() >= *sent)
+    }
+
     pub(super) fn flush(&mut self) {
         for (ring, staged) in self.rings.iter().zip(&mut self.staged) {
             if !staged.is_empty() {

@@ -2,7 +2,7 @@
 //! what shards are to be told goes into the [`Output`].
 
 use super::{
-    output::{Output, only},
+    output::only,
     under_way::{Leaving, Reading, Steps, Told, UnderWay},
     users::Users,
 };
@@ -11,7 +11,7 @@ use crate::{
     channel::ChannelName,
     upstream::shard_queues::Shards,
 };
-use std::{mem, num::NonZeroU64, slice, sync::Arc, time::Duration};
+use std::{mem, num::NonZeroU64, sync::Arc, time::Duration};
 use tokio::time::Instant;
 
 mod known;
@@ -137,7 +137,7 @@ impl Room {
     }
 
     /// A session enters. `true`: the user is to be joined.
-    pub(super) fn enter(&mut self, shard: ShardId, user: &Arc<str>, output: &mut Output) -> bool {
+    pub(super) fn enter(&mut self, shard: ShardId, user: &Arc<str>) -> bool {
         self.shards |= only(shard);
         if self.users.enter(user) {
             self.under_way.leaving.retain(|it| it.user != *user);
@@ -145,7 +145,7 @@ impl Room {
             return true;
         }
         if self.users.is_joined(user) {
-            self.welcome(slice::from_ref(user), output);
+            self.under_way.newcomers.push(Arc::clone(user));
         }
         false
     }
@@ -167,6 +167,7 @@ impl Room {
     fn forget(&mut self) {
         (self.view, self.incarnation, self.shards) = (View::Unknown, None, 0);
         (self.under_way.roster_due, self.under_way.held_back) = (None, Vec::new());
+        self.under_way.newcomers = Vec::new();
         self.users.forget_list();
         self.repairs = false;
     }

@@ -17,6 +17,8 @@ pub(super) struct Steps {
     /// Users to join.
     pub(super) to_join: Vec<Arc<str>>,
     pub(super) leaving: Vec<Leaving>,
+    /// Users that Redis has taken and whose sessions are to be sent the roster.
+    pub(super) newcomers: Vec<Arc<str>>,
     /// Announcements that came since the roster was asked for; applied to it when it is here.
     pub(super) held_back: Vec<Announcement>,
     pub(super) reading: Reading,
@@ -57,6 +59,7 @@ impl Steps {
     const NONE: Self = Self {
         to_join: Vec::new(),
         leaving: Vec::new(),
+        newcomers: Vec::new(),
         held_back: Vec::new(),
         reading: Reading::No,
         roster_due: None,
@@ -73,6 +76,10 @@ impl UnderWay {
     /// Gives the memory back when nothing is under way.
     pub(super) fn free_if_idle(&mut self) {
         self.0.take_if(|steps| **steps == Steps::NONE);
+    }
+
+    pub(super) fn take_newcomers(&mut self) -> Vec<Arc<str>> {
+        self.0.as_mut().map(|steps| mem::take(&mut steps.newcomers)).unwrap_or_default()
     }
 
     /// Takes the users to join.

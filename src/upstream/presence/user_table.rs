@@ -1,5 +1,5 @@
 //! A table of users by name, small on purpose: most rooms have a few users, and there may be one for two
-//! sessions. Pure.
+//! sessions; in a large one each user is a session of its own. Pure.
 
 use std::{
     collections::BTreeMap,
@@ -7,7 +7,10 @@ use std::{
     sync::Arc,
 };
 
-/// Users that are searched one by one. More are a tree, which takes less than a hash table where a room has many.
+/// Users that are a list. In a longer one it would take longer to make place for one more.
+const LIST: usize = 2_048;
+
+/// A list below this has no room in advance: most rooms stay as they are.
 const FEW: usize = 8;
 
 /// What is known of a user.
@@ -20,34 +23,37 @@ pub(super) struct User {
     pub(super) is_joined: bool,
 }
 
-type Map = BTreeMap<Arc<str>, User>;
+type Entry = (Arc<str>, User);
 
 #[derive(Debug)]
 pub(super) enum UserTable {
-    Few(Vec<(Arc<str>, User)>),
-    Many(Map),
+    /// Sorted by name.
+    List(Vec<Entry>),
+    Tree(BTreeMap<Arc<str>, User>),
 }
 
 impl Default for UserTable {
     fn default() -> Self {
-        Self::Few(Vec::new())
+        Self::List(Vec::new())
     }
 }
 
 impl UserTable {
     pub(super) fn get(&self, name: &str) -> Option<&User> {
         match self {
-            Self::Few(users) => users.iter().find(|(known, _)| **known == *name).map(|it| &it.1),
-            Self::Many(users) => users.get(name),
+            Self::List(users) => find(users, name).ok().map(|at| &users[at].1),
+            Self::Tree(users) => users.get(name),
         }
     }
 
     pub(super) fn get_mut(&mut self, name: &str) -> Option<(&Arc<str>, &mut User)> {
         match self {
-            Self::Few(users) => {
-                users.iter_mut().find(|(known, _)| **known == *name).map(|it| (&it.0, &mut it.1))
+            Self::List(users) => {
+                let at = find(users, name).ok()?;
+                let (name, user) = &mut users[at];
+                Some((name, user))
             }
-            Self::Many(users) => {
+            Self::Tree(users) => {
                 let only = (Bound::Included(name), Bound::Included(name));
                 users.range_mut::<str, _>(only).next()
             }
@@ -70,32 +76,39 @@ impl UserTable {
     /// Takes in a user that is not there.
     fn insert(&mut self, name: Arc<str>) {
         match self {
-            Self::Few(users) if users.len() < FEW => {
-                // Most rooms stay as they are, and memory in advance would be for nothing.
-                users.reserve_exact(1);
-                users.push((name, User::default()));
+            Self::List(users) if users.len() < LIST => {
+                if users.len() == users.capacity() {
+                    let more = if users.len() < FEW { 1 } else { users.len() / FEW };
+                    users.reserve_exact(more);
+                }
+                let (Ok(at) | Err(at)) = find(users, &name);
+                users.insert(at, (name, User::default()));
             }
-            Self::Few(users) => {
-                let mut many: Map = std::mem::take(users).into_iter().collect();
-                many.insert(name, User::default());
-                *self = Self::Many(many);
+            Self::List(users) => {
+                let mut tree: BTreeMap<_, _> = std::mem::take(users).into_iter().collect();
+                tree.insert(name, User::default());
+                *self = Self::Tree(tree);
             }
-            Self::Many(users) => drop(users.insert(name, User::default())),
+            Self::Tree(users) => drop(users.insert(name, User::default())),
         }
     }
 
     pub(super) fn remove(&mut self, name: &str) {
         match self {
-            Self::Few(users) => users.retain(|(known, _)| **known != *name),
-            Self::Many(users) => drop(users.remove(name)),
+            Self::List(users) => {
+                if let Ok(at) = find(users, name) {
+                    users.remove(at);
+                }
+            }
+            Self::Tree(users) => drop(users.remove(name)),
         }
         self.shrink();
     }
 
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&mut User) -> bool) {
         match self {
-            Self::Few(users) => users.retain_mut(|(_, user)| keep(user)),
-            Self::Many(users) => users.retain(|_, user| keep(user)),
+            Self::List(users) => users.retain_mut(|(_, user)| keep(user)),
+            Self::Tree(users) => users.retain(|_, user| keep(user)),
         }
         self.shrink();
     }
@@ -104,23 +117,29 @@ impl UserTable {
     /// comes and goes must not change it each time.
     fn shrink(&mut self) {
         match self {
-            Self::Few(users) if users.is_empty() => *users = Vec::new(),
-            Self::Few(_) => {}
-            Self::Many(users) if users.len() <= FEW / 2 => {
-                *self = Self::Few(std::mem::take(users).into_iter().collect());
+            Self::List(users) if users.len() <= users.capacity() / 2 => users.shrink_to_fit(),
+            Self::List(_) => {}
+            Self::Tree(users) if users.len() <= LIST / 2 => {
+                *self = Self::List(std::mem::take(users).into_iter().collect());
             }
-            Self::Many(_) => {}
+            Self::Tree(_) => {}
         }
     }
 
+    /// Sorted by name.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&Arc<str>, &User)> {
-        let (few, many) = match self {
-            Self::Few(users) => (Some(users), None),
-            Self::Many(users) => (None, Some(users)),
+        let (list, tree) = match self {
+            Self::List(users) => (Some(users), None),
+            Self::Tree(users) => (None, Some(users)),
         };
-        let few = few.into_iter().flatten().map(|(name, user)| (name, user));
-        few.chain(many.into_iter().flat_map(|users| users.iter()))
+        let list = list.into_iter().flatten().map(|(name, user)| (name, user));
+        list.chain(tree.into_iter().flatten())
     }
+}
+
+/// Where a user is in a list, or would be.
+fn find(users: &[Entry], name: &str) -> Result<usize, usize> {
+    users.binary_search_by(|(known, _)| (**known).cmp(name))
 }
 
 #[cfg(test)]
@@ -134,11 +153,41 @@ mod tests {
         let mut table = UserTable::default();
         table.get_or_insert("ann");
         table.get_or_insert("bob");
-        let UserTable::Few(users) = &table else { panic!("two are few") };
+        let UserTable::List(users) = &table else { panic!("two are few") };
         assert_eq!(users.capacity(), 2);
         table.remove("ann");
         table.remove("bob");
-        assert!(matches!(table, UserTable::Few(users) if users.capacity() == 0));
+        assert!(matches!(table, UserTable::List(users) if users.capacity() == 0));
+    }
+
+    #[test]
+    fn a_list_that_is_long_is_a_tree_until_it_is_half_as_long() {
+        let names: Vec<_> = (0..=LIST).map(|n| format!("{n:04}")).collect();
+        let mut shuffled = names.clone();
+        fastrand::Rng::with_seed(1).shuffle(&mut shuffled);
+        let mut table = UserTable::default();
+        for (n, name) in shuffled.iter().enumerate() {
+            table.get_or_insert(&**name).1.sessions = 1;
+            assert_eq!(matches!(table, UserTable::Tree(_)), n >= LIST);
+        }
+        assert!(table.iter().map(|(name, _)| &**name).eq(&names));
+        for (n, name) in shuffled.iter().enumerate() {
+            assert_eq!(table.get(name).map(|user| user.sessions), Some(1));
+            assert!(table.get_mut(name).is_some());
+            table.remove(name);
+            assert!(table.get(name).is_none());
+            assert_eq!(matches!(table, UserTable::Tree(_)), LIST - n > LIST / 2);
+        }
+    }
+
+    #[test]
+    fn a_list_has_little_room_in_advance() {
+        let mut table = UserTable::default();
+        for n in 0..1_000 {
+            table.get_or_insert(&*n.to_string());
+            let UserTable::List(users) = &table else { panic!("it is short") };
+            assert!(users.capacity() <= users.len() + users.len().div_ceil(FEW));
+        }
     }
 
     proptest! {

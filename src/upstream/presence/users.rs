@@ -115,8 +115,6 @@ impl Users {
     /// Who is known to be there, sorted.
     pub(super) fn roster(&self) -> Vec<Arc<str>> {
         let listed = self.table.iter().filter(|(_, entry)| entry.is_listed);
-        let mut users: Vec<_> = listed.map(|(user, _)| Arc::clone(user)).collect();
-        users.sort_unstable();
-        users
+        listed.map(|(user, _)| Arc::clone(user)).collect()
     }
 }

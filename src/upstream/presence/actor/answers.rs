@@ -25,8 +25,7 @@ const RETRY: Duration = Duration::from_secs(1);
 impl PresenceActor {
     /// Takes the answer to the oldest command.
     pub(super) fn answer(&mut self, value: &Value, now: Instant) {
-        self.commands.patience.answered();
-        match self.commands.asked.pop_front() {
+        match self.commands.take_asked() {
             None => {
                 let text = match value {
                     Value::Error(text) => text.clone(),
@@ -173,6 +172,9 @@ impl PresenceActor {
             Mode::Join | Mode::Repair => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 room.joined(users, count, now, &mut self.output);
+                if room.has_newcomers() {
+                    self.newcomers.add(key, &self.output, now);
+                }
             }
             Mode::Leave => self.told(key, users),
             Mode::Sweep | Mode::Roster => {}

@@ -60,7 +60,9 @@ impl Room {
                 self.read_roster_at(next.max(now));
             }
         }
-        self.welcome(&users, output);
+        if !users.is_empty() {
+            self.under_way.newcomers.extend(users);
+        }
     }
 
     pub(in crate::upstream::presence) fn announced(
@@ -192,19 +194,25 @@ impl Room {
     }
 
     /// Sends the roster to all sessions of the room.
-    fn tell_roster(&self, output: &mut Output) {
+    fn tell_roster(&mut self, output: &mut Output) {
         if let Some(roster) = self.roster() {
+            self.under_way.take_newcomers();
             output.send(self.shards, &PresenceEvent::Roster { roster, users: None });
         }
     }
 
-    /// Sends the roster to those sessions of these users that have had none: one for all of them.
-    pub(super) fn welcome(&self, users: &[Arc<str>], output: &mut Output) {
+    /// Whether there are users to whom the roster is due.
+    pub(in crate::upstream::presence) fn has_newcomers(&self) -> bool {
+        !self.under_way.newcomers.is_empty()
+    }
+
+    /// Sends the roster to those sessions of newcomers that have had none: one for all of them.
+    pub(in crate::upstream::presence) fn welcome(&mut self, output: &mut Output) {
+        let mut users = self.under_way.take_newcomers();
         if users.is_empty() {
             return;
         }
         if let Some(roster) = self.roster() {
-            let mut users = users.to_vec();
             users.sort_unstable();
             let users = Some(users.into());
             output.send(self.shards, &PresenceEvent::Roster { roster, users });

@@ -1,7 +1,7 @@
 use super::{known::MOST_HELD_BACK, *};
 use crate::{
     bus::{Beyond, PresenceEvent, RingLimits, ring},
-    upstream::presence::names::Announcement,
+    upstream::presence::{names::Announcement, output::Output},
 };
 use std::num::NonZeroUsize;
 
@@ -18,7 +18,7 @@ fn silent() -> Output {
 fn room(now: Instant) -> Room {
     let refresh_at = now + Duration::from_secs(10);
     let mut room = Room::new(ChannelName::new("chat:7"), rules(), refresh_at);
-    assert!(room.enter(0, &"ann".into(), &mut silent()));
+    assert!(room.enter(0, &"ann".into()));
     assert_eq!(room.under_way.take_to_join().len(), 1);
     room.shards = 0;
     room.joined(&["ann".into()], 1, now, &mut silent());
@@ -88,9 +88,13 @@ fn those_who_come_together_are_welcomed_by_one_roster_that_has_them_all() {
     room.read(&Read::Listed(vec!["ann".to_owned()]), now, &mut output);
     let both: [Arc<str>; 2] = ["dan".into(), "bob".into()];
     for user in &both {
-        assert!(room.enter(0, user, &mut output));
+        assert!(room.enter(0, user));
     }
-    room.joined(&both, 3, now, &mut output);
+    for one in both.chunks(1) {
+        room.joined(one, 3, now, &mut output);
+    }
+    assert!(room.has_newcomers());
+    (0..2).for_each(|_| room.welcome(&mut output));
     output.flush();
     let mut told = Vec::new();
     while let Some(event) = ring.try_recv() {
@@ -119,6 +123,6 @@ fn who_enters_after_an_error_is_joined_when_its_pause_is_over() {
     let pause = now + Duration::from_secs(1);
     room.under_way.not_before = Some(pause);
     assert!(room.due() > Some(pause), "nothing but its refresh is due");
-    room.enter(0, &"bob".into(), &mut silent());
+    room.enter(0, &"bob".into());
     assert_eq!(room.due(), Some(pause));
 }
