@@ -52,6 +52,13 @@ pub struct Window {
     pub shares: Shares,
 }
 
+/// After streams were read without a gateway.
+#[derive(Clone, Copy, Debug, Serialize, Deserialize)]
+pub struct StreamsRead {
+    /// CPU time of Redis, in seconds.
+    pub redis: f64,
+}
+
 /// After a flood of frames.
 #[derive(Clone, Copy, Debug, Default, Serialize, Deserialize)]
 pub struct Flooded {

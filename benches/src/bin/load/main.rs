@@ -74,6 +74,7 @@ fn perform(run: &mut Run, line: &str) -> Result<(), Box<dyn Error>> {
         Step::Open(open) => serde_json::to_string(&run.open(&open)?)?,
         Step::Idle(idle) => serde_json::to_string(&run.idle(&idle)?)?,
         Step::Resume(resume) => serde_json::to_string(&run.resume(&resume)?)?,
+        Step::ReadStreams(read) => serde_json::to_string(&run.read_streams(&read)?)?,
         Step::Post(post) => serde_json::to_string(&run.post(&post)?)?,
         Step::Flood(flood) => serde_json::to_string(&run.flood(&flood)?)?,
     };

@@ -51,6 +51,8 @@ pub(crate) enum Step {
     Idle(Idle),
     /// Append entries to streams, then open sockets that ask for all of them.
     Resume(Resume),
+    /// Read streams at Redis, without the server.
+    ReadStreams(ReadStreams),
     /// Publish by HTTP over kept connections, one request at a time on each.
     Post(Post),
     /// Send frames as fast as the server takes them, and come back whenever it closes.
@@ -157,6 +159,15 @@ pub(crate) struct Resume {
     /// How many handshakes run at a time.
     #[arg(long, default_value_t = 64)]
     pub(crate) at_once: usize,
+}
+
+#[derive(Args)]
+pub(crate) struct ReadStreams {
+    /// Those that [`Resume`] has filled.
+    #[arg(long)]
+    pub(crate) streams: u32,
+    #[arg(long)]
+    pub(crate) entries: u64,
 }
 
 #[derive(Args)]

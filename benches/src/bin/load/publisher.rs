@@ -49,6 +49,15 @@ impl Publisher {
         resp::command(&mut self.unsent, &words);
     }
 
+    /// Reads a stream as a gateway must for whoever returns to it: where it ends, and its entries.
+    pub(crate) fn read_stream(&mut self, stream: &str, entries: u64) {
+        self.unanswered += 2;
+        let (stream, count) = (stream.as_bytes(), entries.to_string());
+        resp::command(&mut self.unsent, &[b"XINFO", b"STREAM", stream]);
+        let range: [&[u8]; 6] = [b"XRANGE", stream, b"1-0", b"+", b"COUNT", count.as_bytes()];
+        resp::command(&mut self.unsent, &range);
+    }
+
     /// Sends what can be sent; `false` when some of it must wait.
     pub(crate) fn flush(&mut self) -> Result<bool, Errno> {
         let mut sent = 0;
@@ -87,8 +96,10 @@ impl Publisher {
         }
         match resp::parse(bytes)? {
             None => Ok(None),
-            // An appended entry is answered by its id.
-            Some((Value::Number(1..) | Value::Text(_), length)) => Ok(Some(length)),
+            // An appended entry is answered by its id, a reading by a list.
+            Some((Value::Number(1..) | Value::Text(_) | Value::List(_), length)) => {
+                Ok(Some(length))
+            }
             Some((Value::Number(_), _)) => Err("a channel had no subscriber".into()),
             Some((other, _)) => Err(format!("Redis answered {other:?}").into()),
         }

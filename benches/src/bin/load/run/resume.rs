@@ -4,12 +4,15 @@ use std::time::Instant;
 
 use sockway_benches::channels;
 use sockway_benches::process;
-use sockway_benches::report::Connected;
+use sockway_benches::report::{Connected, StreamsRead};
 use sockway_benches::stamp::{EVERYBODY, Stamp};
 
 use super::{Outcome, Run, STALLED, path};
-use crate::options::{Resume, Target};
+use crate::options::{ReadStreams, Resume, Target};
 use crate::windows::{Meter, Tally};
+
+/// Streams that are read together.
+const IN_FLIGHT: u32 = 16;
 
 impl Run<'_> {
     /// Fills the streams, opens the sockets, and measures until the last socket has the last entry.
@@ -44,6 +47,30 @@ impl Run<'_> {
         })
     }
 
+    /// Reads each socket's own stream once, and does nothing else.
+    pub(crate) fn read_streams(&mut self, step: &ReadStreams) -> Outcome<StreamsRead> {
+        let redis: Vec<u32> = self.options.redis_pid.into_iter().collect();
+        self.settle()?;
+        let (meter, start) = (Meter::start(&self.options.pid, &redis)?, Instant::now());
+        for number in 0..step.streams {
+            let publisher = self.publisher.as_mut().ok_or("there is no Redis")?;
+            publisher.read_stream(&channels::own(number), step.entries + 1);
+            if (number + 1) % IN_FLIGHT == 0 || number + 1 == step.streams {
+                self.all_answered()?;
+            }
+        }
+        let seconds = start.elapsed().as_secs_f64();
+        let (_, shares) = meter.stop(seconds)?;
+        Ok(StreamsRead { redis: shares.redis * seconds })
+    }
+
+    fn all_answered(&mut self) -> Outcome<()> {
+        while self.publisher.as_ref().is_some_and(|publisher| publisher.unanswered > 0) {
+            self.turn(Some(STALLED))?;
+        }
+        Ok(())
+    }
+
     /// Appends the entry 1-0, which nobody asks for, and those behind it.
     fn fill(&mut self, step: &Resume) -> Outcome<()> {
         let content = step.content;
@@ -69,9 +96,6 @@ impl Run<'_> {
                 }
             }
         }
-        while self.publisher.as_ref().is_some_and(|publisher| publisher.unanswered > 0) {
-            self.turn(Some(STALLED))?;
-        }
-        Ok(())
+        self.all_answered()
     }
 }
