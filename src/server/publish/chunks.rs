@@ -16,6 +16,9 @@ pub(super) enum Chunks {
     Trailer { is_empty: bool },
     /// Behind such a line's CR.
     TrailerEnd { is_empty: bool },
+    /// Before an LF without its CR, in a trailer. Some readers take it for a line's end, hyper does not: they
+    /// would not agree on where the body ends.
+    Ambiguous,
     /// Behind the body.
     Over,
 }
@@ -26,12 +29,17 @@ impl Chunks {
         Self::Size(0)
     }
 
-    /// Goes over the bytes that come next. Returns how many of them are of the body: all, or those up to its end.
+    /// Goes over the bytes that come next. Returns how many of them are of the body: all, or those up to its end
+    /// or to where that is ambiguous.
     pub(super) fn take(&mut self, bytes: &[u8]) -> usize {
         let mut rest = bytes;
         while let [byte, behind @ ..] = rest
-            && *self != Self::Over
+            && !matches!(self, Self::Over | Self::Ambiguous)
         {
+            if matches!(self, Self::Trailer { .. }) && *byte == b'\n' {
+                *self = Self::Ambiguous;
+                break;
+            }
             rest = match *self {
                 Self::Data(left) => {
                     let taken = usize::try_from(left).unwrap_or(usize::MAX).min(rest.len());
@@ -91,14 +99,22 @@ mod tests {
             "5 ;ext=\"1\"\r\nhello\r\n0;last\r\n\r\n",
             "A\r\n0\r\n\r\n0\r\n\r\n\r\n0\r\n\r\n",
             "0\r\nTrailer: x\r\nOther: y\r\n\r\n",
-            // Where hyper sees a line's end, and nowhere else.
-            "0\r\nTrailer: x\n\r\n\r\n",
         ] {
             let with_next = format!("{body}POST / HTTP/1.1\r\n\r\n5\r\nhello\r\n0\r\n\r\n");
             for piece in 1..with_next.len() {
                 assert_eq!(taken(with_next.as_bytes(), piece), body.len(), "{body:?} {piece}");
             }
             assert_eq!(taken(&body.as_bytes()[..body.len() - 1], 3), body.len() - 1, "{body:?}");
+        }
+    }
+
+    #[test]
+    fn a_trailer_with_a_bare_line_feed_has_no_end() {
+        for before in ["0\r\nTrailer: x", "0\r\n", "0\r\nTrailer: x\r\n"] {
+            let body = format!("{before}\n\r\n\r\n");
+            for piece in 1..body.len() {
+                assert_eq!(taken(body.as_bytes(), piece), before.len(), "{body:?} {piece}");
+            }
         }
     }
 

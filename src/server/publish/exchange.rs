@@ -116,9 +116,14 @@ impl Left {
     fn most(&self) -> usize {
         match self {
             Self::Bytes(left) => usize::try_from(*left).unwrap_or(usize::MAX),
-            Self::Chunked(_, Chunks::Over) => 0,
+            Self::Chunked(_, Chunks::Over | Chunks::Ambiguous) => 0,
             Self::Chunked(..) => usize::MAX,
         }
+    }
+
+    /// Whether nobody can say where it ends.
+    fn is_ambiguous(&self) -> bool {
+        matches!(self, Self::Chunked(_, Chunks::Ambiguous))
     }
 
     /// Takes the next bytes of the connection. Returns how many of them are of this request.
@@ -184,6 +189,10 @@ impl AsyncRead for OneRequest<'_> {
         buf: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
         let this = self.get_mut();
+        if this.left.is_ambiguous() {
+            // For hyper the body breaks off here.
+            return Poll::Ready(Ok(()));
+        }
         let most = this.left.most().min(buf.remaining());
         if most == 0 || this.progress.taken.get() {
             // Nobody waits for this: hyper has what it needs, and the end is told by the written answer.

@@ -119,6 +119,26 @@ fn a_body_that_was_not_read_is_not_taken_for_the_next_request() {
 }
 
 #[test]
+fn chunks_whose_end_could_be_read_in_two_ways_end_the_connection() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    let mut client = gateway.open("/ws/rooms/1");
+    let chunked = Request::line("POST /publish/room:1 HTTP/1.1").bearer(TOKEN);
+    let chunked = chunked.header("Transfer-Encoding", "chunked");
+    // A reader for which LF alone ends a line sees a second request; for one that wants CRLF it is a trailer.
+    let hidden = [&post("/publish/room:1", b"hidden").encode()[..], b"hidden\r\n\r\n"].concat();
+    for trailers in ["Trailer: x\n\r\n", "\n"] {
+        let mut caller = Caller::to(gateway.address);
+        let body = [b"5\r\nfirst\r\n0\r\n", trailers.as_bytes(), &hidden].concat();
+        let answer = caller.ask(&chunked, &body);
+        answer.assert_refused(400, "body_invalid");
+        assert_eq!([answer.rest, caller.until_closed()].concat(), b"");
+    }
+    assert_eq!(publish(&gateway, "/publish/room:1", "after").status, 200);
+    assert_eq!(client.text(), "after");
+}
+
+#[test]
 fn a_connection_ends_when_the_caller_says_so_or_speaks_an_older_http() {
     let redis = Redis::start();
     let gateway = start(&redis);
