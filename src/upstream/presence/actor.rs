@@ -293,11 +293,7 @@ impl PresenceActor {
     /// The room's announcements are subscribed: read its roster.
     fn confirmed(&mut self, channel: &ChannelName, read_up_to: u64, now: Instant) {
         let Some(key) = self.room_of(channel) else { return };
-        let Some(room) = self.rooms.get(key) else { return };
-        if room.subscription == Subscription::Asked && room.under_way.asked_by <= read_up_to {
-            room.subscription = Subscription::Confirmed;
-            room.under_way.asked_by = 0;
-            room.read_roster_at(now);
+        if self.rooms.get(key).is_some_and(|room| room.subscribed(read_up_to, now)) {
             self.rooms.make_ready(key);
         }
     }

@@ -195,6 +195,18 @@ impl Room {
         }
     }
 
+    /// Its announcements are subscribed, as of this batch of requests. `true`: that is news, and the roster is to
+    /// be read. An older batch than the one that asked speaks of a subscription that was given up.
+    pub(super) fn subscribed(&mut self, read_up_to: u64, now: Instant) -> bool {
+        if self.subscription != Subscription::Asked || self.under_way.asked_by > read_up_to {
+            return false;
+        }
+        self.subscription = Subscription::Confirmed;
+        self.under_way.asked_by = 0;
+        self.read_roster_at(now);
+        true
+    }
+
     /// Schedules reading the roster at this moment, unless it is due earlier.
     pub(super) fn read_roster_at(&mut self, at: Instant) {
         self.under_way.roster_due = Some(self.under_way.roster_due.map_or(at, |due| due.min(at)));

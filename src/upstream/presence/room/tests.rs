@@ -126,3 +126,18 @@ fn who_enters_after_an_error_is_joined_when_its_pause_is_over() {
     room.enter(0, &"bob".into());
     assert_eq!(room.due(), Some(pause));
 }
+
+#[test]
+fn a_subscription_is_confirmed_by_the_batch_that_asked_for_it_and_not_by_an_older_one() {
+    let now = Instant::now();
+    let mut room = room(now);
+    (room.subscription, room.under_way.asked_by) = (Subscription::Asked, 7);
+    assert!(!room.subscribed(6, now));
+    assert_eq!((room.subscription, room.under_way.roster_due), (Subscription::Asked, None));
+    assert!(room.subscribed(7, now));
+    assert_eq!(
+        (room.subscription, room.under_way.roster_due),
+        (Subscription::Confirmed, Some(now))
+    );
+    assert!(!room.subscribed(8, now), "it is no news");
+}
