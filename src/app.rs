@@ -101,10 +101,11 @@ impl Gateway {
         let publisher = ends[0].publish.clone();
         let queue_memory = config.server.queue_part();
         let mut liveness = Liveness::default();
+        let floods = Arc::default();
         let start = |end: bus::ShardEnd| {
             let (metrics, sign) =
                 (metrics.shard(end.id), liveness.part(format!("shard {}", end.id)));
-            ShardThread::start(end, metrics, sign, queue_memory)
+            ShardThread::start(end, metrics, sign, queue_memory, Arc::clone(&floods))
         };
         let shards: Vec<_> =
             ends.into_iter().map(start).collect::<Result<_, _>>().map_err(BindError::Shard)?;
@@ -120,7 +121,8 @@ impl Gateway {
         let (phase, phases) = watch::channel(Phase::Running);
         let handles: Vec<_> = shards.iter().map(ShardThread::handle).collect();
         handles.iter().for_each(|shard| shard.tell(ShardCommand::Reload(Arc::clone(&config))));
-        let server = PublicServer::bind(Arc::clone(&config), Arc::clone(&metrics), handles, phases)
+        let (current, counted) = (Arc::clone(&config), Arc::clone(&metrics));
+        let server = PublicServer::bind(current, counted, handles, phases, floods)
             .map_err(|error| bind_error(&config, error))?;
         let stopper = Stopper::default();
         let config = watch::Sender::new(config);

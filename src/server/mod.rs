@@ -37,7 +37,7 @@ use crate::{
     metrics::Metrics,
     net::Listener,
     phase::Phase,
-    shard::ShardHandle,
+    shard::{Floods, ShardHandle},
 };
 use handshake::Door;
 use state::ServerState;
@@ -72,12 +72,13 @@ impl PublicServer {
         metrics: Arc<Metrics>,
         shards: Vec<ShardHandle>,
         phase: watch::Receiver<Phase>,
+        floods: Arc<Floods>,
     ) -> Result<Self, BindError> {
         let mode = config.server.socket_mode;
         let listener = listen(&config.server.listen, mode).map_err(BindError::Public)?;
         let own = config.http_publish.as_ref().and_then(|publish| publish.listen.as_ref());
         let publish = own.map(|own| listen(own, mode)).transpose().map_err(BindError::Publish)?;
-        let state = ServerState::new(config, metrics, phase);
+        let state = ServerState::new(config, metrics, phase, floods);
         Ok(Self { listener, publish, handle: ServerHandle::new(state), shards })
     }
 

@@ -62,16 +62,19 @@ impl Rig {
         let names: Vec<_> = config.endpoints.iter().map(|e| Arc::clone(&e.name)).collect();
         let metrics = Arc::new(Metrics::new(1, &names));
         let (mut upstream, mut ends) = queues_for_tests(1);
+        let floods = Arc::default();
         let shard = ShardThread::start(
             ends.remove(0),
             metrics.shard(0),
             Liveness::default().part("shard 0"),
             256 << 20,
+            Arc::clone(&floods),
         )
         .unwrap();
         let (phase, phases) = watch::channel(Phase::Running);
         let shards = vec![shard.handle()];
-        let server = PublicServer::bind(Arc::new(config), Arc::clone(&metrics), shards, phases)
+        let config = Arc::new(config);
+        let server = PublicServer::bind(config, Arc::clone(&metrics), shards, phases, floods)
             .map_err(|error| format!("{error:?}"))
             .unwrap();
         let changes = Arc::default();

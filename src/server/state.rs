@@ -2,8 +2,12 @@
 
 use super::{admission::Admission, publish::Publishing};
 use crate::{
-    config::Config, endpoint::Routes, log_throttle::CauseThrottle, metrics::Metrics, phase::Phase,
-    shard::PublishRates,
+    config::Config,
+    endpoint::Routes,
+    log_throttle::CauseThrottle,
+    metrics::Metrics,
+    phase::Phase,
+    shard::{Floods, PublishRates},
 };
 use std::sync::Arc;
 use tokio::sync::watch;
@@ -21,6 +25,8 @@ pub(super) struct ServerState {
     pub(super) causes: Arc<CauseThrottle>,
     /// How much users may publish, over all shards.
     pub(super) publish_rates: Arc<PublishRates>,
+    /// Whose handshakes wait, on all shards.
+    pub(super) floods: Arc<Floods>,
 }
 
 impl ServerState {
@@ -28,6 +34,7 @@ impl ServerState {
         config: Arc<Config>,
         metrics: Arc<Metrics>,
         phase: watch::Receiver<Phase>,
+        floods: Arc<Floods>,
     ) -> Self {
         Self {
             routes: Routes::new(config.endpoints.clone()),
@@ -38,6 +45,7 @@ impl ServerState {
             phase,
             causes: Arc::default(),
             publish_rates: Arc::default(),
+            floods,
         }
     }
 
@@ -52,6 +60,7 @@ impl ServerState {
             phase: self.phase.clone(),
             causes: Arc::clone(&self.causes),
             publish_rates: Arc::clone(&self.publish_rates),
+            floods: Arc::clone(&self.floods),
         }
     }
 }

@@ -4,6 +4,7 @@
 //! short borrows that never cross an `.await`.
 
 use super::{
+    floods::Floods,
     memory::QueueMemory,
     wheel::{Tick, Wheel},
 };
@@ -22,6 +23,7 @@ pub(super) struct Context {
     pub(super) metrics: Arc<ShardMetrics>,
     pub(super) wheel: RefCell<Wheel>,
     pub(super) memory: Rc<QueueMemory>,
+    pub(super) floods: Arc<Floods>,
     /// What a read goes into before it is parsed; one for all sessions.
     pub(super) scratch: RefCell<Box<[u8]>>,
     config: RefCell<Option<Arc<Config>>>,
@@ -33,8 +35,13 @@ pub(super) struct Context {
 }
 
 impl Context {
-    pub(super) fn new(metrics: Arc<ShardMetrics>, queue_memory: usize) -> Self {
+    pub(super) fn new(
+        metrics: Arc<ShardMetrics>,
+        queue_memory: usize,
+        floods: Arc<Floods>,
+    ) -> Self {
         Self {
+            floods,
             memory: Rc::new(QueueMemory::new(Arc::clone(&metrics), queue_memory)),
             metrics,
             wheel: RefCell::new(Wheel::new(tokio::time::Instant::now())),

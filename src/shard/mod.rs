@@ -6,9 +6,9 @@
 //!
 //! The layers inside, each of which may use only those above it in this list:
 //!
-//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory` `publish_rates`: deadlines; who is in a
-//!    channel; who came a moment ago; who was sent away a moment ago; a client's frames; what all queues
-//!    hold; how much a user may publish
+//! 0. `wheel` `members` `newcomers` `revocations` `inbound` `memory` `publish_rates` `floods`: deadlines; who
+//!    is in a channel; who came a moment ago; who was sent away a moment ago; a client's frames; what all
+//!    queues hold; how much a user may publish; who has sent too much
 //! 1. `context` `reload` `hub` `presence`: what sessions share; which of them a new configuration closes;
 //!    channels; who is shown in which room
 //! 2. `session` `added`: one session, its queue and its deadlines; what sessions have added
@@ -30,6 +30,7 @@ mod busiest;
 mod catch_up;
 mod context;
 mod events;
+mod floods;
 #[cfg(any(test, fuzzing))]
 pub(crate) mod fuzz;
 mod holding;
@@ -64,6 +65,7 @@ mod wheel;
 
 pub use busiest::Busy;
 pub use catch_up::{Resume, Since};
+pub use floods::Floods;
 pub use publish_rates::{PublishRates, PublishSpec};
 pub use session::{SessionName, SessionSpec};
 pub use subscription::{PendingSession, Subscription};

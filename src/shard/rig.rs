@@ -71,7 +71,7 @@ impl Rig {
         let (upstream, mut ends) = queues_for_tests(1);
         let end = ends.remove(0);
         let metrics = Metrics::new(1, &["test".into()]);
-        let registry = Rc::new(Registry::new(end.id, metrics.shard(0), limit));
+        let registry = Rc::new(Registry::new(end.id, metrics.shard(0), limit, Arc::default()));
         thread::spawn_tasks(&registry, end, Liveness::default().part("shard")).detach_all();
         Self { shard: Shard { registry }, upstream, read_up_to: 0 }
     }

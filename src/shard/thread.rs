@@ -2,8 +2,8 @@
 //! wheel.
 
 use super::{
-    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, events, registry::Registry,
-    wheel::TICK,
+    Busy, Shard, ShardCommand, ShardHandle, busiest::busiest, events, floods::Floods,
+    registry::Registry, wheel::TICK,
 };
 use crate::{
     bus::{
@@ -45,7 +45,7 @@ pub struct ShardDied(pub ShardId);
 
 impl ShardThread {
     /// Starts the thread, which gives a sign of life with each turn of its wheel. `queue_memory`: bytes
-    /// that the queues of its sessions may hold together.
+    /// that the queues of its sessions may hold together. `floods`: those of all shards.
     ///
     /// # Errors
     /// When the thread or its runtime cannot be made.
@@ -54,6 +54,7 @@ impl ShardThread {
         metrics: Arc<ShardMetrics>,
         sign: SignOfLife,
         queue_memory: usize,
+        floods: Arc<Floods>,
     ) -> io::Result<Self> {
         let id = end.id;
         let (commands, inbox) = mpsc::unbounded_channel();
@@ -68,7 +69,7 @@ impl ShardThread {
                 Err(error) => return drop(ready.send(Err(error))),
             };
             drop(ready.send(Ok(runtime.handle().clone())));
-            let registry = Rc::new(Registry::new(id, metrics, queue_memory));
+            let registry = Rc::new(Registry::new(id, metrics, queue_memory, floods));
             if let Ok(end) = run(&runtime, &registry, end, sign, inbox) {
                 // Nobody waits for it any more when the process is already going.
                 let _ = say_ended.send(end);

@@ -18,6 +18,7 @@ use crate::{
     wire::Codec,
 };
 use std::{future::Future, sync::Arc};
+use tokio::time::{Instant, sleep_until};
 
 /// A session, but for its connection and its permits.
 pub(super) struct Granted {
@@ -52,11 +53,23 @@ impl Handshake {
             () = client.disconnected() => return Err(NoSession::Gone),
         };
         let user = match &grant.identity {
-            Some(identity) => admission.take_user(&identity.user)?,
+            Some(identity) => {
+                self.pause(&identity.user, client).await?;
+                admission.take_user(&identity.user)?
+            }
             None => None,
         };
         let session = self.subscribe(grant, matched.endpoint, client).await?;
         Ok(Granted { session, user })
+    }
+
+    /// Waits where a session of this user was closed a moment ago because it sent too much. A refusal would be
+    /// answered by the next handshake at once.
+    async fn pause(&self, user: &str, client: &mut PendingConnection) -> Result<(), NoSession> {
+        match self.state.floods.pause_of(user, Instant::now()) {
+            Some(end) => self.within(Refusal::AtCapacity, client, sleep_until(end)).await,
+            None => Ok(()),
+        }
     }
 
     /// Subscribes to the topics and reads what the client missed.

@@ -14,6 +14,7 @@ mod walk;
 use super::{
     added::{Added, AddedTopics},
     context::Context,
+    floods::Floods,
     hub::Hub,
     newcomers::Newcomers,
     presence::Presence,
@@ -96,10 +97,15 @@ impl Drop for Registered {
 }
 
 impl Registry {
-    pub(super) fn new(id: ShardId, metrics: Arc<ShardMetrics>, queue_memory: usize) -> Self {
+    pub(super) fn new(
+        id: ShardId,
+        metrics: Arc<ShardMetrics>,
+        queue_memory: usize,
+        floods: Arc<Floods>,
+    ) -> Self {
         Self {
             id,
-            context: Rc::new(Context::new(metrics, queue_memory)),
+            context: Rc::new(Context::new(metrics, queue_memory, floods)),
             hub: RefCell::new(Hub::new()),
             streams: Streams::new(),
             presence: Presence::default(),

@@ -8,6 +8,7 @@ use crate::{
     shard::wheel::TICK,
 };
 use std::time::Duration;
+use tokio::time::Instant;
 
 /// How long a client has to read what is queued and to answer our close frame.
 const CLOSE_WAIT: Duration = Duration::from_secs(5);
@@ -48,6 +49,11 @@ impl Session {
             _ => return,
         }
         self.close_reason.set(Some(reason));
+        if reason == CloseReason::RateLimited
+            && let Some(user) = &self.user
+        {
+            self.context.floods.add(user, Instant::now());
+        }
         if !flushes_first(reason) {
             self.drop_queue();
         }

@@ -3,6 +3,7 @@
 use super::{CHAT, Scene, rooms, say, say_text, told};
 use crate::rig::{Client, Endpoint, Gateway, Redis, Request, Settings, token};
 use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 fn publish(reference: &str) -> Value {
     json!({"type": "publish", "data": 1, "ref": reference})
@@ -155,6 +156,21 @@ fn a_claim_that_gives_more_than_one_place_to_publish_to_is_refused_in_the_handsh
     assert_eq!(ann.json()["type"], "ready");
     say(&mut ann, &publish("r"));
     assert_eq!(told(&mut ann), json!({"type": "published", "ref": "r", "receivers": 0}));
+}
+
+#[test]
+fn the_next_handshake_of_a_user_who_was_closed_for_a_flood_waits_a_second() {
+    let scene = Scene::new(&format!("{CHAT}\nburst = 1"));
+    let mut ann = scene.join("ann", "7");
+    let before = Instant::now();
+    for _ in 0..21 {
+        say_text(&mut ann, "nonsense");
+    }
+    ann.until_closed();
+    let mut again = scene.join("ann", "7");
+    assert!(before.elapsed() >= Duration::from_secs(1), "{:?}", before.elapsed());
+    say(&mut again, &json!({"type": "publish", "data": "sorry"}));
+    assert_eq!(told(&mut again)["data"]["data"], "sorry");
 }
 
 /// It is the only one that publishes, and never too fast: Redis alone refuses it.
