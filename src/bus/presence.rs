@@ -77,7 +77,8 @@ impl RingEvent for PresenceEvent {
 pub struct PresenceUpstreamEnd {
     /// One ring a shard, by shard number.
     pub rings: Vec<RingSender<PresenceEvent>>,
-    /// Its length is bounded by the sessions that open and end while upstream does one thing.
+    /// Its length is bounded by the sessions that open and end while upstream does one thing, and by the rooms
+    /// of a shard that has lost events.
     pub requests: mpsc::UnboundedReceiver<PresenceRequest>,
 }
 

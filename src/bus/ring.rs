@@ -152,7 +152,7 @@ impl<E: RingEvent> RingSender<E> {
         self.0.state().sent
     }
 
-    /// Events of these that do not wait in the ring any more: taken out, or dropped.
+    /// Events that were ever sent and do not wait any more: taken out, or dropped.
     #[must_use]
     pub fn taken(&self) -> u64 {
         let state = self.0.state();
@@ -185,6 +185,16 @@ impl<E: RingEvent> RingReceiver<E> {
     #[must_use]
     pub fn taken(&self) -> u64 {
         self.taken
+    }
+
+    /// Drops everything that waits.
+    pub fn clear(&mut self) {
+        let mut state = self.ring.state();
+        self.taken += state.events.len() as u64 + std::mem::take(&mut state.lost);
+        state.bytes = 0;
+        let events = std::mem::take(&mut state.events);
+        drop(state);
+        drop(events);
     }
 
     /// Waits for events and takes up to `limit` of them, the oldest first. Cancel-safe.

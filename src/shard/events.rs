@@ -102,7 +102,16 @@ pub(super) async fn take_presence(registry: Rc<Registry>, mut ring: RingReceiver
                 };
                 fan_out(&registry, &mut turn, &events, &mut dirty, put).await;
             }
-            Err(RingError::Lagged(_)) => registry.presence.ask_again(registry.id),
+            Err(RingError::Lagged(lost)) => {
+                tracing::warn!(
+                    shard = registry.id,
+                    lost,
+                    "the shard fell behind with presence: it is sent anew"
+                );
+                // The rosters that are asked for have all of it.
+                ring.clear();
+                registry.presence.ask_again(registry.id);
+            }
             Err(RingError::Closed) => return,
         }
         registry.flush(&mut dirty).await;

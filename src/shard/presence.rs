@@ -43,9 +43,12 @@ impl Room {
         self.waiting.as_ref().is_some_and(|waiting| waiting.contains(&key))
     }
 
-    /// All have been sent a roster.
-    pub(super) fn clear_waiting(&mut self) {
-        self.waiting = None;
+    /// All are sent a roster, but those of the waiting for whom this holds.
+    pub(super) fn keep_waiting(&mut self, is_left_out: impl Fn(u32) -> bool) {
+        if let Some(waiting) = &mut self.waiting {
+            waiting.retain(|&key| is_left_out(key));
+            self.waiting.take_if(|waiting| waiting.is_empty());
+        }
     }
 
     fn stop_waiting(&mut self, key: u32) {

@@ -43,6 +43,17 @@ fn what_was_dropped_counts_as_taken_out_so_that_both_ends_count_alike() {
 }
 
 #[test]
+fn what_waits_can_be_dropped_and_what_comes_then_is_received() {
+    let (sender, mut receiver) = ring(limits(8, 1 << 20));
+    send(&sender, 0..20);
+    assert_eq!((sender.sent(), sender.taken()), (20, 12));
+    receiver.clear();
+    assert_eq!((sender.taken(), receiver.taken(), sender.fill()), (20, 20, Fill::Low));
+    send(&sender, 20..22);
+    assert_eq!(drain(&mut receiver), ["20", "21"]);
+}
+
+#[test]
 fn events_come_out_in_their_order_and_the_batch_keeps_its_room() {
     let (sender, mut receiver) = ring(limits(8, 1 << 20));
     let mut batch: Vec<_> = (0..3).map(|n| event(&n.to_string())).collect();

@@ -89,7 +89,7 @@ impl Registry {
         let mut encoded = Encoded::new(|codec: Codec| {
             codec.presence(&roster.room, roster.count, roster.users.as_deref())
         });
-        let tell = |key: u32| {
+        let mut tell = |key: u32| {
             if let Some(session) = sessions.get(key as usize)
                 && let Some(frame) = encoded.frame(session.codec())
                 && session.push_news(frame)
@@ -99,8 +99,18 @@ impl Registry {
         };
         match users {
             None => {
-                room.clear_waiting();
-                room.members.for_each(tell);
+                let is_missing = |key: u32| {
+                    let user = sessions.get(key as usize).and_then(|it| it.user.as_ref());
+                    let listed = roster.users.as_ref().zip(user);
+                    listed.is_some_and(|(users, user)| users.binary_search(user).is_err())
+                };
+                // It has entered since: the roster with its own user follows.
+                room.keep_waiting(is_missing);
+                room.members.for_each(|key| {
+                    if !room.is_waiting(key) {
+                        tell(key);
+                    }
+                });
             }
             Some(users) => {
                 let is_meant = |key: u32| {

@@ -85,6 +85,33 @@ fn a_session_hears_of_nobody_before_its_roster_and_never_of_its_own_user() {
 }
 
 #[test]
+fn a_roster_that_was_made_before_a_session_came_is_not_for_it() {
+    run(async {
+        let mut rig = Rig::new();
+        let mut ann = open(&mut rig, shown(), "ann").await;
+        let mut bob = open(&mut rig, shown(), "bob").await;
+        let ring = |event| rig.upstream.presence.rings[0].send(event);
+        ring(roster(&["ann"], None));
+        ring(change("carol", true));
+        ring(roster(&["ann", "bob", "carol"], Some("bob")));
+        let list = |users: &str, count| {
+            text(&format!(
+                r#"{{"type":"presence","channel":"orders","count":{count},"users":[{users}]}}"#
+            ))
+        };
+        assert_eq!(bob.next().await, list(r#""ann","bob","carol""#, 3));
+        assert_eq!(ann.next().await, list(r#""ann""#, 1));
+        // A count is for everybody: nobody can be missing in it.
+        let mut dan = open(&mut rig, shown(), "dan").await;
+        let counted = Roster { room: orders(), count: 7, users: None };
+        let counted = PresenceEvent::Roster { roster: Arc::new(counted), users: None };
+        rig.upstream.presence.rings[0].send(counted);
+        let count = r#"{"type":"presence","channel":"orders","count":7}"#;
+        assert_eq!(dan.next().await, text(count));
+    });
+}
+
+#[test]
 fn who_is_there_is_never_dropped_for_a_slow_client_until_it_is_closed() {
     run(async {
         let mut rig = Rig::new();
@@ -92,7 +119,7 @@ fn who_is_there_is_never_dropped_for_a_slow_client_until_it_is_closed() {
         let slow = Endpoint { on_slow: OnSlow::Latest, queue_messages: most, ..shown() };
         let mut client = open(&mut rig, slow, "ann").await;
         let long: Vec<String> = (0..2_000).map(|n| format!("{n:0>200}")).collect();
-        let long: Vec<_> = long.iter().map(String::as_str).collect();
+        let long: Vec<_> = long.iter().map(String::as_str).chain(["ann"]).collect();
         for n in 0..20 {
             rig.upstream.presence.rings[0].send(roster(&long, None));
             rig.publish("orders", &format!("\"{n}\""));

@@ -7,9 +7,9 @@ use super::{
     command_phase::{CommandEvent, CommandPhase},
     commands::{Asked, Commands},
     names::{Announcement, announced_room, news_channel},
-    newcomers::Newcomers,
     news::{News, NewsEvent, confirmed},
     output::Output,
+    pending_rosters::PendingRosters,
     room::Subscription,
     rooms::Rooms,
     under_way::{Leaving, Told},
@@ -44,6 +44,9 @@ const AT_ONCE: usize = 512;
 /// The actor's timer when nothing is due.
 const FAR: Duration = Duration::from_secs(3_600);
 
+/// How often those who have left are looked at while Redis takes nothing.
+const FORGETS_EVERY: Duration = Duration::from_secs(1);
+
 /// The shortest time between two turns of the timer, so that arrivals get theirs.
 const STEP: Duration = Duration::from_millis(1);
 
@@ -59,7 +62,9 @@ pub(in crate::upstream) struct PresenceActor {
     commands: Commands,
     primary: Primary,
     output: Output,
-    newcomers: Newcomers,
+    rosters: PendingRosters,
+    /// When it is looked next who is to be forgotten, while Redis takes nothing.
+    forget_at: Instant,
     settles: Vec<oneshot::Sender<()>>,
     metrics: Arc<Metrics>,
     refusals: LogThrottle,
@@ -94,7 +99,8 @@ impl PresenceActor {
             commands: Commands::new(&settings.channel_prefix, settings.probe_timeout),
             primary: Primary::new(&settings.address),
             output: Output::new(end.rings),
-            newcomers: Newcomers::default(),
+            rosters: PendingRosters::default(),
+            forget_at: Instant::now(),
             settles: Vec::new(),
             metrics,
             refusals: LogThrottle::default(),
@@ -173,9 +179,8 @@ impl PresenceActor {
             }
             PresenceRequest::Leave { room, user } => self.leave(&room, &user, now),
             PresenceRequest::Again { shard, room } => {
-                let key = self.rooms.find(&room);
-                if let Some(room) = key.and_then(|key| self.rooms.get(key)) {
-                    room.tell_again(shard, &mut self.output);
+                if let Some(key) = self.rooms.find(&room) {
+                    self.rosters.asked(shard, key);
                 }
             }
             PresenceRequest::Settle(settled) => self.settles.push(settled),
@@ -193,8 +198,8 @@ impl PresenceActor {
             let channel = news_channel(&room.name, &self.prefix);
             room.under_way.asked_by = self.news.subscribe(channel);
         }
-        if room.has_newcomers() {
-            self.newcomers.add(key, &self.output, now);
+        if room.owes_rosters() {
+            self.rosters.joined(key, room.shards, &self.output, now);
         }
         self.rooms.untold -= returned;
         if is_new {
@@ -346,9 +351,10 @@ impl PresenceActor {
         }
         self.ping(now);
         self.work(now);
+        self.forget_gone(now);
         self.metrics.upstream.presence_rooms.set(self.rooms.len() as i64);
         self.settle();
-        self.welcome(now);
+        self.send_rosters(now);
         self.output.flush();
         if let Some(link) = self.phase.get() {
             link.flush();
@@ -385,13 +391,30 @@ impl PresenceActor {
         self.is_behind = true;
     }
 
-    fn welcome(&mut self, now: Instant) {
-        for key in self.newcomers.take(&self.output, now) {
+    fn send_rosters(&mut self, now: Instant) {
+        for key in self.rosters.take_joined(&self.output, now) {
             if let Some(room) = self.rooms.get(key) {
                 room.welcome(&mut self.output);
                 room.under_way.free_if_idle();
             }
         }
+        while let Some((shard, key)) = self.rosters.take_asked(&self.output) {
+            if let Some(room) = self.rooms.get(key) {
+                room.tell_again(shard, &mut self.output);
+            }
+        }
+    }
+
+    fn forget_gone(&mut self, now: Instant) {
+        if self.forget_at <= now && !self.is_ready(now) {
+            self.forget_at = now + FORGETS_EVERY;
+            self.rooms.forget_gone(now);
+        }
+    }
+
+    /// Whether Redis takes what is asked for rooms.
+    fn is_ready(&mut self, now: Instant) -> bool {
+        self.phase.get().is_some() && self.commands.is_ready(now)
     }
 
     fn settle(&mut self) {
@@ -410,8 +433,10 @@ impl PresenceActor {
         let of_link = [self.commands.patience.deadline(), Some(self.commands.next_ping)];
         let rooms = self.rooms.next_timer().filter(|_| is_linked && self.commands.script.is_some());
         let of_link = of_link.into_iter().flatten().filter(|_| is_linked);
-        let newcomers = self.newcomers.are_there().then_some(now);
-        let all = of_link.chain(rooms).chain(self.phase.deadline()).chain(newcomers);
+        let rosters = self.rosters.deadline(now);
+        let is_idle = self.rooms.len() == 0 || self.is_ready(now);
+        let forget = (!is_idle).then_some(self.forget_at);
+        let all = of_link.chain(rooms).chain(self.phase.deadline()).chain(rosters).chain(forget);
         all.min().unwrap_or_else(|| now + FAR).max(now + STEP)
     }
 }

@@ -124,6 +124,11 @@ impl Commands {
         self.asked.len() < IN_FLIGHT
     }
 
+    /// Whether Redis has what everything else needs.
+    pub(super) fn is_ready(&self, now: Instant) -> bool {
+        self.script.is_some() && self.clock.milliseconds(now, now).is_some()
+    }
+
     pub(super) fn loaded(&mut self, script: Option<String>) {
         (self.script, self.is_loading) = (script, false);
     }

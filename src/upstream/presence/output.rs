@@ -1,9 +1,12 @@
 //! What shards are told, staged until it goes into each ring under one lock.
 
 use crate::{
-    bus::{PresenceEvent, RingSender, ShardId},
+    bus::{Fill, PresenceEvent, RingSender, ShardId},
     upstream::shard_queues::Shards,
 };
+
+/// Events that may be staged for a shard before it has no room for more than it must be told.
+const MOST_STAGED: usize = 32;
 
 pub(super) struct Output {
     rings: Vec<RingSender<PresenceEvent>>,
@@ -24,14 +27,19 @@ impl Output {
         }
     }
 
-    /// How much was sent to each shard so far.
-    pub(super) fn sent(&self) -> Vec<u64> {
-        self.rings.iter().map(RingSender::sent).collect()
+    /// Events that were sent to a shard so far; what is only staged is not.
+    pub(super) fn sent(&self, shard: ShardId) -> u64 {
+        self.rings[shard].sent()
     }
 
-    /// Whether each shard has taken as much.
-    pub(super) fn is_taken(&self, sent: &[u64]) -> bool {
-        self.rings.iter().zip(sent).all(|(ring, sent)| ring.taken() >= *sent)
+    /// How many of those the shard has taken, or lost.
+    pub(super) fn taken(&self, shard: ShardId) -> u64 {
+        self.rings[shard].taken()
+    }
+
+    /// Whether a shard can take more than what it must be told.
+    pub(super) fn has_room(&self, shard: ShardId) -> bool {
+        self.staged[shard].len() < MOST_STAGED && self.rings[shard].fill() == Fill::Low
     }
 
     pub(super) fn flush(&mut self) {

@@ -145,7 +145,7 @@ impl Room {
             return true;
         }
         if self.users.is_joined(user) {
-            self.under_way.newcomers.push(Arc::clone(user));
+            self.under_way.to_welcome.push(Arc::clone(user));
         }
         false
     }
@@ -167,7 +167,7 @@ impl Room {
     fn forget(&mut self) {
         (self.view, self.incarnation, self.shards) = (View::Unknown, None, 0);
         (self.under_way.roster_due, self.under_way.held_back) = (None, Vec::new());
-        self.under_way.newcomers = Vec::new();
+        self.under_way.to_welcome = Vec::new();
         self.users.forget_list();
         self.repairs = false;
     }
@@ -185,6 +185,28 @@ impl Room {
             self.repairs = true;
             self.under_way.roster_due = Some(Instant::now());
         }
+    }
+
+    /// While Redis takes nothing: forgets who has left so long ago that Redis has them no more either. Returns how
+    /// many of these it was never told of.
+    pub(super) fn forget_gone(&mut self, now: Instant) -> usize {
+        let Steps { to_join, leaving, .. } = &*self.under_way;
+        if to_join.is_empty() && leaving.is_empty() {
+            return 0;
+        }
+        let (users, ttl, mut untold) = (&self.users, self.rules.ttl, 0);
+        let Steps { to_join, leaving, .. } = &mut *self.under_way;
+        leaving.retain(|it| {
+            let is_gone = it.until + ttl <= now;
+            untold += usize::from(is_gone && it.told != Told::Yes);
+            !is_gone
+        });
+        to_join.retain(|user| users.is_held(user));
+        to_join.sort_unstable();
+        to_join.dedup();
+        self.sweeps &= self.users.held() > 0;
+        self.under_way.free_if_idle();
+        untold
     }
 
     /// Announcements may have been missed until now.

@@ -111,6 +111,22 @@ impl Rooms {
         }
     }
 
+    /// While Redis takes nothing: forgets who has left so long ago that Redis has them no more either, and rooms
+    /// that nobody is in.
+    pub(super) fn forget_gone(&mut self, now: Instant) {
+        let mut over = Vec::new();
+        for (key, room) in &mut self.rooms {
+            self.untold -= room.forget_gone(now);
+            if room.is_over() {
+                over.push(key);
+            }
+        }
+        for key in over {
+            let room = self.rooms.remove(key);
+            self.by_name.remove(&room.name);
+        }
+    }
+
     /// The link is lost; with the next one, everything is due.
     pub(super) fn link_lost(&mut self) {
         (self.timers, self.ready) = (BinaryHeap::new(), VecDeque::new());

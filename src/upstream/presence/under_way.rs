@@ -18,7 +18,7 @@ pub(super) struct Steps {
     pub(super) to_join: Vec<Arc<str>>,
     pub(super) leaving: Vec<Leaving>,
     /// Users that Redis has taken and whose sessions are to be sent the roster.
-    pub(super) newcomers: Vec<Arc<str>>,
+    pub(super) to_welcome: Vec<Arc<str>>,
     /// Announcements that came since the roster was asked for; applied to it when it is here.
     pub(super) held_back: Vec<Announcement>,
     pub(super) reading: Reading,
@@ -59,7 +59,7 @@ impl Steps {
     const NONE: Self = Self {
         to_join: Vec::new(),
         leaving: Vec::new(),
-        newcomers: Vec::new(),
+        to_welcome: Vec::new(),
         held_back: Vec::new(),
         reading: Reading::No,
         roster_due: None,
@@ -78,8 +78,9 @@ impl UnderWay {
         self.0.take_if(|steps| **steps == Steps::NONE);
     }
 
-    pub(super) fn take_newcomers(&mut self) -> Vec<Arc<str>> {
-        self.0.as_mut().map(|steps| mem::take(&mut steps.newcomers)).unwrap_or_default()
+    /// Takes the users to whom the roster is due.
+    pub(super) fn take_to_welcome(&mut self) -> Vec<Arc<str>> {
+        self.0.as_mut().map(|steps| mem::take(&mut steps.to_welcome)).unwrap_or_default()
     }
 
     /// Takes the users to join.

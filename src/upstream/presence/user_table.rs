@@ -10,7 +10,7 @@ use std::{
 /// Users that are a list. In a longer one it would take longer to make place for one more.
 const LIST: usize = 2_048;
 
-/// A list below this has no room in advance: most rooms stay as they are.
+/// A shorter list takes no memory in advance, since most rooms stay as they are. A longer one grows by an eighth.
 const FEW: usize = 8;
 
 /// What is known of a user.
@@ -78,7 +78,7 @@ impl UserTable {
         match self {
             Self::List(users) if users.len() < LIST => {
                 if users.len() == users.capacity() {
-                    let more = if users.len() < FEW { 1 } else { users.len() / FEW };
+                    let more = if users.len() < FEW { 1 } else { users.len() / 8 };
                     users.reserve_exact(more);
                 }
                 let (Ok(at) | Err(at)) = find(users, &name);
@@ -113,8 +113,8 @@ impl UserTable {
         self.shrink();
     }
 
-    /// What has become small is kept like what was always small, but for half of the difference: one user who
-    /// comes and goes must not change it each time.
+    /// Gives memory back when half of it is not used any more: in a large room one user who comes and goes must
+    /// not have it moved each time.
     fn shrink(&mut self) {
         match self {
             Self::List(users) if users.len() <= users.capacity() / 2 => users.shrink_to_fit(),
@@ -171,6 +171,8 @@ mod tests {
             assert_eq!(matches!(table, UserTable::Tree(_)), n >= LIST);
         }
         assert!(table.iter().map(|(name, _)| &**name).eq(&names));
+        table.retain(|user| user.sessions == 1);
+        assert_eq!(table.iter().count(), names.len());
         for (n, name) in shuffled.iter().enumerate() {
             assert_eq!(table.get(name).map(|user| user.sessions), Some(1));
             assert!(table.get_mut(name).is_some());
@@ -178,6 +180,11 @@ mod tests {
             assert!(table.get(name).is_none());
             assert_eq!(matches!(table, UserTable::Tree(_)), LIST - n > LIST / 2);
         }
+        names.iter().for_each(|name| table.get_or_insert(&**name).1.sessions = 1);
+        let mut rest = names.len();
+        table.retain(|_| std::mem::replace(&mut rest, rest - 1) > names.len() - 3);
+        assert!(table.iter().map(|(name, _)| &**name).eq(["0000", "0001", "0002"]));
+        assert!(matches!(table, UserTable::List(_)));
     }
 
     #[test]
@@ -186,7 +193,7 @@ mod tests {
         for n in 0..1_000 {
             table.get_or_insert(&*n.to_string());
             let UserTable::List(users) = &table else { panic!("it is short") };
-            assert!(users.capacity() <= users.len() + users.len().div_ceil(FEW));
+            assert!(users.capacity() <= users.len() + users.len().div_ceil(8));
         }
     }
 

@@ -172,8 +172,8 @@ impl PresenceActor {
             Mode::Join | Mode::Repair => {
                 let count = usize::try_from(count).unwrap_or(usize::MAX);
                 room.joined(users, count, now, &mut self.output);
-                if room.has_newcomers() {
-                    self.newcomers.add(key, &self.output, now);
+                if room.owes_rosters() {
+                    self.rosters.joined(key, room.shards, &self.output, now);
                 }
             }
             Mode::Leave => self.told(key, users),

@@ -61,7 +61,7 @@ impl Room {
             }
         }
         if !users.is_empty() {
-            self.under_way.newcomers.extend(users);
+            self.under_way.to_welcome.extend(users);
         }
     }
 
@@ -100,6 +100,8 @@ impl Room {
     fn apply(&mut self, news: &Announcement, output: &mut Output) {
         match news {
             Announcement::Join(user) => self.list(user, output),
+            // Who is here is put back, and was never away for those who are here, too.
+            Announcement::Leave(user) if self.users.is_joined(user) => {}
             Announcement::Leave(user) => {
                 // Nobody is listed where the list has been given up.
                 if let Some(user) = self.users.strike(user) {
@@ -117,9 +119,11 @@ impl Room {
         }
         let Some(user) = self.users.list(user) else { return };
         if self.users.listed() > self.rules.roster {
-            let count = self.users.listed();
-            self.count(count, Instant::now());
+            let (count, now) = (self.users.listed(), Instant::now());
+            self.count(count, now);
             self.tell_roster(output);
+            // What else has been announced is counted then.
+            self.read_roster_at(now + COUNT_PAUSE);
         } else {
             self.tell_change(user, true, output);
         }
@@ -169,12 +173,17 @@ impl Room {
                 self.tell_roster(output);
             }
             Read::Counted(count) => match &mut self.view {
-                View::Counted(known) if known.told == *count => known.count = *count,
+                // Those who came since then were told a newer one.
+                View::Counted(known) if (known.told, known.count) == (*count, *count) => {}
                 _ => {
                     self.count(*count, now);
                     self.tell_roster(output);
                 }
             },
+        }
+        if matches!(read, Read::Counted(_)) && !held_back.is_empty() {
+            // Whether they are counted nobody can say.
+            self.read_roster_at(now + COUNT_PAUSE);
         }
     }
 
@@ -196,24 +205,25 @@ impl Room {
     /// Sends the roster to all sessions of the room.
     fn tell_roster(&mut self, output: &mut Output) {
         if let Some(roster) = self.roster() {
-            self.under_way.take_newcomers();
+            self.under_way.take_to_welcome();
             output.send(self.shards, &PresenceEvent::Roster { roster, users: None });
         }
     }
 
     /// Whether there are users to whom the roster is due.
-    pub(in crate::upstream::presence) fn has_newcomers(&self) -> bool {
-        !self.under_way.newcomers.is_empty()
+    pub(in crate::upstream::presence) fn owes_rosters(&self) -> bool {
+        !self.under_way.to_welcome.is_empty()
     }
 
-    /// Sends the roster to those sessions of newcomers that have had none: one for all of them.
+    /// Sends the roster to those sessions of users who have joined that have had none: one for all of them.
     pub(in crate::upstream::presence) fn welcome(&mut self, output: &mut Output) {
-        let mut users = self.under_way.take_newcomers();
+        let mut users = self.under_way.take_to_welcome();
         if users.is_empty() {
             return;
         }
         if let Some(roster) = self.roster() {
             users.sort_unstable();
+            users.dedup();
             let users = Some(users.into());
             output.send(self.shards, &PresenceEvent::Roster { roster, users });
         }

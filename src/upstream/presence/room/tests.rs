@@ -1,6 +1,6 @@
 use super::{known::MOST_HELD_BACK, *};
 use crate::{
-    bus::{Beyond, PresenceEvent, RingLimits, ring},
+    bus::{Beyond, PresenceEvent, RingLimits, RingReceiver, ring},
     upstream::presence::{names::Announcement, output::Output},
 };
 use std::num::NonZeroUsize;
@@ -93,7 +93,7 @@ fn those_who_come_together_are_welcomed_by_one_roster_that_has_them_all() {
     for one in both.chunks(1) {
         room.joined(one, 3, now, &mut output);
     }
-    assert!(room.has_newcomers());
+    assert!(room.owes_rosters());
     (0..2).for_each(|_| room.welcome(&mut output));
     output.flush();
     let mut told = Vec::new();
@@ -140,4 +140,107 @@ fn a_subscription_is_confirmed_by_the_batch_that_asked_for_it_and_not_by_an_olde
         (Subscription::Confirmed, Some(now))
     );
     assert!(!room.subscribed(8, now), "it is no news");
+}
+
+/// What the first shard was told: how many are there, and who, where that is a list.
+fn told(
+    ring: &mut RingReceiver<PresenceEvent>,
+    output: &mut Output,
+) -> Vec<(usize, Option<usize>)> {
+    output.flush();
+    let mut told = Vec::new();
+    while let Some(event) = ring.try_recv() {
+        if let PresenceEvent::Roster { roster, .. } = event.unwrap() {
+            told.push((roster.count, roster.users.as_ref().map(Vec::len)));
+        }
+    }
+    told
+}
+
+/// A room with ann and bob in it, and what the shard is told.
+fn room_with_a_shard(now: Instant) -> (Room, Output, RingReceiver<PresenceEvent>) {
+    let limits = RingLimits {
+        events: NonZeroUsize::new(100).unwrap(),
+        bytes: NonZeroUsize::MAX,
+        beyond: Beyond::KeepAll,
+    };
+    let (sender, ring) = ring(limits);
+    let (mut room, mut output) = (room(now), Output::new(vec![sender]));
+    room.enter(0, &"bob".into());
+    room.joined(&["bob".into()], 2, now, &mut output);
+    (room, output, ring)
+}
+
+#[test]
+fn a_user_that_is_here_is_never_shown_as_gone_by_who_took_us_for_dead() {
+    let now = Instant::now();
+    let mut room = room(now);
+    room.reading_begins();
+    room.announced(leave("ann"), now, &mut silent());
+    room.read(&Read::Listed(vec!["bob".to_owned()]), now, &mut silent());
+    assert_eq!(users(&room), ["ann", "bob"], "held back");
+    room.announced(leave("ann"), now, &mut silent());
+    assert_eq!(users(&room), ["ann", "bob"]);
+    assert!(room.repairs);
+}
+
+#[test]
+fn who_was_told_a_newer_count_is_told_that_it_is_the_old_one_again() {
+    let now = Instant::now();
+    let (mut room, mut output, mut ring) = room_with_a_shard(now);
+    room.read(&Read::Counted(5), now, &mut output);
+    assert_eq!(told(&mut ring, &mut output), [(5, None)]);
+    room.enter(0, &"carol".into());
+    room.joined(&["carol".into()], 6, now, &mut output);
+    room.welcome(&mut output);
+    assert_eq!(told(&mut ring, &mut output), [(6, None)], "carol");
+    for _ in 0..2 {
+        room.read(&Read::Counted(5), now, &mut output);
+    }
+    assert_eq!(told(&mut ring, &mut output), [(5, None)]);
+}
+
+#[test]
+fn what_is_announced_while_a_count_is_read_is_counted_by_the_next_one() {
+    let now = Instant::now();
+    let (mut room, mut output, _ring) = room_with_a_shard(now);
+    room.reading_begins();
+    room.read(&Read::Counted(5), now, &mut output);
+    assert_eq!(room.under_way.roster_due, None);
+    room.reading_begins();
+    room.announced(join("eve"), now, &mut output);
+    room.under_way.roster_due = None;
+    room.read(&Read::Counted(5), now, &mut output);
+    assert!(room.under_way.roster_due > Some(now));
+    // A list that grows beyond its limit meanwhile.
+    room.rules = Arc::new(PresenceRules { roster: 2, ..*rules() });
+    room.view = View::Listed;
+    room.reading_begins();
+    room.announced(join("eve"), now, &mut output);
+    room.under_way.roster_due = None;
+    room.read(&Read::Listed(vec!["ann".to_owned(), "bob".to_owned()]), now, &mut output);
+    assert!(matches!(room.view, View::Counted(_)));
+    assert!(room.under_way.roster_due > Some(now));
+}
+
+#[test]
+fn who_has_left_is_forgotten_when_redis_has_forgotten_it_though_redis_takes_nothing() {
+    let now = Instant::now();
+    let mut room = room(now);
+    for _ in 0..3 {
+        room.enter(0, &"bob".into());
+        room.exit(&"bob".into(), now);
+    }
+    room.enter(0, &"eve".into());
+    room.exit(&"ann".into(), now);
+    let gone = now + rules().leave_after + rules().ttl;
+    assert_eq!(room.forget_gone(gone - Duration::from_millis(1)), 0);
+    assert_eq!(room.under_way.to_join, ["eve".into()]);
+    assert_eq!(room.under_way.leaving.len(), 2);
+    assert_eq!(room.forget_gone(gone), 2);
+    assert!(!room.is_over(), "eve is here");
+    room.exit(&"eve".into(), gone);
+    room.subscription = Subscription::None;
+    assert_eq!(room.forget_gone(gone + rules().leave_after + rules().ttl), 1);
+    assert!(room.is_over());
 }
