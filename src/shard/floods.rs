@@ -61,7 +61,9 @@ impl Floods {
 
 impl Users {
     fn expire(&mut self, now: Instant) {
-        while let Some((_, user)) = self.ends.pop_front_if(|(end, _)| *end <= now) {
+        while self.ends.front().is_some_and(|(end, _)| *end <= now)
+            && let Some((_, user)) = self.ends.pop_front()
+        {
             if self.paused.get(&user).is_some_and(|end| *end <= now) {
                 self.paused.remove(&user);
             }

@@ -181,8 +181,11 @@ mod tests {
             assert_eq!(matches!(table, UserTable::Tree(_)), LIST - n > LIST / 2);
         }
         names.iter().for_each(|name| table.get_or_insert(&**name).1.sessions = 1);
-        let mut rest = names.len();
-        table.retain(|_| std::mem::replace(&mut rest, rest - 1) > names.len() - 3);
+        let mut kept = 0;
+        table.retain(|_| {
+            kept += 1;
+            kept <= 3
+        });
         assert!(table.iter().map(|(name, _)| &**name).eq(["0000", "0001", "0002"]));
         assert!(matches!(table, UserTable::List(_)));
     }
