@@ -20,15 +20,22 @@ use crate::{
 use bytes::Bytes;
 use std::{
     future::poll_fn,
+    mem::MaybeUninit,
+    pin::Pin,
     rc::Rc,
     sync::Arc,
+    task::{Poll, ready},
     time::{Duration, SystemTime},
 };
 use tokio::{
+    io::{AsyncRead as _, ReadBuf},
     sync::watch,
     time::{Instant, sleep, sleep_until},
 };
 use tracing::debug;
+
+/// The most that is read before there is a buffer for a request: most heads, and short bodies.
+const FIRST_READ: usize = 4_096;
 
 /// Serves one connection.
 pub(in crate::server) struct Connection {
@@ -104,15 +111,17 @@ impl Connection {
     }
 
     /// Waits for the next request. `None`: there is none.
-    async fn next(&self, early: Bytes, transport: &mut Transport) -> Option<Received> {
+    async fn next(&self, mut early: Bytes, transport: &mut Transport) -> Option<Received> {
         if early.is_empty() {
-            let idle = self.publishing.authority()?.config.idle_timeout;
-            tokio::select! {
+            // A reload may have taken the table away: the next request is answered all the same.
+            let authority = self.publishing.authority();
+            let idle = authority.map_or(self.timeout, |it| it.config.idle_timeout);
+            early = tokio::select! {
                 biased; // What has come before the end is answered.
-                _ = poll_fn(|cx| transport.poll_read_ready(cx)) => {}
+                bytes = first_bytes(transport) => bytes?,
                 () = sleep(idle) => return None,
                 () = self.draining() => return None,
-            }
+            };
         }
         let late = Instant::now() + self.timeout;
         let end = async {
@@ -143,6 +152,19 @@ impl Connection {
         // An error means that nobody leads the phases any more, which is an end too.
         let _ = phase.wait_for(|phase| *phase >= Phase::Draining).await;
     }
+}
+
+/// Waits for the first bytes of a request, without a buffer while there are none. `None`: the connection has ended.
+/// That a socket is ready to be read would not tell: it may only not have been found empty yet.
+async fn first_bytes(transport: &mut Transport) -> Option<Bytes> {
+    poll_fn(|cx| {
+        let mut buffer = [MaybeUninit::uninit(); FIRST_READ];
+        let mut buffer = ReadBuf::uninit(&mut buffer);
+        let read = ready!(Pin::new(&mut *transport).poll_read(cx, &mut buffer));
+        let bytes = buffer.filled();
+        Poll::Ready((read.is_ok() && !bytes.is_empty()).then(|| Bytes::copy_from_slice(bytes)))
+    })
+    .await
 }
 
 /// Ends a connection so that its last answer arrives.

@@ -3,7 +3,7 @@
 use super::{
     clock::Clock,
     names::{Instance, Keys},
-    room::{LATE, REFRESHES_PER_KEEP, Room, Subscription},
+    room::{LATE, REFRESHES_PER_KEEP, Room, SYNC_PAUSE, Subscription},
     script::{Mode, SCRIPT},
     under_way::Told,
 };
@@ -211,6 +211,7 @@ impl Commands {
         }
         if mode == Mode::Repair {
             room.refresh_at = self.first_refresh(asking.now, room.rules.ttl);
+            room.put_off_roster(asking.now + SYNC_PAUSE);
         }
     }
 

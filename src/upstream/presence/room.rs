@@ -234,6 +234,15 @@ impl Room {
         self.under_way.roster_due = Some(self.under_way.roster_due.map_or(at, |due| due.min(at)));
     }
 
+    /// Puts off a roster that is due, where clients have one: other instances may not have put back their users yet.
+    pub(super) fn put_off_roster(&mut self, until: Instant) {
+        if self.view != View::Unknown
+            && let Some(due) = self.under_way.roster_due
+        {
+            self.under_way.roster_due = Some(due.max(until));
+        }
+    }
+
     /// Redis has named the room's incarnation.
     pub(super) fn knows(&mut self, incarnation: u64, now: Instant) {
         if self.users.held() == 0 {

@@ -1,12 +1,15 @@
 //! Connections: kept alive, bounded, chunked, drained; a port of their own.
 
 use super::{Caller, TOKEN, post, publish, settings, start};
-use crate::rig::{Gateway, Redis, Request, wait};
+use crate::rig::{Certificate, Gateway, Redis, Request, http::connect, wait};
+use rustls::{ALL_VERSIONS, ClientConnection, StreamOwned};
 use serde_json::Value;
 use std::{
     io::{Read as _, Write as _},
     net::SocketAddr,
     os::unix::net::UnixStream,
+    path::Path,
+    sync::Arc,
     time::Instant,
 };
 
@@ -186,13 +189,42 @@ fn a_stranger_is_answered_and_its_connection_closed_so_that_it_takes_no_place() 
 fn an_idle_connection_is_closed_without_a_word_and_a_used_one_is_not() {
     let redis = Redis::start();
     let gateway = Gateway::start(&settings(&redis).set("http_publish.idle_timeout", "300ms"));
-    let mut caller = Caller::to(gateway.address);
-    // Before it was answered, so before it was idle.
-    let begun = Instant::now();
-    assert_eq!(caller.post("/publish/room:1", "x").status, 200);
-    assert_eq!(caller.until_closed(), b"");
-    assert!(begun.elapsed().as_millis() >= 300, "{:?}", begun.elapsed());
+    // In one piece, and in several, behind which it takes one more look to see that there is nothing.
+    for body in [&b"x"[..], &[b'x'; 300_000]] {
+        let mut caller = Caller::to(gateway.address);
+        // Before it was answered, so before it was idle.
+        let begun = Instant::now();
+        assert_eq!(caller.post("/publish/room:1", body).status, 200);
+        assert_eq!(caller.until_closed(), b"");
+        assert!(begun.elapsed().as_millis() >= 300, "{:?}", begun.elapsed());
+    }
     gateway.wait_metric("sockway_sessions{endpoint=\"rooms\"}", 0.0);
+}
+
+#[test]
+fn an_idle_connection_is_closed_without_a_word_over_tls_too() {
+    let redis = Redis::start();
+    let files = tempfile::tempdir().expect("a directory");
+    let certificate = Certificate::make(files.path(), "own");
+    let path = |path: &Path| path.to_str().expect("UTF-8").to_owned();
+    let settings = settings(&redis)
+        .set("http_publish.idle_timeout", "300ms")
+        .set("server.tls.cert_file", path(&certificate.certificate))
+        .set("server.tls.key_file", path(&certificate.key));
+    let gateway = Gateway::start(&settings);
+    let trust = Arc::new(certificate.trusted(ALL_VERSIONS));
+    for body in [&b"x"[..], &[b'x'; 300_000]] {
+        let name = "localhost".try_into().expect("a name");
+        let client = ClientConnection::new(Arc::clone(&trust), name).expect("a client");
+        let mut caller = StreamOwned::new(client, connect(gateway.address));
+        caller.write_all(&post("/publish/room:1", body).encode()).expect("taken");
+        caller.write_all(body).expect("taken");
+        let mut answers = Vec::new();
+        caller.read_to_end(&mut answers).expect("an orderly end");
+        let answers = String::from_utf8(answers).expect("text");
+        assert!(answers.starts_with("HTTP/1.1 200 "), "{answers}");
+        assert_eq!(answers.matches("HTTP/1.1").count(), 1, "{answers}");
+    }
 }
 
 #[test]

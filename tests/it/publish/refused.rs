@@ -98,7 +98,7 @@ fn a_user_has_one_bucket_over_all_of_its_sessions_and_is_told_when_it_may_again(
     // On both shards.
     let mut clients: Vec<_> = (0..8).map(|room| scene.join("ann", &room.to_string())).collect();
     let (mut published, mut waits) = (0, Vec::new());
-    let began = std::time::Instant::now();
+    let began = Instant::now();
     for client in &mut clients {
         say(client, &publish("r"));
         let answer = loop {

@@ -244,3 +244,20 @@ fn who_has_left_is_forgotten_when_redis_has_forgotten_it_though_redis_takes_noth
     assert_eq!(room.forget_gone(gone + rules().leave_after + rules().ttl), 1);
     assert!(room.is_over());
 }
+
+#[test]
+fn a_room_that_is_put_back_is_read_when_others_may_have_put_back_theirs() {
+    let now = Instant::now();
+    let mut room = room(now);
+    let later = now + SYNC_PAUSE;
+    room.read_roster_at(now);
+    room.put_off_roster(later);
+    assert_eq!(room.under_way.roster_due, Some(now), "clients have none yet");
+    room.read(&Read::Listed(vec!["bob".to_owned()]), now, &mut silent());
+    room.under_way.roster_due = None;
+    room.put_off_roster(later);
+    assert_eq!(room.under_way.roster_due, None);
+    room.link_lost();
+    room.put_off_roster(later);
+    assert_eq!(room.under_way.roster_due, Some(later));
+}
