@@ -139,7 +139,7 @@ pub(crate) fn hostile(place: &Place) -> Outcome<Vec<Row>> {
             "p99 of 100 others while a client floods its sessions with {frames}, against before"
         );
         let note = format!(
-            "It was closed {} times in 3 s and came back at once.",
+            "It was closed {} times in 3 s, and came back as soon as it was let in.",
             flooded.sessions.saturating_sub(1)
         );
         rows.push(Row { note, ..Row::of_sockway(what, "×", Target::AtMost(2.0), ratios) });
