@@ -125,6 +125,9 @@ impl Rooms {
             let room = self.rooms.remove(key);
             self.by_name.remove(&room.name);
         }
+        // Nobody takes from it meanwhile: it must not keep the keys of rooms that are gone.
+        let ready = self.rooms.iter().filter(|(_, room)| room.is_ready);
+        self.ready = ready.map(|(key, _)| key as u32).collect();
     }
 
     /// The link is lost; with the next one, everything is due.
@@ -159,6 +162,32 @@ mod tests {
         rooms.link_lost();
         rooms.make_ready(key);
         assert_eq!((rooms.take_ready(now), rooms.take_ready(now)), (Some(key), None));
+    }
+
+    #[test]
+    fn rooms_that_come_and_go_while_redis_takes_nothing_leave_nothing() {
+        let ttl = Duration::from_secs(30);
+        let rules = Arc::new(PresenceRules { ttl, leave_after: ttl, roster: 10 });
+        let mut now = Instant::now();
+        let mut rooms = Rooms::default();
+        let ann = Arc::from("ann");
+        let stays = rooms.get_or_make(&ChannelName::new("stays"), &rules, || now);
+        rooms.get(stays).unwrap().enter(0, &ann);
+        rooms.make_ready(stays);
+        for n in 0..10 {
+            let key = rooms.get_or_make(&ChannelName::new(n.to_string()), &rules, || now);
+            let room = rooms.get(key).unwrap();
+            room.enter(0, &ann);
+            room.exit(&ann, now);
+            rooms.untold += 1;
+            rooms.make_ready(key);
+            rooms.forget_gone(now);
+            assert_eq!(rooms.len(), 2, "Redis may know of it");
+            now += 2 * ttl;
+            rooms.forget_gone(now);
+        }
+        assert_eq!((rooms.len(), rooms.untold), (1, 0));
+        assert_eq!((rooms.by_name.len(), Vec::from(rooms.ready)), (1, vec![stays]));
     }
 
     #[test]
