@@ -1,5 +1,5 @@
 //! One room: its users here, what is known of the others, and what is due for it. It sends nothing by itself;
-//! what shards are to be told goes into the [`Output`].
+//! what shards are to be told goes into the [`Output`](super::output::Output).
 
 use super::{
     output::only,
