@@ -1,6 +1,6 @@
-//! Users one of whose sessions was closed because its client sent too much (1008). Their next handshake waits for a
-//! moment: a client that comes back at once floods as before, and costs more by what its session begins with than
-//! by its frames.
+//! Users of whom a session was closed because its client sent too much (1008). Their next handshake waits for a
+//! moment. Else such a client comes back at once and floods again, and opening its sessions costs more than its
+//! frames.
 
 use std::{
     collections::{HashMap, VecDeque},

@@ -16,6 +16,16 @@ use tokio::sync::mpsc;
 /// A set of shards: bit `n` is shard `n`.
 pub(super) type Shards = u64;
 
+/// The numbers of these shards.
+pub(super) fn members(shards: Shards) -> impl Iterator<Item = ShardId> {
+    let mut left = shards;
+    std::iter::from_fn(move || {
+        let shard = (left != 0).then(|| left.trailing_zeros() as ShardId)?;
+        left &= left - 1;
+        Some(shard)
+    })
+}
+
 /// Upstream's ends of the shards' rings and queues of subscription events, by shard number.
 #[derive(Debug)]
 pub(super) struct ShardQueues {
@@ -109,11 +119,7 @@ impl ShardQueues {
 
     /// Queues a subscription event for these shards.
     pub(super) fn tell(&mut self, shards: Shards, event: &SubscriptionEvent) {
-        let mut left = shards;
-        while left != 0 {
-            self.replies[left.trailing_zeros() as usize].events.push(event.clone());
-            left &= left - 1;
-        }
+        members(shards).for_each(|shard| self.replies[shard].events.push(event.clone()));
     }
 
     /// Tells every shard that these channels are not confirmed any more, in both queues.

@@ -113,7 +113,7 @@ impl Connection {
     /// Waits for the next request. `None`: there is none.
     async fn next(&self, mut early: Bytes, transport: &mut Transport) -> Option<Received> {
         if early.is_empty() {
-            // A reload may have taken the table away: the next request is answered all the same.
+            // A reload may have taken the table away. The next request is still read, and the public port answers it.
             let authority = self.publishing.authority();
             let idle = authority.map_or(self.timeout, |it| it.config.idle_timeout);
             early = tokio::select! {
@@ -155,7 +155,7 @@ impl Connection {
 }
 
 /// Waits for the first bytes of a request, without a buffer while there are none. `None`: the connection has ended.
-/// That a socket is ready to be read would not tell: it may only not have been found empty yet.
+/// It reads, since a socket counts as ready until a read has found it empty.
 async fn first_bytes(transport: &mut Transport) -> Option<Bytes> {
     poll_fn(|cx| {
         let mut buffer = [MaybeUninit::uninit(); FIRST_READ];

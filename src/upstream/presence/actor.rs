@@ -63,7 +63,7 @@ pub(in crate::upstream) struct PresenceActor {
     primary: Primary,
     output: Output,
     rosters: PendingRosters,
-    /// When it is looked next who is to be forgotten, while Redis takes nothing.
+    /// When to look next for users to forget, while Redis takes nothing.
     forget_at: Instant,
     settles: Vec<oneshot::Sender<()>>,
     metrics: Arc<Metrics>,

@@ -307,6 +307,17 @@ mod tests {
     use std::collections::HashSet;
 
     #[test]
+    fn commands_that_are_answered_leave_no_memory() {
+        let mut commands = Commands::new("", Duration::from_secs(1));
+        for _ in 0..IN_FLIGHT {
+            commands.patience.asked(Instant::now());
+            commands.asked.push_back(Asked::Ping);
+        }
+        while commands.take_asked().is_some() {}
+        assert!(commands.asked.capacity() <= USUAL);
+    }
+
+    #[test]
     fn rooms_that_were_made_together_are_refreshed_in_groups_over_a_third_of_the_ttl() {
         let commands = Commands::new("", Duration::from_secs(1));
         let (now, ttl) = (commands.began, Duration::from_secs(30));

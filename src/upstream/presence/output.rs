@@ -2,10 +2,10 @@
 
 use crate::{
     bus::{Fill, PresenceEvent, RingSender, ShardId},
-    upstream::shard_queues::Shards,
+    upstream::shard_queues::{Shards, members},
 };
 
-/// Events that may be staged for a shard before it has no room for more than it must be told.
+/// A shard for which so many events are staged is sent nothing that can wait.
 const MOST_STAGED: usize = 32;
 
 pub(super) struct Output {
@@ -20,11 +20,7 @@ impl Output {
     }
 
     pub(super) fn send(&mut self, shards: Shards, event: &PresenceEvent) {
-        let mut left = shards;
-        while left != 0 {
-            self.staged[left.trailing_zeros() as usize].push(event.clone());
-            left &= left - 1;
-        }
+        members(shards).for_each(|shard| self.staged[shard].push(event.clone()));
     }
 
     /// Events that were sent to a shard so far; what is only staged is not.
@@ -37,7 +33,7 @@ impl Output {
         self.rings[shard].taken()
     }
 
-    /// Whether a shard can take more than what it must be told.
+    /// Whether a shard has room for what can wait.
     pub(super) fn has_room(&self, shard: ShardId) -> bool {
         self.staged[shard].len() < MOST_STAGED && self.rings[shard].fill() == Fill::Low
     }

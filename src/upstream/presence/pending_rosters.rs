@@ -1,10 +1,14 @@
 //! Rosters that are due and not sent yet, so that a shard that is behind is not sent more than it can use.
 //!
-//! All who join a room while one of its shards still has older events before it share one roster: on that shard
-//! none of their own would reach them sooner. What a shard asks for that has lost events is sent as it has room.
+//! All who join a room while one of its shards still has older events to handle share one roster. On that shard
+//! a roster for each would wait behind those events, too. A shard that has lost events asks for the rosters of
+//! its rooms; these are sent as its queue has room.
 
 use super::output::Output;
-use crate::{bus::ShardId, upstream::shard_queues::Shards};
+use crate::{
+    bus::ShardId,
+    upstream::shard_queues::{Shards, members},
+};
 use std::{
     collections::{BTreeMap, BTreeSet, btree_map::Entry},
     time::Duration,
@@ -38,12 +42,9 @@ impl PendingRosters {
     pub(super) fn joined(&mut self, room: u32, shards: Shards, output: &Output, now: Instant) {
         let Entry::Vacant(entry) = self.joined.entry(room) else { return };
         entry.insert(shards);
-        let mut left = shards;
-        while left != 0 {
-            let shard = left.trailing_zeros() as ShardId;
+        for shard in members(shards) {
             let mark = || Mark { sent: output.sent(shard), until: now + LONGEST };
             self.marks.entry(shard).or_insert_with(mark);
-            left &= left - 1;
         }
     }
 

@@ -113,8 +113,7 @@ impl UserTable {
         self.shrink();
     }
 
-    /// Gives memory back when half of it is not used any more: in a large room one user who comes and goes must
-    /// not have it moved each time.
+    /// Gives memory back once half of it is unused. Not earlier: each time the list would be copied.
     fn shrink(&mut self) {
         match self {
             Self::List(users) if users.len() <= users.capacity() / 2 => users.shrink_to_fit(),

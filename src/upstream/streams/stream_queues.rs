@@ -4,7 +4,7 @@ use super::table::Stream;
 use crate::{
     bus::{Fill, RejectedBy, RingEvent as _, RingSender, ShardId, StreamEvent},
     channel::ChannelName,
-    upstream::shard_queues::Shards,
+    upstream::shard_queues::{Shards, members},
 };
 
 /// Upstream's ends of the stream rings, by shard number.
@@ -108,14 +108,4 @@ impl StreamQueues {
         let behind = self.shards.iter().enumerate().filter(|(_, shard)| is_behind(shard));
         behind.fold(0, |shards, (number, _)| shards | 1 << number)
     }
-}
-
-/// The numbers of these shards.
-fn members(shards: Shards) -> impl Iterator<Item = ShardId> {
-    let mut left = shards;
-    std::iter::from_fn(move || {
-        let shard = (left != 0).then(|| left.trailing_zeros() as usize)?;
-        left &= left - 1;
-        Some(shard)
-    })
 }

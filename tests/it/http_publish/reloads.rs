@@ -30,6 +30,21 @@ fn the_whole_table_comes_and_goes() {
 }
 
 #[test]
+fn a_request_that_is_under_way_when_the_table_goes_is_answered_and_so_is_the_next() {
+    let redis = Redis::start();
+    let gateway = start(&redis);
+    let mut caller = Caller::to(gateway.address);
+    let request = post("/publish/room:1", b"whole").header("Expect", "100-continue");
+    caller.send(&request.encode());
+    // It has looked at the table.
+    assert_eq!(caller.answer().status, 100);
+    assert!(gateway.reload(&Settings::new(&redis).endpoint(rooms())));
+    caller.send(b"whole");
+    assert_eq!(caller.answer().status, 200);
+    caller.post("/publish/room:1", "x").assert_refused(404, "not_found");
+}
+
+#[test]
 fn another_port_needs_a_restart() {
     let redis = Redis::start();
     let gateway = start(&redis);

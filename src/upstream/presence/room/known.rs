@@ -100,7 +100,7 @@ impl Room {
     fn apply(&mut self, news: &Announcement, output: &mut Output) {
         match news {
             Announcement::Join(user) => self.list(user, output),
-            // Who is here is put back, and was never away for those who are here, too.
+            // The user is here, and is put back into Redis.
             Announcement::Leave(user) if self.users.is_joined(user) => {}
             Announcement::Leave(user) => {
                 // Nobody is listed where the list has been given up.
@@ -122,7 +122,7 @@ impl Room {
             let (count, now) = (self.users.listed(), Instant::now());
             self.count(count, now);
             self.tell_roster(output);
-            // What else has been announced is counted then.
+            // Announcements that follow are only in the next count.
             self.read_roster_at(now + COUNT_PAUSE);
         } else {
             self.tell_change(user, true, output);
@@ -173,7 +173,7 @@ impl Room {
                 self.tell_roster(output);
             }
             Read::Counted(count) => match &mut self.view {
-                // Those who came since then were told a newer one.
+                // Users who have joined since may have been told another count.
                 View::Counted(known) if (known.told, known.count) == (*count, *count) => {}
                 _ => {
                     self.count(*count, now);
@@ -182,7 +182,7 @@ impl Room {
             },
         }
         if matches!(read, Read::Counted(_)) && !held_back.is_empty() {
-            // Whether they are counted nobody can say.
+            // Nobody can say whether the count has them.
             self.read_roster_at(now + COUNT_PAUSE);
         }
     }
@@ -205,6 +205,7 @@ impl Room {
     /// Sends the roster to all sessions of the room.
     fn tell_roster(&mut self, output: &mut Output) {
         if let Some(roster) = self.roster() {
+            // Whoever waits for one gets this one.
             self.under_way.take_to_welcome();
             output.send(self.shards, &PresenceEvent::Roster { roster, users: None });
         }
