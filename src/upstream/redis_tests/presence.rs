@@ -189,6 +189,25 @@ fn hash(server: &Server) -> BTreeMap<String, String> {
     pairs.filter(|(user, _)| user != "!").collect()
 }
 
+/// Nothing else happens: no PING is due, and no refresh.
+#[tokio::test]
+async fn a_roster_that_waits_for_a_shard_is_sent_though_nothing_else_happens() {
+    let server = Server::start(&[]);
+    let a_day = Duration::from_secs(86_400);
+    let quiet = config::Redis { probe_interval: a_day, ..settings(&server) };
+    let mut one = Gateway::start(quiet, PresenceRules { ttl: a_day, ..RULES });
+    one.enter("41");
+    see(&mut [&mut one], &users(&["41"])).await;
+    let position = one.shard.presence.ring.position();
+    let before = position.sent();
+    // A change, and a roster that nobody takes.
+    one.enter("42");
+    eventually("42 is told of", || position.sent() >= before + 2).await;
+    one.enter("43");
+    eventually("43 is told of", || position.sent() >= before + 4).await;
+    see(&mut [&mut one], &users(&["41", "42", "43"])).await;
+}
+
 #[tokio::test]
 async fn everyone_sees_who_is_there_and_a_user_counts_once_for_all_sessions_and_instances() {
     let server = Server::start(&[]);
